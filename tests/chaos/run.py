@@ -232,7 +232,7 @@ class Run:
             self.record(TracebackWritten(self.progress.now, host.name, f"{found}{text[:2000]}"))
 
     async def _await_agreement(self, success: str) -> None:
-        """Repeat the check until every view is right, twice in a row; a problem that remains at the bound is a violation."""
+        """Repeat the check until every view is right, twice in a row; a problem at the bound is a violation."""
         begin = self.progress.now
         right: list[View] | None = None
         last = ""

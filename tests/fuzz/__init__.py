@@ -1,1 +1,1 @@
-"""Fuzzing of every parser that reads bytes of outsiders, peers, clients, or a damaged disk: docs/fuzzing.md."""
+"""Fuzzing of every parser that reads bytes from outsiders, peers, clients, or a damaged disk: docs/fuzzing.md."""

@@ -1,7 +1,7 @@
-"""The inputs that are kept for each target: what fuzzing found, and small inputs that reach much.
+"""Corpus of each target: inputs that once failed, and small inputs that reach much code.
 
-One text file a target, one input a line as a Python bytes literal, so that a review can read them. A comment line
-before an input says why it is there.
+Each target has a text file with one input per line as a Python bytes literal, so that it can be reviewed. A comment
+line before an input gives the reason.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from tests.fuzz.target import Target
 DIRECTORY: Final = Path(__file__).parent / "corpus"
 
 
-def kept(name: str) -> list[bytes]:
-    """The kept inputs of the target called ``name``, in the order of its file."""
+def corpus_of(name: str) -> list[bytes]:
+    """Return the corpus of the target called ``name``, in the order of its file."""
     file = DIRECTORY / f"{name}.txt"
     if not file.exists():
         return []
@@ -32,13 +32,13 @@ def _input(line: str) -> bytes:
 
 
 def inputs(target: Target) -> list[bytes]:
-    """All inputs that a run of ``target`` begins with."""
-    return list(dict.fromkeys([*target.seeds(), *kept(target.name)]))
+    """Return the initial inputs of a run of ``target``."""
+    return list(dict.fromkeys([*target.seeds(), *corpus_of(target.name)]))
 
 
-def keep(name: str, found: Iterable[bytes], why: str) -> None:
-    """Add inputs to the file of the target called ``name``, below a comment."""
-    known = set(kept(name))
+def add_to_corpus(name: str, found: Iterable[bytes], why: str) -> None:
+    """Add inputs to the corpus of the target called ``name``, below a comment."""
+    known = set(corpus_of(name))
     new = [each for each in dict.fromkeys(found) if each not in known]
     if new:
         with (DIRECTORY / f"{name}.txt").open("a", encoding="ascii") as file:

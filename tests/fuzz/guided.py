@@ -1,7 +1,7 @@
-"""The guided driver: libFuzzer through atheris, in a process of its own, since libFuzzer ends its process.
+"""Guided driver: libFuzzer through atheris, in its own process, because libFuzzer exits its process.
 
-`run` starts that process and reads what it says at its end. ``python -m tests.fuzz.guided TARGET FLAGS…`` is that
-process: it has atheris instrument the code of gossipreg as it is imported, and hands the target to libFuzzer.
+`run` starts that process and reads its output. ``python -m tests.fuzz.guided TARGET FLAGS…`` is the process: atheris
+instruments the code of gossipreg at import, and libFuzzer runs the target.
 """
 
 from __future__ import annotations
@@ -24,34 +24,34 @@ from tests.fuzz.target import Target
 _RUNS: Final = re.compile(r"stat::number_of_executed_units:\s*(\d+)")
 _FEATURES: Final = re.compile(r"cov: (\d+) ft: (\d+)")
 
-#: Memory beyond which libFuzzer calls an input an escape (MiB).
+#: Memory limit beyond which libFuzzer reports a failure (MiB).
 _MEMORY_MB: Final = 2048
 
 
 def is_here() -> bool:
-    """Whether atheris is installed: it has wheels for some platforms and versions of Python only."""
+    """Whether atheris is installed: only some platforms and Python versions have wheels."""
     return importlib.util.find_spec("atheris") is not None
 
 
 @attrs.frozen
-class Ran:
-    """What a guided run came to. ``escapes`` are inputs that broke the property; ``said`` is the end of its output."""
+class GuidedResult:
+    """The result of a guided run: ``failures`` are inputs that broke the property; ``said`` is the last output."""
 
     inputs: int
     seconds: float
     edges: int
     features: int
-    escapes: tuple[bytes, ...]
+    failures: tuple[bytes, ...]
     said: str
-    corpus: tuple[bytes, ...]  # what reached something new, the start included
+    corpus: tuple[bytes, ...]  # inputs that reached new code, including the initial ones
 
     @property
-    def is_well(self) -> bool:
-        """Whether libFuzzer ended because it was done."""
-        return not self.escapes and self.inputs > 0
+    def is_good(self) -> bool:
+        """Whether libFuzzer finished without a failure."""
+        return not self.failures and self.inputs > 0
 
 
-def run(target: Target, *, seed: int, inputs_max: int = -1, seconds: float = 0) -> Ran:
+def run(target: Target, *, seed: int, inputs_max: int = -1, seconds: float = 0) -> GuidedResult:
     """Fuzz ``target`` until it had ``inputs_max`` inputs (-1: any number) or for ``seconds`` (0: any time)."""
     with tempfile.TemporaryDirectory() as directory:
         here = Path(directory)
@@ -64,7 +64,7 @@ def run(target: Target, *, seed: int, inputs_max: int = -1, seconds: float = 0) 
         flags = [
             str(here / "corpus"),
             f"-artifact_prefix={here / 'found'}/",
-            f"-seed={seed or 1}",  # libFuzzer takes 0 for "draw one"
+            f"-seed={seed or 1}",  # libFuzzer takes 0 to mean "choose one"
             f"-runs={inputs_max}",
             f"-max_total_time={seconds:.0f}",
             f"-max_len={target.bytes_max}",
@@ -83,7 +83,7 @@ def run(target: Target, *, seed: int, inputs_max: int = -1, seconds: float = 0) 
         took = time.monotonic() - began
         said = (done.stdout + done.stderr).decode(errors="replace")
         runs, reached = _RUNS.search(said), _FEATURES.findall(said)
-        return Ran(
+        return GuidedResult(
             int(runs[1]) if runs else 0,
             took,
             int(reached[-1][0]) if reached else 0,
@@ -95,7 +95,7 @@ def run(target: Target, *, seed: int, inputs_max: int = -1, seconds: float = 0) 
 
 
 def _end(said: str) -> str:
-    """The traceback of an escape, or what was said last."""
+    """Return the traceback of a failure, or the end of the output."""
     at = said.find("=== Uncaught Python exception")
     return said[-2000:] if at < 0 else said[at : at + 4000]
 
@@ -105,7 +105,7 @@ def _escaped(word: bytes) -> str:
 
 
 def main() -> None:
-    """Be the process that libFuzzer ends."""
+    """Run libFuzzer in this process; it does not return."""
     import atheris
 
     name, *flags = sys.argv[1:]

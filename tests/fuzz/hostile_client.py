@@ -1,8 +1,8 @@
-"""A hostile client of a live agent: every attack over HTTP that is known, and floods of DNS queries and gossip junk.
+"""Hostile client of a live agent: all known attacks over HTTP, and floods of DNS queries and gossip junk.
 
-``python -m tests.fuzz.hostile_client KIND HOST:PORT`` attacks for ``--seconds`` and prints every second what it did so
-far, as a line of JSON. It runs at a low priority, so that on a machine with few cores the agent gets its share: an
-attacker elsewhere would take no CPU from it. It attacks loopback only.
+``python -m tests.fuzz.hostile_client KIND HOST:PORT`` attacks for ``--seconds`` and prints its counts every second, as
+a line of JSON. It runs at a low priority, so that the agent gets its share on a machine with few cores: a remote
+attacker would take no CPU from it. It attacks loopback only.
 """
 
 from __future__ import annotations
@@ -26,31 +26,31 @@ import trio
 
 from gossipreg.model import Address
 
-#: Niceness of an attacker's process, unless it is told another: the agent gets nine times as much CPU.
+#: Default niceness of an attacker's process: the agent gets nine times as much CPU.
 NICENESS: Final = 10
 
-#: Time between two reports of what was done (seconds).
+#: Interval of reports (seconds).
 _REPORT_SECONDS: Final = 1.0
 
-#: A filter with as many matches as are allowed, none of which holds.
+#: A filter with the maximum number of matches, none of which holds.
 _FILTER: Final = quote(" or ".join(f"Service.Meta.k == no{number}" for number in range(64)))
 
-#: And one with far more than that.
+#: A filter with far more matches.
 _LONG_FILTER: Final = quote(" or ".join(["a==b"] * 800))[:8000]
 
-#: Receive buffer of a client that reads slowly (bytes): the kernel is to hold little for it.
+#: Receive buffer of a slow reader (bytes): the kernel should buffer little for it.
 _SMALL_BUFFER: Final = 4096
 
 #: Time between two bytes of a slow client (seconds).
 _DRIP_SECONDS: Final = 1.0
 
-#: Pause after a connection that was refused at once (seconds), so that one attack does not starve the others.
+#: Pause after a refused connection (seconds), so that one attack does not starve the others.
 _PAUSE_SECONDS: Final = 0.05
 
 
 @attrs.frozen
 class Attack:
-    """One attack over HTTP: so many connections, each of which does ``play`` again and again."""
+    """One attack over HTTP: a number of connections, each of which runs ``play`` repeatedly."""
 
     name: str
     connections: int
@@ -60,7 +60,7 @@ class Attack:
 
 @attrs.define(eq=False)
 class Hostile:
-    """All attacks over HTTP at once. ``scale`` is the share of the connections that each attack is meant to have."""
+    """All attacks over HTTP at once. ``scale`` is the fraction of each attack's connections."""
 
     http: Address
     scale: float = 1.0
@@ -96,7 +96,7 @@ class Hostile:
             raise
         return trio.SocketStream(made)
 
-    # What is done on one connection
+    # Attacks on one connection
 
     async def slow_head(self, stream: trio.SocketStream) -> None:
         await stream.send_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n")
@@ -184,7 +184,7 @@ def _put(length: int, *headers: str) -> bytes:
 
 
 async def _some(stream: trio.SocketStream) -> None:
-    """Read a little of an answer, and no more."""
+    """Read only a little of an answer."""
     if not await stream.receive_some(1024):
         raise trio.BrokenResourceError
 
@@ -194,7 +194,7 @@ async def _to_the_end(stream: trio.SocketStream) -> None:
         pass
 
 
-#: The attacks, with connections that exceed the agent's limits together.
+#: The attacks; their connections together exceed the agent's limits.
 ATTACKS: Final = (
     Attack("slow heads", 200, Hostile.slow_head),
     Attack("slow bodies", 200, Hostile.slow_body),
@@ -217,12 +217,12 @@ ATTACKS: Final = (
 
 
 def flood_gossip(to: Address, key_id: bytes, seconds: float, rate: float) -> Counter[str]:
-    """Send junk as fast as it goes, or as ``rate`` (packets a second) allows: noise, and what looks like a packet."""
+    """Send junk at ``rate`` (packets a second) or as fast as possible: noise, and packets with a plausible header."""
     rng = random.Random(1)
     wrong, right = b"\x81" + bytes(4), b"\x81" + key_id
     junk = [rng.randbytes(rng.choice((0, 1, 60, 400, 1400))) for _ in range(64)]
     junk += [wrong + rng.randbytes(rng.choice((60, 400, 1300))) for _ in range(64)]
-    # Each of an unknown life, half of them with a counter as a packet would have.
+    # Each from an unknown sender, half of them with a plausible counter.
     junk += [right + rng.randbytes(rng.choice((60, 400, 1300))) for _ in range(64)]
     junk += [right + bytes(15) + rng.randbytes(rng.choice((60, 400, 1300))) for _ in range(64)]
     junk += [b"\x01" + rng.randbytes(100) for _ in range(32)]
@@ -230,7 +230,7 @@ def flood_gossip(to: Address, key_id: bytes, seconds: float, rate: float) -> Cou
 
 
 def flood_dns(to: Address, seconds: float, rate: float) -> Counter[str]:
-    """Send queries: names that are there, names drawn anew, every type, and junk."""
+    """Send queries: existing names, random names, every type, and junk."""
     rng = random.Random(2)
     asked = [dns.message.make_query("orders.service.gossipreg", type_, use_edns=0) for type_ in ("A", "SRV", "ANY")]
     asked += [dns.message.make_query(f"n{number}.a.b.service.gossipreg", "SRV") for number in range(512)]
@@ -241,14 +241,14 @@ def flood_dns(to: Address, seconds: float, rate: float) -> Counter[str]:
 def _flood(what: str, to: Address, packets: list[bytes], seconds: float, rate: float) -> Counter[str]:
     done: Counter[str] = Counter()
     rng = random.Random(3)
-    began, told = time.monotonic(), 0.0
+    began, check_error_text = time.monotonic(), 0.0
     with socket.socket(type=socket.SOCK_DGRAM) as sender:
         sender.connect(tuple(to))
         sender.setblocking(False)
         while (took := time.monotonic() - began) < seconds:
-            if took - told >= _REPORT_SECONDS:
+            if took - check_error_text >= _REPORT_SECONDS:
                 _tell(done)
-                told = took
+                check_error_text = took
             if done[what] > rate * took:
                 time.sleep(0.001)
                 continue
@@ -258,13 +258,13 @@ def _flood(what: str, to: Address, packets: list[bytes], seconds: float, rate: f
                 try:
                     sender.send(packet)
                     done[what] += 1
-                except OSError:  # no room in our buffer, or nobody there
+                except OSError:  # the send buffer is full, or no process listens
                     done[f"{what}, not sent"] += 1
     return done
 
 
 async def attack_http(to: Address, seconds: float, scale: float) -> Counter[str]:
-    """All attacks over HTTP for so long."""
+    """Run all attacks over HTTP for ``seconds``."""
     hostile = Hostile(to, scale)
     with trio.move_on_after(seconds):
         async with trio.open_nursery() as nursery:
@@ -284,7 +284,7 @@ def _tell(done: Counter[str]) -> None:
 
 
 def main() -> None:
-    """Attack."""
+    """Run the attack of the command line."""
     parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
     parser.add_argument("kind", choices=("http", "dns", "gossip"))
     parser.add_argument("to", type=Address.parse, metavar="HOST:PORT")
@@ -292,7 +292,7 @@ def main() -> None:
     parser.add_argument("--scale", type=float, default=1.0, help="share of the connections (default: %(default)s)")
     parser.add_argument("--rate", type=float, default=50_000.0, help="packets a second (default: %(default)g)")
     parser.add_argument("--nice", type=int, default=NICENESS, help="of this process (default: %(default)s)")
-    parser.add_argument("--key-id", default="00000000", help="what sealed packets begin with, in hexadecimal")
+    parser.add_argument("--key-id", default="00000000", help="the first bytes of sealed packets, in hexadecimal")
     given = parser.parse_args()
     if not given.to.host.startswith("127."):
         parser.error("it attacks loopback only: give an address such as 127.0.0.1:8500")

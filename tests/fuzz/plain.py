@@ -1,7 +1,7 @@
-"""The plain driver: mutates the corpus of a target with a seeded generator. It needs nothing but Python.
+"""Plain driver: mutates the corpus of a target with a seeded generator. It needs only Python.
 
-It is not guided by coverage. It keeps an input whose outcome is new to it and mutates that one, too. The same seed and
-the same number of inputs give the same run on every machine.
+It is not guided by coverage. It keeps an input with a new outcome and mutates that one, too. The same seed and number
+of inputs give the same run on every machine.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ import attrs
 from tests.fuzz.corpus import inputs
 from tests.fuzz.target import Target
 
-#: Bytes at the edges of what parsers tell apart: signs, the heads of msgpack's types, the ends of ranges.
+#: Boundary values of parsers: signs, the first bytes of msgpack's types, the ends of ranges.
 _EDGES: Final = (
     b"\x00\x01\x09\x0a\x0d\x20\"%&'()+,-./0:;<=>?@[\\]`{|}\x7f"
     b"\x80\x81\x90\xc0\xc1\xc4\xc6\xcb\xcf\xd3\xd9\xdb\xdd\xdf\xe2\xed\xff"
 )
 
-#: Inputs between two looks at the clock.
+#: Inputs between two checks of the time limit.
 _STRIDE: Final = 64
 
 
 @attrs.frozen
-class Escape:
+class Failure:
     """An input that broke the property of a target."""
 
     data: bytes
@@ -36,24 +36,24 @@ class Escape:
 
 @attrs.frozen
 class Outcome:
-    """What a run came to."""
+    """The result of a run."""
 
     inputs: int
     seconds: float
     features: int
-    escape: Escape | None = None
+    failure: Failure | None = None
 
 
 @attrs.define
 class Mutator:
-    """Makes inputs of inputs."""
+    """Mutates inputs."""
 
     rng: Random
     words: tuple[bytes, ...] = ()
     bytes_max: int = 4096
 
     def mutated(self, data: bytes, other: bytes) -> bytes:
-        """``data`` changed in one to four places, perhaps with a part of ``other``."""
+        """Return ``data`` changed in one to four places, perhaps with a part of ``other``."""
         for _ in range(self.rng.choice((1, 1, 2, 4))):
             data = self.rng.choice(_CHANGES)(self, data, other)
         return data[: self.bytes_max]
@@ -110,7 +110,7 @@ _CHANGES: Final[tuple[Callable[[Mutator, bytes, bytes], bytes], ...]] = (
 
 
 def fuzz(target: Target, *, seed: int, inputs_max: int, seconds: float = float("inf")) -> Outcome:
-    """Run ``target`` on what it begins with and on mutations of that, until either bound or the first escape."""
+    """Run ``target`` on its initial inputs and on mutations of them, until either limit or the first failure."""
     rng = Random(f"{seed} {target.name}")
     mutator = Mutator(rng, target.words, target.bytes_max)
     pool = inputs(target)
@@ -123,7 +123,7 @@ def fuzz(target: Target, *, seed: int, inputs_max: int, seconds: float = float("
         try:
             word = target.run(data)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is what is looked for
-            return Outcome(number + 1, time.monotonic() - began, len(seen), Escape(data, error))
+            return Outcome(number + 1, time.monotonic() - began, len(seen), Failure(data, error))
         if word not in seen:
             seen.add(word)
             pool.append(data)

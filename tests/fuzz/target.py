@@ -1,4 +1,4 @@
-"""Fuzz targets: a function of bytes that checks a property of one parser, and inputs to begin with."""
+"""Fuzz target: a function of bytes that checks a property of one parser, with its initial inputs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 
 import attrs
 
-#: Longest input (bytes), unless a target says otherwise: room for several nested structures, and quick to mutate.
+#: Default maximum size of an input (bytes): room for several nested structures, and quick to mutate.
 INPUT_BYTES_MAX: Final = 4096
 
 
@@ -16,8 +16,8 @@ INPUT_BYTES_MAX: Final = 4096
 class Target:
     """One parser under test.
 
-    ``run`` returns a word for what became of an input, which is how the plain driver tells new behaviour, and raises
-    whatever breaks the property. ``seeds`` are valid inputs; ``words`` are pieces to insert.
+    ``run`` returns the outcome of an input as a string, by which the plain driver detects new behaviour, and raises if
+    the property does not hold. ``seeds`` are valid inputs; ``words`` are pieces to insert.
     """
 
     name: str
@@ -26,18 +26,18 @@ class Target:
     seeds: Callable[[], Iterable[bytes]]
     words: tuple[bytes, ...] = ()
     bytes_max: int = INPUT_BYTES_MAX
-    #: How many times as long as a light target one run takes: the brief runs make so many fewer inputs.
+    #: Cost of one run relative to a light target; the short runs use fewer inputs in proportion.
     cost: int = 1
 
 
 def outcome(error: BaseException) -> str:
-    """The word for an input that was refused as it should be."""
+    """Return the outcome of an input that was correctly refused."""
     return type(error).__name__
 
 
-def told(error: BaseException) -> None:
-    """Check that people can be told of an error: as JSON, or on a terminal."""
+def check_error_text(error: BaseException) -> None:
+    """Check that an error can be shown, as JSON and on a terminal."""
     text = str(error)
-    assert text, "an error says what is wrong"
+    assert text, "an error has a message"
     text.encode(errors="backslashreplace")
     json.dumps(text)

@@ -1,1 +1,1 @@
-"""Mutation testing of the protocol: small changes to its code, one at a time, that some test must notice."""
+"""Mutation testing of the protocol: small changes to its code, one at a time, that some test must detect."""

@@ -1,6 +1,6 @@
 """Mutation testing of the protocol, package by package: ``python -m tests.mutation --package wire --seed 1``.
 
-Prints what became of each mutant, then the survivors and the score. Needs Linux: it forks, and bounds CPU and memory.
+Prints the result of each mutant, then the survivors and the score. Needs Linux: it forks, and limits CPU and memory.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import pytest
 
 import gossipreg.protocol
 from tests.mutation.mutants import Mutant, mutants_of
-from tests.mutation.plugin import MutationPlugin, Verdict
+from tests.mutation.plugin import MutantResult, MutationPlugin
 
 FOLDER = Path(gossipreg.protocol.__file__).parent
 TESTS = Path(__file__).parents[1]
@@ -28,13 +28,13 @@ EXPLAINED = Path(__file__).parent / "explained.txt"
 
 
 def sources(package: str) -> list[Path]:
-    """The source files of a package."""
+    """Return the source files of a package."""
     folder = FOLDER if package == "engine" else FOLDER / package
     return sorted(path for path in folder.glob("*.py") if path.name != "__init__.py")
 
 
 def selected(packages: list[str], *, only_own: bool = False) -> list[str]:
-    """The tests of these packages: their own, those of the engine, and the scenes."""
+    """Return the tests of these packages: their own, those of the engine, and the scenes."""
     own = [TESTS / "protocol" / package for package in packages if package != "engine"]
     if only_own and own:
         return [str(path) for path in own]
@@ -42,19 +42,19 @@ def selected(packages: list[str], *, only_own: bool = False) -> list[str]:
 
 
 def explained() -> dict[str, str]:
-    """The reason why each explained survivor changes nothing that must hold, by its key."""
+    """Return the reasons for accepted survivors, by their keys."""
     lines = [line for line in EXPLAINED.read_text().splitlines() if line and not line.startswith("#")]
     return dict(line.split("\t", 1) for line in lines)
 
 
-def tried(mutants: list[Mutant], tests: list[str], budget: float, *, quiet: bool = False) -> list[Verdict]:
-    """What becomes of ``mutants``. Raises `SystemExit` with a sentence if the tests fail without them."""
+def run_mutants(mutants: list[Mutant], tests: list[str], budget: float, *, quiet: bool = False) -> list[MutantResult]:
+    """Run the tests against ``mutants``. Raises `SystemExit` if the tests fail without them."""
     made = MutationPlugin(FOLDER, mutants, _ignored if quiet else _said, budget)
     options = ["-o", "addopts=", "--capture=no", "-p", "no:cacheprovider", "-p", "no:terminal", "-p", "no:faulthandler"]
     status = pytest.main([*options, *tests], plugins=[made])
     if made.failed or status not in (0, pytest.ExitCode.NO_TESTS_COLLECTED):
-        raise SystemExit(f"without a mutant the tests must pass: {', '.join(made.failed) or status}")
-    return made.verdicts
+        raise SystemExit(f"the tests fail without a mutant: {', '.join(made.failed) or status}")
+    return made.results
 
 
 def _said(line: str) -> None:
@@ -67,15 +67,13 @@ def _ignored(_: str) -> None:
 
 
 def main() -> None:
-    """Try the mutants that the command line asks for."""
+    """Run the mutants of the command line."""
     parser = argparse.ArgumentParser(prog="python -m tests.mutation", description=__doc__)
-    parser.add_argument(
-        "--package", choices=PACKAGES, action="append", help="may be said again; all packages unless told"
-    )
+    parser.add_argument("--package", choices=PACKAGES, action="append", help="repeatable; default: all packages")
     parser.add_argument("--file", help="only this file, such as ring.py")
-    parser.add_argument("--sample", type=int, help="so many mutants of each package, drawn at random; all unless told")
-    parser.add_argument("--seed", type=int, default=0, help="which sample (default 0)")
-    parser.add_argument("--key", help="only mutants whose name has this in it")
+    parser.add_argument("--sample", type=int, help="number of random mutants of each package; default: all")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the sample (default 0)")
+    parser.add_argument("--key", help="only mutants whose key contains this")
     parser.add_argument("--budget", type=float, default=5.0, help="CPU seconds of tests for one mutant (default 5)")
     parser.add_argument(
         "--own", action="store_true", help="only tests/protocol/PACKAGE, without the engine's and scenes"
@@ -84,13 +82,13 @@ def main() -> None:
     packages = asked.package or [*PACKAGES]
     wanted = {package: _wanted(package, asked) for package in packages}
     chosen = {package: _sampled(mutants, asked) for package, mutants in wanted.items()}
-    verdicts = tried(
+    results = run_mutants(
         [mutant for package in packages for mutant in chosen[package]],
         selected(packages, only_own=asked.own),
         asked.budget,
     )
     for package in packages:
-        its = [verdict for verdict in verdicts if verdict.mutant in chosen[package]]
+        its = [result for result in results if result.mutant in chosen[package]]
         _said("\n".join(summary(package, its, len(wanted[package]))))
 
 
@@ -106,20 +104,20 @@ def _sampled(mutants: list[Mutant], asked: argparse.Namespace) -> list[Mutant]:
     return [mutants[number] for number in sorted(Random(asked.seed).sample(range(len(mutants)), asked.sample))]
 
 
-def summary(package: str, verdicts: list[Verdict], total: int) -> list[str]:
-    """The survivors, and the score: how many of those that could be planted were killed."""
+def summary(package: str, results: list[MutantResult], total: int) -> list[str]:
+    """Return the survivors, and the score: the share of the applicable mutants that were killed."""
     reasons = explained()
-    counted = [verdict for verdict in verdicts if verdict.how != "invalid"]
-    killed = sum(verdict.is_killed for verdict in counted)
+    counted = [result for result in results if result.how != "invalid"]
+    killed = sum(result.is_killed for result in counted)
     lines = [""]
-    for verdict in counted:
-        if not verdict.is_killed:
-            reason = reasons.get(verdict.mutant.key)
+    for result in counted:
+        if not result.is_killed:
+            reason = reasons.get(result.mutant.key)
             lines.append(
-                f"{verdict.how}: {verdict.mutant.key} [line {verdict.mutant.line}]{f': {reason}' if reason else ''}"
+                f"{result.how}: {result.mutant.key} [line {result.mutant.line}]{f': {reason}' if reason else ''}"
             )
-    known = sum(not verdict.is_killed and verdict.mutant.key in reasons for verdict in counted)
-    how = Counter(verdict.how for verdict in verdicts)
+    known = sum(not result.is_killed and result.mutant.key in reasons for result in counted)
+    how = Counter(result.how for result in results)
     share = killed / len(counted) if counted else 1.0
     lines.append(
         f"{package}: {len(counted)} of {total:,} mutants, {killed} killed ({how['time']} by time), "

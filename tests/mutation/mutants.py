@@ -1,7 +1,7 @@
-"""The mutants of one source file: each is one small change inside a function, or to a number that a module names.
+"""Mutants of one source file: each is one small change inside a function, or to a named constant of the module.
 
-Not changed: what does not run (annotations, docstrings), what states what must hold (``assert``), the words of errors,
-and class bodies, decorators and defaults, which run once at import.
+Not changed: code that does not run (annotations, docstrings), assertions (``assert``), error messages, and class
+bodies, decorators and defaults, which run once at import.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _OPERATORS: dict[type[ast.operator], type[ast.operator]] = {
     ast.BitXor: ast.BitOr,
 }
 
-#: Functions that are easily taken for each other.
+#: Functions that are easily confused.
 _TWINS = {"min": "max", "max": "min", "any": "all", "all": "any"}
 
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -49,25 +49,25 @@ _Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 @attrs.frozen
 class Mutant:
-    """One change. The key names it without a line number, so that it stays the same while other code moves."""
+    """One change. The key names it without a line number, so that it is stable when other code moves."""
 
     file: str  # below the protocol's folder
     where: str  # the function's qualified name; "" for a module's constant
-    first_line: int  # of the function, its decorators included, as its code object has it
+    first_line: int  # of the function including its decorators, as in its code object
     line: int
     change: str  # "before -> after"
     number: int  # of this change in the file
-    copy: int = 1  # which of several alike in one function
+    copy: int = 1  # counts equal changes in one function
 
     @property
     def key(self) -> str:
-        """What it is called."""
+        """The name of the mutant."""
         again = f" ({self.copy})" if self.copy > 1 else ""
         return f"{self.file} {self.where or '<module>'}: {self.change}{again}"
 
 
 def mutants_of(path: Path, file: str) -> list[Mutant]:
-    """All mutants of the source at ``path``, which is called ``file``, in the order of the code."""
+    """Return all mutants of the source at ``path``, named ``file``, in code order."""
     found: list[Mutant] = []
     seen: Counter[tuple[str, str]] = Counter()
     for number, (where, first_line, line, change, _) in enumerate(_changes(ast.parse(path.read_text()))):
@@ -77,14 +77,14 @@ def mutants_of(path: Path, file: str) -> list[Mutant]:
 
 
 def mutated(path: Path, mutant: Mutant) -> ast.Module:
-    """The source with that one change."""
+    """Return the source with that one change."""
     tree = ast.parse(path.read_text())
     *_, apply = list(_changes(tree))[mutant.number]
     apply()
     return ast.fix_missing_locations(tree)
 
 
-_Change = tuple[str, int, int, str, Callable[[], None]]  # where, its first line, line, what, do it
+_Change = tuple[str, int, int, str, Callable[[], None]]  # function, its first line, line, change, apply
 
 
 def _changes(tree: ast.Module) -> Iterator[_Change]:
@@ -94,7 +94,7 @@ def _changes(tree: ast.Module) -> Iterator[_Change]:
 
 
 def _constant(statement: ast.stmt) -> Iterator[_Change]:
-    """Another number for a name of the module."""
+    """Yield other numbers for a constant of the module."""
     match statement:
         case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value) if _is_number(value):
             for node in ast.walk(value):
@@ -127,7 +127,7 @@ def _is_docstring(statement: ast.stmt) -> bool:
 
 
 def _of(node: ast.AST, siblings: list[ast.stmt] | None = None) -> Iterator[tuple[int, str, Callable[[], None]]]:
-    """The changes of ``node`` and all that is below it; of a statement also that it is left out."""
+    """Yield the changes of ``node`` and everything below it; for a statement also its deletion."""
     if isinstance(node, ast.Assert | ast.Raise | ast.Import | ast.ImportFrom | ast.JoinedStr):
         return
     if siblings is not None and isinstance(node, ast.stmt):
@@ -224,7 +224,7 @@ def _put(items: list[ast.cmpop], place: int, item: ast.cmpop) -> Callable[[], No
 
 
 def _tried(node: ast.AST, apply: Callable[[], None], undo: Callable[[], None]) -> tuple[str, Callable[[], None]]:
-    """How ``node`` reads with a change, and the change."""
+    """Return the source of ``node`` with a change, and the change."""
     apply()
     said = _said(node)
     undo()
@@ -232,6 +232,6 @@ def _tried(node: ast.AST, apply: Callable[[], None], undo: Callable[[], None]) -
 
 
 def _said(node: ast.AST) -> str:
-    """Its first line of code, briefly."""
+    """Return its first line of code, shortened."""
     text = ast.unparse(node).splitlines()[0]
     return text if len(text) <= 100 else f"{text[:97]}..."

@@ -1,8 +1,8 @@
-"""A pytest plugin that runs the collected tests once, and then some of them again for each mutant, in a child process.
+"""Pytest plugin that runs the collected tests once, and then some of them again for each mutant, in a child process.
 
-The tests are collected and the code is imported once. For a mutant the process forks; the child puts the changed code
-into the functions that exist already (their ``__code__``), and runs the tests that called the changed function, the
-quickest first, until one fails. So most mutants cost some milliseconds, where a fresh pytest would cost seconds.
+The tests are collected and the code is imported once. For each mutant the process forks; the child replaces the code of
+existing functions (their ``__code__``), and runs the tests that called the changed function, quickest first, until one
+fails. So most mutants cost some milliseconds, where a fresh pytest would cost seconds.
 """
 
 from __future__ import annotations
@@ -24,54 +24,54 @@ import pytest
 
 from tests.mutation.mutants import Mutant, mutated
 
-#: CPU time of a child (seconds): so many times what its tests took, and so much beside. A mutant that takes longer
-#: loops, and that is noticed.
+#: CPU time limit of a child: a multiple of the time of its tests, plus a constant (seconds). A mutant that takes longer
+#: loops, and counts as killed.
 _TIMES: Final = 5
 _BESIDE: Final = 2
 
-#: Memory that a child may take beyond what it has (bytes): a mutant that fills lists without end is noticed by it.
+#: Additional memory that a child may use (bytes): detects mutants that fill lists without end.
 _MEMORY: Final = 1 << 30
 
-#: Examples that Hypothesis draws for a test that does not say how many: each survivor has to be tried with all of them.
+#: Default number of Hypothesis examples per test: each survivor runs all of them.
 _EXAMPLES: Final = 30
 
-#: How children end.
+#: Exit statuses of children.
 _SURVIVED, _KILLED, _INVALID = 0, 1, 3
 
 _Place = tuple[str, str]  # file, qualified name
 
 
 @attrs.frozen
-class Verdict:
-    """What became of a mutant: "killed" by a test, by "time", "survived", "untested", or "invalid"."""
+class MutantResult:
+    """The result of a mutant: "killed" by a test, by "time", "survived", "untested", or "invalid"."""
 
     mutant: Mutant
     how: str
     tests: int  # that call the function
-    took: float  # seconds of the processor
+    took: float  # CPU seconds
 
     @property
     def is_killed(self) -> bool:
-        """Whether the tests noticed."""
+        """Whether the tests detected the mutant."""
         return self.how in ("killed", "time")
 
 
 @attrs.define(eq=False)
 class MutationPlugin:
-    """Runs what was collected, for each of ``mutants`` of files in ``folder``."""
+    """Runs the collected tests for each of ``mutants`` of files in ``folder``."""
 
     folder: Path
     mutants: list[Mutant]
-    tell: Any  # a function that takes a line
-    budget: float = 5.0  # seconds of the processor that the tests of one mutant may have taken without it, about
-    verdicts: list[Verdict] = attrs.field(factory=list)
+    tell: Any  # receives each line of output
+    budget: float = 5.0  # approximate CPU seconds of tests per mutant, measured without it
+    results: list[MutantResult] = attrs.field(factory=list)
     failed: list[str] = attrs.field(factory=list)  # tests that fail without any mutant
     _calls: dict[str, set[_Place]] = attrs.field(factory=dict)  # by test
-    _took: dict[str, float] = attrs.field(factory=dict)  # by test, seconds of the processor
+    _took: dict[str, float] = attrs.field(factory=dict)  # by test, CPU seconds
     _in_child: bool = False
 
     def pytest_configure(self) -> None:
-        """Let Hypothesis draw the same each time and make nothing smaller: that something fails is all that counts."""
+        """Make Hypothesis deterministic, without shrinking: only the fact of a failure counts."""
         from hypothesis import HealthCheck, Phase, settings  # after pytest, which rewrites its assertions
 
         phases = (Phase.explicit, Phase.generate)
@@ -82,12 +82,12 @@ class MutationPlugin:
             deadline=None,
             phases=phases,
             max_examples=_EXAMPLES,
-            suppress_health_check=list(HealthCheck),  # being watched makes tests slow
+            suppress_health_check=list(HealthCheck),  # profiling makes tests slow
         )
         settings.load_profile("mutation")
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
-        """Instead of pytest's own loop."""
+        """Replace pytest's own loop."""
         if session.testsfailed or session.config.option.collectonly:
             return False
         for item in session.items:
@@ -96,15 +96,15 @@ class MutationPlugin:
             return True
         functions = _functions(self.folder)
         for mutant in self.mutants:
-            self._judge(mutant, session.items, functions)
+            self._run_one(mutant, session.items, functions)
         return True
 
     def _watched(self, item: pytest.Item) -> None:
-        """Run a test, and note which functions it calls."""
+        """Run a test, and record the functions that it calls."""
         calls = self._calls[item.nodeid] = set()
         folder = str(self.folder)
 
-        def called(frame: FrameType, _event: str, _: object) -> None:  # nothing of the lines within: that is slow
+        def called(frame: FrameType, _event: str, _: object) -> None:  # no line events: they are slow
             if frame.f_code.co_filename.startswith(folder):
                 calls.add((frame.f_code.co_filename, frame.f_code.co_qualname))
 
@@ -117,21 +117,21 @@ class MutationPlugin:
         self._took[item.nodeid] = time.process_time() - began
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Note what fails; in a child, that is the end."""
+        """Record a failure; in a child, exit."""
         if report.failed:
             if self._in_child:
                 os._exit(_KILLED)
             self.failed.append(report.nodeid)
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
-        """Note what cannot even be collected."""
+        """Record a collection error."""
         if report.failed:
             self.failed.append(report.nodeid)
 
     def _limit(self, items: Iterable[pytest.Item]) -> int:
         return int(_BESIDE + _TIMES * sum(self._took[item.nodeid] for item in items))
 
-    def _judge(self, mutant: Mutant, items: list[pytest.Item], functions: dict[_Place, list[FunctionType]]) -> None:
+    def _run_one(self, mutant: Mutant, items: list[pytest.Item], functions: dict[_Place, list[FunctionType]]) -> None:
         path = str(self.folder / mutant.file)
         inside = f"{mutant.where}."
 
@@ -145,30 +145,30 @@ class MutationPlugin:
         tests = sorted(filter(calls, items), key=lambda item: (item.path.name != own, self._took[item.nodeid]))
         tests = list(self._within(tests))
         if not tests:
-            self._say(Verdict(mutant, "untested", 0, 0.0))
+            self._report(MutantResult(mutant, "untested", 0, 0.0))
             return
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         how = {_SURVIVED: "survived", _INVALID: "invalid", -signal.SIGXCPU: "time", -signal.SIGKILL: "time"}
         ended = self._child(tests, (mutant, functions), self._limit(tests))
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         took = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-        self._say(Verdict(mutant, how.get(ended, "killed"), len(tests), took))
+        self._report(MutantResult(mutant, how.get(ended, "killed"), len(tests), took))
 
     def _within(self, tests: list[pytest.Item]) -> Iterator[pytest.Item]:
-        """The first of ``tests``, as many as the budget is for. What the others would kill counts as survived."""
+        """Yield the first of ``tests``, within the budget; the mutant counts as survived even if later ones would fail."""
         spent = 0.0
-        for item in tests:
+        """Yield the first of ``tests``, within the budget; a mutant that only later ones would kill counts as survived."""
             if spent > self.budget:
                 return
             spent += self._took[item.nodeid]
             yield item
 
-    def _say(self, verdict: Verdict) -> None:
-        self.verdicts.append(verdict)
-        self.tell(f"{verdict.how:<9} {verdict.took:6.2f} s  {verdict.tests:>4} tests  {verdict.mutant.key}")
+    def _report(self, result: MutantResult) -> None:
+        self.results.append(result)
+        self.tell(f"{result.how:<9} {result.took:6.2f} s  {result.tests:>4} tests  {result.mutant.key}")
 
     def _child(self, tests: list[pytest.Item], change: Any, limit: int) -> int:
-        """How a child ends that runs ``tests``: its exit status, or minus the signal that ended it."""
+        """Run ``tests`` in a child; return its exit status, or minus the signal that killed it."""
         sys.stdout.flush()
         sys.stderr.flush()
         child = os.fork()
@@ -188,14 +188,14 @@ class MutationPlugin:
         resource.setrlimit(resource.RLIMIT_CPU, (limit, limit + 1))
         used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (used + _MEMORY, used + _MEMORY))
-        if not plant(self.folder, *change):
+        if not apply(self.folder, *change):
             os._exit(_INVALID)
         for item in tests:
             item.config.hook.pytest_runtest_protocol(item=item, nextitem=None)
 
 
 def _functions(folder: Path) -> dict[_Place, list[FunctionType]]:
-    """All functions there are of the files in ``folder``, by file and qualified name."""
+    """Return all functions of the files in ``folder``, by file and qualified name."""
     found: dict[_Place, list[FunctionType]] = {}
     for thing in gc.get_objects():
         if isinstance(thing, FunctionType) and thing.__code__.co_filename.startswith(str(folder)):
@@ -203,12 +203,12 @@ def _functions(folder: Path) -> dict[_Place, list[FunctionType]]:
     return found
 
 
-def plant(folder: Path, mutant: Mutant, functions: dict[_Place, list[FunctionType]]) -> bool:
-    """Put ``mutant`` into the code that is loaded; False if that cannot be done."""
+def apply(folder: Path, mutant: Mutant, functions: dict[_Place, list[FunctionType]]) -> bool:
+    """Apply ``mutant`` to the loaded code; return False if that is impossible."""
     path = folder / mutant.file
     tree = mutated(path, mutant)
     if not mutant.where:
-        return _plant_constant(str(path), tree, mutant)
+        return _apply_constant(str(path), tree, mutant)
     planted = False
     inside = f"{mutant.where}."
     codes = {(code.co_qualname, code.co_firstlineno): code for code in _codes(compile(tree, str(path), "exec"))}
@@ -225,7 +225,7 @@ def plant(folder: Path, mutant: Mutant, functions: dict[_Place, list[FunctionTyp
 
 
 def _forget_what_is_cached() -> None:
-    """Let functions that remember their answers be called again."""
+    """Clear the caches of functions."""
     for module in _modules():
         for thing in list(vars(module).values()):
             if hasattr(thing, "cache_clear"):
@@ -239,8 +239,8 @@ def _codes(code: CodeType) -> Iterator[CodeType]:
             yield from _codes(constant)
 
 
-def _plant_constant(path: str, tree: ast.Module, mutant: Mutant) -> bool:
-    """Give the name its other value, in its module and wherever it was imported."""
+def _apply_constant(path: str, tree: ast.Module, mutant: Mutant) -> bool:
+    """Set the constant's new value, in its module and wherever it was imported."""
     [home] = [module for module in _modules() if getattr(module, "__file__", None) == path]
     [statement] = [
         each for each in tree.body if isinstance(each, ast.AnnAssign) and each.lineno == mutant.line and each.value

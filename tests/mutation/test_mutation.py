@@ -1,4 +1,4 @@
-"""The tool that mutates: what it changes, what it leaves alone, and what it says of tests that do not notice."""
+"""The mutation tool: what it changes, what it leaves alone, and how it reports survivors."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from tests.mutation.__main__ import PACKAGES, TESTS, explained, sources, summary
 from tests.mutation.mutants import Mutant, mutants_of, mutated
-from tests.mutation.plugin import Verdict
+from tests.mutation.plugin import MutantResult
 
 CODE = '''"""Page."""
 LIMIT: Final = 3
@@ -38,7 +38,7 @@ def path(tmp_path: Path) -> Path:
     return written
 
 
-def test_everything_that_runs_in_a_function_is_changed_and_nothing_else(path: Path) -> None:
+def test_only_code_that_runs_in_functions_is_changed(path: Path) -> None:
     found = mutants_of(path, "box.py")
     assert [mutant.key.removeprefix("box.py ") for mutant in found] == [
         "<module>: LIMIT = 3 -> 4",
@@ -57,19 +57,19 @@ def test_everything_that_runs_in_a_function_is_changed_and_nothing_else(path: Pa
     ]
 
 
-def test_a_mutant_is_one_change_and_what_is_left_is_code(path: Path) -> None:
+def test_a_mutant_is_one_change_and_still_compiles(path: Path) -> None:
     for mutant in mutants_of(path, "box.py"):
         tree = mutated(path, mutant)
         compile(tree, str(path), "exec")
     assert path.read_text() == CODE
 
 
-def test_the_score_leaves_out_what_is_explained_and_what_cannot_be_planted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_score_excludes_accepted_and_inapplicable_mutants(monkeypatch: pytest.MonkeyPatch) -> None:
     mutants = [Mutant("box.py", "Box.f", 1, 1, f"{number} -> {number + 1}", number) for number in range(5)]
     hows = ("killed", "time", "survived", "survived", "invalid")
-    verdicts = [Verdict(mutant, how, 1, 0.1) for mutant, how in zip(mutants, hows, strict=True)]
+    results = [MutantResult(mutant, how, 1, 0.1) for mutant, how in zip(mutants, hows, strict=True)]
     monkeypatch.setattr("tests.mutation.__main__.explained", lambda: {mutants[3].key: "it makes no difference"})
-    assert summary("wire", verdicts, 700) == [
+    assert summary("wire", results, 700) == [
         "",
         "survived: box.py Box.f: 2 -> 3 [line 1]",
         "survived: box.py Box.f: 3 -> 4 [line 1]: it makes no difference",
@@ -77,23 +77,23 @@ def test_the_score_leaves_out_what_is_explained_and_what_cannot_be_planted(monke
     ]
 
 
-def test_what_is_explained_is_a_mutant_that_there_is() -> None:
+def test_accepted_survivors_exist() -> None:
     folder = sources("engine")[0].parent
     files = [path for package in PACKAGES for path in sources(package)]
     there = {mutant.key for path in files for mutant in mutants_of(path, str(path.relative_to(folder)))}
-    assert explained().keys() <= there, "code has changed: look again, or take the line out of explained.txt"
+    assert explained().keys() <= there, "the code has changed: update explained.txt"
 
 
 @pytest.mark.slow
 def test_mutants_of_real_code_are_killed_by_its_tests() -> None:
-    """One small file, one kind of change: a run of some seconds."""
+    """One small file and few kinds of change: a run of some seconds."""
     script = (
-        "from tests.mutation.__main__ import FOLDER, TESTS, tried\n"
+        "from tests.mutation.__main__ import FOLDER, TESTS, run_mutants\n"
         "from tests.mutation.mutants import mutants_of\n"
         "file = 'membership/local_health.py'\n"
         "mutants = [m for m in mutants_of(FOLDER / file, file) if 'pass' in m.change or 'max' in m.change]\n"
         "tests = [str(TESTS / 'protocol' / 'membership' / 'test_local_health.py')]\n"
-        "print(len(mutants), *sorted({each.how for each in tried(mutants, tests, 5.0, quiet=True)}))\n"
+        "print(len(mutants), *sorted({each.how for each in run_mutants(mutants, tests, 5.0, quiet=True)}))\n"
     )
     ran = subprocess.run([sys.executable, "-c", script], cwd=TESTS.parent, capture_output=True, text=True, check=True)
     count, *hows = ran.stdout.split()

@@ -1,4 +1,4 @@
-"""The targets by name, each in the module of its family, which is imported only when one of it is wanted."""
+"""Targets by name, each in the module of its family, which is imported only when needed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ NAMES: Final = tuple(_MODULES)
 
 
 def load(name: str) -> Target:
-    """The target of that name."""
+    """Return the target with that name."""
     found = import_module(f"tests.fuzz.targets.{_MODULES[name]}").TARGETS
     target: Target = next(each for each in found if each.name == name)
     return target

@@ -1,4 +1,4 @@
-"""What is to be checked, and what the checked service answers."""
+"""Targets of checks: their definitions, and the answers of checked services."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from gossipreg.errors import InvalidInstance
 from gossipreg.model import Address
 from gossipreg.runtime.checks.grpc import _call, _finding
 from gossipreg.runtime.checks.http import _ask
-from tests.fuzz.target import Target, outcome, told
+from tests.fuzz.target import Target, check_error_text, outcome
 
 # Targets of checks
 
 
 def _checks(data: bytes) -> str:
-    """First byte: a URL, an address for TCP or gRPC, or a whole check in JSON."""
+    """First byte: a URL, an address for TCP or gRPC, or a complete check in JSON."""
     kind, data = data[:1], data[1:]
     text = data.decode("utf-8", "surrogateescape")
     try:
@@ -38,10 +38,10 @@ def _checks(data: bytes) -> str:
             case _:
                 check = read_check(_json(data))
     except InvalidInstance as error:
-        told(error)
+        check_error_text(error)
         return f"{outcome(error)} {str(error)[:16]}"
     _can_be_run(check)
-    assert read_check(check.stated()) == check, "a check says all that was said of it"
+    assert read_check(check.stated()) == check, "a check states all its fields"
     return f"{check.kind} {check.health if hasattr(check, 'health') else ''}"
 
 
@@ -53,7 +53,7 @@ def _json(data: bytes) -> Any:
 
 
 def _can_be_run(check: Check) -> None:
-    """What a check names can be looked up and asked without an error that nobody foresaw."""
+    """Check that the check's target can be resolved and contacted without an unexpected error."""
     match check.kind:
         case CheckKind.HTTP:
             assert check.http is not None
@@ -76,7 +76,7 @@ def _lookup(host: str, port: int) -> None:
 
 
 def _exchange(asked: Any) -> Any:
-    """Run what never waits."""
+    """Run a coroutine that never waits."""
     try:
         asked.send(None)
     except StopIteration as done:
@@ -87,7 +87,7 @@ def _exchange(asked: Any) -> Any:
 
 
 class _Answers(trio.abc.Stream):
-    """A stream that answers the same, whatever it is asked; it never waits."""
+    """A stream that always gives the same answer, and never waits."""
 
     def __init__(self, data: bytes, piece: int = 65_536) -> None:
         self._data, self._piece = data, piece
@@ -121,24 +121,24 @@ def _check_seeds() -> Iterator[bytes]:
     yield b'j{"ttl":"5s","name":"t","deregister_after":60}'
 
 
-# Answers of what is checked
+# Answers of checked services
 
 
 def _answers(data: bytes) -> str:
-    """First byte: HTTP or gRPC; second: how large the pieces are that it comes in."""
+    """First byte: HTTP or gRPC; second: the size of the pieces."""
     kind, piece, data = data[:1], (data[1:2] or b"\1")[0] + 1, data[2:]
     if kind == b"g":
         try:
             finding = _finding(_exchange(_call(_Answers(data, piece), "h:1", "s", scheme="http")))
         except ProtocolError as error:
-            told(error)
+            check_error_text(error)
             return outcome(error)
     else:
         check = Check(http="http://127.0.0.1/")
         try:
             finding = _exchange(_ask(check, urlsplit("http://127.0.0.1/"), _Answers(data, piece)))
         except h11.ProtocolError as error:
-            told(error)
+            check_error_text(error)
             return outcome(error)
     finding.text.encode()
     assert len(finding.text) <= 2 * limits.CHECK_OUTPUT_BYTES_MAX + 16_384

@@ -1,4 +1,4 @@
-"""What Consul's clients send: bodies, and filters."""
+"""Targets of the Consul API: bodies, queries, durations and filters."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gossipreg.frontends.consul.posted import JsonObject, PostedService, read_ch
 from gossipreg.frontends.serving.request import QueryParameters
 from gossipreg.frontends.serving.response import HttpError
 from tests.frontends.consul.test_filters import ROW
-from tests.fuzz.target import Target, outcome, told
+from tests.fuzz.target import Target, check_error_text, outcome
 
 
 def _consul(data: bytes) -> str:
@@ -34,7 +34,7 @@ def _consul(data: bytes) -> str:
                 assert found is None or found >= 0
                 return f"duration {found is None}"
     except (HttpError, InvalidInstance) as error:
-        told(error)
+        check_error_text(error)
         return f"{outcome(error)} {str(error)[:24]}"
 
 
@@ -55,7 +55,7 @@ def _consul_seeds() -> Iterator[bytes]:
 
 # Filters
 
-#: Looks at a row that one filter may take: 64 matches, each at a list of two checks.
+#: Maximum field reads per row of one filter: 64 matches, each on a list of two checks.
 _LOOKS_MAX: Final = 64 * 2
 
 
@@ -74,12 +74,12 @@ def _filters(data: bytes) -> str:
         test = filters.parse(text, ROW)
         found = test(ROW)
     except HttpError as refusal:
-        told(refusal)
+        check_error_text(refusal)
         return str(refusal)[-40:]
     finally:
         filters._some = compare
     assert found in (True, False)
-    assert test({}) in (True, False), "a row without fields is no mistake"
+    assert test({}) in (True, False), "a row without fields is no error"
     assert looks <= _LOOKS_MAX, f"{looks} looks at one row"
     return f"{found} {min(looks, 5)}"
 

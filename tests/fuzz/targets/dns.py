@@ -1,4 +1,4 @@
-"""What anybody sends to the DNS port."""
+"""Target of the DNS port: queries over UDP and TCP."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from tests.fuzz.target import Target
 _DESK: Final[list[DnsClient]] = []
 
 
-def _desk() -> DnsClient:
-    """One desk for all inputs, as an agent has one: what one query leaves behind must not harm the next."""
+def _controller() -> DnsClient:
+    """Return one controller for all inputs, as in an agent: a query must leave no harmful state behind."""
     if not _DESK:
         dns_client = DnsClient()
         for number in range(60):
@@ -30,17 +30,17 @@ def _desk() -> DnsClient:
 def _dns(data: bytes) -> str:
     """First byte: over TCP or UDP."""
     tcp, packet = data[:1] == b"t", data[1:]
-    responder = _desk().responder
+    responder = _controller().responder
     answer = responder.answer(packet, tcp=tcp)
-    assert not responder.counters["dns_mistakes"], "a mistake of ours"
+    assert not responder.counters["dns_mistakes"], "an internal error"
     if answer is None:
         return "nothing"
     assert answer[:2] == packet[:2], "an answer has the id of its query"
-    assert answer[2] & 0x80, "an answer is one"
+    assert answer[2] & 0x80, "an answer has the response flag"
     assert len(answer) <= (limits.TCP_BYTES_MAX if tcp else limits.UDP_BYTES_MAX)
     try:
         message = dns.message.from_wire(answer)
-    except dns.exception.DNSException as error:  # a name that dnspython reads and does not write
+    except dns.exception.DNSException as error:  # a name that dnspython can read but not write
         raise AssertionError(f"an answer that cannot be read: {answer.hex()}") from error
     return f"{message.rcode()} {len(message.answer)} {message.flags:x} {message.edns}"
 

@@ -1,4 +1,4 @@
-"""What Envoy sends: discovery requests as JSON."""
+"""Target of the Envoy API: discovery requests as JSON."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Final
 
 from gossipreg.frontends.envoy import WAIT_SECONDS_MAX, DiscoveryRequest
 from gossipreg.frontends.serving.response import HttpError
-from tests.fuzz.target import Target, outcome, told
+from tests.fuzz.target import Target, check_error_text, outcome
 
 
 def _envoy(data: bytes) -> str:
     try:
         poll = DiscoveryRequest.parse(data)
     except HttpError as error:
-        told(error)
+        check_error_text(error)
         return f"{outcome(error)} {str(error)[:24]}"
     assert 0 <= poll.wait <= WAIT_SECONDS_MAX
     hash(poll.clusters)

@@ -1,4 +1,4 @@
-"""What Eureka's clients post, as JSON and as XML."""
+"""Targets of the Eureka API: posted instances, as JSON and as XML."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gossipreg.frontends.eureka.instance_document import InstanceDocument
 from gossipreg.frontends.eureka.posted_instance import PostedInstance
 from gossipreg.frontends.eureka.trees import MalformedDocument, Tree
 from gossipreg.frontends.eureka.xml import write_xml
-from tests.fuzz.target import Target, outcome, told
+from tests.fuzz.target import Target, check_error_text, outcome
 
 _NOW: Final = 1_767_225_600_000
 
@@ -23,17 +23,17 @@ def _eureka(data: bytes) -> str:
     try:
         tree = read(data)
     except MalformedDocument as error:
-        told(error)
+        check_error_text(error)
         return f"{outcome(error)} {str(error)[:24]}"
     _written(tree)
     try:
         posted = PostedInstance.read("WEB", tree, _NOW, format_of(data))
         instance = posted.spec(posted.id).instance(member="alpha", host="127.0.0.1", zone="")
     except (MalformedDocument, InvalidInstance) as error:
-        told(error)
+        check_error_text(error)
         return f"{outcome(error)} {str(error)[:24]}"
     again = PostedInstance.of(instance)
-    assert again is not None, "what was posted is kept"
+    assert again is not None, "a posted instance is preserved"
     shown = InstanceDocument.of(instance, healthy=True)
     for form in FORMS:
         document = form.format.alone("instance", shown.written(form))

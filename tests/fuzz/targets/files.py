@@ -1,4 +1,4 @@
-"""What lies on a disk: settings and services in TOML, rows of the data directory, and the snapshot."""
+"""Targets of files: settings and services in TOML, rows of the data directory, and the snapshot."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from gossipreg.runtime.policy_writer import unpack_policy, unpack_term
 from gossipreg.runtime.registrations import LocalRegistration
 from gossipreg.runtime.saved_state import StateRows
 from gossipreg.runtime.snapshot_file import _DIGEST_BYTES, _MAGIC, _digest, _packed, _unpacked, _Unusable
-from tests.fuzz.target import Target, outcome, told
+from tests.fuzz.target import Target, check_error_text, outcome
 from tests.fuzz.targets.wire import messages
 
 _PLACE: Final = Path(tempfile.gettempdir()) / f"gossipreg-fuzz-{hashlib.sha256(__file__.encode()).hexdigest()[:8]}"
 
 
 def _file(data: bytes) -> Path:
-    """A file with these bytes; the same place again and again."""
+    """Return a file with these bytes, always at the same path."""
     import os
 
     place = _PLACE.with_name(f"{_PLACE.name}-{os.getpid()}.toml")
@@ -48,7 +48,7 @@ def _settings(data: bytes) -> str:
     try:
         config = load({}, {}, file)
     except ConfigError as error:
-        told(error)
+        check_error_text(error)
         return f"{str(error).replace(str(file), '')[:32]}"
     finally:
         file.unlink()
@@ -74,7 +74,7 @@ def _instances(data: bytes) -> str:
     finally:
         file.unlink()
     for wrong in read.wrong:
-        told(wrong)
+        check_error_text(wrong)
     return " ".join([f"{len(read.located)}", *(str(wrong).replace(str(file), "")[:32] for wrong in read.wrong)])
 
 
@@ -92,7 +92,7 @@ def _instances_seeds() -> Iterator[bytes]:
 
 
 def _rows(data: bytes) -> str:
-    """Kind, zero, key, zero, body: whole rows, as another version may have written them."""
+    """Kind, zero, key, zero, body: complete rows, as another version may have written them."""
     kind, _, rest = data.partition(b"\0")
     key, _, body = rest.partition(b"\0")
     rows = StateRows()
@@ -113,7 +113,7 @@ def _rows(data: bytes) -> str:
         try:
             registration = LocalRegistration.unpack(each, id=key_text, owner="a")
         except (InvalidInstance, BadPayload) as error:
-            told(error)
+            check_error_text(error)
             return outcome(error)
         again = LocalRegistration.unpack(registration.packed(), id=key_text, owner="a")
         assert (again.instance, again.checks, again.maintenance) == (
@@ -156,7 +156,7 @@ def _row_seeds() -> Iterator[bytes]:
 
 
 def _snapshot(data: bytes) -> str:
-    """First byte: with a digest that is right, or as it came."""
+    """First byte: with a correct digest, or unchanged."""
     whole, data = data[:1] == b"w", data[1:]
     if whole:
         data = _MAGIC + _digest(data) + data

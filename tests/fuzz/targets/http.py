@@ -1,4 +1,4 @@
-"""What clients send to the HTTP port: a whole listener over streams in memory, and bodies by themselves."""
+"""Targets of the HTTP port: a complete listener over streams in memory, and request bodies."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from gossipreg.model import Instance
 from gossipreg.spec import NEXT
 from tests.frontends.fake_node import FakeNode
 from tests.frontends.wire import dispatcher, no_mistakes
-from tests.fuzz.target import Target, outcome, told
+from tests.fuzz.target import Target, check_error_text, outcome
 
-#: Answers that tell of no mistake of ours, of those that begin with a 5.
+#: Statuses from 500 on that show no internal error.
 _FINE: Final = (501, 503, 505)
 
-#: Bytes that one input may be answered with: each of its requests is at most a list of three instances.
+#: Maximum size of the answers to one input (bytes): each of its requests is at most a list of three instances.
 _ANSWER_BYTES_MAX: Final = 4_000_000
 
 
@@ -35,8 +35,8 @@ def _node() -> FakeNode:
     return node
 
 
-async def _play(data: bytes) -> str:
-    """First byte: where the rest is cut in two."""
+async def _run_http(data: bytes) -> str:
+    """First byte: the place at which the rest is split."""
     cut, data = (data[:1] or b"\0")[0], data[1:]
     node = _node()
     handler = dispatcher(node, None, *load(("consul", "eureka", "envoy", "traefik")))
@@ -66,7 +66,7 @@ async def _play(data: bytes) -> str:
 
 def _http(data: bytes) -> str:
     with no_mistakes():
-        return trio.run(_play, data, clock=trio.testing.MockClock(autojump_threshold=0))
+        return trio.run(_run_http, data, clock=trio.testing.MockClock(autojump_threshold=0))
 
 
 def _request(method: str, target: str, body: bytes = b"", *headers: str) -> bytes:
@@ -146,7 +146,7 @@ def _registrations(data: bytes) -> str:
             wanted = attrs.evolve(wanted, term=0)
         instance = wanted.instance(member="alpha", host="10.0.0.1", zone="")
     except (HttpError, InvalidInstance) as error:
-        told(error)
+        check_error_text(error)
         return f"{outcome(error)} {str(error)[:12]}"
     assert len(wanted.checks) <= limits.CHECKS_PER_INSTANCE_MAX
     return f"{len(wanted.checks)} {bool(instance.tags)} {bool(instance.meta)} {instance.role}"

@@ -1,4 +1,4 @@
-"""The PROXY header that instances read: the addresses in it come from the kernel and from the registry."""
+"""Target of the PROXY header: addresses from the kernel and from the registry."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _V2: Final = struct.Struct("!12sBBH")
 
 
 def _proxy_header(data: bytes) -> str:
-    """Version, family, two addresses, two ports: the header tells just these."""
+    """Version, family, two addresses, two ports: the header contains exactly these."""
     choice, data = (data[:1] or b"\0")[0], data[1:].ljust(36, b"\0")
     size, kind = (16, IPv6Address) if choice & 1 else (4, IPv4Address)
     source, destination = kind(data[:size]), kind(data[size : 2 * size])
@@ -27,7 +27,7 @@ def _proxy_header(data: bytes) -> str:
 
 
 def _read(data: bytes) -> tuple[str, str, int, int]:
-    """What a server makes of it, which takes exactly one header."""
+    """Parse the header like a server, which reads exactly one header."""
     if data.startswith(b"PROXY "):
         assert data.endswith(b"\r\n")
         assert data.count(b"\n") == 1

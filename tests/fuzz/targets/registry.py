@@ -1,4 +1,4 @@
-"""What owners and writers pack for all: instances, rules, and sealed credentials."""
+"""Targets of packed records: instances, rules, and sealed credentials."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from gossipreg.policy import Maintenance, Rule, Split, WeightOverride, check_rul
 from gossipreg.protocol.registry.credentials import Keyring, _unpacked, packed
 from gossipreg.protocol.registry.payload import BadPayload, pack_instance, unpack_instance
 from gossipreg.protocol.registry.policy_version import PolicyVersion, pack_rule, unpack_rule
-from tests.fuzz.target import Target, outcome, told
+from tests.fuzz.target import Target, check_error_text, outcome
 
 _KEY: Final = bytes(range(32))
 
@@ -37,7 +37,7 @@ def _records(data: bytes) -> str:
         return f"bad: {str(bad)[:16]}"
     again = unpack_instance(pack_instance(instance), id="i", owner="b")
     reason = "" if instance.health is Health.PASSING else instance.reason  # there is none to pack then
-    assert again == attrs.evolve(instance, reason=reason), "an instance that was read packs alike"
+    assert again == attrs.evolve(instance, reason=reason), "an unpacked instance packs to equal bytes"
     return f"{instance.health} {bool(instance.tags)} {bool(instance.meta)} {instance.role} {bool(instance.sealed)}"
 
 
@@ -65,10 +65,10 @@ def _packed(data: bytes) -> str:
         rule = unpack_rule(payload, key_text)
     except BadPayload as bad:
         assert PolicyVersion(key_text, 1, 0, "b", payload).policy is None, (
-            "what cannot be read is held, and shows as nothing"
+            "an unreadable rule is kept, and has no effect"
         )
         return f"bad: {str(bad)[:16]}"
-    assert unpack_rule(pack_rule(rule), rule.key) == rule, "a rule that was read packs alike"
+    assert unpack_rule(pack_rule(rule), rule.key) == rule, "an unpacked rule packs to equal bytes"
     assert rule.key == key_text
     rule.is_about(_instance())
     return str(rule.kind)
@@ -80,10 +80,10 @@ def _written(data: bytes) -> str:
         check_rule(rule)
         payload = pack_rule(rule)
     except (HttpError, InvalidPolicy) as error:
-        told(error)
+        check_error_text(error)
         return outcome(error)
     assert len(payload) <= limits.POLICY_BYTES_MAX
-    assert unpack_rule(payload, rule.key) == rule, "what a client may set, every node can read"
+    assert unpack_rule(payload, rule.key) == rule, "every node can read what a client may set"
     return f"set {rule.kind}"
 
 
@@ -107,7 +107,7 @@ def _policy_seeds() -> Iterator[bytes]:
 
 
 def _credentials(data: bytes) -> str:
-    """First byte: sealed as they came, packed and then sealed by a keyholder, or as a client writes them."""
+    """First byte: sealed bytes unchanged, packed and then sealed by a key holder, or as a client writes them."""
     kind, data = data[:1], data[1:]
     ring = Keyring("fuzz", (_KEY,))
     if kind == b"j":
@@ -131,12 +131,12 @@ def _sealed(ring: Keyring, data: bytes) -> str:
         packed(value)
         sealed = ring.seal(value, _instance(), bytes(12))
     except InvalidInstance as error:
-        told(error)
+        check_error_text(error)
         return outcome(error)
     assert len(sealed) <= limits.SEALED_BYTES_MAX
     if not sealed:
         return "none"
-    assert ring.open(_instance(sealed=sealed)) == dict(sorted(value.items())), "what was sealed opens alike"
+    assert ring.open(_instance(sealed=sealed)) == dict(sorted(value.items())), "sealed credentials open to equal values"
     return "sealed"
 
 
@@ -163,7 +163,7 @@ _WORDS: Final = (
 TARGETS: Final = (
     Target(
         "records",
-        "a record is read or BadPayload; an instance that was read packs alike",
+        "a record is read or BadPayload; an unpacked instance packs to equal bytes",
         _records,
         _record_seeds,
         _WORDS,

@@ -1,4 +1,4 @@
-"""What peers and outsiders send to the gossip port: packets, the messages in them, streams, and a whole engine."""
+"""Targets of the gossip port: packets, the messages in them, streams, and a complete engine."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _SENDER: Final = b"sender__"
 
 
 def _codecs() -> tuple[PacketCodec, PacketCodec]:
-    """A sealed and a clear receiver that have met nobody."""
+    """Return a sealed and a clear receiver that know no sender yet."""
     return SealedPackets(_KEY, _CLUSTER, b"receiver"), ChecksummedPackets(_CLUSTER)
 
 
@@ -51,7 +51,7 @@ def _packets(data: bytes) -> str:
     if mode == b"p":  # a payload that a keyholder seals
         return _round_trip(data)
     if mode == b"x":  # a true packet, with these bytes over it
-        return _bruised(data)
+        return _corrupted(data)
     return " ".join(_refusal(codec.decode(data, _WALL)) for codec in _codecs())
 
 
@@ -64,19 +64,19 @@ def _round_trip(payload: bytes) -> str:
     sealed, clear = _codecs()
     packet = _sealed(payload)
     assert sealed.decode(packet, _WALL) == payload
-    assert isinstance(sealed.decode(packet, _WALL), Refused), "a packet is believed once"
+    assert isinstance(sealed.decode(packet, _WALL), Refused), "a packet is accepted only once"
     assert clear.decode(ChecksummedPackets(_CLUSTER).encode(payload, _WALL), _WALL) == payload
     return "round trip"
 
 
-def _bruised(data: bytes) -> str:
+def _corrupted(data: bytes) -> str:
     found = []
     for codec, true in zip(
         _codecs(), (_sealed(b"a payload"), ChecksummedPackets(_CLUSTER).encode(b"a payload", _WALL)), strict=True
     ):
         packet = bytes(a ^ b for a, b in zip(true, data.ljust(len(true), b"\0"), strict=False)) + data[len(true) :]
         opened = codec.decode(packet, _WALL)
-        assert isinstance(opened, Refused) or packet == true, "a changed packet is not believed"
+        assert isinstance(opened, Refused) or packet == true, "a changed packet is not accepted"
         found.append(_refusal(opened))
     return " ".join(found)
 
@@ -95,7 +95,7 @@ def _packet_seeds() -> Iterator[bytes]:
 
 
 def messages() -> Iterator[Message]:
-    """One message of each kind, and some that only go together."""
+    """One message of each kind, and some that depend on each other."""
     b = update("b", port=7001)
     yield Ping(1, b.run_id, 2**64 - 1)
     yield Ack(1, b.run_id, 7)
@@ -125,11 +125,11 @@ def _messages(data: bytes) -> str:
     try:
         run_id, found = reader.read(data)
     except Junk as junk:
-        assert reader.read(pack_sender(1) + pack(Nack(1))) == (1, [Nack(1)]), "junk leaves no trace"
+        assert reader.read(pack_sender(1) + pack(Nack(1))) == (1, [Nack(1)]), "junk leaves no state behind"
         return f"junk: {str(junk)[:20]}"
-    assert reader.read(data) == (run_id, found), "remembered messages are the same"
+    assert reader.read(data) == (run_id, found), "cached messages are equal"
     for each in found:
-        assert message_of(pack(each)) == each, "what was read can be told on"
+        assert message_of(pack(each)) == each, "a read message can be forwarded"
     return " ".join(sorted({type(each).__name__ for each in found}))
 
 
@@ -150,12 +150,12 @@ def _codec(key: bytes | None, *, opener: bool) -> StreamCodec:
 
 
 def _streams(data: bytes) -> str:
-    """First byte: with or without a key, hello given or not; second: how large the pieces are that it comes in."""
+    """First byte: with or without a key, hello given or not; second: the size of the pieces."""
     mode, piece, data = data[:1] or b"\0", (data[1:2] or b"\1")[0] + 1, data[2:]
     key = _KEY if mode[0] & 1 else None
     ours, theirs = _codec(key, opener=False), _codec(key, opener=True)
     said = None
-    if mode[0] & 4:  # frames that a keyholder sends
+    if mode[0] & 4:  # frames from a key holder
         theirs.feed(ours.hello())
         said = data.split(b"|")
         data = theirs.hello() + b"".join(map(theirs.frame, said))
@@ -167,9 +167,9 @@ def _streams(data: bytes) -> str:
             bodies += ours.feed(data[at : at + piece])
             assert len(ours._buffer) <= len(data)
     except StreamRefused as refused:
-        assert not ours._buffer, "what was refused is not kept"
+        assert not ours._buffer, "refused bytes are not kept"
         return str(refused.reason)
-    assert said is None or bodies == said, "frames come whole and in order"
+    assert said is None or bodies == said, "frames arrive complete and in order"
     return f"ready {ours.ready} {min(len(bodies), 3)}"
 
 
@@ -184,12 +184,12 @@ def _stream_seeds() -> Iterator[bytes]:
         yield bytes((bit | 4, 3)) + b"one|two||three"
 
 
-# An engine, and a peer that says what it likes
+# An engine with an arbitrary peer
 
 
 @attrs.define
 class _Script:
-    """Reads an input as what happens, one thing after the other."""
+    """Reads an input as a sequence of events."""
 
     data: bytes
     at: int = 0
@@ -211,10 +211,10 @@ class _Script:
 
 _PEERS: Final = (update("b", port=7001), update("c", port=7002))
 
-#: Things that happen in one input.
+#: Maximum number of events in one input.
 _STEPS_MAX: Final = 24
 
-#: Datagrams and frames that one packet may bring about. A comparison of states is the most.
+#: Maximum number of datagrams and frames caused by one packet; a comparison of states causes the most.
 _OUTPUTS_MAX: Final = 2048
 
 
@@ -247,7 +247,7 @@ def _engine(data: bytes) -> str:
             outputs = []
         outputs += node.handle_timeout(now)
         assert len(outputs) <= _OUTPUTS_MAX, f"{len(outputs)} outputs at once"
-        assert node.deadline() > now, "what was due is done"
+        assert node.deadline() > now, "no timer is due afterwards"
         for output in outputs:
             done.add(type(output).__name__)
             _readable(output, node.outbox.packet_room)
@@ -255,7 +255,7 @@ def _engine(data: bytes) -> str:
 
 
 def _readable(output: object, server: int) -> None:
-    """Whatever a node packs, every node can read."""
+    """Check that every node can read what a node packs."""
     match output:
         case Transmit():
             assert len(output.data) <= server
