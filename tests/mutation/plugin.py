@@ -155,9 +155,9 @@ class MutationPlugin:
         self._report(MutantResult(mutant, how.get(ended, "killed"), len(tests), took))
 
     def _within(self, tests: list[pytest.Item]) -> Iterator[pytest.Item]:
-        """Yield the first of ``tests``, within the budget; the mutant counts as survived even if later ones would fail."""
+        """Yield the first of ``tests``, within the budget; a mutant that only later ones would kill has survived."""
         spent = 0.0
-        """Yield the first of ``tests``, within the budget; a mutant that only later ones would kill counts as survived."""
+        for item in tests:
             if spent > self.budget:
                 return
             spent += self._took[item.nodeid]
