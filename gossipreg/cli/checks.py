@@ -11,7 +11,7 @@ from typing import Any, Final
 import click
 
 from gossipreg.check import read_checks
-from gossipreg.cli import show
+from gossipreg.cli import completion, show
 from gossipreg.cli.agent_options import agent_options
 from gossipreg.cli.client import AgentClient
 from gossipreg.cli.help_page import command
@@ -23,7 +23,7 @@ _BOOLEANS: Final[Mapping[str, bool]] = {"true": True, "yes": True, "false": Fals
 
 
 @command()
-@click.argument("id", required=False)
+@click.argument("id", required=False, shell_complete=completion.own_ids)
 @agent_options
 def checks(agent: AgentClient, id: str | None, *, as_json: bool) -> None:
     """List the health checks that the agent runs.
@@ -46,7 +46,7 @@ def checks(agent: AgentClient, id: str | None, *, as_json: bool) -> None:
 
 
 @command()
-@click.argument("id")
+@click.argument("id", shell_complete=completion.own_ids)
 @click.option("--check", metavar="NAME", help="One check only.  [default: all that have a ttl]")
 @click.option(
     "--health",
@@ -68,10 +68,15 @@ def heartbeat(agent: AgentClient, id: str, *, as_json: bool, check: str | None, 
 
 
 @command()
-@click.argument("id")
+@click.argument("id", shell_complete=completion.own_ids_or_of_service)
 @click.option("--reason", metavar="TEXT", help="A few words that all nodes show.")
 @click.option("--end", is_flag=True, help="End the maintenance.")
-@click.option("--service", metavar="NAME", help="By a policy about this service, whichever node owns it.")
+@click.option(
+    "--service",
+    metavar="NAME",
+    shell_complete=completion.services,
+    help="By a policy about this service, whichever node owns it.",
+)
 @agent_options
 def maintenance(
     agent: AgentClient, id: str, *, as_json: bool, reason: str | None, end: bool, service: str | None

@@ -32,6 +32,7 @@ class AgentClient:
 
     address: Address | SocketFile
     token: str | None = attrs.field(default=None, repr=False)
+    patience: float | None = None  # how long an answer may take (seconds), if not the usual time
 
     @classmethod
     def at(cls, text: str) -> Self:
@@ -105,7 +106,7 @@ class AgentClient:
         """The document and the headers of an answer."""
         from http.client import HTTPException
 
-        connection = self._connection(PATIENCE)
+        connection = self._connection(PATIENCE if self.patience is None else self.patience)
         try:
             answer = self._answer(connection, method, target, body)
             text = answer.read()

@@ -8,7 +8,7 @@ from typing import Final
 
 import click
 
-from gossipreg.cli import show
+from gossipreg.cli import completion, show
 from gossipreg.cli.agent_options import agent_options
 from gossipreg.cli.client import AgentClient
 from gossipreg.cli.help_page import command
@@ -19,9 +19,20 @@ _HIDDEN: Final = "********"
 
 
 @command()
-@click.argument("id")
-@click.option("--service", metavar="NAME", required=True, help="The service that it is an instance of.")
-@click.option("--owner", metavar="NAME", help="The member that registered it, where several have that id.")
+@click.argument("id", shell_complete=completion.ids)
+@click.option(
+    "--service",
+    metavar="NAME",
+    required=True,
+    shell_complete=completion.services,
+    help="The service that it is an instance of.",
+)
+@click.option(
+    "--owner",
+    metavar="NAME",
+    shell_complete=completion.members,
+    help="The member that registered it, where several have that id.",
+)
 @click.option("--show", "shown", is_flag=True, help="Write the values, too; bystanders can then read them.")
 @agent_options
 def credentials(agent: AgentClient, id: str, *, as_json: bool, service: str, owner: str | None, shown: bool) -> None:

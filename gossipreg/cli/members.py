@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from gossipreg.cli import show
+from gossipreg.cli import completion, show
 from gossipreg.cli.agent_options import agent_options, note_isolation
 from gossipreg.cli.client import AgentClient
 from gossipreg.cli.help_page import command
@@ -65,7 +65,7 @@ def drain(agent: AgentClient, *, as_json: bool, end: bool) -> None:
 
 
 @command()
-@click.argument("name")
+@click.argument("name", shell_complete=completion.failed_members)
 @agent_options
 def forget(agent: AgentClient, name: str, *, as_json: bool) -> None:
     """Forget a member that failed and will not come back.

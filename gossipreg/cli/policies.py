@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from gossipreg import limits
-from gossipreg.cli import show
+from gossipreg.cli import completion, show
 from gossipreg.cli.agent_options import agent_options, note_isolation
 from gossipreg.cli.client import AgentClient
 from gossipreg.cli.help_page import SectionedGroup, command
@@ -36,13 +36,23 @@ def list_(agent: AgentClient, *, as_json: bool) -> None:
 
 
 @command("set")
-@click.argument("service")
+@click.argument("service", shell_complete=completion.services)
 @click.option(
     "--split", "shares", metavar="LABEL=SHARE", multiple=True, help="A share of the load, for a tag; repeatable."
 )
 @click.option("--by", type=click.Choice(["tag", "zone"]), help="What the labels of a split are.  [default: tag]")
-@click.option("--instance", metavar="ID", help="The instance that --weight or --maintenance is about.")
-@click.option("--owner", metavar="NAME", help="The member whose instance is meant, if several have one of that id.")
+@click.option(
+    "--instance",
+    metavar="ID",
+    shell_complete=completion.ids,
+    help="The instance that --weight or --maintenance is about.",
+)
+@click.option(
+    "--owner",
+    metavar="NAME",
+    shell_complete=completion.members,
+    help="The member whose instance is meant, if several have one of that id.",
+)
 @click.option("--weight", type=_WEIGHT, help="Its weight, in place of its owner's; 0 drains it.")
 @click.option("--maintenance", metavar="REASON", help="Take it out, whatever its checks say; all nodes show why.")
 @agent_options
@@ -89,7 +99,7 @@ def set_(
 
 
 @command("remove")
-@click.argument("key")
+@click.argument("key", shell_complete=completion.policies)
 @agent_options
 def remove(agent: AgentClient, key: str, *, as_json: bool) -> None:
     """Remove a policy from every node, by the key that policy list shows.
@@ -118,10 +128,21 @@ policy = SectionedGroup(
 
 
 @command()
-@click.argument("id")
+@click.argument("id", shell_complete=completion.ids)
 @click.argument("weight", type=_WEIGHT, required=False)
-@click.option("--service", metavar="NAME", required=True, help="The service that it is an instance of.")
-@click.option("--owner", metavar="NAME", help="The member whose instance is meant, if several have one of that id.")
+@click.option(
+    "--service",
+    metavar="NAME",
+    required=True,
+    shell_complete=completion.services,
+    help="The service that it is an instance of.",
+)
+@click.option(
+    "--owner",
+    metavar="NAME",
+    shell_complete=completion.members,
+    help="The member whose instance is meant, if several have one of that id.",
+)
 @click.option("--clear", is_flag=True, help="Use the owner's weight again.")
 @agent_options
 def weight(

@@ -11,6 +11,7 @@ from typing import Any, Final, TypeVar
 import attrs
 import click
 
+from gossipreg.cli import completion
 from gossipreg.cli.agent_options import duration, read_token, token_file
 from gossipreg.cli.client import AgentClient
 from gossipreg.cli.help_page import command
@@ -40,7 +41,7 @@ _FORWARD_FLAGS: Final[Sequence[tuple[str, type | Callable[[str], float], str | N
     ("tag", str, "TAG", "Only to instances with this tag."),
     ("role", str, "NAME", "Only to instances with this role."),
     ("connect_timeout", duration, "SECONDS", "How long an instance may take to accept.  [default: 1]"),
-    ("balance", str, "RULE", "round-robin, least-connections or random-two.  [default: round-robin]"),
+    ("balance", str, "RULE", "How it chooses: round-robin, least-connections or random-two.  [default: round-robin]"),
     ("tries", int, "N", "How many instances a connection is tried at.  [default: 3]"),
     ("drain_time", duration, "SECONDS", "How long connections to a removed instance may go on.  [default: 30]"),
     ("superseded", str, "cut|drain", "Connections to a former primary.  [default: cut with --role primary]"),
@@ -80,7 +81,13 @@ def _flags(command: _Command) -> _Command:
 
 @command()
 @click.option("--listen", metavar="HOST:PORT", multiple=True, help="Address to listen on; repeatable.")
-@click.option("--service", metavar="NAME", multiple=True, help="The service behind it: one for each --listen.")
+@click.option(
+    "--service",
+    metavar="NAME",
+    multiple=True,
+    shell_complete=completion.services,
+    help="The service behind it: one for each --listen.",
+)
 @click.option(
     "--forwards",
     metavar="FILE",

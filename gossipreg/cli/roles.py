@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import click
 
-from gossipreg.cli import show
+from gossipreg.cli import completion, show
 from gossipreg.cli.agent_options import agent_options
 from gossipreg.cli.client import AgentClient
 from gossipreg.cli.help_page import SectionedGroup, command
 
 
 @command("list")
-@click.argument("service", required=False)
+@click.argument("service", required=False, shell_complete=completion.roles)
 @agent_options
 def list_(agent: AgentClient, service: str | None, *, as_json: bool) -> None:
     """List the highest term of each service that has one, with its primary; or that of SERVICE alone.
@@ -35,7 +35,7 @@ def list_(agent: AgentClient, service: str | None, *, as_json: bool) -> None:
 
 
 @command("reset")
-@click.argument("service")
+@click.argument("service", shell_complete=completion.roles)
 @agent_options
 def reset(agent: AgentClient, service: str, *, as_json: bool) -> None:
     """Restart the terms of SERVICE on every node, from the highest that its instances state now.

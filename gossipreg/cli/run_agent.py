@@ -5,7 +5,6 @@ The command imports it when it runs: importing trio takes longer than all other 
 
 from __future__ import annotations
 
-import errno
 import json
 import logging
 import os
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from gossipreg.cli import ports_in_use
 from gossipreg.cli.gc_pauses import keep_pauses_short
 from gossipreg.config import AgentConfig
 from gossipreg.errors import BindError, ConfigError, GossipregError
@@ -44,46 +44,17 @@ def run(config: AgentConfig, file: Path | None = None) -> None:
 
     Raises ``ConfigError`` for a file that cannot be used or an unknown compatibility API, what ``open_node`` raises,
     and ``BindError`` for a listener's address, alone or in an ``ExceptionGroup``. One ``BindError`` names all addresses
-    that other programs use.
+    that other programs use, and free ones.
     """
     files = _files(config, file)
     try:
         trio.run(_serve, config, files, _read_definitions(files, config), _access(config), _apis(config))
     except (BindError, ExceptionGroup) as error:
-        taken = _addresses_in_use(config) if not isinstance(error, ExceptionGroup) or error.subgroup(BindError) else []
-        if len(taken) < 2:
+        is_bind_error = not isinstance(error, ExceptionGroup) or error.subgroup(BindError)
+        taken = ports_in_use.of(config) if is_bind_error else {}
+        if not taken:
             raise
-        raise BindError(
-            f"cannot listen on {', '.join(taken)}: in use by other programs: stop them, or pass other addresses "
-            "(--http off and --dns off do without)"
-        ) from None
-
-
-def _addresses_in_use(config: AgentConfig) -> list[str]:
-    """The agent's addresses that other programs use, each with its flag."""
-    asked = [("--bind", config.bind), ("--http", config.http), ("--dns", config.dns)]
-    taken = []
-    for flag, text in asked:
-        where = None if text == "off" else place(text)
-        if isinstance(where, Address) and where.port and _is_in_use(where, datagrams=flag != "--http"):
-            taken.append(f"{where} ({flag})")
-    return taken
-
-
-def _is_in_use(address: Address, *, datagrams: bool) -> bool:
-    for kind in (socket.SOCK_STREAM, *([socket.SOCK_DGRAM] if datagrams else [])):
-        try:
-            family, _, _, _, target = socket.getaddrinfo(address.host, address.port, type=kind)[0]
-            with socket.socket(family, kind) as probe:
-                if kind is socket.SOCK_STREAM:
-                    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                probe.bind(target)
-        except OSError as error:
-            if error.errno == errno.EADDRINUSE:
-                return True
-        except UnicodeError:  # no host name
-            pass
-    return False
+        raise BindError(ports_in_use.sentence(taken)) from None
 
 
 def check(config: AgentConfig, file: Path | None = None) -> str:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
 import click
 
 from gossipreg import limits
-from gossipreg.cli import show
+from gossipreg.cli import completion, show
 from gossipreg.cli.agent_options import agent_options, note_isolation
 from gossipreg.cli.checks import checks_given
 from gossipreg.cli.client import AgentClient
+from gossipreg.cli.completion import instances_of
 from gossipreg.cli.credentials import credentials_in
 from gossipreg.cli.help_page import command
+from gossipreg.cli.owner import agent_of
 from gossipreg.cli.settings import nearest
+from gossipreg.errors import AgentRefused
 
 
 @command()
@@ -37,7 +41,7 @@ def services(agent: AgentClient, *, as_json: bool) -> None:
 
 
 @command()
-@click.argument("name")
+@click.argument("name", shell_complete=completion.services)
 @click.option("--all", "every", is_flag=True, help="Also those that cannot serve now, and why.")
 @click.option("--tag", metavar="TAG", help="Only those that carry this tag.")
 @click.option("--zone", metavar="NAME", help="Only those in this zone.")
@@ -89,7 +93,7 @@ def lookup(
 
 
 @command()
-@click.argument("name")
+@click.argument("name", shell_complete=completion.services)
 @click.option(
     "--port", type=click.IntRange(0, 65_535), required=True, help="Port that it listens on; 0: nothing to call."
 )
@@ -161,16 +165,39 @@ def register(
 
 
 @command()
-@click.argument("id")
+@click.argument("id", shell_complete=completion.own_ids)
+@click.option(
+    "--owner",
+    metavar="NAME",
+    shell_complete=completion.members,
+    help="The member that owns it, if that is another: its agent is asked, on its host, at the port of --http.",
+)
 @agent_options
-def deregister(agent: AgentClient, id: str, *, as_json: bool) -> None:
+def deregister(agent: AgentClient, id: str, *, as_json: bool, owner: str | None) -> None:
     """Remove an instance that the agent owns.
+
+    With --owner, the agent of that member removes it. It is looked for on the host of the member, at the port of
+    --http, and gets the same token.
 
     Examples:
       gossipreg deregister orders-1
+      gossipreg deregister orders-1 --owner web-2
     """
-    agent.delete("instances", id)
+    asked = agent if owner is None else agent_of(agent, owner, f"gossipreg deregister {shlex.quote(id)}")
+    try:
+        asked.delete("instances", id)
+    except AgentRefused as error:
+        owners = sorted(_owners(agent, id)) if error.code == "unknown_instance" else ()
+        if owner is not None or not owners:
+            raise
+        hint = " or ".join(f"--owner {name}" for name in owners)
+        raise AgentRefused(f"{error} (or pass {hint})", error.code, error.field) from None
     show.say(f"deregistered {id}", {"deregistered": id}, as_json=as_json)
+
+
+def _owners(agent: AgentClient, id: str) -> set[str]:
+    """The members that own an instance of that id, as far as the agent says so in a moment."""
+    return {each["owner"] for each in instances_of(agent, None, completion.PATIENCE) if each["id"] == id}
 
 
 def _unknown(agent: AgentClient, name: str) -> str | None:

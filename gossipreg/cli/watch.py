@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from gossipreg.cli import show
+from gossipreg.cli import completion, show
 from gossipreg.cli.agent_options import agent_options
 from gossipreg.cli.client import AgentClient
 from gossipreg.cli.help_page import command
@@ -21,7 +21,7 @@ _WAIT, _WAIT_MAX = 0.1, 5.0
 
 
 @command()
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=completion.services)
 @agent_options
 def watch(agent: AgentClient, name: str | None, *, as_json: bool) -> None:
     """Print what happens in the cluster, until Ctrl-C.

@@ -102,7 +102,15 @@ def policy_of(body: Any) -> dict[str, Any]:
 class FakeAgent:
     """Serves on a free port of loopback, in threads of its own, for the length of a ``with`` block."""
 
-    def __init__(self, instances: Sequence[Any] = (INSTANCE,), members: Sequence[Any] = (MEMBER,)) -> None:
+    def __init__(
+        self,
+        instances: Sequence[Any] = (INSTANCE,),
+        members: Sequence[Any] = (MEMBER,),
+        *,
+        name: str = "web-1",
+        at: tuple[str, int] = ("127.0.0.1", 0),
+    ) -> None:
+        self.name = name
         self.instances = {instance["id"]: instance for instance in instances}
         self.members = list(members)
         self.policies: dict[str, Any] = {}
@@ -120,13 +128,13 @@ class FakeAgent:
         self.closing = threading.Event()
         #: What the headers say of how far its answers can be relied on.
         self.reliance: dict[str, str] = {}
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler_for(self))
+        self._server = ThreadingHTTPServer(at, _handler_for(self))
         self._server.daemon_threads = False
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
 
     @property
     def address(self) -> str:
-        return f"127.0.0.1:{self._server.server_address[1]}"
+        return "{}:{}".format(*self._server.server_address[:2])
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -143,7 +151,7 @@ class FakeAgent:
     ) -> tuple[int, Any]:
         match (method, *path):
             case ("GET", "node"):
-                return 200, NODE
+                return 200, NODE | {"name": self.name}
             case ("GET", "members"):
                 return 200, {"members": self.members}
             case ("GET", "services"):
@@ -162,11 +170,11 @@ class FakeAgent:
                 instance = INSTANCE | {"id": "made-up"} | body
                 self.instances[instance["id"]] = instance
                 return 201, instance | {"note": self.notes.get(instance["id"], "")}
-            case ("DELETE", "instances", key) if key in self.instances:
+            case ("DELETE", "instances", key) if key in self.instances and self.instances[key]["owner"] == self.name:
                 del self.instances[key]
                 return 204, None
             case ("DELETE", "instances", key):
-                return 404, no(404, f"this node owns no instance {key!r}")
+                return 404, no(404, f"this node owns no instance {key!r}") | {"code": "unknown_instance"}
             case ("GET", "checks", *key):
                 return 200, {"checks": [CHECK] if key in ([], [CHECK["instance"]]) else []}
             case ("GET", "credentials", "pg-1"):

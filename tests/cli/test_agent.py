@@ -301,9 +301,12 @@ def test_a_listener_that_is_taken_is_one_line_and_leaves_no_failed_member_behind
     elder = start("--name", "elder")
     ran = fails("--name", "late", "--join", elder.ready["gossip"], f"--{listener}", elder.ready[listener])
     assert (ran.status, ran.out) == (1, "")
-    assert ran.err.splitlines()[-1].startswith(
-        f"gossipreg: cannot listen on {elder.ready[listener]} for {listener.upper()}"
+    said = ran.err.splitlines()[-1]
+    assert said.startswith(
+        f"gossipreg: cannot listen on {elder.ready[listener]} (--{listener}): in use by another program"
     )
+    assert f"pass for example --{listener} 127.0.0.1:" in said
+    assert said.endswith(f"; --{listener} off does without")
     assert elder.members().get("late", "left") == "left"
 
 
@@ -319,6 +322,9 @@ def test_all_addresses_that_are_taken_are_named_in_one_line(start: Starter) -> N
     ran = fails("--bind", elder["gossip"], "--http", elder["http"], "--dns", elder["dns"])
     assert (ran.status, ran.out, ran.err.count("\n")) == (1, "", 1)
     assert f"{elder['gossip']} (--bind), {elder['http']} (--http), {elder['dns']} (--dns): in use" in ran.err
+    example = re.search(r"for example (.*);", ran.err)
+    assert example is not None
+    assert start("--name", "younger", *example[1].split()).ready["name"] == "younger"
 
 
 def test_seeds_may_be_given_with_commas_or_one_by_one(start: Starter) -> None:

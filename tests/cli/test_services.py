@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.cli.conftest import Ran
-from tests.cli.fake_agent import INSTANCE, FakeAgent
+from tests.cli.fake_agent import INSTANCE, MEMBER, FakeAgent
 from tests.hidden import hidden
 
 NO_SUCH_SERVICE = "gossipreg: no service nobody is registered: see `gossipreg services`\n"
@@ -119,6 +119,57 @@ def test_the_agents_own_sentence_says_what_it_refused(ask: Callable[..., Ran]) -
 def test_deregister_says_what_has_gone(fake: FakeAgent, ask: Callable[..., Ran]) -> None:
     assert ask("deregister", "orders-1") == Ran(0, "deregistered orders-1\n", "")
     assert not fake.instances
+
+
+@pytest.fixture
+def other(fake: FakeAgent) -> Iterator[FakeAgent]:
+    """The agent of web-2, on another host, at the port of the first one; the first knows of it and what it owns."""
+    port = int(fake.address.partition(":")[2])
+    owned = INSTANCE | {"id": "orders-2", "owner": "web-2"}
+    fake.members.append(MEMBER | {"name": "web-2", "address": "127.0.0.2:7940"})
+    fake.instances["orders-2"] = owned
+    with FakeAgent([owned], name="web-2", at=("127.0.0.2", port)) as agent:
+        yield agent
+
+
+def test_a_refusal_to_deregister_what_another_owns_names_the_option_that_does(
+    other: FakeAgent, ask: Callable[..., Ran]
+) -> None:
+    assert ask("deregister", "orders-2") == Ran(
+        1, "", "gossipreg: this node owns no instance 'orders-2' (or pass --owner web-2)\n"
+    )
+
+
+def test_the_agent_of_the_owner_is_asked_to_deregister(
+    fake: FakeAgent, other: FakeAgent, ask: Callable[..., Ran]
+) -> None:
+    assert ask("deregister", "orders-2", "--owner", "web-2") == Ran(0, "deregistered orders-2\n", "")
+    assert not other.instances
+    assert "orders-1" in fake.instances
+    assert ask("deregister", "orders-1", "--owner", "web-1") == Ran(0, "deregistered orders-1\n", "")
+    assert "orders-1" not in fake.instances
+
+
+def test_an_owner_that_is_no_member_is_said_to_be_none(other: FakeAgent, ask: Callable[..., Ran]) -> None:
+    assert ask("deregister", "orders-2", "--owner", "wbe-2").err == (
+        "gossipreg: no member is called wbe-2: did you mean web-2?\n"
+    )
+    assert ask("deregister", "orders-2", "--owner", "nobody").err.endswith("see `gossipreg members`\n")
+
+
+def test_an_owner_whose_agent_is_not_found_leaves_its_command_to_be_run_there(
+    fake: FakeAgent, other: FakeAgent, ask: Callable[..., Ran]
+) -> None:
+    port = fake.address.partition(":")[2]
+    fake.members += [MEMBER | {"name": f"web-{n}", "address": f"127.0.0.{n - 1}:7940"} for n in (3, 4)]
+    assert ask("deregister", "a b", "--owner", "web-3").err == (
+        f"gossipreg: the agent of web-2 answers at 127.0.0.2:{port}, where that of web-3 may be: "
+        "run `gossipreg deregister 'a b'` on its host, or pass its --http\n"
+    )
+    assert ask("deregister", "orders-9", "--owner", "web-4").err.startswith(
+        f"gossipreg: no agent answers at 127.0.0.3:{port}, where that of web-4 may be: run"
+    )
+    assert "orders-2" in other.instances
 
 
 @pytest.mark.parametrize(
