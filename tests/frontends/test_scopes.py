@@ -47,6 +47,8 @@ BODIES: Final[dict[tuple[str, str], Any]] = {
     ("PUT", "/api/v1/instances"): {"service": "orders", "port": 1},
     ("PUT", "/api/v1/policies"): {"service": "orders", "instance": "a", "maintenance": "new disk"},
     ("PUT", "/v1/agent/service/register"): {"Name": "orders", "Port": 1},
+    ("PUT", "/v1/catalog/register"): {"Node": "printer", "Address": "10.0.0.9"},
+    ("PUT", "/v1/catalog/deregister"): {"Node": "printer"},
     ("PUT", "/v1/agent/check/register"): {"Name": "t", "ServiceID": "a", "TTL": "9s"},
     ("PUT", "/v1/agent/check/update/{id}"): {"Status": "passing"},
     ("POST", "/v3/discovery:endpoints"): {"resource_names": ["orders"]},

@@ -215,6 +215,8 @@ async def checks(context: ConsulContext) -> Response:
     output = outputs_for(context.server.access, context.token)
     mine = {each.id: each async for each in slicer.over(own(context))}
     async for report in slicer.over(context.node.checks()):
+        if report.instance not in mine and report.instance != NODE_SERVICE:
+            continue  # of a node that no agent runs on
         called = CheckIdMap.of(context.node, report)
         there = mine.get(report.instance)
         is_the_nodes = report.instance == NODE_SERVICE
@@ -256,5 +258,5 @@ def own(context: ConsulContext, service: str | None = None) -> Iterator[Instance
     """What this node offers, of ``service`` or of all, as lookups show it."""
     for name in context.node.services() if service is None else (service,):
         for each in context.node.lookup(name, healthy=False):
-            if each.owner == context.node.name:
+            if each.owner == context.node.name and catalog_rows.node_name(each) == each.owner:
                 yield each

@@ -8,7 +8,7 @@ from typing import ClassVar, Final
 import attrs
 
 from gossipreg.errors import GossipregError
-from gossipreg.frontends.consul import agent, agent_checks, agent_info, catalog
+from gossipreg.frontends.consul import agent, agent_checks, agent_info, catalog, catalog_write
 from gossipreg.frontends.consul.context import (
     ConsulContext,
     ConsulState,
@@ -50,10 +50,6 @@ _COORDINATES = (
     "/v1/coordinate/nodes."
 )
 _QUERIES = "gossipreg keeps no prepared queries: execute one by a service's name, or ask for the service with a filter."
-_CATALOG = (
-    "gossipreg has no catalog beside its agents: every instance belongs to the agent that looks after it. Register at "
-    "that agent, with PUT /v1/agent/service/register."
-)
 
 #: What there is, by method and path.
 _ROUTES: Final[tuple[tuple[str, str, Handler, Action], ...]] = (
@@ -83,6 +79,8 @@ _ROUTES: Final[tuple[tuple[str, str, Handler, Action], ...]] = (
     ("GET", "/v1/agent/checks", agent_checks.checks, Action.READ_CHECKS),
     ("GET", "/v1/agent/health/service/id/{id}", agent.health_by_id, Action.READ_CLUSTER),
     ("GET", "/v1/agent/health/service/name/{name}", agent.health_by_name, Action.READ_CLUSTER),
+    ("PUT", "/v1/catalog/register", catalog_write.register, Action.REGISTER),
+    ("PUT", "/v1/catalog/deregister", catalog_write.deregister, Action.REGISTER),
     ("PUT", "/v1/agent/service/register", agent.register_service, Action.REGISTER),
     ("PUT", "/v1/agent/service/deregister/{id}", agent.deregister_service, Action.REGISTER),
     ("PUT", "/v1/agent/service/maintenance/{id}", agent.service_maintenance, Action.SET_MAINTENANCE),
@@ -122,8 +120,6 @@ ABSENT: Final = {
     "/v1/agent/monitor": "gossipreg logs to its standard error; what happens is told at /api/v1/events.",
     "/v1/query": _QUERIES,
     "/v1/query/{what...}": _QUERIES,
-    "/v1/catalog/register": _CATALOG,
-    "/v1/catalog/deregister": _CATALOG,
 }
 
 _METHODS: Final = ("GET", "PUT", "POST", "DELETE")

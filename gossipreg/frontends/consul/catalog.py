@@ -9,6 +9,7 @@ from typing import Any, Final
 from gossipreg.frontends.consul import catalog_rows
 from gossipreg.frontends.consul.catalog_rows import CatalogContext, CatalogInstance, Json
 from gossipreg.frontends.consul.context import ConsulContext, constant_response
+from gossipreg.frontends.consul.kept import shown_meta
 from gossipreg.frontends.serving.response import HttpError, Reply, Response, encode
 from gossipreg.frontends.serving.time_slices import TimeSlicer
 from gossipreg.model import Address, Instance, Member, Status
@@ -147,7 +148,8 @@ async def catalog_nodes(context: ConsulContext) -> Reply:
         if near in cluster.members:
             zone = cluster.members[near].zone
             there.sort(key=lambda each: (each.name != near, not zone or each.zone != zone, each.name))
-        rows = map(cluster.node, there)
+        written = (cluster.written[name] for name in sorted(cluster.written) if name not in cluster.members)
+        rows = chain(map(cluster.node, there), map(cluster.written_node, written))
         return await slicer.json_list(row if node_meta(row["Meta"]) and keep(row) else None for row in rows)
 
     return await context.answer(None, ("nodes", *_shaping(context)), make)
@@ -155,40 +157,41 @@ async def catalog_nodes(context: ConsulContext) -> Reply:
 
 async def catalog_node(context: ConsulContext) -> Reply:
     """One node with what it offers, by id; null if there is none."""
-    name = context.arguments["node"]
+    name, keep = context.arguments["node"], context.filter(_ENTRY["Service"])
 
     async def make(slicer: TimeSlicer) -> bytes:
         cluster = context.cluster()
         found = _node(cluster, name)
         if found is None:
             return b"null"
-        offered = await _offered(context, cluster, found, slicer)
-        rows = {each.id: catalog_rows.service(each) async for each in slicer.over(offered)}
-        return encode({"Node": cluster.node(found), "Services": rows})
+        offered = await _offered(context, cluster, found["Node"], slicer)
+        rows = [catalog_rows.service(each) async for each in slicer.over(offered)]
+        return encode({"Node": found, "Services": {row["ID"]: row for row in rows if keep(row)}})
 
-    return await context.answer(None, ("node", name), make)
+    return await context.answer(None, ("node", name, *_shaping(context)), make)
 
 
 async def catalog_node_services(context: ConsulContext) -> Reply:
     """One node with a list of what it offers."""
-    name = context.arguments["node"]
+    name, keep = context.arguments["node"], context.filter(_ENTRY["Service"])
 
     async def make(slicer: TimeSlicer) -> bytes:
         cluster = context.cluster()
         found = _node(cluster, name)
         if found is None:
             return encode({"Node": None, "Services": []})
-        offered = await _offered(context, cluster, found, slicer)
-        rows = await slicer.json_list(map(catalog_rows.service, offered))
-        return b'{"Node":%b,"Services":%b}' % (encode(cluster.node(found)), rows)
+        offered = await _offered(context, cluster, found["Node"], slicer)
+        shapes = map(catalog_rows.service, offered)
+        rows = await slicer.json_list(row if keep(row) else None for row in shapes)
+        return b'{"Node":%b,"Services":%b}' % (encode(found), rows)
 
-    return await context.answer(None, ("node-services", name), make)
+    return await context.answer(None, ("node-services", name, *_shaping(context)), make)
 
 
-async def _offered(context: ConsulContext, cluster: CatalogContext, node: Member, slicer: TimeSlicer) -> list[Instance]:
+async def _offered(context: ConsulContext, cluster: CatalogContext, node: str, slicer: TimeSlicer) -> list[Instance]:
     """What one node offers."""
     every = slicer.over(_all_seen(context, cluster))
-    return [each.instance async for each in every if each.instance.owner == node.name]
+    return [each.instance async for each in every if catalog_rows.node_name(each.instance) == node]
 
 
 async def health_node(context: ConsulContext) -> Reply:
@@ -201,7 +204,7 @@ async def health_node(context: ConsulContext) -> Reply:
         if found is None:
             return b"[]"
         rows = await _checks(context, cluster, slicer)
-        return await slicer.json_list(each if each["Node"] == found.name and keep(each) else None for each in rows)
+        return await slicer.json_list(each if each["Node"] == found["Node"] and keep(each) else None for each in rows)
 
     return await context.answer(None, ("node-checks", name, *_shaping(context)), make)
 
@@ -218,7 +221,8 @@ async def health_state(context: ConsulContext) -> Reply:
         cluster = context.cluster()
         if state == "any" and not shaping:
             return await _every_check(context, cluster, slicer)
-        metas = {name: cluster.node(member)["Meta"] for name, member in cluster.members.items()}
+        metas = {name: shown_meta(stated) for name, stated in cluster.written.items()}
+        metas |= {name: cluster.meta(member) for name, member in cluster.members.items()}
 
         def wanted(row: Json) -> bool:
             return state in ("any", row["Status"]) and node_meta(metas.get(row["Node"], {})) and keep(row)
@@ -251,14 +255,19 @@ def _node_checks(cluster: CatalogContext, avoided: Container[str]) -> Iterator[J
         if each.status is not Status.LEFT:
             yield catalog_rows.serf(each.name, reachable=catalog_rows.present(each) and each.name not in avoided)
             yield from cluster.node_checks(each.name)
+    for name in sorted(cluster.written):
+        if name not in cluster.members:
+            yield from cluster.written_checks(name)
 
 
-def _node(cluster: CatalogContext, name: str) -> Member | None:
-    """The member of that name, or of that node id."""
+def _node(cluster: CatalogContext, name: str) -> Json | None:
+    """The node of that name, or of that node id."""
     found = cluster.members.get(name) or next(
         (m for m in cluster.members.values() if catalog_rows.node_id(m.name) == name), None
     )
-    return None if found is None or found.status is Status.LEFT else found
+    if found is not None:
+        return None if found.status is Status.LEFT else cluster.node(found)
+    return None if name not in cluster.written else cluster.written_node(cluster.written[name])
 
 
 async def datacenters(context: ConsulContext) -> Reply:

@@ -54,6 +54,18 @@ def node_id(name: str) -> str:
     return str(uuid.uuid5(_NODES, name))
 
 
+def node_name(instance: Instance) -> str:
+    """The node that an instance is on: its owner, or one that no agent runs on."""
+    kept = kept_of(instance)
+    return kept.node if kept is not None and kept.node else instance.owner
+
+
+def shown_id(instance: Instance) -> str:
+    """The id of an instance as it was written: ours has before it the node that it was written for."""
+    kept = kept_of(instance)
+    return kept.id if kept is not None and kept.id else instance.id
+
+
 @attrs.frozen
 class CatalogInstance:
     """One instance as its row shows it: with its owner, and whether lookups return it."""
@@ -75,6 +87,7 @@ class CatalogContext:
     datacenter: str
     members: Mapping[str, Member]
     facts: Mapping[str, Instance] = attrs.field(factory=dict)  # what nodes state of themselves, by their names
+    written: Mapping[str, Instance] = attrs.field(factory=dict)  # nodes without an agent, by their names
 
     def seen(self, instances: Collection[Instance], healthy: Collection[Instance]) -> Iterator[CatalogInstance]:
         """The instances of one service, of which ``healthy`` are returned by lookups; each is made when asked for."""
@@ -111,9 +124,21 @@ class CatalogContext:
 
     def node_of(self, seen: CatalogInstance) -> Json:
         """The node that an instance is on."""
+        name = node_name(seen.instance)
+        if name != seen.instance.owner and name not in self.members:
+            stated = self.written.get(name)
+            return self._node(name, seen.instance.host, {}) if stated is None else self.written_node(stated)
         if seen.owner is None:
             return self._node(seen.instance.owner, seen.instance.host, {})
         return self.node(seen.owner)
+
+    def written_node(self, stated: Instance) -> Json:
+        """A node that no agent runs on, as it was written."""
+        kept = kept_of(stated) or KeptService()
+        row = self._node(kept.node, stated.host, shown_meta(stated))
+        tagged = kept.extra.get("TaggedAddresses")
+        address = stated.host if kept.has_address else ""  # it was written only with its services yet
+        return {**row, "Address": address, "ID": kept.extra.get("ID", ""), "TaggedAddresses": tagged or {}}
 
     def _node(self, name: str, host: str, meta: dict[str, str]) -> Json:
         return {
@@ -132,9 +157,17 @@ class CatalogContext:
 
     def checks(self, seen: CatalogInstance) -> list[Json]:
         """The checks of an instance: its node's, its own, and that it is taken out, if it is."""
-        owner = seen.instance.owner
-        nodes = [serf(owner, reachable=seen.reachable), *self.node_checks(owner)]
-        return [*nodes, *self.own_checks(seen.instance)]
+        owner, name = seen.instance.owner, node_name(seen.instance)
+        own = self.own_checks(seen.instance)
+        if name in self.written and name not in self.members:
+            return [*self.written_checks(name), *own]
+        return [serf(owner, reachable=seen.reachable), *self.node_checks(owner), *own]
+
+    def written_checks(self, name: str) -> list[Json]:
+        """The checks of a node that no agent runs on."""
+        stated = self.written.get(name)
+        kept = None if stated is None else kept_of(stated)
+        return [] if stated is None or kept is None else list(_kept_checks(stated, kept, of=None))
 
     def own_checks(self, instance: Instance) -> list[Json]:
         """The checks of an instance without its node's."""
@@ -178,7 +211,7 @@ def service(instance: Instance) -> Json:
     tagged = {"lan_ipv4": at, "wan_ipv4": at} if kept.has_address and _v4(instance.host) else {}
     warning = instance.weight if kept.warning_weight is None else kept.warning_weight
     shape: Json = {
-        "ID": instance.id,
+        "ID": shown_id(instance),
         "Service": instance.service,
         "Tags": list(instance.tags),
         "Address": instance.host if kept.has_address else "",
@@ -189,6 +222,7 @@ def service(instance: Instance) -> Json:
         "EnableTagOverride": kept.override,
         **_INDEXES,
     }
+    shape |= kept.extra
     if not shape["TaggedAddresses"]:
         del shape["TaggedAddresses"]  # as Consul does
     if instance.zone or kept.region:
@@ -242,6 +276,12 @@ def _kept_checks(instance: Instance, kept: KeptService, *, of: Instance | None) 
     They are ``of`` a service, or None: of a node. How the others are is not known here: they are shown as passing. If
     none of them is the reason, the instance has a check more, which says it.
     """
+    if kept.node:
+        for id_, each in kept.checks.items():
+            stands = kept.standings.get(id_)
+            if stands is not None:
+                yield _named_check(kept.node, each, stands.status, stands.output, of)
+        return
     named, colon, output = instance.reason.partition(": ")
     cause = named if instance.health is not Health.PASSING and named in kept.checks else ""
     is_the_nodes = instance.reason.startswith(NODE_REASON)  # whose own check is shown beside
@@ -290,7 +330,7 @@ def _row(
         "Status": status,
         "Notes": notes,
         "Output": output,
-        "ServiceID": "" if of is None else of.id,
+        "ServiceID": "" if of is None else shown_id(of),
         "ServiceName": "" if of is None else of.service,
         "ServiceTags": [] if of is None else list(of.tags),
         "Type": kind,

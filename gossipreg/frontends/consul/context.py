@@ -12,7 +12,7 @@ import attrs
 import trio
 
 from gossipreg.errors import GossipregError
-from gossipreg.frontends.consul.catalog_rows import CatalogContext, CatalogInstance, Json
+from gossipreg.frontends.consul.catalog_rows import CatalogContext, CatalogInstance, Json, node_name
 from gossipreg.frontends.consul.check_ids import CheckIdMap
 from gossipreg.frontends.consul.durations import seconds
 from gossipreg.frontends.consul.filters import parse
@@ -130,6 +130,7 @@ class ConsulContext:
             self.state.datacenter,
             {each.name: each for each in self.node.members()},
             {each.owner: each for each in stated if each.id == NODE_SERVICE},
+            {name: each for each in stated if (name := node_name(each)) != each.owner and not each.stale},
         )
 
     def near(self) -> Callable[[CatalogInstance], tuple[bool, bool]] | None:

@@ -31,6 +31,14 @@ class KeptCheck:
     type: str
 
 
+@attrs.frozen
+class Standing:
+    """The state of a check that no agent runs, as it was written."""
+
+    status: str
+    output: str
+
+
 @attrs.frozen(kw_only=True)
 class KeptService:
     """What is kept of one service. ``checks`` are by our names."""
@@ -42,6 +50,10 @@ class KeptService:
     warning_weight: int | None = None
     maintenance: str = ""  # of a node: why it drains
     checks: Mapping[str, KeptCheck] = attrs.field(factory=dict)
+    node: str = ""  # the one that it was written for, without an agent of its own
+    id: str = ""  # as it was written, if it was
+    standings: Mapping[str, Standing] = attrs.field(factory=dict)  # of the checks that were written, by their ids
+    extra: Mapping[str, Any] = attrs.field(factory=dict)  # shown as it was written
 
     def text(self) -> str:
         """As it is kept: without what is as usual."""
@@ -52,6 +64,10 @@ class KeptService:
             "Region": self.region,
             "Warning": self.warning_weight,
             "Maintenance": self.maintenance,
+            "Node": self.node,
+            "ID": self.id,
+            "Standings": {id_: attrs.astuple(each) for id_, each in self.standings.items()},
+            "Extra": dict(self.extra),
         }
         usual: dict[str, Any] = {
             "Address": True,
@@ -60,6 +76,10 @@ class KeptService:
             "Region": "",
             "Warning": None,
             "Maintenance": "",
+            "Node": "",
+            "ID": "",
+            "Standings": {},
+            "Extra": {},
         }
         told = {key: value for key, value in told.items() if value != usual[key]}
         told["Checks"] = {name: attrs.astuple(check) for name, check in self.checks.items()}
@@ -106,6 +126,10 @@ class _Reader:
             override=_typed(self._told.get("EnableTagOverride", False), bool),
             region=_typed(self._told.get("Region", ""), str),
             maintenance=_typed(self._told.get("Maintenance", ""), str),
+            node=_typed(self._told.get("Node", ""), str),
+            id=_typed(self._told.get("ID", ""), str),
+            standings={id_: _standing(each) for id_, each in self._table("Standings").items()},
+            extra=self._table("Extra"),
             warning_weight=None if warning is None else _typed(warning, int),
             checks={name: _check(each) for name, each in self._table("Checks").items()},
         )
@@ -124,6 +148,13 @@ def _typed(value: Any, kind: type) -> Any:
 def _tagged(value: Any) -> Mapping[str, Any]:
     table = _typed(value, dict)
     return {"Address": _typed(table["Address"], str), "Port": _typed(table["Port"], int)}
+
+
+def _standing(value: Any) -> Standing:
+    status, output = (_typed(each, str) for each in _typed(value, list))
+    if status not in ("passing", "warning", "critical"):
+        raise ValueError(status)
+    return Standing(status, output)
 
 
 def _check(value: Any) -> KeptCheck:

@@ -211,7 +211,7 @@ class PostedService:
             host=host,
             tags=table.texts("Tags"),
             meta=meta,
-            weight=_weight(table, meta),
+            weight=weight_of(table, meta),
             role=meta["role"] if is_name(meta.get("role", "")) and meta["role"] != FENCED else None,
             term=min(int(meta["term"]), limits.TERM_MAX) if _NUMBER.fullmatch(meta.get("term", "")) else 0,
             zone=table.table("Locality").text("Zone") or None,
@@ -221,21 +221,24 @@ class PostedService:
 
 
 def _kept(table: JsonObject) -> KeptService:
-    tagged = table.table("TaggedAddresses", keep_case=True)
     return KeptService(
         has_address=bool(table.text("Address")),
-        tagged={name: _tagged(tagged.table(name)) for name in tagged.names},
+        tagged=tagged_of(table),
         override=table.truth("EnableTagOverride"),
         region=table.table("Locality").text("Region"),
         warning_weight=table.table("Weights").whole("Warning"),
     )
 
 
-def _tagged(table: JsonObject) -> dict[str, Any]:
-    return {"Address": table.text("Address"), "Port": table.whole("Port") or 0}
+def tagged_of(table: JsonObject) -> dict[str, dict[str, Any]]:
+    """The tagged addresses of a service."""
+    tagged = table.table("TaggedAddresses", keep_case=True)
+    found = {name: tagged.table(name) for name in tagged.names}
+    return {name: {"Address": each.text("Address"), "Port": each.whole("Port") or 0} for name, each in found.items()}
 
 
-def _weight(table: JsonObject, meta: Mapping[str, str]) -> int:
+def weight_of(table: JsonObject, meta: Mapping[str, str]) -> int:
+    """The weight of an instance: that of ``Weights``, else of its meta."""
     weights = table.table("Weights")
     weights.whole("Warning")
     passing = weights.whole("Passing")

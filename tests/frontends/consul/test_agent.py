@@ -423,7 +423,6 @@ async def test_checks_of_an_instance_with_credentials_are_left_alone() -> None:
         ("PUT", "txn"),
         ("GET", "acl/tokens"),
         ("POST", "query"),
-        ("PUT", "catalog/register"),
         ("PUT", "event/fire/deploy"),
         ("PUT", "coordinate/update"),
     ],

@@ -47,6 +47,7 @@ def agent_arguments(config: dict[str, Any]) -> list[str]:
     ]
     if config.get("enable_script_checks"):
         arguments.append("--command-checks=api")
+    arguments += [f"--node-meta={key}={value}" for key, value in (config.get("node_meta") or {}).items()]
     if config.get("data_dir"):
         arguments.append(f"--data-dir={config['data_dir']}")
     return arguments + [f"--join={each}" for each in config.get("retry_join") or ()]
