@@ -32,6 +32,7 @@ from gossipreg.frontends.consul.posted import PostedService
 from gossipreg.frontends.serving.response import DeferredResponse, HttpError, Reply, Response, encode
 from gossipreg.frontends.serving.time_slices import TimeSlicer
 from gossipreg.model import NODE_SERVICE, Instance
+from gossipreg.text import shown
 
 _NO_REASON: Final = (
     "Maintenance mode is enabled for this service, but no reason was provided. This is a default message."
@@ -98,10 +99,13 @@ async def maintenance(context: ConsulContext) -> Response:
 async def force_leave(context: ConsulContext) -> Response:
     """Have every node forget a member that failed; ``?prune`` asks for no more, since what is left is a tombstone.
 
-    As with Consul, nothing comes of it for a member that is there.
+    As with Consul, nothing comes of it for a member that is there, and a name that no member has is 500.
     """
+    name = context.arguments["node"]
+    if all(each.name != name for each in context.node.members()):
+        raise HttpError(500, f"No node found with name {shown(name)}")
     with contextlib.suppress(MemberPresent):
-        await context.node.forget(context.arguments["node"])
+        await context.node.forget(name)
     return text_response(200)
 
 

@@ -46,16 +46,19 @@ async def itself(context: ConsulContext) -> Response:
             "Coord": None,
             "Member": _member(me, info.cluster),
             "Meta": context.cluster().meta(me),
-            "Stats": {"gossipreg": stats},
+            "Stats": {"consul": {"leader_addr": _leader(context)}, "gossipreg": stats},
+            "xDS": None,
         }
     )
 
 
 async def members(context: ConsulContext) -> Response:
-    """Every member that is remembered. ``?wan`` asks for servers of all datacenters: there is one, and no server."""
+    """Every member that is remembered. ``?wan`` asks for those of all datacenters, named with theirs: it is one."""
     cluster = context.node.info().cluster
     keep = context.filter(_member(_ANY, cluster))
     rows = (_member(each, cluster) for each in context.node.members())
+    if context.query.flag("wan"):
+        rows = ({**row, "Name": f"{row['Name']}.{cluster}"} for row in rows)
     return Response(200, await TimeSlicer().json_list(row if keep(row) else None for row in rows))
 
 
@@ -160,8 +163,12 @@ async def leader(context: ConsulContext) -> Response:
 
     Programs ask for it to run something once in a datacenter. It is no lock: in a split there is one in each part.
     """
+    return json_response(_leader(context))
+
+
+def _leader(context: ConsulContext) -> str:
     there = [each for each in context.node.members() if catalog_rows.present(each)]
-    return json_response(str(min(there, key=lambda each: each.name).address) if there else "")
+    return str(min(there, key=lambda each: each.name).address) if there else ""
 
 
 async def peers(context: ConsulContext) -> Response:

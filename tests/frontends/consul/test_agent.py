@@ -223,7 +223,8 @@ async def test_a_member_that_failed_is_made_to_leave_and_a_live_one_never() -> N
     assert [each.status for each in there.members() if each.name == "beta"] == [Status.LEFT]
     await client.put("agent/force-leave/gamma")
     assert [each.status for each in there.members() if each.name == "gamma"] == [Status.ALIVE]
-    assert (await client.ask("PUT", "agent/force-leave/nobody")).status == 404
+    unknown = await client.ask("PUT", "agent/force-leave/unknown")
+    assert (unknown.status, unknown.text) == (500, "No node found with name 'unknown'")
 
 
 async def test_the_maintenance_of_a_node_drains_it(node: Node, client: Client) -> None:

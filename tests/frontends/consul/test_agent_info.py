@@ -34,6 +34,15 @@ async def test_every_agent_names_the_same_leader(node: FakeNode) -> None:
     assert leaders == {"127.0.0.1:7941"}
 
 
+async def test_it_says_itself_which_the_leader_is(client: Client) -> None:
+    told = (await client.get("agent/self"))["Stats"]["consul"]["leader_addr"]
+    assert told == await client.get("status/leader")
+
+
+async def test_the_members_of_all_datacenters_are_named_with_theirs(client: Client) -> None:
+    assert [each["Name"] for each in await client.get("agent/members?wan=1")] == ["alpha.default"]
+
+
 READS = [
     "status/leader",
     "status/peers",
