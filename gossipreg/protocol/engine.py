@@ -24,22 +24,11 @@ from random import Random
 
 import attrs
 
-from gossipreg import limits
 from gossipreg.config import Settings
 from gossipreg.counters import Count
-from gossipreg.errors import (
-    InvalidPolicy,
-    MemberPresent,
-    NodeClosed,
-    NotJoined,
-    UnknownInstance,
-    UnknownMember,
-    UnknownPolicy,
-    UnknownTerm,
-)
+from gossipreg.errors import MemberPresent, NodeClosed, UnknownInstance, UnknownMember
 from gossipreg.model import Address, Instance, Status
 from gossipreg.policy import Rule
-from gossipreg.protocol.anti_entropy.reconcile import End
 from gossipreg.protocol.clock_watch import ClockWatch
 from gossipreg.protocol.engine_settings import EngineSettings, engine_settings
 from gossipreg.protocol.inbound import Inbound
@@ -47,33 +36,32 @@ from gossipreg.protocol.isolation import Isolation
 from gossipreg.protocol.joining import Joining
 from gossipreg.protocol.lifelines import Lifelines
 from gossipreg.protocol.local_member import LocalMember
+from gossipreg.protocol.local_policies import LocalPolicies
 from gossipreg.protocol.local_registry import LocalRegistry
 from gossipreg.protocol.membership.detector import Detector
 from gossipreg.protocol.membership.identity import Identity
 from gossipreg.protocol.membership.members import Members
-from gossipreg.protocol.membership.paths import PathChange, PathMonitor
-from gossipreg.protocol.membership.probe import Ping
+from gossipreg.protocol.membership.paths import PathMonitor
 from gossipreg.protocol.membership_handler import MembershipHandler
 from gossipreg.protocol.outbox import Outbox
 from gossipreg.protocol.outputs import (
     InstancesChanged,
     MemberChanged,
     Output,
-    PathChanged,
     PoliciesChanged,
     TermsChanged,
 )
+from gossipreg.protocol.path_tests import PathTests
 from gossipreg.protocol.peer_streams import PeerStreams
 from gossipreg.protocol.record_handler import RecordHandler
 from gossipreg.protocol.registry.clock import Clock
 from gossipreg.protocol.registry.payload import pack_instance
-from gossipreg.protocol.registry.policy_version import PolicyVersion, pack_rule
+from gossipreg.protocol.registry.policy_version import PolicyVersion
 from gossipreg.protocol.registry.registry import Registry
 from gossipreg.protocol.registry.terms import TermRegister
 from gossipreg.protocol.registry.view import View, first_index
 from gossipreg.protocol.state import ClusterState
-from gossipreg.protocol.stream_sessions import Purpose, StreamSessions
-from gossipreg.protocol.wire.messages import SENDER_BYTES, pack, pack_padded
+from gossipreg.protocol.stream_sessions import StreamSessions
 from gossipreg.protocol.wire.reader import Reader
 
 #: Time between sweeps that delete expired state (seconds). State is kept for minutes to a day.
@@ -97,12 +85,14 @@ class Engine:
     membership_handler: MembershipHandler
     lifelines: Lifelines
     local_registry: LocalRegistry
+    local_policies: LocalPolicies
     inbound: Inbound
     isolation: Isolation
     record_handler: RecordHandler
     streams: PeerStreams
     sessions: StreamSessions
     outbox: Outbox
+    path_tests: PathTests
     counters: Counter[str]
     joining: Joining
     clocks: ClockWatch
@@ -192,12 +182,14 @@ class Engine:
             membership_handler=membership_handler,
             lifelines=lifelines,
             local_registry=LocalRegistry(identity, state),
+            local_policies=LocalPolicies(identity, state, clocks),
             inbound=inbound,
             isolation=isolation,
             record_handler=record_handler,
             streams=streams,
             sessions=streams.sessions,
             outbox=outbox,
+            path_tests=PathTests(state, streams, outbox),
             counters=counters,
             joining=joining,
             sweep_at=now + _SWEEP_SECONDS,
@@ -275,20 +267,11 @@ class Engine:
     def _done(self) -> list[Output]:
         """The outputs of the verb that ends here."""
         self._deadline = None
-        changes = self.paths.changed()
-        if changes:
-            self._tell_of_paths(changes)
+        self.path_tests.report()
         services = self.state.terms.take_changed()
         if services:
             self.outbox.put(TermsChanged(services))
         return self.outbox.take()
-
-    def _tell_of_paths(self, changes: list[PathChange]) -> None:
-        self.outbox.fit_paths()
-        for change in changes:
-            member = self.members.by_run_id(change.run_id)
-            if member is not None:
-                self.outbox.put(PathChanged(member.name, change.passes, change.size, change.hears))
 
     # Requests of the user
 
@@ -340,23 +323,12 @@ class Engine:
     def policy_version_of(self, rule: Rule, now: float) -> PolicyVersion:
         """The version that sets ``rule``: to be stored, then given to `publish_policy`. Raises as `set_policy` does."""
         self._check_open()
-        rule.check()
-        policies = self.state.policies
-        if policies.rule(rule.key) is None and len(policies) >= limits.POLICIES_MAX:
-            raise InvalidPolicy(
-                None,
-                f"policy {rule.key}: {len(policies)} are in force, as many as are allowed: remove some, see "
-                "`gossipreg policy list`",
-            )
-        return self.clocks.new_policy_version(rule.key, pack_rule(rule), now)
+        return self.local_policies.version_of(rule, now)
 
     def policy_removal_of(self, key: str, now: float) -> PolicyVersion:
         """The version that removes the policy of that key. Raises as `remove_policy` does."""
         self._check_open()
-        version = self.state.policies.get(key)
-        if version is None or version.payload is None:
-            raise UnknownPolicy(f"no policy {key!r:.80} is in force: see `gossipreg policy list`")
-        return self.clocks.new_policy_version(key, None, now)
+        return self.local_policies.removal_of(key, now)
 
     def publish_policy(self, version: PolicyVersion, now: float) -> list[Output]:
         """Broadcast a version of this node's own, unless a later one of its policy has arrived since it was made."""
@@ -368,44 +340,30 @@ class Engine:
         return self._done()
 
     def next_term(self, service: str) -> int:
-        """One more than the highest term known of ``service``. Raises `NotJoined`.
-
-        A node that was given seeds and has reached none of them knows only its own terms, so it gives none.
-        """
-        self._check_joined(f"give the next term of {service!r}")
-        return self.state.terms.seen(service) + 1
+        """One more than the highest term known of ``service``. Raises `NotJoined`."""
+        return self.local_policies.next_term(service)
 
     def reset_term(self, service: str, now: float) -> list[Output]:
         """Restart the terms of ``service`` everywhere, from the highest that its instances state now.
 
         Raises `UnknownTerm`, `NotJoined`, `NodeClosed`.
         """
-        return self.say_reset(self.reset_of(service, now), now)
+        return self.publish_reset(self.reset_of(service, now), now)
 
     def reset_of(self, service: str, now: float) -> TermRegister:
-        """The register that resets the terms of ``service``: to be stored, then given to `say_reset`.
+        """The register that resets the terms of ``service``: to be stored, then given to `publish_reset`.
 
         Raises as `reset_term` does.
         """
         self._check_open()
-        self._check_joined(f"reset the term of {service!r}")
-        if self.state.terms.get(service) is None:
-            raise UnknownTerm(f"no term of a service {service!r:.80} is known: see `gossipreg role list`")
-        return self.clocks.new_reset(service, now)
+        return self.local_policies.reset_of(service, now)
 
-    def say_reset(self, register: TermRegister, now: float) -> list[Output]:
+    def publish_reset(self, register: TermRegister, now: float) -> list[Output]:
         """Broadcast a reset made by this node."""
         self._check_open()
         self.state.handle_term_register(register, now, spread=True)
         self._refresh()
         return self._done()
-
-    def _check_joined(self, what: str) -> None:
-        if not self.identity.announced:
-            raise NotJoined(
-                f"node {self.identity.name!r} cannot {what}: it has reached no member yet, so it does not know which "
-                "there were: wait until it has joined"
-            )
 
     def recall(
         self, versions: Iterable[PolicyVersion], now: float, *, terms: Iterable[TermRegister] = ()
@@ -546,7 +504,7 @@ class Engine:
         self.membership_handler.probe(now)
         self.membership_handler.expire_suspicions(now)
         self.lifelines.handle_timeout(now)
-        self._test_paths(now)
+        self.path_tests.handle_timeout(now)
         self.local_member.handle_timeout(now)
         self.joining.handle_timeout(now)
         self.isolation.note(isolated=self.is_isolated(now), now=now)
@@ -554,25 +512,8 @@ class Engine:
             self._sweep_at = now + _SWEEP_SECONDS
             self._sweep(now)
 
-    def _test_paths(self, now: float) -> None:
-        for test in self.paths.handle_timeout(now):
-            member = self.members.by_run_id(test.run_id)
-            if member is None:
-                continue
-            ping = Ping(test.seq, member.run_id, self.fingerprint)
-            if test.over_stream:
-                self.streams.open(Purpose.PROBE, member.address, [ping, End()], about=test.seq)
-            elif test.size:
-                self.outbox.send(member.address, pack_padded(ping, test.size - SENDER_BYTES))
-            else:
-                self.outbox.send(member.address, pack(ping))
-
-    def _is_present(self, run_id: int) -> bool:
-        member = self.members.by_run_id(run_id)
-        return member is not None and member.status.is_present
-
     def _sweep(self, now: float) -> None:
-        self.paths.sweep(self._is_present, now)
+        self.path_tests.sweep(now)
         self.detector.prober.expire(now)
         self.detector.expire(now)
         self.outbox.forget(now)

@@ -6,7 +6,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final, TypeVar
+from typing import TypeVar
 
 import attrs
 import trio
@@ -26,26 +26,22 @@ from gossipreg.model import (
     NodeInfo,
     ServiceCount,
     ServiceTerm,
-    Status,
     check_reason,
 )
 from gossipreg.policy import Policy, Rule, UnreadablePolicy, check_rule
 from gossipreg.protocol.engine import Engine
 from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.registry.checks import Finding
-from gossipreg.protocol.registry.choose import by_weight, by_weight_among, matching
+from gossipreg.protocol.registry.choose import by_weight, by_weight_among, matching, why_none
 from gossipreg.protocol.registry.panic import Lost
 from gossipreg.protocol.registry.terms import TermRegister
-from gossipreg.runtime.diagnostics import path_states, problems_of
 from gossipreg.runtime.lifecycle import NodeLifecycle
 from gossipreg.runtime.node_context import NodeContext
+from gossipreg.runtime.node_info import node_info
 from gossipreg.runtime.registrar import Registrar
 from gossipreg.runtime.registrations import LocalRegistration, registration_note
 from gossipreg.runtime.watches import EventWatch, ServiceWatch
 from gossipreg.spec import InstanceSpec
-
-#: The name of every counter: `info` is called often, and iterating over an enum is slow.
-_COUNTS: Final = tuple(map(str, Count))
 
 _Read = TypeVar("_Read", bound=Callable[..., object])
 
@@ -114,39 +110,7 @@ class Node:
 
     def info(self) -> NodeInfo:
         """This node about itself."""
-        engine = self._engine
-        identity = engine.identity
-        by_status = Counter(str(member.status) for member in self.members())
-        counts = self.services()
-        return NodeInfo(
-            name=identity.name,
-            cluster=self._context.cluster,
-            address=identity.address,
-            generation=identity.generation,
-            incarnation=identity.incarnation,
-            zone=identity.zone,
-            local_health=engine.local_health,
-            isolated=self.isolated,
-            silence=engine.silence(trio.current_time()),
-            reachable=self.reachable,
-            forgotten=sum(1 for update in engine.members.snapshot() if update.is_forgotten),
-            joined=identity.announced,
-            join_failures=self._context.driver.join_report.failures,
-            draining=self.draining,
-            leaving=self.leaving,
-            fingerprint=engine.fingerprint,
-            members={str(status): by_status[str(status)] for status in Status},
-            services=len(counts),
-            instances=sum(count.instances for count in counts.values()),
-            serving_last_known=bool(engine.view.recalled),
-            counters={name: self._context.counters[name] for name in _COUNTS},
-            paths=path_states(engine),
-            clock_skew=engine.clock_skew(trio.current_time()),
-            send_errors=dict(sorted(self._context.driver.datagrams.errors.counts.items())),
-            name_conflict=identity.conflict,
-            problems=self._problems(trio.current_time()),
-            warnings=tuple(self._lifecycle.warnings),
-        )
+        return node_info(self._lifecycle, self.members(), self.services())
 
     @any_thread
     def warn(self, sentence: str) -> None:
@@ -155,11 +119,6 @@ class Node:
         For the surroundings of a node, such as a port beyond loopback. ``sentence`` says what is wrong, and what to do.
         """
         self._lifecycle.warn(sentence)
-
-    def _problems(self, now: float) -> tuple[str, ...]:
-        address, errors = self._lifecycle.advertised_address, self._context.driver.datagrams.errors
-        local = [None if address is None else address.problem, errors.problem]
-        return (*(problem for problem in local if problem), *problems_of(self._engine, now))
 
     # Looking up
 
@@ -204,7 +163,7 @@ class Node:
         else:
             picked = by_weight_among(self.lookup(service, tag=tag, zone=zone, role=role, panic=panic), self._rng)
         if picked is None:
-            raise NoInstance(_nobody(service, view.instances, view.healthy, tag=tag, zone=zone, role=role))
+            raise NoInstance(why_none(service, view, tag=tag, zone=zone, role=role))
         return picked
 
     def _panicked(self, lost: Lost) -> tuple[Instance, ...]:
@@ -482,8 +441,8 @@ class Node:
         """
         check_rule(rule)
         await self._lifecycle.policies.set_policy(rule)
-        word = self._engine.state.policies.get(rule.key)
-        policy = None if word is None else word.policy
+        version = self._engine.state.policies.get(rule.key)
+        policy = None if version is None else version.policy
         return policy or Policy(rule, self.name, time.time())  # else it was removed in this very moment
 
     async def remove_policy(self, key: str) -> None:
@@ -539,17 +498,3 @@ class Node:
     async def wait_closed(self) -> None:
         """Return when the node has left or was closed. Raises ``NameConflict`` if it had to yield its name."""
         await self._context.wait_closed()
-
-
-def _nobody(service: str, instances: tuple[Instance, ...], healthy: tuple[Instance, ...], **filters: str | None) -> str:
-    """Why no instance could be picked."""
-    if not instances:
-        return f"no instance of {service!r} is registered"
-    if healthy and not any(each.is_callable for each in healthy):
-        return f"no healthy instance of {service!r} has a port to call it at"
-    if not healthy:
-        return f"none of the {len(instances)} instances of {service!r} can serve now"
-    filter_text = ", ".join(f"{name}={value}" for name, value in filters.items() if value is not None)
-    if filter_text and not matching(healthy, tag=filters["tag"], zone=filters["zone"], role=filters["role"]):
-        return f"none of the {len(healthy)} healthy instances of {service!r} has {filter_text}"
-    return f"every healthy instance of {service!r} is drained (weight 0)"

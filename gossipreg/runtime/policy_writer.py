@@ -90,7 +90,7 @@ class PolicyWriter:
                 if context.store is not None:
                     await context.store.put_term(service, pack(register))
                 context.check_open()
-                context.driver.say(context.engine.say_reset(register, trio.current_time()))
+                context.driver.say(context.engine.publish_reset(register, trio.current_time()))
         await trio.lowlevel.checkpoint()
 
     async def store_changes(self) -> None:

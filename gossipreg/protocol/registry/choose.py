@@ -139,3 +139,18 @@ def nearest(instances: Sequence[Instance], zone: str, round_trip: RoundTrip | No
         return instances
     _, closest = min(known)
     return [instance for instance in instances if instance.zone == closest]
+
+
+def why_none(service: str, view: ServiceView, *, tag: str | None, zone: str | None, role: str | None) -> str:
+    """Why `by_weight` or `by_weight_among` chose none of ``service``, as a sentence for users."""
+    if not view.instances:
+        return f"no instance of {service!r} is registered"
+    if not view.healthy:
+        return f"none of the {len(view.instances)} instances of {service!r} can serve now"
+    if not any(each.is_callable for each in view.healthy):
+        return f"no healthy instance of {service!r} has a port to call it at"
+    filters = {"tag": tag, "zone": zone, "role": role}
+    stated = ", ".join(f"{name}={value}" for name, value in filters.items() if value is not None)
+    if stated and not matching(view.healthy, tag=tag, zone=zone, role=role):
+        return f"none of the {len(view.healthy)} healthy instances of {service!r} has {stated}"
+    return f"every healthy instance of {service!r} is drained (weight 0)"

@@ -1,0 +1,67 @@
+"""Local policies: the policies and term resets that this node's user requests, as versions to be published.
+
+A caller stores a version first, if it has a disk, and publishes it then.
+"""
+
+from __future__ import annotations
+
+import attrs
+
+from gossipreg import limits
+from gossipreg.errors import InvalidPolicy, NotJoined, UnknownPolicy, UnknownTerm
+from gossipreg.policy import Rule
+from gossipreg.protocol.clock_watch import ClockWatch
+from gossipreg.protocol.membership.identity import Identity
+from gossipreg.protocol.registry.policy_version import PolicyVersion, pack_rule
+from gossipreg.protocol.registry.terms import TermRegister
+from gossipreg.protocol.state import ClusterState
+
+
+@attrs.define(eq=False, repr=False)
+class LocalPolicies:
+    """What this node's user may set for the whole cluster. Every version raises `ClockWrong` if the clock is off."""
+
+    identity: Identity
+    state: ClusterState
+    clocks: ClockWatch
+
+    def version_of(self, rule: Rule, now: float) -> PolicyVersion:
+        """The version that sets ``rule``. Raises `InvalidPolicy`."""
+        rule.check()
+        policies = self.state.policies
+        if policies.rule(rule.key) is None and len(policies) >= limits.POLICIES_MAX:
+            raise InvalidPolicy(
+                None,
+                f"policy {rule.key}: {len(policies)} are in force, as many as are allowed: remove some, see "
+                "`gossipreg policy list`",
+            )
+        return self.clocks.new_policy_version(rule.key, pack_rule(rule), now)
+
+    def removal_of(self, key: str, now: float) -> PolicyVersion:
+        """The version that removes the policy of that key. Raises `UnknownPolicy`."""
+        version = self.state.policies.get(key)
+        if version is None or version.payload is None:
+            raise UnknownPolicy(f"no policy {key!r:.80} is in force: see `gossipreg policy list`")
+        return self.clocks.new_policy_version(key, None, now)
+
+    def next_term(self, service: str) -> int:
+        """One more than the highest term known of ``service``. Raises `NotJoined`.
+
+        A node that was given seeds and has reached none of them knows only its own terms, so it gives none.
+        """
+        self._check_joined(f"give the next term of {service!r}")
+        return self.state.terms.seen(service) + 1
+
+    def reset_of(self, service: str, now: float) -> TermRegister:
+        """The register that resets the terms of ``service``. Raises `UnknownTerm`, `NotJoined`."""
+        self._check_joined(f"reset the term of {service!r}")
+        if self.state.terms.get(service) is None:
+            raise UnknownTerm(f"no term of a service {service!r:.80} is known: see `gossipreg role list`")
+        return self.clocks.new_reset(service, now)
+
+    def _check_joined(self, what: str) -> None:
+        if not self.identity.announced:
+            raise NotJoined(
+                f"node {self.identity.name!r} cannot {what}: it has reached no member yet, so it does not know which "
+                "there were: wait until it has joined"
+            )

@@ -1,0 +1,59 @@
+"""Node info: a node's description of itself, gathered from its parts."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import trio
+
+from gossipreg.counters import Count
+from gossipreg.model import Member, NodeInfo, ServiceCount, Status
+from gossipreg.runtime.diagnostics import path_states, problems_of
+from gossipreg.runtime.lifecycle import NodeLifecycle
+
+#: The name of every counter: the info is read often, and iterating over an enum is slow.
+_COUNTS: Final = tuple(map(str, Count))
+
+
+def node_info(lifecycle: NodeLifecycle, members: Sequence[Member], services: Mapping[str, ServiceCount]) -> NodeInfo:
+    """Describe the node of ``lifecycle``, which remembers ``members`` and knows ``services``."""
+    context, engine, now = lifecycle.context, lifecycle.context.engine, trio.current_time()
+    identity = engine.identity
+    by_status = Counter(str(member.status) for member in members)
+    return NodeInfo(
+        name=identity.name,
+        cluster=context.cluster,
+        address=identity.address,
+        generation=identity.generation,
+        incarnation=identity.incarnation,
+        zone=identity.zone,
+        local_health=engine.local_health,
+        isolated=engine.isolated,
+        silence=engine.silence(now),
+        reachable=engine.members.reachable,
+        forgotten=sum(1 for update in engine.members.snapshot() if update.is_forgotten),
+        joined=identity.announced,
+        join_failures=context.driver.join_report.failures,
+        draining=identity.draining or identity.left,
+        leaving=lifecycle.leaving,
+        fingerprint=engine.fingerprint,
+        members={str(status): by_status[str(status)] for status in Status},
+        services=len(services),
+        instances=sum(count.instances for count in services.values()),
+        serving_last_known=bool(engine.view.recalled),
+        counters={name: context.counters[name] for name in _COUNTS},
+        paths=path_states(engine),
+        clock_skew=engine.clock_skew(now),
+        send_errors=dict(sorted(context.driver.datagrams.errors.counts.items())),
+        name_conflict=identity.conflict,
+        problems=_problems(lifecycle, now),
+        warnings=tuple(lifecycle.warnings),
+    )
+
+
+def _problems(lifecycle: NodeLifecycle, now: float) -> tuple[str, ...]:
+    address, errors = lifecycle.advertised_address, lifecycle.context.driver.datagrams.errors
+    local = [None if address is None else address.problem, errors.problem]
+    return (*(problem for problem in local if problem), *problems_of(lifecycle.context.engine, now))
