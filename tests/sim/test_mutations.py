@@ -14,10 +14,10 @@ from tests.sim.mutations import MUTATIONS, Mutation
 pytestmark = pytest.mark.slow
 
 #: The scenarios that reveal the mutations.
-PLAYS = list(dict.fromkeys(mutation.shown_by for mutation in MUTATIONS))
+SCENARIOS = list(dict.fromkeys(mutation.shown_by for mutation in MUTATIONS))
 
 
-def found_by(scenario: Scenario, seed: int) -> set[str]:
+def caught_by(scenario: Scenario, seed: int) -> set[str]:
     """Return the oracles that report a violation; "raised" for an exception of the protocol."""
     try:
         return {violation.oracle for violation in run_scenario(scenario, seed).violations}
@@ -26,7 +26,7 @@ def found_by(scenario: Scenario, seed: int) -> set[str]:
 
 
 @cache
-def without_a_mistake(scenario: Scenario, seed: int) -> Outcome:
+def run_unmutated(scenario: Scenario, seed: int) -> Outcome:
     """Run the unmodified code."""
     return run_scenario(scenario, seed)
 
@@ -38,9 +38,9 @@ def test_every_checking_oracle_catches_some_mutation() -> None:
     )
 
 
-@pytest.mark.parametrize("scenario", PLAYS, ids=lambda scenario: scenario.name)
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
 def test_without_a_mutation_each_scenario_is_good(scenario: Scenario) -> None:
-    outcome = without_a_mistake(scenario, 0)
+    outcome = run_unmutated(scenario, 0)
     assert outcome.is_good, (outcome.violations, outcome.late, outcome.missing)
 
 
@@ -48,7 +48,7 @@ def test_without_a_mutation_each_scenario_is_good(scenario: Scenario) -> None:
 def test_the_mutation_is_caught(mutation: Mutation, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         mutation.plant(patch)
-        seed = next((s for s in mutation.tries if found_by(mutation.shown_by, s) & {*mutation.caught_by}), None)
+        seed = next((s for s in mutation.tries if caught_by(mutation.shown_by, s) & {*mutation.caught_by}), None)
     assert seed is not None, "no run reveals it"
-    outcome = without_a_mistake(mutation.shown_by, seed)
+    outcome = run_unmutated(mutation.shown_by, seed)
     assert outcome.is_good, ("the run is bad without the mutation", seed, outcome.violations, outcome.late)

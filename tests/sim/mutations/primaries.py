@@ -1,0 +1,57 @@
+"""Mutations of primaries: terms, term registers and fencing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from gossipreg.model import Instance
+from gossipreg.protocol.registry.records import Record
+from gossipreg.protocol.registry.terms import TermRegister, Terms
+from gossipreg.protocol.state import ClusterState
+from tests.sim.mutations.mutation import mutation
+from tests.sim.mutations.scenarios import POLICIES, PRIMARIES
+
+
+@mutation(POLICIES, "Primaries")
+def no_instance_is_fenced(patch: pytest.MonkeyPatch) -> None:
+    def unfenced(instances: tuple[Instance, ...], *_: object, **__: object) -> tuple[Instance, ...]:
+        return instances
+
+    patch.setattr("gossipreg.protocol.registry.view.fenced", unfenced)
+
+
+@mutation(POLICIES, "Primaries")
+def terms_are_not_compared(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr("gossipreg.protocol.registry.roles._rank", lambda claim, _deprioritized: (claim.owner, claim.id))
+
+
+@mutation(POLICIES, "Primaries", seeds=6, first=2)
+def health_takes_precedence_over_the_term(patch: pytest.MonkeyPatch) -> None:
+    def rank(claim: Instance, _deprioritized: object) -> tuple[bool, int, str, str]:
+        return not claim.health.can_serve, -claim.term, claim.owner, claim.id
+
+    patch.setattr("gossipreg.protocol.registry.roles._rank", rank)
+
+
+@mutation(PRIMARIES, "Primaries")
+def a_term_is_forgotten_with_its_instance(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Terms, "claimed", lambda *_: 0)
+
+
+@mutation(PRIMARIES, "Primaries")
+def the_last_received_term_register_wins(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(TermRegister, "merged", lambda _self, other: other)
+
+
+@mutation(PRIMARIES, "Primaries")
+def only_own_instances_raise_the_term_register_and_it_is_not_gossiped(patch: pytest.MonkeyPatch) -> None:
+    original = ClusterState.raise_term
+
+    def raise_term(self: ClusterState, record: Record, now: float, **how: Any) -> None:
+        if record.owner == self.members.own_name:
+            original(self, record, now, **{**how, "spread": False})
+
+    patch.setattr(ClusterState, "raise_term", raise_term)
+    patch.setattr(ClusterState, "handle_term_register", lambda *_, **__: False)
