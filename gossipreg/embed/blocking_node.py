@@ -25,7 +25,7 @@ class BlockingNode(BlockingCalls):
     """
 
     def info(self) -> NodeInfo:
-        """This node about itself."""
+        """This node's description of itself: its identity, its state, counters, problems and warnings."""
         return self._read(self._node.info)
 
     def wait_changed(self, service: str | None, index: int, *, timeout: float | None = None) -> None:
@@ -33,27 +33,27 @@ class BlockingNode(BlockingCalls):
         self._call(lambda: self._node.wait_changed(service, index), timeout)
 
     def reset_term(self, service: str, *, timeout: float | None = None) -> ServiceTerm:
-        """Have the terms of ``service`` restart on every node from the highest that its instances state now.
+        """Restart the terms of ``service`` on every node, from the highest that its instances state now.
 
         The only way to lower a term that was given by mistake: deregister the instance that states it, then reset. The
-        term keeps by which node and when it was reset. Raises ``UnknownTerm``, ``NotJoined``, ``NodeClosed``, and
+        result names the node and the time of the reset. Raises ``UnknownTerm``, ``NotJoined``, ``NodeClosed``, and
         ``StorageError`` if this node's disk refuses it: then nothing has changed.
         """
         return self._call(lambda: self._node.reset_term(service), timeout)
 
     def watch(self, service: str) -> BlockingWatch[ServiceChange]:
-        """The service's healthy instances over time: first a snapshot, then diffs."""
+        """Watch the healthy instances of ``service``: first a snapshot, then diffs. Raises ``NodeClosed``."""
         return BlockingWatch(WatchSteps(self._thread, self._node.watch(service)))
 
     def events(self, service: str | None = None, *, panic: float = 0.0) -> BlockingWatch[tuple[Event, ...]]:
-        """Members and instances over time, in batches: first a ``Snapshot``, then what changed.
+        """Watch members and instances, in batches: first a ``Snapshot``, then what changed. Raises ``NodeClosed``.
 
-        With ``panic``, of the instances that `lookup` returns with it.
+        With ``service``, of the instances only that service's. ``panic``: as in `lookup`.
         """
         return BlockingWatch(WatchSteps(self._thread, self._node.events(service, panic=panic)))
 
     def wait_for(self, service: str, *, at_least: int = 1, timeout: float | None = None) -> tuple[Instance, ...]:
-        """Wait until ``service`` has at least ``at_least`` healthy instances, and return them."""
+        """Wait until ``service`` has ``at_least`` healthy instances or more; returns them. Raises ``NodeClosed``."""
         return self._call(lambda: self._node.wait_for(service, at_least=at_least), timeout)
 
     def register(
@@ -73,17 +73,17 @@ class BlockingNode(BlockingCalls):
         credentials: Mapping[str, str] | None = None,
         timeout: float | None = None,
     ) -> Instance:
-        """Register an instance, or replace this node's own one of the same id; returns it as lookups show it now.
+        """Register an instance, or replace this node's own instance of the same id; returns it as lookups show it.
 
-        That is with the role that its term allows (``fenced`` below a higher one), with the weight that policies give
-        it, and with the health of its checks; `note` says why it is not as it was stated.
+        The result has the role that its term allows (``fenced`` below a higher term), the weight that policies give it,
+        and the health of its checks; `note` says why it differs from what was registered.
 
-        ``host`` and ``zone`` are this node's own unless given. The default id is made of service, member (or the given
-        host) and port, so that registering again replaces; a check that stays the same then goes on unchanged. Without
-        ``checks`` the instance can serve for as long as this node lives. ``credentials``, what a
-        client needs to log in, are sealed under the credential key. With a data directory the registration is on disk
-        when this returns. Raises ``InvalidInstance``, ``RecordTooLarge``, ``NodeClosed``, ``StorageError``, and
-        ``CredentialsUnavailable`` for credentials without a credential key.
+        ``host`` and ``zone`` default to this node's own. The default ``id`` is made of service, member (or the given
+        host) and port, so that registering again replaces the instance; an unchanged check keeps its state. Without
+        ``checks`` the instance can serve as long as this node lives. ``credentials``, with which clients log in, are
+        sealed under the credential key. With a data directory the registration is on disk when this returns. Raises
+        ``InvalidInstance``, ``RecordTooLarge``, ``NodeClosed``, ``StorageError``, and ``CredentialsUnavailable`` for
+        credentials without a credential key.
         """
         return self._call(
             lambda: self._node.register(
@@ -104,15 +104,15 @@ class BlockingNode(BlockingCalls):
         )
 
     def register_spec(self, spec: InstanceSpec, *, timeout: float | None = None) -> Instance:
-        """Register what ``spec`` describes, in whatever form it was written. Returns and raises as `register` does."""
+        """Register the instance that ``spec`` describes. Returns and raises as `register` does."""
         return self._call(lambda: self._node.register_spec(spec), timeout)
 
     def deregister(self, id: str, *, timeout: float | None = None) -> None:
-        """Withdraw this node's own instance. Raises ``UnknownInstance``, ``NodeClosed``, ``StorageError``."""
+        """Withdraw this node's own instance ``id``. Raises ``UnknownInstance``, ``NodeClosed``, ``StorageError``."""
         self._call(lambda: self._node.deregister(id), timeout)
 
     def checks(self, id: str | None = None) -> tuple[CheckReport, ...]:
-        """The checks of this node's own instance of that id, or of all of them, in the order of registration.
+        """The checks of this node's own instance ``id``, or of all its instances, in the order of registration.
 
         Raises ``UnknownInstance``, ``NodeClosed``.
         """
@@ -127,24 +127,23 @@ class BlockingNode(BlockingCalls):
         note: str = "",
         timeout: float | None = None,
     ) -> None:
-        """Report the health of this node's own instance to its ttl check of that name, or to all of its ttl checks.
+        """Report the health of this node's own instance ``id`` to its ttl check named ``check``, or to all of them.
 
-        ``health`` is passing, warning or critical. Raises ``UnknownInstance``, ``NodeClosed``, and
-        ``InvalidInstance`` if no check awaits a heartbeat.
+        ``health`` is passing, warning or critical; ``note`` is shown beside it. Raises ``UnknownInstance``,
+        ``NodeClosed``, and ``InvalidInstance`` if there is no such ttl check.
         """
         self._call(lambda: self._node.heartbeat(id, check=check, health=health, note=note), timeout)
 
     def set_maintenance(self, id: str, reason: str | None, *, timeout: float | None = None) -> Instance:
-        """Put this node's own instance into maintenance, with a ``reason`` that all nodes see; None ends that.
+        """Put this node's own instance ``id`` into maintenance, with a ``reason`` that all nodes show; None ends it.
 
-        It stays in maintenance over a restart, and when it is registered again. Its checks go on. Returns it as lookups
-        show it.
-        Raises ``UnknownInstance``, ``InvalidInstance``, ``NodeClosed``, ``StorageError``.
+        The instance stays in maintenance over a restart, and when it is registered again. Its checks go on. Returns it
+        as lookups show it. Raises ``UnknownInstance``, ``InvalidInstance``, ``NodeClosed``, ``StorageError``.
         """
         return self._call(lambda: self._node.set_maintenance(id, reason), timeout)
 
     def set_policy(self, rule: Rule, *, timeout: float | None = None) -> Policy:
-        """Put ``rule`` into force on every node, in place of any of its key; returns it as it is in force now.
+        """Put ``rule`` into force on every node, replacing the policy of its key; returns the policy now in force.
 
         With a data directory it is on disk before it is published. Raises ``InvalidPolicy``, ``NodeClosed``, and
         ``StorageError`` if the disk refuses it: then it is in force nowhere.
@@ -156,18 +155,18 @@ class BlockingNode(BlockingCalls):
         self._call(lambda: self._node.remove_policy(key), timeout)
 
     def forget(self, name: str, *, timeout: float | None = None) -> None:
-        """Have a failed member forgotten on every node at once, with its instances.
+        """Remove a failed member and its instances on every node at once; nothing happens if it has left.
 
-        Nothing happens if it has left. A member that lives after all, behind a split, is back when it is heard again.
-        Raises ``UnknownMember``, ``MemberPresent`` for one that is alive or suspect, and ``NodeClosed``.
+        A member that is alive behind a partition is back when the partition heals. Raises ``UnknownMember``,
+        ``MemberPresent`` for a member that is alive or suspect, and ``NodeClosed``.
         """
         self._call(lambda: self._node.forget(name), timeout)
 
     def drain(self, reason: str = "", *, timeout: float | None = None) -> None:
         """Give every instance of this node the weight 0 on every node, until `undrain`; the node stays a member.
 
-        Nothing else changes. With a data directory it outlives a restart, with its ``reason`` (at most 160 characters,
-        for people). Idempotent. Raises ``InvalidInstance``, ``NodeClosed``, ``StorageError``.
+        ``reason`` is a text for users, of at most 160 characters. With a data directory the node still drains after a
+        restart. Idempotent. Raises ``InvalidInstance``, ``NodeClosed``, ``StorageError``.
         """
         self._call(lambda: self._node.drain(reason), timeout)
 
@@ -179,7 +178,7 @@ class BlockingNode(BlockingCalls):
         self._call(self._node.undrain, timeout)
 
     def leave(self, *, timeout: float | None = None) -> None:
-        """Leave gracefully: drain, announce the departure, wait until that has spread, close. Idempotent."""
+        """Leave gracefully: drain, announce the departure, wait until it has spread, close. Idempotent."""
         self._leave(timeout)
 
     def wait_closed(self, *, timeout: float | None = None) -> None:

@@ -36,7 +36,7 @@ class NodeReads(EmbeddedNode):
 
     @property
     def isolated(self) -> bool:
-        """Whether no member was heard for 4 probe intervals although there should be one: answers may be stale."""
+        """Whether no message of a member has come for 4 probe intervals, so that answers may be stale."""
         return self._node.isolated
 
     @property
@@ -51,13 +51,13 @@ class NodeReads(EmbeddedNode):
 
     @property
     def reachable(self) -> float:
-        """The share of the other members, without those that left, that are alive; 1.0 where there is none."""
+        """The share of the other members, without those that left, that are alive; 1.0 if there are no others."""
         return self._node.reachable
 
     def warn(self, sentence: str) -> None:
         """Log a warning about how this node is set up, once, and show it in `info` for as long as the node lives.
 
-        For the surroundings of a node, such as a port beyond loopback. ``sentence`` says what is wrong, and what to do.
+        For code around a node, such as a listener beyond loopback. ``sentence`` names the danger and the remedy.
         """
         self._node.warn(sentence)
 
@@ -71,10 +71,10 @@ class NodeReads(EmbeddedNode):
         role: str | None = None,
         panic: float | None = None,
     ) -> tuple[Instance, ...]:
-        """The instances of ``service`` that can serve (all, with ``healthy=False``), sorted by id; from memory.
+        """The instances of ``service`` that can serve, or all with ``healthy=False``, sorted by id; from memory.
 
-        With ``panic``, a share from 0 to 1: when fewer of them can be reached because many owners failed at once, the
-        lost ones are included, marked stale.
+        ``tag``, ``zone`` and ``role`` select; None selects all. ``panic`` is a share from 0 to 1: when less than this
+        share can be reached because many owners failed at once, the lost instances are included, marked stale.
         """
         return self._node.lookup(service, healthy=healthy, tag=tag, zone=zone, role=role, panic=panic)
 
@@ -87,7 +87,7 @@ class NodeReads(EmbeddedNode):
         role: str | None = None,
         panic: float | None = None,
     ) -> Instance:
-        """One instance of those that `lookup` returns, drawn in proportion to the weights. Raises ``NoInstance``."""
+        """One of the instances that `lookup` returns, at random in proportion to weights. Raises ``NoInstance``."""
         return self._node.pick(service, tag=tag, zone=zone, role=role, panic=panic)
 
     def index(self, service: str | None = None) -> int:
@@ -98,11 +98,11 @@ class NodeReads(EmbeddedNode):
         return self._node.index(service)
 
     def services(self) -> Mapping[str, ServiceCount]:
-        """Every service that has instances."""
+        """The services that have instances, each with the numbers of all and of healthy ones."""
         return self._node.services()
 
     def members(self) -> tuple[Member, ...]:
-        """Every member that is remembered, this node included, sorted by name."""
+        """The remembered members, this node included, sorted by name."""
         return self._node.members()
 
     def round_trip(self, name: str) -> float | None:
@@ -110,24 +110,24 @@ class NodeReads(EmbeddedNode):
         return self._node.round_trip(name)
 
     def own(self, id: str) -> Instance | None:
-        """This node's own registration of that id."""
+        """This node's own instance of that id as it was registered, or None."""
         return self._node.own(id)
 
     def credentials(self, instance: Instance) -> Mapping[str, str]:
-        """What a client needs to log in to ``instance``. Raises ``CredentialsUnavailable`` that says why not."""
+        """The credentials with which a client logs in to ``instance``. Raises ``CredentialsUnavailable``."""
         return self._node.credentials(instance)
 
     def next_term(self, service: str) -> int:
-        """One more than the highest term that this node has seen of ``service``, of present and of past instances.
+        """One more than the highest term that this node knows of ``service``, by present and past instances.
 
-        For an instance that becomes the primary. Two nodes that are asked at the same time return the same number: see
-        docs/roles.md. Raises ``NotJoined`` while the node has reached none of the members that it should join, since it
-        then knows nothing; and ``InvalidInstance`` if the highest is the greatest possible.
+        For an instance that becomes the primary. Two nodes may return the same number at the same time: see
+        docs/roles.md. Raises ``NotJoined`` until the node has reached a member, if it was given seeds, and
+        ``InvalidInstance`` if the highest term is the greatest possible.
         """
         return self._node.next_term(service)
 
     def note(self, instance: Instance) -> str:
-        """Why ``instance``, which `register` or `set_maintenance` returned, is not called as it was stated.
+        """Why ``instance``, as `register` or `set_maintenance` returned it, is not called as it was registered.
 
         Empty if it is. Reasons are: it is fenced, a policy changes its weight, a check has not passed, this node
         drains.
@@ -140,7 +140,7 @@ class NodeReads(EmbeddedNode):
 
     @property
     def command_checks(self) -> str:
-        """Which health checks may run commands here: see `Config`."""
+        """Which health checks may run commands on this node: see `Config`."""
         return self._node.command_checks
 
     def policies(self) -> tuple[Policy, ...]:
@@ -148,12 +148,12 @@ class NodeReads(EmbeddedNode):
         return self._node.policies()
 
     def unreadable_policies(self) -> tuple[UnreadablePolicy, ...]:
-        """Policies that this version does not understand and does not obey; `remove_policy` removes them."""
+        """The policies that this release cannot read and so does not obey; `remove_policy` removes them."""
         return self._node.unreadable_policies()
 
     @property
     def drained(self) -> str | None:
-        """Why this node was told to drain, which may be empty; None if it was not."""
+        """The reason with which this node drains, which may be empty; None if it does not."""
         return self._node.drained
 
     @property

@@ -236,7 +236,7 @@ class Engine:
         return self.isolation.is_isolated(now)
 
     def silence(self, now: float) -> float:
-        """How long no member has been heard (seconds); 0 where there is none to hear."""
+        """How long no message of a member has come (seconds); 0 if there is no other member."""
         return self.isolation.silence(now)
 
     def clock_skew(self, now: float) -> float | None:
@@ -265,7 +265,7 @@ class Engine:
         return self.outbox.is_waiting or self.state.registry.is_dirty or self.deadline() <= now
 
     def _done(self) -> list[Output]:
-        """The outputs of the verb that ends here."""
+        """Finish a verb: return its outputs, and let the deadline be computed anew."""
         self._deadline = None
         self.path_tests.report()
         services = self.state.terms.take_changed()
@@ -368,7 +368,7 @@ class Engine:
     def recall(
         self, versions: Iterable[PolicyVersion], now: float, *, terms: Iterable[TermRegister] = ()
     ) -> list[Output]:
-        """Restore what was known before a restart: policies, and the ``terms`` of services."""
+        """Restore the policies and the ``terms`` of services that were stored before a restart."""
         for version in versions:
             self.state.restore_policy(version, now)
         for register in terms:
@@ -377,13 +377,13 @@ class Engine:
         return self._done()
 
     def forget_recalled(self) -> list[Output]:
-        """Stop answering from what was known before this node started."""
+        """Drop what was recalled from before this node's start."""
         self.state.forget_recalled()
         self._refresh()
         return self._done()
 
     def drain(self, now: float) -> list[Output]:
-        """Ask for no new work: from now on all own instances weigh 0 everywhere."""
+        """Drain: give all own instances the weight 0 on every node."""
         self._check_open()
         self.identity.drain()
         self.local_member.announce(now)
@@ -391,7 +391,7 @@ class Engine:
         return self._done()
 
     def undrain(self, now: float) -> list[Output]:
-        """Ask for work again: all own instances have the weights they were registered with."""
+        """End `drain`: all own instances have the weights that they were registered with."""
         self._check_open()
         self.identity.undrain()
         self.local_member.announce(now)
@@ -401,7 +401,7 @@ class Engine:
     def forget(self, name: str, now: float) -> list[Output]:
         """Forget a failed member on every node, with its instances; nothing happens if it has left.
 
-        If it is alive after all, behind a partition, it learns of this when it is back, and refutes. Raises
+        A member that is alive behind a partition learns of this when the partition heals, and refutes. Raises
         `UnknownMember`, `MemberPresent`, `NodeClosed`.
         """
         self._check_open()
@@ -418,7 +418,7 @@ class Engine:
         return self._done()
 
     def move(self, address: Address, now: float) -> list[Output]:
-        """Move to ``address``: the host was renumbered. Others learn of it by a later generation."""
+        """Move to ``address``, since the host was renumbered; published with a later generation."""
         self._check_open()
         self.local_member.move(address, now)
         self.lifelines.restart(now)
@@ -427,7 +427,7 @@ class Engine:
         return self._done()
 
     def leave(self, now: float) -> list[Output]:
-        """Leave the cluster. Keep calling `handle_timeout` for a while, so that the departure spreads."""
+        """Leave the cluster. Call `handle_timeout` for a while longer, so that the departure spreads."""
         self._check_open()
         self.identity.left = True
         self.local_member.announce(now)
@@ -446,28 +446,27 @@ class Engine:
     # Input from peers
 
     def receive(self, data: bytes, source: Address, now: float) -> list[Output]:
-        """Take the payload of a datagram. Junk is counted and dropped."""
+        """Handle the payload of a datagram. Junk is counted and dropped."""
         self.inbound.packet(data, source, now)
         return self._done()
 
     # Streams
 
     def stream_frame(self, stream: int, frame: bytes, source: Address, now: float) -> list[Output]:
-        """Take a frame of a stream: a positive number was given by `OpenStream`, a negative one is a peer's."""
+        """Handle a frame of a stream: its number is positive if `OpenStream` gave it, negative if a peer opened it."""
         self.inbound.stream_frame(stream, frame, source, now)
         return self._done()
 
     def stream_ended(self, stream: int, now: float, *, refused: bool = False) -> list[Output]:
-        """A stream was closed, by either side; ``refused`` when a kernel answered that no process listens there.
+        """Handle the end of a stream; ``refused`` if a kernel answered that no process listens there.
 
-        That kernel may have been this host's own (a firewall). While it refuses packets as well, a refusal proves
-        nothing.
+        That kernel may be this host's own (a firewall). While it refuses packets as well, a refusal proves nothing.
         """
         self.inbound.stream_ended(stream, now, refused=refused)
         return self._done()
 
     def unsent(self, to: Address, now: float) -> list[Output]:
-        """This host's own kernel has refused to send a `Transmit` to ``to``: a firewall, no route, no such network."""
+        """Handle that this host's kernel refused to send a `Transmit` to ``to``: a firewall, or no route."""
         self.counters[Count.PACKETS_UNSENT] += 1
         self.detector.unsent(to, now)
         return self._done()
@@ -490,7 +489,7 @@ class Engine:
         return self._done()
 
     def set_wall_clock(self, ms: float, now: float) -> None:
-        """The wall clock shows ``ms`` since the epoch. Without this call it runs evenly since the generation."""
+        """Set the wall clock to ``ms`` since the epoch. Without this call it runs evenly from the generation."""
         if self.clocks.set(ms, now):
             self.joining.hurry(now)
             self._deadline = None

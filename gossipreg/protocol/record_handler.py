@@ -42,7 +42,7 @@ class RecordHandler:
         freshness = self.state.classify(record.owner, record.generation, record.id, record.version)
         if freshness is Freshness.NEW:
             spread = context.admit_forward(announced=identity.announced)
-            if self.state.take(record, now, spread=spread, heard_from=context.name):
+            if self.state.take(record, now, spread=spread, received_from=context.name):
                 self.streams.sessions.got((record.owner, record.id))
         elif freshness is Freshness.OBSOLETE and context.over_stream:
             if (
@@ -64,7 +64,7 @@ class RecordHandler:
         """Handle a version of a policy."""
         if self.state.policies.outranks(version):
             spread = context.admit_forward(announced=self.local_member.identity.announced)
-            keys = self.state.handle_policy(version, now, spread=spread, heard_from=context.name)
+            keys = self.state.handle_policy(version, now, spread=spread, received_from=context.name)
             if keys is None:
                 ahead = version.ms / 1000 - self.state.clock.wall(now) / 1000
                 self.streams.outbox.put(PolicyFromFuture(version.key, version.writer, ahead, restamped=False))

@@ -66,7 +66,7 @@ class ClusterState:
     # Members
 
     def believe(self, update: MemberUpdate, now: float, *, spread: bool) -> MemberUpdate | None:
-        """Hold ``update``, which is new, from now on; returns what was held before."""
+        """Hold ``update``, which is new; returns the update that was held before."""
         before = self.members.put(update, now)
         held = self.members.get(update.name)
         assert held is not None, "it was just put there"
@@ -87,7 +87,7 @@ class ClusterState:
         return before
 
     def deprioritize(self, name: str) -> None:
-        """A member is suspected by more than one: prefer the instances of others until it is cleared or failed."""
+        """Prefer other members' instances to those of ``name``, which several members suspect."""
         self._deprioritized[name] = None
         self.registry.touch(name)
 
@@ -99,7 +99,7 @@ class ClusterState:
         return True
 
     def restore_priority(self, name: str) -> None:
-        """A deprioritized member has answered this node: its instances are as good as any again."""
+        """End `deprioritize` for a member that has answered this node."""
         if name in self._deprioritized:
             del self._deprioritized[name]
             self.registry.touch(name)
@@ -116,15 +116,15 @@ class ClusterState:
             return Freshness.OBSOLETE
         return self.registry.classify(owner, generation, id, version)
 
-    def is_foreign(self, said: Record | TableDigest) -> bool:
-        """Whether ``said`` bears this node's name and generation although this node never sent it."""
-        if said.owner != self.members.own_name or self.own is None or said.generation != self.own.generation:
+    def is_foreign(self, entry: Record | TableDigest) -> bool:
+        """Whether ``entry`` has this node's name and generation although this node never sent it."""
+        if entry.owner != self.members.own_name or self.own is None or entry.generation != self.own.generation:
             return False
-        table = self.registry.table(said.owner)
-        if said.version > (0 if table is None else table.latest_digest.version):
+        table = self.registry.table(entry.owner)
+        if entry.version > (0 if table is None else table.latest_digest.version):
             return True
-        held = table.get(said.id) if table is not None and isinstance(said, Record) and said.payload else None
-        return held is not None and held.version == said.version and held.digest != said.digest
+        held = table.get(entry.id) if table is not None and isinstance(entry, Record) and entry.payload else None
+        return held is not None and held.version == entry.version and held.digest != entry.digest
 
     def _admits(self, owner: str, generation: int) -> bool:
         """Whether records of this generation of ``owner`` may be held: that of its update, or any if it is unknown.
@@ -137,8 +137,8 @@ class ClusterState:
             return generation == member.generation and member.status is not Status.LEFT
         return owner in self._pending_owners or len(self._pending_owners) < limits.PENDING_OWNERS_MAX
 
-    def take(self, record: Record, now: float, *, spread: bool, heard_from: str | None = None) -> bool:
-        """Take a record that `classify` called new; False when its payload is junk."""
+    def take(self, record: Record, now: float, *, spread: bool, received_from: str | None = None) -> bool:
+        """Take a record that `classify` called new; returns whether it was taken."""
         try:
             term = 0 if record.payload is None else record.instance.term
         except BadPayload:
@@ -153,12 +153,12 @@ class ClusterState:
         change = self.registry.apply(record)
         self._refile(record.owner, change)
         if spread:
-            self.spread(record, now, heard_from)
-        self.raise_term(record, now, spread=spread, heard_from=heard_from)
+            self.spread(record, now, received_from)
+        self.raise_term(record, now, spread=spread, received_from=received_from)
         return True
 
     def _make_room(self, record: Record, now: float) -> bool:
-        """Whether there is room for ``record``; if need be, tables of strangers are evicted."""
+        """Return whether there is room for ``record``, after evicting strangers' tables as needed."""
         table = self.registry.table(record.owner)
         size = 0 if record.payload is None else len(record.payload)
         is_known = table is not None and table.generation == record.generation
@@ -181,7 +181,7 @@ class ClusterState:
         return self.members.get(owner) is None or self.members.is_stranger(owner)
 
     def _drop_stranger(self, now: float) -> bool:
-        """Drop the table of one stranger, if any has one; if none has, look again in a second at the earliest."""
+        """Drop the table of one stranger; if there is none, do not search again within a second."""
         if now < self._no_strangers_until:
             return False
         owner = next((table.owner for table in self.registry.owners if self._is_stranger(table.owner)), None)
@@ -191,26 +191,26 @@ class ClusterState:
         self.drop_table(owner)
         return True
 
-    def spread(self, record: Record, now: float, heard_from: str | None = None) -> None:
+    def spread(self, record: Record, now: float, received_from: str | None = None) -> None:
         """Broadcast a record: the record itself, or an announcement of it."""
         data = pack(record if is_inline(record) else announcement(record))
         if len(data) > self.message_room:
             data = pack(announcement(record))
         about = (record.owner, record.id)
-        self._tell(Topic.INSTANCES, about, data, now, said_by=record.owner, heard_from=heard_from)
+        self._broadcast(Topic.INSTANCES, about, data, now, origin=record.owner, received_from=received_from)
 
-    def _tell(
-        self, topic: Topic, about: Hashable, data: bytes, now: float, *, said_by: str, heard_from: str | None
+    def _broadcast(
+        self, topic: Topic, about: Hashable, data: bytes, now: float, *, origin: str, received_from: str | None
     ) -> None:
-        """Broadcast a message: down its origin's tree if it came from our parent there; else the tree missed us."""
-        if said_by == self.members.own_name:
-            self.broadcasts.enqueue_own(topic, about, data, now, origin=said_by)
+        """Broadcast a message: down its origin's tree if it came from our parent there, else at random."""
+        if origin == self.members.own_name:
+            self.broadcasts.enqueue_own(topic, about, data, now, origin=origin)
         else:
-            above = self.members.is_above_us(heard_from, said_by, self.settings.gossip_fanout)
-            self.broadcasts.enqueue(topic, about, data, now, origin=said_by if above else None)
+            is_on_tree = self.members.is_above_us(received_from, origin, self.settings.gossip_fanout)
+            self.broadcasts.enqueue(topic, about, data, now, origin=origin if is_on_tree else None)
 
     def note_duplicate(self, topic: Topic, about: Hashable, now: float) -> None:
-        """A peer broadcasts what this node holds already."""
+        """Count a broadcast of a peer that this node already holds."""
         self.broadcasts.note_duplicate(topic, about, self.members.present_count, now)
 
     def apply_digest(self, digest: TableDigest, now: float) -> None:
@@ -224,7 +224,7 @@ class ClusterState:
         self._refile(digest.owner, self.registry.apply_digest(digest))
 
     def remake(self, record: Record, change: Change) -> None:
-        """File a change that this node has just made itself."""
+        """Enter a change that this node made to its own table into the fingerprint."""
         self._refile(record.owner, change)
 
     def _make_way(self, owner: str, generation: int, now: float) -> None:
@@ -275,7 +275,7 @@ class ClusterState:
     # Policies
 
     def handle_policy(
-        self, version: PolicyVersion, now: float, *, spread: bool, heard_from: str | None = None
+        self, version: PolicyVersion, now: float, *, spread: bool, received_from: str | None = None
     ) -> tuple[str, ...] | None:
         """Apply a policy version that outranks the held one; returns the keys whose latest version changed.
 
@@ -290,7 +290,9 @@ class ClusterState:
             return None
         keys = self._apply_policy(version, now)
         if spread:
-            self._tell(Topic.POLICIES, version.key, pack(version), now, said_by=version.writer, heard_from=heard_from)
+            self._broadcast(
+                Topic.POLICIES, version.key, pack(version), now, origin=version.writer, received_from=received_from
+            )
         return keys
 
     def restore_policy(self, version: PolicyVersion, now: float) -> None:
@@ -301,7 +303,7 @@ class ClusterState:
             self._apply_policy(version, now)
 
     def restamp(self, now: float) -> list[tuple[PolicyVersion, tuple[str, ...]]]:
-        """Publish again, as of now, the versions that are stamped so far ahead that no other node would take them.
+        """Publish again, with a stamp of now, the versions so far in the future that other nodes refuse them.
 
         Returns each such version with the keys whose latest version changed.
         """
@@ -311,11 +313,11 @@ class ClusterState:
         for version in far:
             anew = self.new_policy_version(version.key, version.payload, now)
             restamped.append((version, self._apply_policy(anew, now)))
-            self._tell(Topic.POLICIES, anew.key, pack(anew), now, said_by=anew.writer, heard_from=None)
+            self._broadcast(Topic.POLICIES, anew.key, pack(anew), now, origin=anew.writer, received_from=None)
         return restamped
 
     def new_policy_version(self, key: str, payload: bytes | None, now: float) -> PolicyVersion:
-        """A version of ``key`` later than any seen; it counts once it is given to `publish_policy`."""
+        """A version of ``key`` later than any seen; it takes effect with `publish_policy`."""
         stamp = self.clock.stamp(now)
         return PolicyVersion(key, stamp.ms, stamp.counter, stamp.writer, payload)
 
@@ -324,7 +326,7 @@ class ClusterState:
         if not self.policies.is_news(version, self.clock.wall(now)):
             return ()
         keys = self._apply_policy(version, now)
-        self._tell(Topic.POLICIES, version.key, pack(version), now, said_by=version.writer, heard_from=None)
+        self._broadcast(Topic.POLICIES, version.key, pack(version), now, origin=version.writer, received_from=None)
         return keys
 
     def _apply_policy(self, version: PolicyVersion, now: float) -> tuple[str, ...]:
@@ -340,11 +342,11 @@ class ClusterState:
 
     # Terms
 
-    def raise_term(self, record: Record, now: float, *, spread: bool, heard_from: str | None = None) -> None:
-        """Raise the register of a service whose instance, just taken or published, states the highest term yet.
+    def raise_term(self, record: Record, now: float, *, spread: bool, received_from: str | None = None) -> None:
+        """Raise a service's register if ``record``, just taken or published, states its highest term yet.
 
-        The register is also broadcast by itself. Where the record does not arrive (a later one took its place) or
-        arrives late (it is large), the old primary must not be called all the same.
+        The register is also broadcast by itself: the old primary must not be called even where the record does not
+        arrive (a later one replaced it) or arrives late (it is large).
         """
         if record.payload is None or not record.instance.term:
             return
@@ -352,24 +354,24 @@ class ClusterState:
         held = self.terms.get(service)
         raised = (held or TermRegister(service)).raised(record.instance)
         if raised != held and self._put_register(raised) and spread:
-            self._tell_register(raised, now, said_by=record.owner, heard_from=heard_from)
+            self._broadcast_register(raised, now, origin=record.owner, received_from=received_from)
 
     def handle_term_register(
-        self, said: TermRegister, now: float, *, spread: bool, stored: bool = False
+        self, register: TermRegister, now: float, *, spread: bool, stored: bool = False
     ) -> bool | None:
-        """Merge a register of a peer, or one ``stored`` on disk, into our own; whether that changed it.
+        """Merge a register of a peer, or one ``stored`` on disk, into our own; returns whether ours changed.
 
-        None: a reset from the far future, which is refused, because it could not be reset again. One that was taken
-        before is not: to forget its terms, since our clock was set back meanwhile, would be worse.
+        Returns None for a reset from the far future, which is refused since it could not be reset again. A stored one
+        is not refused: this node's clock may have been set back meanwhile, and to lose its terms would be worse.
         """
-        if said.claimed > said.seen or (said.is_empty and said.reset is None):
+        if register.claimed > register.seen or (register.is_empty and register.reset is None):
             self.counters[Count.TERMS_MALFORMED] += 1
             return False
-        if said.seen > self.clock.highest_term(now):
+        if register.seen > self.clock.highest_term(now):
             self.counters[Count.TERMS_TOO_HIGH] += 1
             return False
-        held = self.terms.get(said.service)
-        merged = said if held is None else held.merged(said)
+        held = self.terms.get(register.service)
+        merged = register if held is None else held.merged(register)
         if merged == held:
             return False
         is_later = merged.reset is not None and (held is None or merged.epoch != held.epoch)
@@ -381,9 +383,9 @@ class ClusterState:
         if not self._put_register(merged):
             return False
         if spread:
-            self._tell_register(merged, now, said_by=None, heard_from=None)
+            self._broadcast_register(merged, now, origin=None, received_from=None)
         if held is None or held.epoch != merged.epoch:
-            self._claim_again(said.service, now, spread=spread)
+            self._claim_again(register.service, now, spread=spread)
         return True
 
     def new_reset(self, service: str, now: float) -> TermRegister:
@@ -395,19 +397,19 @@ class ClusterState:
         return TermRegister(service, stamp.ms, stamp.counter, stamp.writer, claimed, seen)
 
     def restamp_terms(self, now: float) -> list[TermRegister]:
-        """Publish again, as of now, the registers whose reset no other node would take; returns their former values."""
+        """Publish again, with a stamp of now, resets that other nodes refuse; returns their former registers."""
         far = [register for register in self.terms if self.clock.is_too_far(register.ms, now)]
         for register in far:
             stamp = self.clock.stamp(now)
             anew = attrs.evolve(register, ms=stamp.ms, counter=stamp.counter, writer=stamp.writer)
             self._put_register(anew)
-            self._tell_register(anew, now, said_by=stamp.writer, heard_from=None)
+            self._broadcast_register(anew, now, origin=stamp.writer, received_from=None)
         return far
 
     def _claim_again(self, service: str, now: float, *, spread: bool) -> None:
-        """After a reset that did not know of this node's own instances, state their terms once more.
+        """Raise the register again by this node's own instances, after a reset that did not include their terms.
 
-        Only its own: records of others may be gone at their owner, and the reset may be meant to forget them.
+        Only by its own: other owners may have withdrawn theirs, and the reset may be meant to forget those terms.
         """
         for record in self.registry.table(self.members.own_name) or ():
             if record.instance.service == service:
@@ -424,15 +426,15 @@ class ClusterState:
         self.registry.touch_service(register.service)
         return True
 
-    def _tell_register(
-        self, register: TermRegister, now: float, *, said_by: str | None, heard_from: str | None
+    def _broadcast_register(
+        self, register: TermRegister, now: float, *, origin: str | None, received_from: str | None
     ) -> None:
-        """Broadcast a register: along with the record that raised it, or at random where it came by itself."""
+        """Broadcast a register: down the tree of the record that raised it, or at random if it came by itself."""
         data = pack(register)
-        if said_by is None:
+        if origin is None:
             self.broadcasts.enqueue(Topic.TERMS, register.service, data, now)
         else:
-            self._tell(Topic.TERMS, register.service, data, now, said_by=said_by, heard_from=heard_from)
+            self._broadcast(Topic.TERMS, register.service, data, now, origin=origin, received_from=received_from)
 
     # View, and expiry
 
@@ -452,7 +454,7 @@ class ClusterState:
         )
 
     def forget_recalled(self) -> None:
-        """The cluster was reached: what was known before this node started counts no more."""
+        """Drop what was recalled from before this node's start, since the cluster was reached."""
         for service in self.view.forget_recalled():
             self.registry.touch_service(service)
 
@@ -461,7 +463,7 @@ class ClusterState:
         return member if member is not None and member.generation == generation else None
 
     def forget(self, name: str) -> MemberUpdate:
-        """Forget a member, to make room for another; returns its last update."""
+        """Evict a member to make room for another; returns its last update."""
         update = self.members.drop(name)
         self._forget(update)
         return update
@@ -472,7 +474,7 @@ class ClusterState:
         self._deprioritized.pop(update.name, None)
 
     def sweep(self, now: float) -> list[MemberUpdate]:
-        """Forget members whose time is over, and records without an owner; returns the members."""
+        """Forget expired members, and records without an owner; returns the members."""
         forgotten = self.members.forget(now)
         for update in forgotten:
             self._forget(update)

@@ -90,8 +90,8 @@ class Node:
 
     @property
     def isolated(self) -> bool:
-        """Whether no member was heard for 4 probe intervals although there should be one: answers may be stale."""
-        return self._engine.isolated  # updated once in an interval: every answer carries this, so it must be cheap
+        """Whether no message of a member has come for 4 probe intervals, so that answers may be stale."""
+        return self._engine.isolated  # updated once in an interval: every HTTP answer has this, so it must be cheap
 
     @property
     def draining(self) -> bool:
@@ -105,18 +105,18 @@ class Node:
 
     @property
     def reachable(self) -> float:
-        """The share of the other members, without those that left, that are alive; 1.0 where there is none."""
+        """The share of the other members, without those that left, that are alive; 1.0 if there are no others."""
         return self._engine.members.reachable
 
     def info(self) -> NodeInfo:
-        """This node about itself."""
+        """This node's description of itself: its identity, its state, counters, problems and warnings."""
         return node_info(self._lifecycle, self.members(), self.services())
 
     @any_thread
     def warn(self, sentence: str) -> None:
         """Log a warning about how this node is set up, once, and show it in `info` for as long as the node lives.
 
-        For the surroundings of a node, such as a port beyond loopback. ``sentence`` says what is wrong, and what to do.
+        For code around a node, such as a listener beyond loopback. ``sentence`` names the danger and the remedy.
         """
         self._lifecycle.warn(sentence)
 
@@ -133,10 +133,10 @@ class Node:
         role: str | None = None,
         panic: float | None = None,
     ) -> tuple[Instance, ...]:
-        """The instances of ``service`` that can serve (all, with ``healthy=False``), sorted by id; from memory.
+        """The instances of ``service`` that can serve, or all with ``healthy=False``, sorted by id; from memory.
 
-        With ``panic``, a share from 0 to 1: when fewer of them can be reached because many owners failed at once, the
-        lost ones are included, marked stale.
+        ``tag``, ``zone`` and ``role`` select; None selects all. ``panic`` is a share from 0 to 1: when less than this
+        share can be reached because many owners failed at once, the lost instances are included, marked stale.
         """
         view = self._engine.view.service(service)
         instances = view.healthy if healthy else view.instances
@@ -156,7 +156,7 @@ class Node:
         role: str | None = None,
         panic: float | None = None,
     ) -> Instance:
-        """One instance of those that `lookup` returns, drawn in proportion to the weights. Raises ``NoInstance``."""
+        """One of the instances that `lookup` returns, at random in proportion to weights. Raises ``NoInstance``."""
         view = self._engine.view.service(service)
         if tag is None and zone is None and role is None and not panic:
             picked = by_weight(view, self._rng)
@@ -189,12 +189,12 @@ class Node:
 
     @any_thread
     def services(self) -> Mapping[str, ServiceCount]:
-        """Every service that has instances."""
+        """The services that have instances, each with the numbers of all and of healthy ones."""
         return {name: count for name, count in self._engine.view.counts().items() if name != NODE_SERVICE}
 
     @any_thread
     def members(self) -> tuple[Member, ...]:
-        """Every member that is remembered, this node included, sorted by name."""
+        """The remembered members, this node included, sorted by name."""
         snapshot = {update.name: update for update in self._engine.members.snapshot()}
         snapshot[self.name] = self._engine.identity.own_update()
         return tuple(snapshot[name].as_member() for name in sorted(snapshot))
@@ -207,27 +207,27 @@ class Node:
 
     @any_thread
     def own(self, id: str) -> Instance | None:
-        """This node's own registration of that id."""
+        """This node's own instance of that id as it was registered, or None."""
         return self._engine.own(id)
 
     @any_thread
     def credentials(self, instance: Instance) -> Mapping[str, str]:
-        """What a client needs to log in to ``instance``. Raises ``CredentialsUnavailable`` that says why not."""
+        """The credentials with which a client logs in to ``instance``. Raises ``CredentialsUnavailable``."""
         return self._registrar.keyring.open(instance)
 
     @any_thread
     def next_term(self, service: str) -> int:
-        """One more than the highest term that this node has seen of ``service``, of present and of past instances.
+        """One more than the highest term that this node knows of ``service``, by present and past instances.
 
-        For an instance that becomes the primary. Two nodes that are asked at the same time return the same number: see
-        docs/roles.md. Raises ``NotJoined`` while the node has reached none of the members that it should join, since it
-        then knows nothing; and ``InvalidInstance`` if the highest is the greatest possible.
+        For an instance that becomes the primary. Two nodes may return the same number at the same time: see
+        docs/roles.md. Raises ``NotJoined`` until the node has reached a member, if it was given seeds, and
+        ``InvalidInstance`` if the highest term is the greatest possible.
         """
         return self._registrar.next_term(service)
 
     @any_thread
     def note(self, instance: Instance) -> str:
-        """Why ``instance``, which `register` or `set_maintenance` returned, is not called as it was stated.
+        """Why ``instance``, as `register` or `set_maintenance` returned it, is not called as it was registered.
 
         Empty if it is. Reasons are: it is fenced, a policy changes its weight, a check has not passed, this node
         drains.
@@ -253,24 +253,24 @@ class Node:
         )
 
     async def reset_term(self, service: str) -> ServiceTerm:
-        """Have the terms of ``service`` restart on every node from the highest that its instances state now.
+        """Restart the terms of ``service`` on every node, from the highest that its instances state now.
 
         The only way to lower a term that was given by mistake: deregister the instance that states it, then reset. The
-        term keeps by which node and when it was reset. Raises ``UnknownTerm``, ``NotJoined``, ``NodeClosed``, and
+        result names the node and the time of the reset. Raises ``UnknownTerm``, ``NotJoined``, ``NodeClosed``, and
         ``StorageError`` if this node's disk refuses it: then nothing has changed.
         """
         await self._lifecycle.policies.reset_term(service)
         return self._term(self._engine.state.terms.get(service) or TermRegister(service))
 
     def watch(self, service: str) -> ServiceWatch:
-        """The service's healthy instances over time: first a snapshot, then diffs."""
+        """Watch the healthy instances of ``service``: first a snapshot, then diffs. Raises ``NodeClosed``."""
         self._context.check_open()
         return ServiceWatch(service, self._engine.view, self._context.change_log, lambda: self._context.failure)
 
     def events(self, service: str | None = None, *, panic: float = 0.0) -> EventWatch:
-        """Members and instances over time, in batches: first a ``Snapshot``, then what changed.
+        """Watch members and instances, in batches: first a ``Snapshot``, then what changed. Raises ``NodeClosed``.
 
-        With ``panic``, of the instances that `lookup` returns with it.
+        With ``service``, of the instances only that service's. ``panic``: as in `lookup`.
         """
         self._context.check_open()
         return EventWatch(
@@ -287,7 +287,7 @@ class Node:
         )
 
     def _flap(self, entry: str) -> CheckEvent | None:
-        """The event to report of a check of our own, named by its instance's id and its own name."""
+        """The event of one of this node's own checks, named by its instance's id and its own name."""
         id_, _, name = entry.partition(" ")
         registration, state = self._registrar.registrations.get(id_), self._registrar.monitor.state(id_, name)
         if registration is None or state is None:
@@ -303,7 +303,7 @@ class Node:
         return None if update is None else update.as_member()
 
     async def wait_for(self, service: str, *, at_least: int = 1) -> tuple[Instance, ...]:
-        """Wait until ``service`` has at least ``at_least`` healthy instances, and return them."""
+        """Wait until ``service`` has ``at_least`` healthy instances or more; returns them. Raises ``NodeClosed``."""
         async for change in self.watch(service):
             if len(change.instances) >= at_least:
                 return change.instances
@@ -327,17 +327,17 @@ class Node:
         checks: Sequence[Check | Mapping[str, object]] = (),
         credentials: Mapping[str, str] | None = None,
     ) -> Instance:
-        """Register an instance, or replace this node's own one of the same id; returns it as lookups show it now.
+        """Register an instance, or replace this node's own instance of the same id; returns it as lookups show it.
 
-        That is with the role that its term allows (``fenced`` below a higher one), with the weight that policies give
-        it, and with the health of its checks; `note` says why it is not as it was stated.
+        The result has the role that its term allows (``fenced`` below a higher term), the weight that policies give it,
+        and the health of its checks; `note` says why it differs from what was registered.
 
-        ``host`` and ``zone`` are this node's own unless given. The default id is made of service, member (or the given
-        host) and port, so that registering again replaces; a check that stays the same then goes on unchanged. Without
-        ``checks`` the instance can serve for as long as this node lives. ``credentials``, what a
-        client needs to log in, are sealed under the credential key. With a data directory the registration is on disk
-        when this returns. Raises ``InvalidInstance``, ``RecordTooLarge``, ``NodeClosed``, ``StorageError``, and
-        ``CredentialsUnavailable`` for credentials without a credential key.
+        ``host`` and ``zone`` default to this node's own. The default ``id`` is made of service, member (or the given
+        host) and port, so that registering again replaces the instance; an unchanged check keeps its state. Without
+        ``checks`` the instance can serve as long as this node lives. ``credentials``, with which clients log in, are
+        sealed under the credential key. With a data directory the registration is on disk when this returns. Raises
+        ``InvalidInstance``, ``RecordTooLarge``, ``NodeClosed``, ``StorageError``, and ``CredentialsUnavailable`` for
+        credentials without a credential key.
         """
         spec = InstanceSpec(
             service=service,
@@ -356,7 +356,7 @@ class Node:
         return await self.register_spec(spec)
 
     async def register_spec(self, spec: InstanceSpec) -> Instance:
-        """Register what ``spec`` describes, in whatever form it was written. Returns and raises as `register` does."""
+        """Register the instance that ``spec`` describes. Returns and raises as `register` does."""
         if self.command_checks == "off" and spec.runs_commands:
             raise InvalidInstance("checks", 'commands are off on this node: set command_checks to "own" or "api"')
         zone = self._engine.identity.zone
@@ -364,18 +364,18 @@ class Node:
         return await self._registrar.register(registration)
 
     async def deregister(self, id: str) -> None:
-        """Withdraw this node's own instance. Raises ``UnknownInstance``, ``NodeClosed``, ``StorageError``."""
+        """Withdraw this node's own instance ``id``. Raises ``UnknownInstance``, ``NodeClosed``, ``StorageError``."""
         await self._registrar.deregister(id)
 
     # Health checks
 
     @property
     def command_checks(self) -> str:
-        """Which health checks may run commands here: see `Config`."""
+        """Which health checks may run commands on this node: see `Config`."""
         return self._registrar.command_checks
 
     def checks(self, id: str | None = None) -> tuple[CheckReport, ...]:
-        """The checks of this node's own instance of that id, or of all of them, in the order of registration.
+        """The checks of this node's own instance ``id``, or of all its instances, in the order of registration.
 
         Raises ``UnknownInstance``, ``NodeClosed``.
         """
@@ -397,10 +397,10 @@ class Node:
         health: Health = Health.PASSING,
         note: str = "",
     ) -> None:
-        """Report the health of this node's own instance to its ttl check of that name, or to all of its ttl checks.
+        """Report the health of this node's own instance ``id`` to its ttl check named ``check``, or to all of them.
 
-        ``health`` is passing, warning or critical. Raises ``UnknownInstance``, ``NodeClosed``, and
-        ``InvalidInstance`` if no check awaits a heartbeat.
+        ``health`` is passing, warning or critical; ``note`` is shown beside it. Raises ``UnknownInstance``,
+        ``NodeClosed``, and ``InvalidInstance`` if there is no such ttl check.
         """
         if health is Health.MAINTENANCE:
             raise InvalidInstance("health", "'maintenance' is not passing, warning or critical: call set_maintenance")
@@ -411,11 +411,10 @@ class Node:
         await trio.lowlevel.checkpoint()
 
     async def set_maintenance(self, id: str, reason: str | None) -> Instance:
-        """Put this node's own instance into maintenance, with a ``reason`` that all nodes see; None ends that.
+        """Put this node's own instance ``id`` into maintenance, with a ``reason`` that all nodes show; None ends it.
 
-        It stays in maintenance over a restart, and when it is registered again. Its checks go on. Returns it as lookups
-        show it.
-        Raises ``UnknownInstance``, ``InvalidInstance``, ``NodeClosed``, ``StorageError``.
+        The instance stays in maintenance over a restart, and when it is registered again. Its checks go on. Returns it
+        as lookups show it. Raises ``UnknownInstance``, ``InvalidInstance``, ``NodeClosed``, ``StorageError``.
         """
         if reason is not None:
             attrs.evolve(self._registrar.registration_of(id).instance, reason=reason).check()
@@ -430,11 +429,11 @@ class Node:
 
     @any_thread
     def unreadable_policies(self) -> tuple[UnreadablePolicy, ...]:
-        """Policies that this version does not understand and does not obey; `remove_policy` removes them."""
+        """The policies that this release cannot read and so does not obey; `remove_policy` removes them."""
         return self._engine.state.policies.unreadable
 
     async def set_policy(self, rule: Rule) -> Policy:
-        """Put ``rule`` into force on every node, in place of any of its key; returns it as it is in force now.
+        """Put ``rule`` into force on every node, replacing the policy of its key; returns the policy now in force.
 
         With a data directory it is on disk before it is published. Raises ``InvalidPolicy``, ``NodeClosed``, and
         ``StorageError`` if the disk refuses it: then it is in force nowhere.
@@ -450,10 +449,10 @@ class Node:
         await self._lifecycle.policies.remove_policy(key)
 
     async def forget(self, name: str) -> None:
-        """Have a failed member forgotten on every node at once, with its instances.
+        """Remove a failed member and its instances on every node at once; nothing happens if it has left.
 
-        Nothing happens if it has left. A member that lives after all, behind a split, is back when it is heard again.
-        Raises ``UnknownMember``, ``MemberPresent`` for one that is alive or suspect, and ``NodeClosed``.
+        A member that is alive behind a partition is back when the partition heals. Raises ``UnknownMember``,
+        ``MemberPresent`` for a member that is alive or suspect, and ``NodeClosed``.
         """
         self._lifecycle.forget(name)
         await trio.lowlevel.checkpoint()
@@ -462,14 +461,14 @@ class Node:
 
     @property
     def drained(self) -> str | None:
-        """Why this node was told to drain, which may be empty; None if it was not."""
+        """The reason with which this node drains, which may be empty; None if it does not."""
         return self._lifecycle.drained
 
     async def drain(self, reason: str = "") -> None:
         """Give every instance of this node the weight 0 on every node, until `undrain`; the node stays a member.
 
-        Nothing else changes. With a data directory it outlives a restart, with its ``reason`` (at most 160 characters,
-        for people). Idempotent. Raises ``InvalidInstance``, ``NodeClosed``, ``StorageError``.
+        ``reason`` is a text for users, of at most 160 characters. With a data directory the node still drains after a
+        restart. Idempotent. Raises ``InvalidInstance``, ``NodeClosed``, ``StorageError``.
         """
         check_reason(reason)
         await self._lifecycle.set_draining(reason)
@@ -482,7 +481,7 @@ class Node:
         await self._lifecycle.set_draining(None)
 
     async def leave(self) -> None:
-        """Leave gracefully: drain, announce the departure, wait until that has spread, close. Idempotent."""
+        """Leave gracefully: drain, announce the departure, wait until it has spread, close. Idempotent."""
         await self._lifecycle.leave()
 
     @property
