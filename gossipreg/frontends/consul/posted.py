@@ -195,8 +195,8 @@ class PostedService:
             raise HttpError(
                 400, f"Kind: {shown(table.text('Kind'))}: there is no mesh and no gateway here: leave Kind out"
             )
-        if table.text("SocketPath"):
-            raise HttpError(400, "SocketPath: an instance here is called at a port: give Port")
+        if table.text("SocketPath") and table.whole("Port"):
+            raise HttpError(400, "SocketPath: a service has this or a Port: leave one out")
         id_ = table.text("ID") or name
         host = table.text("Address") or None
         if host is not None and (flaw := hosts.flaw(host)) is not None:
@@ -225,6 +225,7 @@ def _kept(table: JsonObject) -> KeptService:
         has_address=bool(table.text("Address")),
         tagged=tagged_of(table),
         override=table.truth("EnableTagOverride"),
+        extra={"SocketPath": table.text("SocketPath")} if table.text("SocketPath") else {},
         region=table.table("Locality").text("Region"),
         warning_weight=table.table("Weights").whole("Warning"),
     )

@@ -328,6 +328,7 @@ MALFORMED: list[object] = [
     {**WEB, "Address": "not a host"},
     {**WEB, "Kind": "connect-proxy"},
     {**WEB, "SocketPath": "/run/web"},
+    {"Name": "web", "SocketPath": 3},
     {**WEB, "Locality": "north"},
     {**WEB, "Checks": {}},
     {**WEB, "Checks": [3]},

@@ -216,3 +216,11 @@ async def test_a_service_without_a_port_is_shown_with_port_0(node: FakeNode, cli
     await client.put("agent/check/pass/service:worker")
     [entry] = await (await elsewhere(node)).get("health/service/worker")
     assert (entry["Service"]["Port"], entry["Service"]["ID"]) == (0, "worker")
+
+
+async def test_a_service_at_a_socket_file_is_shown_with_it_and_called_by_nothing(
+    node: FakeNode, client: Client
+) -> None:
+    await client.put("agent/service/register", {"Name": "web", "SocketPath": "/run/web.sock"})
+    [entry] = await (await elsewhere(node)).get("health/service/web")
+    assert (entry["Service"]["Port"], entry["Service"]["SocketPath"]) == (0, "/run/web.sock")
