@@ -2,9 +2,9 @@
 
 Theory of operation. A service may have thousands of instances, of which an answer holds two dozen. So an answer is
 drawn lazily: each next record costs the same however many there are, and the caller stops when the packet is full. What
-all answers share is found out once for each change of the service: which instances can serve, their weights laid side
-by side, and each record's bytes, when it is first drawn. The owner's name is always the question's, so its bytes are a
-pointer to the question (RFC 1035 §4.1.4).
+all answers share is found out once for each change of the service: which instances can serve, and their weights laid
+side by side. The bytes of a record are written when it is first drawn, and kept while its instance is the same. The
+owner's name is always the question's, so its bytes are a pointer to the question (RFC 1035 §4.1.4).
 
 A draw without replacement, one by one: draw with the odds of the weights, and again while that one was drawn already.
 When less than half of the weight is left that would take ever longer, so the rest is sorted by exponential waiting
@@ -54,6 +54,13 @@ class WireRecord:
     additional: bytes = b""
 
 
+#: By the identity of an instance, which is held so that no other gets it: the instance and its record.
+WrittenRecords = dict[int, tuple[Instance, WireRecord | None]]
+
+#: By type: the records, and what wrote them.
+WrittenByType = dict[dns.rdatatype.RdataType, "tuple[RecordWriter, WrittenRecords]"]
+
+
 @attrs.define(eq=False, repr=False)
 class TypedRecords:
     """The instances that have a record of one type, and the records that were written so far."""
@@ -62,8 +69,8 @@ class TypedRecords:
     instances: Sequence[Instance]
     most: int | None  # records that an answer may have
     _writer: RecordWriter
+    _written: WrittenRecords
     _ends: list[int] = attrs.field(init=False)
-    _written: dict[int, WireRecord | None] = attrs.field(init=False, factory=dict)
 
     def __attrs_post_init__(self) -> None:
         self._ends = list(accumulate([instance.weight for instance in self.instances]))
@@ -80,9 +87,11 @@ class TypedRecords:
                     return
 
     def _piece(self, number: int) -> WireRecord | None:
-        if number not in self._written:
-            self._written[number] = self._writer.piece(self.type_, self.instances[number])
-        return self._written[number]
+        instance = self.instances[number]
+        kept = self._written.get(id(instance))
+        if kept is None:
+            kept = self._written[id(instance)] = (instance, self._writer.piece(self.type_, instance))
+        return kept[1]
 
 
 @attrs.define(eq=False, repr=False)
@@ -95,6 +104,7 @@ class RecordPool:
     scaled: bool
     ttl: int
     exists: bool = True  # whether the service is offered at all, by an instance that can serve or not
+    written: WrittenByType = attrs.field(factory=dict)  # also of the same name's pools before the last changes
     _sides: dict[dns.rdatatype.RdataType, TypedRecords] = attrs.field(init=False, factory=dict)
     _families: list[dns.rdatatype.RdataType | None] | None = attrs.field(init=False, default=None)
 
@@ -123,7 +133,15 @@ class RecordPool:
         elif type_ is _SRV:
             able = [each for each in able if each.port]  # one without a port, as Consul has them, is only a host
         writer = RecordWriter(self.domain, self.ttl, records.factor(able) if self.scaled else 1)
-        return TypedRecords(type_, able, most, writer)
+        return TypedRecords(type_, able, most, writer, self._written_by(writer, type_, len(able)))
+
+    def _written_by(self, writer: RecordWriter, type_: dns.rdatatype.RdataType, count: int) -> WrittenRecords:
+        """The records that such a writer wrote before the last change, unless most are of what is there no more."""
+        then, written = self.written.get(type_, (None, {}))
+        if then != writer or len(written) > 2 * count:
+            written = {}
+        self.written[type_] = (writer, written)
+        return written
 
 
 @attrs.frozen

@@ -152,7 +152,7 @@ class Zone:
         kept = self._pools.get(key, epoch)
         if kept is not None and self._stands(kept):
             return kept
-        pool = self._made(asked, domain)
+        pool = self._made(asked, domain, self._pools.last(key))
         if pool.exists:  # there is no end of what does not exist
             self._pools.put(key, epoch, pool)
         else:
@@ -162,7 +162,7 @@ class Zone:
     def _stands(self, pool: RecordPool) -> bool:
         return all(self.node.index(service) == then for service, then in pool.read)
 
-    def _made(self, asked: names.ServiceName, domain: dns.name.Name) -> RecordPool:
+    def _made(self, asked: names.ServiceName, domain: dns.name.Name, earlier: RecordPool | None) -> RecordPool:
         read: dict[str, int] = {}
         offered: list[Instance] = []
         is_above_tag = False
@@ -180,7 +180,8 @@ class Zone:
                 break
         able = [each for each in offered if each.health in _SERVING and each.weight]
         exists = is_above_tag or bool(offered)
-        return RecordPool(tuple(read.items()), able, domain, asked.scaled, self.ttl, exists=exists)
+        written = {} if earlier is None else earlier.written
+        return RecordPool(tuple(read.items()), able, domain, asked.scaled, self.ttl, exists, written)
 
     def _found(
         self,

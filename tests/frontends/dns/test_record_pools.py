@@ -8,6 +8,7 @@ from random import Random
 
 import attrs
 import dns.message
+import dns.rdatatype
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -69,9 +70,11 @@ def test_no_more_is_written_than_fits_and_nothing_twice(
     monkeypatch.setattr(record_pools.RecordWriter, "piece", note)
     given = data(dns_client.ask(NAME, type_, use_edns=0, payload=1232))
     assert len(given) < len(written) <= len(given) + 1
-    for _ in range(30):
+    for number in range(30):
+        dns_client.offer("10.1.0.1", id="changing", weight=number + 1)  # what did not change is not written again
         dns_client.ask(NAME, type_, use_edns=0, payload=1232)
-    assert len(written) == len(set(written))
+    unchanged = [each for each in written if each != "changing"]
+    assert len(unchanged) == len(set(unchanged))
 
 
 def test_a_service_is_looked_at_once_for_all_questions_and_again_after_a_change(dns_client: DnsClient) -> None:
@@ -85,6 +88,20 @@ def test_a_service_is_looked_at_once_for_all_questions_and_again_after_a_change(
     for _ in range(3):
         assert dns_client.records(NAME) == ["10.0.0.2"]
     assert dns_client.node.lookups == 2
+
+
+def test_records_of_what_is_gone_are_not_kept_for_ever(dns_client: DnsClient) -> None:
+    zone = dns_client.responder.zone
+    for number in range(50):
+        dns_client.offer("10.0.0.1", id="changing", weight=number + 1)
+        dns_client.ask(NAME, "SRV")
+        [pool] = [zone._pools.last(key) for key in zone._pools._kept]
+        assert pool is not None
+        assert len(pool.side(dns.rdatatype.SRV)._written) <= 3  # type: ignore[union-attr]
+    dns_client.offer("10.0.0.2", weight=1000)
+    for kind in ("service", "service-x256"):
+        weights = [int(each.split()[1]) for each in dns_client.records(f"orders.{kind}.gossipreg", "SRV")]
+        assert sorted(weights) == ([50, 1000] if kind == "service" else [3276, 65_535])
 
 
 def test_what_is_kept_is_bounded(dns_client: DnsClient) -> None:
