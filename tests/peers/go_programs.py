@@ -1,4 +1,4 @@
-"""Go programs of the docs' pages, built for a test with modules of the Go module proxy."""
+"""Go programs, built for a test with modules of the Go module proxy: those of the docs' pages, and commands."""
 
 from __future__ import annotations
 
@@ -28,3 +28,12 @@ def build_program(
     go(directory, "get", *modules)
     go(directory, "build", "-o", "program", ".")
     return directory / "program"
+
+
+def build_command(tmp_path_factory: pytest.TempPathFactory, module: str, version: str) -> Path:
+    """Build the command that is a module; returns it. Skips the test when the module cannot be had."""
+    directory = tmp_path_factory.mktemp("go")
+    (directory / "go.mod").write_text("module application\n\ngo 1.23\n")
+    go(directory, "get", f"{module}@v{version}")
+    go(directory, "build", "-o", "command", module)
+    return directory / "command"

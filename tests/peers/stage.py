@@ -11,6 +11,7 @@ import subprocess
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -21,7 +22,7 @@ import trio
 from gossipreg.model import Address
 from tests.drills.agents import Agent, Agents, fixed_address, open_agents
 from tests.drills.asking import NoAnswer
-from tests.drills.waiting import PATIENCE, eventually
+from tests.drills.waiting import PATIENCE, eventually, gathered
 
 DOCS: Final = Path(__file__).parents[2] / "docs"
 
@@ -91,13 +92,18 @@ async def serve_name(name: str, *, task_status: trio.TaskStatus[int]) -> None:
 
 
 @asynccontextmanager
-async def open_stage(directory: Path, flags: Sequence[str] = ()) -> AsyncIterator[Stage]:
-    """Three agents that see each other; the first has a DNS listener."""
+async def open_stage(directory: Path, flags: Sequence[str] = (), *, keep: bool = False) -> AsyncIterator[Stage]:
+    """Three agents that see each other; the first has a DNS listener and ``flags``.
+
+    With ``keep`` each has a data directory, below ``directory`` and called as the agent.
+    """
     (directory / "agents").mkdir()
     dns = fixed_address()
     async with open_agents(directory / "agents") as agents, trio.open_nursery() as nursery:
-        alpha = await agents.start("alpha", "--dns", dns, *flags)
-        beta, gamma = await agents.start_all(("beta", "gamma"), join=[alpha])
+        disks = {name: (f"--data-dir={directory / name}",) if keep else () for name in ("alpha", "beta", "gamma")}
+        alpha = await agents.start("alpha", "--dns", dns, *flags, *disks["alpha"])
+        others = [partial(agents.start, name, *disks[name], join=[alpha]) for name in ("beta", "gamma")]
+        beta, gamma = await gathered(others)
         await agents.agree([alpha, beta, gamma])
         yield Stage(agents, alpha, beta, gamma, dns, nursery)
         nursery.cancel_scope.cancel()

@@ -8,25 +8,22 @@ from typing import Final
 import pytest
 
 from tests.peers.applications import Application, offer_orders
+from tests.peers.go_programs import build_command
 from tests.peers.results import record
 from tests.peers.stage import adapted, open_stage, running, written
-from tests.peers.suites.go_module import go, needs_go
+from tests.peers.suites.go_module import needs_go
 
 pytestmark = [pytest.mark.peer, pytest.mark.slow, needs_go]
 
 VERSION: Final = "0.41.1"
 
-_MODULE: Final = "github.com/hashicorp/consul-template"
+MODULE: Final = "github.com/hashicorp/consul-template"
 
 
 @pytest.fixture(scope="module")
 def consul_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The program, built from the Go module proxy."""
-    directory = tmp_path_factory.mktemp("go")
-    (directory / "go.mod").write_text("module application\n\ngo 1.23\n")
-    go(directory, "get", f"{_MODULE}@v{VERSION}")
-    go(directory, "build", "-o", "consul-template", _MODULE)
-    return directory / "consul-template"
+    return build_command(tmp_path_factory, MODULE, VERSION)
 
 
 async def test_it_renders_as_the_page_says_and_outlives_its_agent(tmp_path: Path, consul_template: Path) -> None:

@@ -2,51 +2,31 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 from pathlib import Path
 from typing import Final
 
 import pytest
 
 from tests.peers.consul.programs import Program, set_the_stage
+from tests.peers.go_programs import build_program
 from tests.peers.results import record
-from tests.peers.stage import adapted, open_stage, running, written
+from tests.peers.stage import open_stage, running
+from tests.peers.suites.go_module import needs_go
 
-pytestmark = [
-    pytest.mark.peer,
-    pytest.mark.slow,
-    pytest.mark.skipif(shutil.which("go") is None, reason="go is not installed (Debian: golang-go)"),
-]
+pytestmark = [pytest.mark.peer, pytest.mark.slow, needs_go]
 
 VERSION: Final = "1.32.1"
 
-_MODULE: Final = "github.com/hashicorp/consul/api"
-
 #: The page's program is built before there is an agent, so it takes the address that it is given.
-_ADDRESS: Final = '"127.0.0.1:8500"'
+PLACES: Final = {'"127.0.0.1:8500"': "os.Args[1]", '"log"': '"log"\n\t"os"'}
+
+MODULES: Final = (f"github.com/hashicorp/consul/api@v{VERSION}",)
 
 
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The page's program, built with the client of the Go module proxy."""
-    directory = tmp_path_factory.mktemp("go")
-    source = adapted(written("clients/consul.md", "go"), {_ADDRESS: "os.Args[1]", '"log"': '"log"\n\t"os"'})
-    (directory / "main.go").write_text(source)
-    _go(directory, "mod", "init", "program")
-    try:
-        got = _go(directory, "get", f"{_MODULE}@v{VERSION}")
-    except subprocess.TimeoutExpired:
-        pytest.skip(f"go did not get {_MODULE} within 180 s")
-    if got.returncode != 0:
-        pytest.skip(f"go cannot get {_MODULE}: {got.stderr[-300:]}")
-    built = _go(directory, "build", "-o", "program", ".")
-    assert built.returncode == 0, built.stderr
-    return directory / "program"
-
-
-def _go(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(["go", *arguments], cwd=directory, capture_output=True, text=True, timeout=180, check=False)
+    return build_program(tmp_path_factory, "clients/consul.md", 0, MODULES, PLACES)
 
 
 async def test_it_registers_and_discovers_as_the_page_says(tmp_path: Path, program: Path) -> None:
