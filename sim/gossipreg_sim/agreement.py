@@ -82,7 +82,7 @@ def longest_damping(processes: Iterable[Process]) -> float:
     return max(waits, default=0.0)
 
 
-def kept_separated(scenario: Scenario, world: World) -> tuple[str, ...]:
+def separated_nodes(scenario: Scenario, world: World) -> tuple[str, ...]:
     """Return the nodes outside the core: the smaller side of each permanent fault, unless it affects all nodes."""
     apart: dict[str, None] = {}
     for fault in scenario.faults:

@@ -31,7 +31,7 @@ from gossipreg.protocol.wire.packets import ChecksummedPackets, PacketCodec, Sea
 from gossipreg.protocol.wire.reader import Reader
 from gossipreg_sim.network import Constant, Latency, Network
 from gossipreg_sim.process import Clock, Process
-from gossipreg_sim.wire import Bare, spoilt
+from gossipreg_sim.wire import Bare, corrupted
 from gossipreg_sim.world import World, ns
 
 #: Size of a stream's end in a process's receive buffer (bytes).
@@ -92,15 +92,15 @@ class Cluster:
     observers: list[Observer] = attrs.field(factory=list)
     touched: list[Callable[[Process], None]] = attrs.field(factory=list)
     taps: list[Callable[[bytes, Address], None]] = attrs.field(factory=list)  # shown every packet and its destination
-    carried: list[Callable[[PacketTrace], None]] = attrs.field(
+    packet_taps: list[Callable[[PacketTrace], None]] = attrs.field(
         factory=list
     )  # called with the fate of each packet and frame
-    framed: list[Callable[[Process, bytes], None]] = attrs.field(factory=list)  # called with each received frame
-    ended: list[Callable[[Process], None]] = attrs.field(factory=list)  # called with every process that dies
+    frame_taps: list[Callable[[Process, bytes], None]] = attrs.field(factory=list)  # called with each received frame
+    exit_taps: list[Callable[[Process], None]] = attrs.field(factory=list)  # called with every process that dies
     counters: Counter[str] = attrs.field(factory=Counter)
     _at: dict[Address, Process] = attrs.field(factory=dict)
     rejecting: dict[str, None] = attrs.field(factory=dict)  # hosts whose own kernel rejects all output
-    _down: dict[str, None] = attrs.field(factory=dict)  # hosts that are silent: they do not even refuse connections
+    _silent_hosts: dict[str, None] = attrs.field(factory=dict)  # hosts that do not even refuse connections
     _disks: dict[str, dict[str, Instance]] = attrs.field(factory=dict)
     _policies_on_disk: dict[str, dict[str, PolicyVersion]] = attrs.field(factory=dict)  # policies on each disk, by key
     _terms: dict[str, dict[str, TermRegister]] = attrs.field(factory=dict)  # terms on each disk, by service
@@ -109,9 +109,9 @@ class Cluster:
     _zones: dict[str, str] = attrs.field(factory=dict)
     _streams: dict[tuple[Process, int], _Stream] = attrs.field(factory=dict)
     _accepted: Counter[str] = attrs.field(factory=Counter)
-    _births: Counter[str] = attrs.field(factory=Counter)
+    _starts: Counter[str] = attrs.field(factory=Counter)
     _clocks: dict[str, Clock] = attrs.field(factory=dict)
-    _past: Counter[str] = attrs.field(factory=Counter)  # counters of the runs that have ended
+    _earlier_counters: Counter[str] = attrs.field(factory=Counter)  # counters of the runs that have ended
     _reader: Reader = attrs.field(factory=lambda: Reader(_READ_MAX))  # shared, as are the messages that it caches
 
     def __attrs_post_init__(self) -> None:
@@ -130,11 +130,11 @@ class Cluster:
         old = self.processes.get(name)
         assert old is None or not old.alive, "a node has one process at a time"
         if old is not None:
-            self._past.update(_counted(old))
+            self._earlier_counters.update(_counted(old))
         self._seeds[name] = tuple(seeds) or self._seeds.get(name, ())
         self._zones[name] = zone or self._zones.get(name, "")
-        self._births[name] += 1
-        life = self._births[name]
+        self._starts[name] += 1
+        life = self._starts[name]
         address = Address(_host(len(self._clocks), self._clocks, name), port or (old.address.port if old else 7940))
         clock = self.clock(name)
         generation = int(clock.wall(self.world) * 1000)
@@ -158,7 +158,7 @@ class Cluster:
         process = Process(name, address, engine, codec, self.world, clock, self._perform, has_disk=disk)
         engine.set_wall_clock(1000 * clock.wall(self.world), process.now)
         self.processes[name] = self._at[address] = process
-        self._down.pop(name, None)
+        self._silent_hosts.pop(name, None)
         versions = self._policies_on_disk.pop(name, {}) if disk else {}
         terms = self._terms.pop(name, {}) if disk else {}
         self._policies_on_disk[name], self._terms[name] = versions, terms
@@ -180,22 +180,22 @@ class Cluster:
         """Kill a process: its kernel closes its streams and refuses new ones. With ``host`` the host falls silent."""
         process = self.processes[name]
         process.kill()
-        for told in self.ended:
-            told(process)
+        for tap in self.exit_taps:
+            tap(process)
         if host:
-            self._down[name] = None
+            self._silent_hosts[name] = None
         for held, number in [end for end in self._streams if end[0] is process]:
             stream = self._streams.pop((held, number))
             if not host:
-                self._end_far(stream, process)
+                self._close_far(stream, process)
             else:
-                self._give_up_far(stream, process)
+                self._time_out_far(stream, process)
 
     def clock(self, name: str) -> Clock:
         """Return the clocks of ``name``'s host, which a fault may set wrong."""
         return self._clocks.setdefault(name, Clock())
 
-    def living(self, name: str) -> Process | None:
+    def running(self, name: str) -> Process | None:
         """Return the running process of ``name``, paused or not; None if there is none."""
         process = self.processes.get(name)
         return process if process is not None and process.alive else None
@@ -213,7 +213,7 @@ class Cluster:
     @property
     def tally(self) -> Counter[str]:
         """The counters of all processes and their engines, summed over this and earlier runs of each node."""
-        return sum(map(_counted, self.processes.values()), self._past.copy())
+        return sum(map(_counted, self.processes.values()), self._earlier_counters.copy())
 
     # Actions of users
 
@@ -262,15 +262,15 @@ class Cluster:
                     addresses = [self.processes[s].address for s in self._seeds[process.name] if s in self.processes]
                     process.act(process.engine.seeds(addresses, process.now))
                 case PoliciesChanged():
-                    self._keep(process, output)
+                    self._store_policies(process, output)
                 case TermsChanged():
-                    self._keep_terms(process, output)
+                    self._store_terms(process, output)
                 case NameConflictFound(yielding=True):
                     self.crash(process.name)
         for touch in self.touched:
             touch(process)
 
-    def _keep(self, process: Process, changed: PoliciesChanged) -> None:
+    def _store_policies(self, process: Process, changed: PoliciesChanged) -> None:
         disk = self._policies_on_disk[process.name]
         for key in changed.keys:
             version = process.engine.state.policies.get(key)
@@ -279,7 +279,7 @@ class Cluster:
             else:
                 disk[key] = version
 
-    def _keep_terms(self, process: Process, changed: TermsChanged) -> None:
+    def _store_terms(self, process: Process, changed: TermsChanged) -> None:
         disk = self._terms[process.name]
         for service in changed.services:
             register = process.engine.state.terms.get(service)
@@ -304,24 +304,24 @@ class Cluster:
             return
         copies = self.network.carry(process.name, receiver.name, packet)
         if self.bare:
-            copies = [(delay, data if data is packet else spoilt(data)) for delay, data in copies]
-        if self.carried:
+            copies = [(delay, data if data is packet else corrupted(data)) for delay, data in copies]
+        if self.packet_taps:
             whole = [self.world.now + delay for delay, data in copies if data is packet]
-            self._show(process, receiver, output.data, whole, self.network.culprit, on_stream=False)
+            self._trace_packet(process, receiver, output.data, whole, self.network.culprit, on_stream=False)
         for delay, data in copies:
             self.world.after(delay, partial(self._deliver, data, process.address, output.to))
 
-    def _show(
+    def _trace_packet(
         self, sender: Process, receiver: Process, data: bytes, arrivals: list[int], culprit: str, *, on_stream: bool
     ) -> None:
         culprit = "" if arrivals else culprit
         passage = PacketTrace(sender.name, receiver.name, self.world.now, data, tuple(arrivals), culprit, on_stream)
-        for told in self.carried:
-            told(passage)
+        for tap in self.packet_taps:
+            tap(passage)
 
     def _deliver(self, data: bytes, source: Address, to: Address) -> None:
         receiver = self._at.get(to)
-        if receiver is not None and receiver.name not in self._down:
+        if receiver is not None and receiver.name not in self._silent_hosts:
             receiver.packet(data, source)
             receiver.schedule()
 
@@ -339,9 +339,11 @@ class Cluster:
         there = None if receiver is None else self.network.carry_frame(process.name, receiver.name, _BARE)
         culprit = self.network.culprit
         back = None if receiver is None else self.network.carry_frame(receiver.name, process.name, _BARE)
-        if receiver is None or receiver.name in self._down or there is None or back is None:
-            if self.carried and receiver is not None:
-                self._show(process, receiver, opening.frame, [], culprit or self.network.culprit, on_stream=True)
+        if receiver is None or receiver.name in self._silent_hosts or there is None or back is None:
+            if self.packet_taps and receiver is not None:
+                self._trace_packet(
+                    process, receiver, opening.frame, [], culprit or self.network.culprit, on_stream=True
+                )
             self.world.after(ns(opening.patience), partial(self._ended, process, opening.stream, refused=False))
         elif not receiver.alive:
             self.world.after(there + back, partial(self._ended, process, opening.stream, refused=True))
@@ -352,7 +354,7 @@ class Cluster:
             self._streams[process, opening.stream] = self._streams[receiver, number] = stream
             self.world.after(there + back, partial(self._send, process, opening.stream, opening.frame))
             if not opening.idle:
-                self.world.after(ns(opening.patience) * 4, partial(self._give_up, process, opening.stream))
+                self.world.after(ns(opening.patience) * 4, partial(self._time_out, process, opening.stream))
 
     def _send(self, process: Process, number: int, frame: bytes) -> None:
         stream = self._streams.get((process, number))
@@ -360,17 +362,17 @@ class Cluster:
             return
         self.counters["frames"] += 1
         self.counters["bytes"] += len(frame)
-        self._push(stream, process, frame)
+        self._queue_frame(stream, process, frame)
 
-    def _push(self, stream: _Stream, process: Process, frame: bytes | None) -> None:
+    def _queue_frame(self, stream: _Stream, process: Process, frame: bytes | None) -> None:
         """Send a frame, or the end of the stream, behind all frames that wait."""
         receiver, _ = stream.other(process)
         stalled = stream.stalled.setdefault(receiver.name, deque())
         stalled.append(frame)
         if len(stalled) == 1:
-            self._flow(stream, process)
+            self._send_queued(stream, process)
 
-    def _flow(self, stream: _Stream, process: Process) -> None:
+    def _send_queued(self, stream: _Stream, process: Process) -> None:
         receiver, far = stream.other(process)
         stalled = stream.stalled[receiver.name]
         while stalled and (receiver, far) in self._streams:
@@ -378,25 +380,25 @@ class Cluster:
             sent = _BARE if frame is None else frame
             delay = self.network.carry_frame(process.name, receiver.name, sent, segment=stream.segment)
             if delay is None:
-                if self.carried:
-                    self._show(process, receiver, frame or b"", [], self.network.culprit, on_stream=True)
-                self.world.after(_STALL, partial(self._flow, stream, process))
+                if self.packet_taps:
+                    self._trace_packet(process, receiver, frame or b"", [], self.network.culprit, on_stream=True)
+                self.world.after(_STALL, partial(self._send_queued, stream, process))
                 return
             stalled.popleft()
             arrives = max(self.world.now + delay, stream.clear_at.get(receiver.name, 0))
             stream.clear_at[receiver.name] = arrives
-            if self.carried:
-                self._show(process, receiver, frame or b"", [arrives], "", on_stream=True)
+            if self.packet_taps:
+                self._trace_packet(process, receiver, frame or b"", [arrives], "", on_stream=True)
             if frame is None:
-                self.world.at(arrives, partial(self._hung_up, receiver, far))
+                self.world.at(arrives, partial(self._far_end_closed, receiver, far))
             else:
                 self.world.at(arrives, partial(self._frame, receiver, far, frame, process.address))
 
     def _frame(self, receiver: Process, number: int, frame: bytes, source: Address) -> None:
         def arrive() -> None:
             if (receiver, number) in self._streams:
-                for told in self.framed:
-                    told(receiver, frame)
+                for tap in self.frame_taps:
+                    tap(receiver, frame)
                 receiver.act(receiver.engine.stream_frame(number, frame, source, receiver.now))
 
         receiver.call(len(frame), arrive)
@@ -405,22 +407,22 @@ class Cluster:
     def _close(self, process: Process, number: int) -> None:
         stream = self._streams.pop((process, number), None)
         if stream is not None:
-            self._end_far(stream, process)
+            self._close_far(stream, process)
 
-    def _give_up(self, process: Process, number: int) -> None:
+    def _time_out(self, process: Process, number: int) -> None:
         if (process, number) in self._streams:
             self._close(process, number)
             self._ended(process, number, refused=False)
 
-    def _end_far(self, stream: _Stream, process: Process) -> None:
+    def _close_far(self, stream: _Stream, process: Process) -> None:
         """Tell the far end after the frames in flight to it; if the message is lost, the far end times out."""
-        self._push(stream, process, None)
-        self._give_up_far(stream, process)
+        self._queue_frame(stream, process, None)
+        self._time_out_far(stream, process)
 
-    def _give_up_far(self, stream: _Stream, process: Process) -> None:
-        self.world.after(ns(self.settings.stream_patience), partial(self._hung_up, *stream.other(process)))
+    def _time_out_far(self, stream: _Stream, process: Process) -> None:
+        self.world.after(ns(self.settings.stream_patience), partial(self._far_end_closed, *stream.other(process)))
 
-    def _hung_up(self, process: Process, number: int) -> None:
+    def _far_end_closed(self, process: Process, number: int) -> None:
         def arrive() -> None:
             if self._streams.pop((process, number), None) is not None:
                 process.act(process.engine.stream_ended(number, process.now))

@@ -60,16 +60,16 @@ def end_of(fault: Fault, scenario: FaultContext) -> float:
 
 def end_of_restart(fault: Fault, scenario: FaultContext) -> float:
     """Return when the last node of a rolling restart is back, ignoring the heal: seconds after the warm-up."""
-    return fault.at + (most_struck(fault.nodes, scenario) - 1) * fault.every + fault.seconds
+    return fault.at + (most_affected(fault.nodes, scenario) - 1) * fault.every + fault.seconds
 
 
-def most_struck(selectors: tuple[str, ...], scenario: FaultContext) -> int:
+def most_affected(selectors: tuple[str, ...], scenario: FaultContext) -> int:
     """Return an upper limit of how many nodes ``selectors`` name; what `random:N` adds depends on the seed."""
     drawn = sum(int(selector.partition(":")[2]) for selector in selectors if selector.startswith("random:"))
-    return min(scenario.nodes, len(surely_struck(selectors, scenario)) + drawn)
+    return min(scenario.nodes, len(surely_affected(selectors, scenario)) + drawn)
 
 
-def surely_struck(selectors: tuple[str, ...], scenario: FaultContext) -> tuple[str, ...]:
+def surely_affected(selectors: tuple[str, ...], scenario: FaultContext) -> tuple[str, ...]:
     """Return the nodes that ``selectors`` name for every seed, in order, each once."""
     names: dict[str, None] = {}
     every_name = scenario.node_names

@@ -38,13 +38,13 @@ from gossipreg_sim.trace import Trace
 from gossipreg_sim.world import EPOCH_MS, ns
 
 #: Packets recorded for replays, per fault.
-_TAPE = 256
+_RECORDED_MAX = 256
 
 #: How long a leaving node stays up, so that its leave message spreads (seconds).
 _FAREWELL = 1.0
 
 
-_Taped = tuple[int, bytes, Address]  # when (ns), what, where to
+_Recorded = tuple[int, bytes, Address]  # when (ns), what, where to
 
 
 def chosen(selectors: tuple[str, ...], scenario: Scenario, rng: Rng) -> list[str]:
@@ -94,7 +94,7 @@ class Faults:
             if condition is not None:
                 self._condition_between(purpose, fault, condition, begins, ends)
             else:
-                self._done_to(fault, nodes, rng, begins, ends)
+                self._plan_on_nodes(fault, nodes, rng, begins, ends)
 
     def _by_heal(self, when: int) -> int:
         return min(self.stop_at, when)
@@ -141,8 +141,8 @@ class Faults:
 
     # Processes and hosts
 
-    def _done_to(self, fault: Fault, nodes: list[str], rng: Rng, begins: int, ends: int) -> None:
-        acts: dict[str, Callable[[str, float], None]] = {
+    def _plan_on_nodes(self, fault: Fault, nodes: list[str], rng: Rng, begins: int, ends: int) -> None:
+        actions: dict[str, Callable[[str, float], None]] = {
             "crash": lambda name, until: self._crash(name, until, host=False),
             "crash-host": lambda name, until: self._crash(name, until, host=True),
             "leave": self._leave,
@@ -152,7 +152,7 @@ class Faults:
         for place, name in enumerate(nodes):
             match fault.kind:
                 case "crash" | "crash-host" | "leave":
-                    world.at(begins, partial(acts[fault.kind], name, back_at))
+                    world.at(begins, partial(actions[fault.kind], name, back_at))
                     if not is_for_good(fault):
                         world.at(ends, partial(self._start, name, disk=fault.disk))
                 case "restart":
@@ -169,16 +169,16 @@ class Faults:
                     world.at(begins, partial(self._reject, fault, name))
                     world.at(ends, partial(self._accept, fault, name))
                 case "clock-skew":
-                    self._between(fault, partial(self._skew, name), fault.seconds, begins, ends)
+                    self._plan_span(fault, partial(self._skew, name), fault.seconds, begins, ends)
                 case "clock-skew-at-start":
                     self._skew(name, fault.seconds)  # at the start, before the node runs
                     world.at(ends, partial(self._skew, name, 0.0))
                 case "clock-drift":
-                    self._between(fault, partial(self._drift, name), fault.drift, begins, ends)
+                    self._plan_span(fault, partial(self._drift, name), fault.drift, begins, ends)
         if fault.kind in ("churn", "swizzle", "forge", "replay"):
-            self._repeated(fault, nodes, rng, begins, ends)
+            self._plan_repeated(fault, nodes, rng, begins, ends)
 
-    def _between(self, fault: Fault, turn: Callable[[float], None], wrong: float, begins: int, ends: int) -> None:
+    def _plan_span(self, fault: Fault, turn: Callable[[float], None], wrong: float, begins: int, ends: int) -> None:
         self.cluster.world.at(begins, partial(turn, wrong))
         if not fault.permanent:
             self.cluster.world.at(ends, partial(turn, 0.0))
@@ -188,7 +188,7 @@ class Faults:
 
     def _crash(self, name: str, until: float, *, host: bool) -> None:
         self._keep_down(name, until)
-        if self.cluster.living(name):
+        if self.cluster.running(name):
             self.trace.note(self.cluster.world.now, name, "crash-host" if host else "crash")
             self.cluster.crash(name, host=host)
 
@@ -196,17 +196,17 @@ class Faults:
         """Restart the node, unless another fault keeps it down for longer."""
         if self.cluster.world.now < self._down_until.get(name, 0):
             return
-        leaving = self.cluster.living(name)
+        leaving = self.cluster.running(name)
         if leaving is not None and leaving.engine.identity.left:
             self._close(name, leaving)
-        if name in self.cluster.processes and not self.cluster.living(name):
+        if name in self.cluster.processes and not self.cluster.running(name):
             self.trace.note(self.cluster.world.now, name, "start")
             self.cluster.start(name, disk=disk, port=port)
             self.restarted.append(name)
 
     def _leave(self, name: str, until: float) -> None:
         self._keep_down(name, until)
-        process = self.cluster.living(name)
+        process = self.cluster.running(name)
         if process is not None:
             self.trace.note(self.cluster.world.now, name, "leave")
             process.do(lambda engine, now: [] if engine.identity.left else engine.leave(now))
@@ -217,7 +217,7 @@ class Faults:
             self.cluster.crash(name)
 
     def _slow(self, name: str, service: int) -> None:
-        process = self.cluster.living(name)
+        process = self.cluster.running(name)
         if process is not None:
             self.trace.note(self.cluster.world.now, name, "slow", "", str(service))
             process.service = service
@@ -236,14 +236,14 @@ class Faults:
     def _skew(self, name: str, seconds: float) -> None:
         self.trace.note(self.cluster.world.now, name, "clock", "", str(seconds))
         self.cluster.clock(name).skew = seconds
-        process = self.cluster.living(name)
+        process = self.cluster.running(name)
         if process is not None:
             process.set_wall_clock()
 
     def _drift(self, name: str, drift: float) -> None:
         self.trace.note(self.cluster.world.now, name, "drift", "", str(drift))
         self.cluster.clock(name).run_at(drift, self.cluster.world)
-        process = self.cluster.living(name)
+        process = self.cluster.running(name)
         if process is not None:
             process.rewind()
 
@@ -260,7 +260,7 @@ class Faults:
             at += off + ns(fault.on)
 
     def _pause(self, kind: str, name: str, *, stop: bool) -> None:
-        process = self.cluster.living(name)
+        process = self.cluster.running(name)
         if process is None or (process.frozen if kind == "freeze" else process.blocked) == stop:
             return
         self.trace.note(self.cluster.world.now, name, kind if stop else f"un{kind}")
@@ -271,20 +271,20 @@ class Faults:
 
     # Recurring faults
 
-    def _repeated(self, fault: Fault, nodes: list[str], rng: Rng, begins: int, ends: int) -> None:
+    def _plan_repeated(self, fault: Fault, nodes: list[str], rng: Rng, begins: int, ends: int) -> None:
         every = max(ns(fault.every), ns(0.001))
-        tape: deque[_Taped] = deque(maxlen=_TAPE)
+        recorded: deque[_Recorded] = deque(maxlen=_RECORDED_MAX)
         if fault.kind in ("forge", "replay"):
             wanted = frozenset(nodes)
-            self.cluster.taps.append(lambda packet, to: self._record(tape, packet, to, wanted))
-        acts: dict[str, Callable[[], None]] = {
+            self.cluster.taps.append(lambda packet, to: self._record(recorded, packet, to, wanted))
+        actions: dict[str, Callable[[], None]] = {
             "churn": lambda: self._churn(fault, nodes, rng),
             "swizzle": lambda: self._swizzle(fault, nodes, rng),
-            "forge": lambda: self._forge(nodes, tape, rng),
-            "replay": lambda: self._replay(fault, tape, rng),
+            "forge": lambda: self._forge(nodes, recorded, rng),
+            "replay": lambda: self._replay(fault, recorded, rng),
         }
         for at in range(begins, ends, every):
-            self.cluster.world.at(at, acts[fault.kind])
+            self.cluster.world.at(at, actions[fault.kind])
 
     def _churn(self, fault: Fault, nodes: list[str], rng: Rng) -> None:
         name = nodes[rng.below(len(nodes))]
@@ -305,22 +305,24 @@ class Faults:
                 self.cluster.world.at(clogs, partial(self.cluster.network.begin, purpose, Cut(links)))
                 self.cluster.world.at(back, partial(self.cluster.network.end, purpose))
 
-    def _record(self, tape: deque[_Taped], packet: bytes, to: Address, wanted: frozenset[str]) -> None:
+    def _record(self, recorded: deque[_Recorded], packet: bytes, to: Address, wanted: frozenset[str]) -> None:
         """Record every packet until the buffer is full, then now and then replace the oldest with a new one."""
-        if self.cluster.name_at(to) in wanted and (len(tape) < _TAPE or self.cluster.counters["packets"] % 8 == 0):
-            tape.append((self.cluster.world.now, packet, to))
+        if self.cluster.name_at(to) in wanted and (
+            len(recorded) < _RECORDED_MAX or self.cluster.counters["packets"] % 8 == 0
+        ):
+            recorded.append((self.cluster.world.now, packet, to))
 
-    def _forge(self, nodes: list[str], tape: deque[_Taped], rng: Rng) -> None:
+    def _forge(self, nodes: list[str], recorded: deque[_Recorded], rng: Rng) -> None:
         """Inject junk, a real packet with one byte changed, or a member's message sealed under a wrong key."""
-        target = self.cluster.living(nodes[rng.below(len(nodes))])
+        target = self.cluster.running(nodes[rng.below(len(nodes))])
         if target is None:
             return
         to = target.address
-        which = rng.below(3) if tape else 0
+        which = rng.below(3) if recorded else 0
         size = 1 + rng.below(200)
         packet = b"".join(rng.bits().to_bytes(8) for _ in range(size // 8 + 1))[:size]
         if which:
-            _, real, to = tape[rng.below(len(tape))]
+            _, real, to = recorded[rng.below(len(recorded))]
             place = rng.below(len(real))
             changed = bytes([real[place] ^ 1 + rng.below(255)])
             packet = real[:place] + changed + real[place + 1 :]
@@ -332,10 +334,10 @@ class Faults:
         self.trace.note(self.cluster.world.now, "", "forge", str(to), str(which))
         self.cluster.inject(packet, to)
 
-    def _replay(self, fault: Fault, tape: deque[_Taped], rng: Rng) -> None:
-        if not tape:
+    def _replay(self, fault: Fault, recorded: deque[_Recorded], rng: Rng) -> None:
+        if not recorded:
             return
-        at, packet, to = tape[rng.below(len(tape))]
+        at, packet, to = recorded[rng.below(len(recorded))]
         if self.cluster.world.now - at >= ns(fault.seconds):
             self.trace.note(self.cluster.world.now, "", "replay", str(to), str(at))
             self.cluster.inject(packet, to)

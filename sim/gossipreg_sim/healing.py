@@ -24,14 +24,14 @@ from gossipreg_sim.scenario import Scenario
 from gossipreg_sim.world import SECOND, ns
 
 #: How often the cluster is checked until it has settled, and afterwards, while it must stay settled (ns).
-_LOOK: Final = ns(0.05)
-_LOOK_AGAIN: Final = ns(0.25)
+_CHECK_GAP: Final = ns(0.05)
+_SETTLED_CHECK_GAP: Final = ns(0.25)
 
 #: How long it must stay settled (ns): messages in flight could undo it.
 _HOLD: Final = ns(3.0)
 
 #: Grace period (ns): a later registration or removal may still be in flight.
-_UNDER_WAY: Final = ns(2.0)
+_GRACE: Final = ns(2.0)
 
 _Offer = tuple[str, str, str]  # owner, id, service
 
@@ -104,9 +104,9 @@ class Watch:
             return
         starting = 0.0 if self.scenario.together else (self.scenario.nodes - 1) * self.scenario.stagger
         self._began = ns(max(self.scenario.warmup + self._moment.at, starting))
-        self.due = self._began - _UNDER_WAY
+        self.due = self._began - _GRACE
 
-    def look(self) -> None:
+    def check(self) -> None:
         """Check the cluster; the check is ``due``."""
         assert self._moment is not None, "a check is due only before a moment has settled"
         now = self.agreement.cluster.world.now
@@ -114,9 +114,9 @@ class Watch:
             self._end()
             return
         self._offers.append((now, frozenset(self._offered())))
-        while len(self._offers) > 1 and self._offers[1][0] <= now - _UNDER_WAY:
+        while len(self._offers) > 1 and self._offers[1][0] <= now - _GRACE:
             self._offers.popleft()
-        self.due = now + (_LOOK if self._since is None else _LOOK_AGAIN)
+        self.due = now + (_CHECK_GAP if self._since is None else _SETTLED_CHECK_GAP)
         if now < self._began:
             return
         if math.isnan(self._bound):

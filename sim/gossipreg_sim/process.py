@@ -90,10 +90,10 @@ class Process:
     counters: Counter[str] = attrs.field(factory=Counter)
     _inbox: deque[tuple[int, Arrival]] = attrs.field(factory=deque)  # size (bytes), handler
     _inbox_bytes: int = 0
-    _held: list[Output] = attrs.field(factory=list)  # outputs that wait while blocked
+    _held_outputs: list[Output] = attrs.field(factory=list)  # outputs that wait while blocked
     _wake_at: int | None = None  # ns
     _due: float = float("inf")  # the engine's deadline, on its own clock (seconds)
-    _working: bool = False
+    _is_handling: bool = False
 
     @property
     def now(self) -> float:
@@ -119,7 +119,7 @@ class Process:
             return
         self._inbox.append((size, arrival))
         self._inbox_bytes += size
-        self._work()
+        self._handle_arrivals()
 
     def _open(self, data: bytes, source: Address, now: float) -> None:
         payload = self.codec.decode(data, self.clock.wall_at(now), source.host)
@@ -128,29 +128,29 @@ class Process:
         else:
             self.act(self.engine.receive(payload, source, now))
 
-    def _work(self) -> None:
+    def _handle_arrivals(self) -> None:
         """Handle arrivals and due timers, unless the process is paused or blocked."""
-        if self._working or self.frozen or self.blocked or not self.alive:
+        if self._is_handling or self.frozen or self.blocked or not self.alive:
             return
         if self.service and self._inbox:
-            self._working = True
-            self.world.after(self.service, self._work_off_one)
+            self._is_handling = True
+            self.world.after(self.service, self._handle_one)
             return
         while self._inbox:
-            self._take_one()
+            self._handle_next()
         self._wake(self.now)
 
-    def _work_off_one(self) -> None:
-        self._working = False
+    def _handle_one(self) -> None:
+        self._is_handling = False
         if self.frozen or self.blocked or not self.alive:
             return
         if self._inbox:
-            self._take_one()
+            self._handle_next()
         if not self._inbox:
             self._wake(self.now)
-        self._work() if self._inbox else self.schedule()
+        self._handle_arrivals() if self._inbox else self.schedule()
 
-    def _take_one(self) -> None:
+    def _handle_next(self) -> None:
         size, arrival = self._inbox.popleft()
         self._inbox_bytes -= size
         arrival()
@@ -188,10 +188,10 @@ class Process:
         self._wake_at = None
         if not self.alive or self.frozen:
             return
-        if self.blocked or self._working:
+        if self.blocked or self._is_handling:
             self._wake(self.now)  # timers run while input waits
         else:
-            self._work()
+            self._handle_arrivals()
         self.schedule()
 
     # Outputs and user calls
@@ -199,7 +199,7 @@ class Process:
     def act(self, outputs: list[Output]) -> None:
         """Perform what the engine returned; sends wait while the process is blocked."""
         if self.blocked:
-            self._held += [output for output in outputs if isinstance(output, _SENDING)]
+            self._held_outputs += [output for output in outputs if isinstance(output, _SENDING)]
             outputs = [output for output in outputs if not isinstance(output, _SENDING)]
         self.perform(self, outputs)
 
@@ -242,13 +242,13 @@ class Process:
         if not self.alive or self.frozen:
             return
         if not self.blocked:
-            held, self._held = self._held, []
+            held, self._held_outputs = self._held_outputs, []
             self.perform(self, held)
-            self._work()
+            self._handle_arrivals()
         self.rewind()
 
     def kill(self) -> None:
         """End the process."""
         self.alive = False
         self._inbox.clear()
-        self._held.clear()
+        self._held_outputs.clear()

@@ -12,7 +12,7 @@ from functools import partial
 
 import attrs
 
-from gossipreg_sim.agreement import Agreement, heal_bound, kept_separated, longest_damping
+from gossipreg_sim.agreement import Agreement, heal_bound, longest_damping, separated_nodes
 from gossipreg_sim.cluster import Cluster
 from gossipreg_sim.faults import Faults
 from gossipreg_sim.healing import Heal, Watch
@@ -44,7 +44,7 @@ from gossipreg_sim.users import Users
 from gossipreg_sim.world import SECOND, RunawaySimulation, World, ns
 
 #: How often the cluster is checked for liveness (ns).
-_LOOK = ns(0.05)
+_CHECK_GAP = ns(0.05)
 
 #: How long an agreement must last to count (ns): messages in flight could undo it.
 _HOLD = ns(3.0)
@@ -167,7 +167,7 @@ class _ScenarioRun:
         key = self.world.rng("key").bits().to_bytes(8) * 4 if scenario.sealed else None
         self.cluster = Cluster(self.world, scenario.settings, latency_of(scenario.wiring, scenario), key)
         self.cluster.bare = scenario.wire == "objects"
-        self.context = RunContext(scenario, self.trace, kept_separated(scenario, self.world))
+        self.context = RunContext(scenario, self.trace, separated_nodes(scenario, self.world))
         self.cluster.observers.append(self.trace.see)
         self.oracle_runner = OracleRunner.of(oracle(self.cluster, self.context) for oracle in ORACLES)
         self.oracle_runner.watch(self.cluster)
@@ -213,7 +213,7 @@ class _ScenarioRun:
         """Run, and check the cluster whenever a check is due."""
         while self.watch.due <= until:
             self.world.run(max(self.world.now, self.watch.due))
-            self.watch.look()
+            self.watch.check()
         self.world.run(until)
 
     def _outcome(self) -> Outcome:
@@ -265,7 +265,7 @@ class _ScenarioRun:
                 since = self.world.now
             if since is None and self.world.now - heal > ns(most):
                 return None
-            self._run(self.world.now + _LOOK)
+            self._run(self.world.now + _CHECK_GAP)
         self.trace.note(since, "", "agreement")
         return (since - heal) / SECOND
 

@@ -15,8 +15,8 @@ from gossipreg_sim.fault_timing import (
     end_of,
     end_of_restart,
     is_for_good,
-    most_struck,
-    surely_struck,
+    most_affected,
+    surely_affected,
 )
 
 #: Kinds of fault that set a state of a node, of which only the last one set holds; so two at a time on one node
@@ -45,7 +45,7 @@ def problem(fault: Fault, others: Sequence[Fault], scenario: FaultContext) -> st
         _of_time(fault, scenario)
         or _of_keys(fault)
         or _of_nodes(fault, scenario)
-        or next((said for other in others if (said := _beside(fault, other, scenario))), "")
+        or next((said for other in others if (said := _contradiction(fault, other, scenario))), "")
     )
 
 
@@ -63,7 +63,7 @@ def _of_time(fault: Fault, scenario: FaultContext) -> str:
 
 def _of_restart(fault: Fault, scenario: FaultContext) -> str:
     ends = end_of_restart(fault, scenario)
-    count = most_struck(fault.nodes, scenario)
+    count = most_affected(fault.nodes, scenario)
     if fault.lasts:
         return "lasts: a restart ends when its last node is back: leave it out"
     if ends <= scenario.duration:
@@ -91,35 +91,35 @@ def _of_nodes(fault: Fault, scenario: FaultContext) -> str:
         if not selectors:
             return f"{key}: it names no node"
 
-    if "to" in KINDS[fault.kind].takes and most_struck((*fault.nodes, *fault.to), scenario) < 2:
+    if "to" in KINDS[fault.kind].takes and most_affected((*fault.nodes, *fault.to), scenario) < 2:
         return "to: there is no link from a node to itself"
     return ""
 
 
-def _beside(fault: Fault, other: Fault, scenario: FaultContext) -> str:
+def _contradiction(fault: Fault, other: Fault, scenario: FaultContext) -> str:
     """Return why two faults contradict each other, in either order."""
     for later, killer in ((fault, other), (other, fault)):
-        if _finds_only_the_dead(later, killer, scenario):
+        if _affects_only_dead_nodes(later, killer, scenario):
             return f"nodes: at {later.at:g} s {killer.name or killer.kind} has left no such node alive"
     if fault.kind != other.kind or fault.kind not in _STATES:
         return ""
     if fault.at >= end_of(other, scenario) or other.at >= end_of(fault, scenario):
         return ""
-    struck = surely_struck(other.nodes, scenario)
-    both = [name for name in surely_struck(fault.nodes, scenario) if name in struck]
+    struck = surely_affected(other.nodes, scenario)
+    both = [name for name in surely_affected(fault.nodes, scenario) if name in struck]
     return f"nodes: {other.name or other.kind} affects {both[0]} at the same time" if both else ""
 
 
-def _finds_only_the_dead(fault: Fault, killer: Fault, scenario: FaultContext) -> bool:
+def _affects_only_dead_nodes(fault: Fault, killer: Fault, scenario: FaultContext) -> bool:
     """Whether every node that ``fault`` affects has died for good by then."""
     if killer.kind not in DEADLY or not is_for_good(killer) or killer.at >= fault.at:
         return False
-    dead = surely_struck(killer.nodes, scenario)
+    dead = surely_affected(killer.nodes, scenario)
     return any(_is_within(selectors, dead, scenario) for selectors in (fault.nodes, fault.to))
 
 
 def _is_within(selectors: tuple[str, ...], names: tuple[str, ...], scenario: FaultContext) -> bool:
     drawn = any(selector.startswith("random:") for selector in selectors)
     return len(names) == scenario.nodes or (
-        not drawn and all(name in names for name in surely_struck(selectors, scenario))
+        not drawn and all(name in names for name in surely_affected(selectors, scenario))
     )

@@ -50,13 +50,17 @@ class Users:
         """Schedule all actions between ``start`` and ``heal`` (ns)."""
         self._plan_churn(start, heal)
         rng = self.cluster.world.rng("users", "policies")
-        for at in _moments(self.scenario.workload.policies, rng, start, heal):
+        for at in _times(self.scenario.workload.policies, rng, start, heal):
             self._plan_policy(at, rng)
         rng = self.cluster.world.rng("users", "primaries")
-        for at in _moments(self.scenario.workload.primaries, rng, start, heal):
+        for at in _times(self.scenario.workload.primaries, rng, start, heal):
             share = rng.random()
             act = (
-                self._withdraw if share < _WITHDRAWN else self._claim if share > _WITHDRAWN + _REPLICAS else self._yield
+                self._withdraw
+                if share < _WITHDRAWN
+                else self._promote
+                if share > _WITHDRAWN + _REPLICAS
+                else self._demote
             )
             for name in self._one_or_two(rng):
                 self.cluster.world.at(at, partial(act, name))
@@ -64,9 +68,9 @@ class Users:
     def _one_or_two(self, rng: Rng) -> list[str]:
         return rng.sample(self.scenario.node_names, 2 if rng.chance(_AT_ONCE) else 1)
 
-    def _at_work(self, name: str) -> Process | None:
+    def _available(self, name: str) -> Process | None:
         """Return the process of ``name`` if it accepts user calls now."""
-        process = self.cluster.living(name)
+        process = self.cluster.running(name)
         if process is None or process.frozen or process.engine.identity.left:
             return None
         return process
@@ -76,13 +80,13 @@ class Users:
     def _plan_churn(self, start: int, heal: int) -> None:
         rng = self.cluster.world.rng("users")
         number = self.scenario.workload.instances
-        for at in _moments(self.scenario.workload.churn, rng, start, heal):
+        for at in _times(self.scenario.workload.churn, rng, start, heal):
             number += 1
             name = self.scenario.node_names[rng.below(self.scenario.nodes)]
             self.cluster.world.at(at, partial(self._change, name, number, new=rng.chance(_NEW)))
 
     def _change(self, name: str, number: int, *, new: bool) -> None:
-        if self._at_work(name) is None:
+        if self._available(name) is None:
             return
         own = self.cluster.offered().get(name, {})
         if new or not own:
@@ -106,7 +110,7 @@ class Users:
         which = rng.below(4)
         for name in self._one_or_two(rng):
             rule = self._rules(1 + rng.below(9), 1 + rng.below(9))[which]
-            self.cluster.world.at(at, partial(self._rule, name, rule, remove=rng.chance(_REMOVED)))
+            self.cluster.world.at(at, partial(self._change_policy, name, rule, remove=rng.chance(_REMOVED)))
 
     def _rules(self, one: int, other: int) -> tuple[Rule, ...]:
         shares = {"zone-0": one, "zone-1": other}
@@ -118,8 +122,8 @@ class Users:
             Maintenance("service-0", f"service-0-{last}-0", f"disk {one}"),
         )
 
-    def _rule(self, name: str, rule: Rule, *, remove: bool) -> None:
-        process = self._at_work(name)
+    def _change_policy(self, name: str, rule: Rule, *, remove: bool) -> None:
+        process = self._available(name)
         if process is None:
             return
         if remove and process.engine.state.policies.rule(rule.key) is not None:
@@ -129,16 +133,16 @@ class Users:
 
     # Primaries
 
-    def _claim(self, name: str) -> None:
+    def _promote(self, name: str) -> None:
         """Register the store of ``name`` again, as the primary with the next term, if the node can issue one."""
-        process = self._at_work(name)
+        process = self._available(name)
         if process is not None:
             with suppress(NotJoined):
                 self._offer_store(process, PRIMARY, process.engine.next_term(STORE))
 
-    def _yield(self, name: str) -> None:
+    def _demote(self, name: str) -> None:
         """Register the store of ``name`` again, as a replica."""
-        process = self._at_work(name)
+        process = self._available(name)
         if process is not None:
             self._offer_store(process, "replica", 0)
 
@@ -149,7 +153,7 @@ class Users:
 
     def _withdraw(self, name: str) -> None:
         """Deregister the store of ``name``, if it is offered."""
-        process = self._at_work(name)
+        process = self._available(name)
         if process is not None and process.engine.own(_store_of(name)) is not None:
             self.cluster.deregister(name, _store_of(name))
 
@@ -158,7 +162,7 @@ def _store_of(name: str) -> str:
     return f"{STORE}-{name}"
 
 
-def _moments(rate: float, rng: Rng, start: int, heal: int) -> Iterator[int]:
+def _times(rate: float, rng: Rng, start: int, heal: int) -> Iterator[int]:
     """Yield the times of events that occur ``rate`` times a second (ns)."""
     at = start
     while rate > 0 and (at := at + ns(rng.exponential(1 / rate))) < heal:

@@ -35,12 +35,12 @@ class Bare:
         """Do nothing: every host costs the same."""
 
     def decode(self, packet: bytes, wall: float, host: str = "") -> bytes | Refused:  # noqa: ARG002 -- the codec interface
-        """Return the payload; refuse a `spoilt` packet, as any codec does."""
+        """Return the payload; refuse a `corrupted` packet, as any codec does."""
         if packet.endswith(self._padding):
             return packet[: -self.overhead]
         return Refused(Refusal.WRONG_CLUSTER_OR_CORRUPT)
 
 
-def spoilt(packet: bytes) -> bytes:
+def corrupted(packet: bytes) -> bytes:
     """Return what arrives in place of a bare packet changed in flight; a real codec would detect the change."""
     return bytes(len(packet))

@@ -41,7 +41,7 @@ class World:
     now: int = 0  # ns
     events: int = 0  # events run so far
     events_max: int = 1 << 62  # limit after which the run is aborted
-    _agenda: list[tuple[int, int, Event]] = attrs.field(factory=list)
+    _queue: list[tuple[int, int, Event]] = attrs.field(factory=list)
     _serial: int = 0
 
     @property
@@ -52,12 +52,12 @@ class World:
     def at(self, when: int, event: Event) -> None:
         """Schedule ``event`` at ``when`` (ns), or now if that is in the past."""
         self._serial += 1
-        heapq.heappush(self._agenda, (max(when, self.now), self._serial, event))
+        heapq.heappush(self._queue, (max(when, self.now), self._serial, event))
 
     def after(self, delay: int, event: Event) -> None:
         """Schedule ``event`` in ``delay`` (ns), or now if that is negative."""
         self._serial += 1
-        heapq.heappush(self._agenda, (self.now + delay if delay > 0 else self.now, self._serial, event))
+        heapq.heappush(self._queue, (self.now + delay if delay > 0 else self.now, self._serial, event))
 
     def rng(self, *purpose: object) -> Rng:
         """Return the random stream for one purpose, independent of draws from other streams."""
@@ -65,7 +65,7 @@ class World:
 
     def run(self, until: int) -> None:
         """Run all events up to and including ``until`` (ns). Raises `RunawaySimulation` at ``events_max``."""
-        agenda, pop = self._agenda, heapq.heappop
+        agenda, pop = self._queue, heapq.heappop
         while agenda and agenda[0][0] <= until:
             self.now, _, event = pop(agenda)
             self.events += 1

@@ -105,7 +105,7 @@ class Checker:
             case Wiped(host=host):
                 self._wiped(host)
             case FaultChanged():
-                self._troubled(record)
+                self._fault_changed(record)
             case Agreed():
                 self._settled(record)
 
@@ -183,14 +183,14 @@ class Checker:
             for key in [key for key in remembered if key[0] == host]:
                 del remembered[key]
 
-    def _troubled(self, trouble: FaultChanged) -> None:
-        self._skewed = self._skewed or trouble.skewed
-        self._affected.update(trouble.hosts or ("",))
-        if trouble.skewed or trouble.full:
-            self._may_have_lost_state.update(trouble.hosts)
-        for host in trouble.cut_off:
-            if trouble.on:
-                self._cut_off[host] = trouble.at
+    def _fault_changed(self, change: FaultChanged) -> None:
+        self._skewed = self._skewed or change.skewed
+        self._affected.update(change.hosts or ("",))
+        if change.skewed or change.full:
+            self._may_have_lost_state.update(change.hosts)
+        for host in change.cut_off:
+            if change.on:
+                self._cut_off[host] = change.at
             else:
                 self._cut_off.pop(host, None)
 

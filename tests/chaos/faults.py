@@ -67,8 +67,8 @@ def _everywhere(name: str, rule: Callable[[random.Random], dict[str, Any]]) -> D
 
     def draw(rng: random.Random, agents: int, length: float) -> list[Fault]:
         at, until = _span(rng, length)
-        everybody = frozenset(range(agents))
-        return [Fault(name, at, until, (), (Rule(everybody, everybody, **rule(rng)),))]
+        all_hosts = frozenset(range(agents))
+        return [Fault(name, at, until, (), (Rule(all_hosts, all_hosts, **rule(rng)),))]
 
     return draw
 

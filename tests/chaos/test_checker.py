@@ -191,7 +191,7 @@ def test_an_instance_that_was_never_registered_is_found_at_any_time(change: dict
 def test_an_instance_that_reverts_to_an_older_registration_is_found() -> None:
     history = HandwrittenHistory()
     older, later = history.register(0), history.register(0)
-    assert history.seen(1, row(older)) == set()  # the news may still be on its way
+    assert history.seen(1, row(older)) == set()  # the update may still be spreading
     assert history.seen(1, row(later)) == set()
     assert history.seen(1, row(older)) == {"forward"}
     history.feed(Ended(history.pass_(1), "n2"), Started(history.pass_(1), "n2"))
@@ -203,7 +203,7 @@ def test_an_instance_that_reappears_after_its_removal_is_found() -> None:
     history.pass_(60)
     gone = history.register(0)
     history.ask(0, "deregister", id=gone.id, service=PLAIN)
-    assert history.seen(1, row(gone)) == set()  # the news may still be on its way
+    assert history.seen(1, row(gone)) == set()  # the update may still be spreading
     assert history.seen(1) == set()
     assert history.seen(1, row(gone)) == {"removed"}
 

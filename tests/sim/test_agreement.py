@@ -6,7 +6,7 @@ import pytest
 
 from gossipreg.policy import Maintenance
 from gossipreg.protocol.engine_settings import EngineSettings
-from gossipreg_sim.agreement import Agreement, heal_bound, kept_separated
+from gossipreg_sim.agreement import Agreement, heal_bound, separated_nodes
 from gossipreg_sim.fault import Fault
 from gossipreg_sim.world import World
 from tests.sim.making import cluster, run_for, scenario
@@ -33,7 +33,7 @@ def test_the_bound_grows_with_its_terms() -> None:
     ],
 )
 def test_a_permanent_fault_separates_the_smaller_side(fault: Fault, apart: tuple[str, ...]) -> None:
-    assert kept_separated(scenario(fault), World(1)) == apart
+    assert separated_nodes(scenario(fault), World(1)) == apart
 
 
 def test_a_cluster_agrees_when_all_nodes_see_all_offers() -> None:

@@ -124,14 +124,14 @@ def test_a_narrow_link_passes_its_rate_and_loses_what_its_buffer_cannot_hold() -
 def test_a_bit_flip_changes_one_bit_of_its_share_of_packets() -> None:
     made = network(BitFlips(ALL, 0.2))
     came = [made.carry("a", "b", PACKET)[0][1] for _ in range(2_000)]
-    spoilt = [data for data in came if data != PACKET]
-    assert within_5_sigma(len(spoilt), 2_000, 0.2)
-    wrong = [int.from_bytes(data) ^ int.from_bytes(PACKET) for data in spoilt]
+    corrupted = [data for data in came if data != PACKET]
+    assert within_5_sigma(len(corrupted), 2_000, 0.2)
+    wrong = [int.from_bytes(data) ^ int.from_bytes(PACKET) for data in corrupted]
     assert all(bits.bit_count() == 1 for bits in wrong)
 
 
 def test_removing_one_condition_leaves_the_draws_of_the_others_unchanged() -> None:
-    def spoilt(*conditions: tuple[str, Condition]) -> list[bool]:
+    def corrupted(*conditions: tuple[str, Condition]) -> list[bool]:
         made = Network(World(3), Constant(WAY))
         for name, condition in conditions:
             made.begin(name, condition)
@@ -139,9 +139,9 @@ def test_removing_one_condition_leaves_the_draws_of_the_others_unchanged() -> No
         return [any(data != PACKET for _, data in copies) for copies in carried]
 
     flips, twice, loss = ("flips", BitFlips(ALL, 0.3)), ("twice", Duplication(ALL, 0.5)), ("loss", Loss(ALL, 0.4))
-    alone = spoilt(flips)
-    assert spoilt(twice, flips) == alone
-    lossy = spoilt(loss, twice, flips)
+    alone = corrupted(flips)
+    assert corrupted(twice, flips) == alone
+    lossy = corrupted(loss, twice, flips)
     assert all(after <= before for after, before in zip(lossy, alone, strict=True))
     assert sum(lossy) < sum(alone)
 

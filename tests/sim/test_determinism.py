@@ -115,10 +115,10 @@ def pythons() -> list[str]:
 def test_every_python_version_gives_the_same_run(python: str) -> None:
     # The other Pythons use this one's packages: attrs is pure Python, and msgpack has a pure Python form.
     ours = [str(ROOT), str(ROOT / "sim")]
-    lent = {"PYTHONPATH": os.pathsep.join([*ours, *(path for path in sys.path if path.endswith("-packages"))])}
+    environment = {"PYTHONPATH": os.pathsep.join([*ours, *(path for path in sys.path if path.endswith("-packages"))])}
     script = BARE_SCRIPT.format(text=BARE)
     try:
-        theirs = digest_of(python, script, lent)
+        theirs = digest_of(python, script, environment)
     except subprocess.CalledProcessError as error:
         last = error.stderr.strip().splitlines()[-1] if error.stderr.strip() else f"status {error.returncode}"
         if ("ModuleNotFoundError" in last or "ImportError" in last) and "gossipreg" not in last:

@@ -97,7 +97,7 @@ def test_a_large_cluster_agrees_again_after_all_measurements(eight: LargeCluster
 
 def test_a_wait_has_a_time_limit(eight: LargeCluster) -> None:
     with pytest.raises(NeverHappened, match="8 nodes: condition not met"):
-        eight.until(lambda: False, 0.1)
+        eight.run_until(lambda: False, 0.1)
 
 
 @pytest.mark.slow

@@ -58,7 +58,7 @@ VALUES: Final[Mapping[str, Mapping[str, tuple[float, ...]]]] = {
 }
 
 #: Of a clock's values, the first so many may be permanent: sealed packets of an unknown sender must be fresh.
-_BEARABLE: Final = 2
+_PERMANENT: Final = 2
 
 _T = TypeVar("_T")
 
@@ -143,8 +143,8 @@ class _FaultGenerator:
     """Generates faults that leave a connected core."""
 
     base: Scenario
-    doomed: dict[str, None] = attrs.field(factory=dict)  # nodes that may die for good: no seeds, at most a third
-    broken: int = 0  # permanently bad links
+    may_die: dict[str, None] = attrs.field(factory=dict)  # nodes that may die for good: no seeds, at most a third
+    bad_links: int = 0  # permanently bad links
 
     def fault(self, kind: str, rng: Rng) -> Fault:
         """Return a fault of ``kind``."""
@@ -152,22 +152,22 @@ class _FaultGenerator:
         takes = KINDS[kind].takes
         at = rng.below(2 * int(self.base.duration) - 2) / 2
         lasts = (2 + rng.below(2 * int(self.base.duration) - 4)) / 2 if rng.chance(0.7) else 0.0
-        values |= {"kind": kind, "at": at, "lasts": lasts, "nodes": self._struck(rng)}
+        values |= {"kind": kind, "at": at, "lasts": lasts, "nodes": self._affected(rng)}
         if "disk" in takes:
             values["disk"] = rng.chance(0.5)
         if "to" in takes:
             values["both_ways"] = rng.chance(0.7)
-            values["to"] = self._struck(rng)
+            values["to"] = self._affected(rng)
         for_good = rng.chance(0.15)
         if kind in DEADLY:
-            values |= self._death(rng, lasts, for_good=for_good or not lasts)
+            values |= self._death_values(rng, lasts, for_good=for_good or not lasts)
         elif "permanent" in takes and for_good:
-            values |= self._lasting(kind, rng)
+            values |= self._permanent_values(kind, rng)
         if kind == "restart":
-            return self._in_time(Fault(**(values | {"lasts": 0.0})))
+            return self._shortened(Fault(**(values | {"lasts": 0.0})))
         return Fault(**values)
 
-    def _in_time(self, restart: Fault) -> Fault:
+    def _shortened(self, restart: Fault) -> Fault:
         """Shrink a rolling restart, in time and nodes, until it ends before the heal."""
         names = self.base.node_names if restart.nodes == ("*",) else list(restart.nodes)
         room = self.base.duration - restart.seconds
@@ -176,32 +176,32 @@ class _FaultGenerator:
         late = end_of_restart(restart, self.base) - self.base.duration
         return attrs.evolve(restart, at=restart.at - max(0.0, late))
 
-    def _struck(self, rng: Rng) -> tuple[str, ...]:
+    def _affected(self, rng: Rng) -> tuple[str, ...]:
         """Return one node, some, or all; by name, so that shrinking can remove each one."""
         names = self.base.node_names
         counts = (1, 1, 1, max(1, len(names) // 3), max(1, len(names) // 2), len(names))
         count = _among(rng, counts)
         return ("*",) if count == len(names) else tuple(rng.sample(names, count))
 
-    def _death(self, rng: Rng, lasts: float, *, for_good: bool) -> dict[str, Any]:
-        mortal = [name for name in self.base.node_names[self.base.seeds :] if name not in self.doomed]
-        room = self.base.nodes // 3 - len(self.doomed)
+    def _death_values(self, rng: Rng, lasts: float, *, for_good: bool) -> dict[str, Any]:
+        mortal = [name for name in self.base.node_names[self.base.seeds :] if name not in self.may_die]
+        room = self.base.nodes // 3 - len(self.may_die)
         if not for_good or not mortal or room < 1:
             return {"lasts": lasts or 5.0}
         victims = rng.sample(mortal, 1 + rng.below(room))
-        self.doomed |= dict.fromkeys(victims)
+        self.may_die |= dict.fromkeys(victims)
         return {"lasts": 0.0, "nodes": tuple(victims), "disk": False}
 
-    def _lasting(self, kind: str, rng: Rng) -> dict[str, Any]:
+    def _permanent_values(self, kind: str, rng: Rng) -> dict[str, Any]:
         """Return the values of a permanent fault: on one link between two non-seed nodes, or a small clock error."""
         if kind.startswith("clock"):
             return {"permanent": True, "lasts": 0.0} | {
-                key: _among(rng, some[:_BEARABLE]) for key, some in VALUES[kind].items()
+                key: _among(rng, some[:_PERMANENT]) for key, some in VALUES[kind].items()
             }
         rest = self.base.node_names[self.base.seeds :]
         pairs = list(pairwise(rng.sample(rest, len(rest))))
-        if not pairs or 2 * self.broken >= self.base.nodes - 3:
+        if not pairs or 2 * self.bad_links >= self.base.nodes - 3:
             return {}
-        self.broken += 1
+        self.bad_links += 1
         one, other = _among(rng, pairs)
         return {"permanent": True, "lasts": 0.0, "nodes": (one,), "to": (other,)}

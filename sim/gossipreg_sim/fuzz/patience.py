@@ -32,8 +32,8 @@ class Patience:
 
     def attach(self, cluster: Cluster) -> None:
         """Check the limit after each step of ``cluster``."""
-        cluster.touched.append(self._look)
+        cluster.touched.append(self._check)
 
-    def _look(self, _: Process) -> None:
+    def _check(self, _: Process) -> None:
         if self.clock() - self._began > self.seconds:
             raise TookTooLong

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _RARE: Final = 64
 
 #: Parts that may have no effect on a failure.
-_PLAINER: Final[tuple[dict[str, Any], ...]] = (
+_SIMPLER: Final[tuple[dict[str, Any], ...]] = (
     {"wiring": Wiring()},
     {"workload": Workload(instances=0)},
     {"sealed": False},
@@ -58,16 +58,16 @@ def shrunk(
         verbosity=Verbosity.quiet,
     )
     asked = _FailureCheck(fails, runs, time.thread_time() + seconds, {scenario: True})
-    scenario = _without_idle_parts(scenario, asked.fails)
+    scenario = _without_ineffective_parts(scenario, asked.fails)
     try:
         return find(simpler(scenario), asked.fails, settings=quiet, random=Random(0))
     except NoSuchExample:
         return scenario
 
 
-def _without_idle_parts(scenario: Scenario, fails: Callable[[Scenario], bool]) -> Scenario:
+def _without_ineffective_parts(scenario: Scenario, fails: Callable[[Scenario], bool]) -> Scenario:
     """Return ``scenario`` without parts that do not affect the failure: one run each, cheaper than a random search."""
-    for plainer in _PLAINER:
+    for plainer in _SIMPLER:
         less = _with(scenario, scenario.faults, **plainer)
         scenario = less if fails(less) else scenario
     for fault in scenario.faults:
@@ -168,13 +168,13 @@ class _Simplifier:
 
     def fault(self, was: Fault, names: list[str]) -> Fault | None:
         """Draw the fault with fewer nodes and less time; None if no node is left."""
-        nodes, to = self.struck(was.nodes, names), self.struck(was.to, names)
+        nodes, to = self.affected(was.nodes, names), self.affected(was.to, names)
         at, lasts = self.at_most(was.at), self.at_most(was.lasts, min(was.lasts, 1.0))
         if not nodes or not to:
             return None
         return attrs.evolve(was, nodes=nodes, to=to, at=at, lasts=lasts)
 
-    def struck(self, selectors: tuple[str, ...], names: list[str]) -> tuple[str, ...]:
+    def affected(self, selectors: tuple[str, ...], names: list[str]) -> tuple[str, ...]:
         """Draw some of the selectors; the last node replaces nodes that were removed."""
         kept = [selector for selector in selectors if self.is_kept()]
         gone = [selector.startswith("n") and selector not in names for selector in kept]

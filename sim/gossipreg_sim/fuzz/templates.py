@@ -21,7 +21,7 @@ from gossipreg_sim.rng import Rng
 from gossipreg_sim.scenario import Scenario
 
 #: Short suspicions and fast recovery, so that a run covers both.
-_HASTY: Final = EngineSettings(
+_FAST: Final = EngineSettings(
     suspicion_alpha=1.0, suspicion_beta=3.0, local_health_max=1, reconnect_interval=2.0, stream_patience=2.0
 )
 
@@ -53,11 +53,11 @@ class ShortMemory(ScenarioTemplate):
 
     #: How long tombstones are kept (seconds): longer than the longest partition and the heal bound on a slow network.
     MEMORY: ClassVar[float] = 44.0
-    PARTING: ClassVar[float] = 8.0
+    SEPARATION: ClassVar[float] = 8.0
 
     def base(self, base: Scenario, rng: Rng) -> Scenario:  # noqa: ARG002
         """Run long enough for a tombstone to expire, with at least one node that is no seed."""
-        settings = attrs.evolve(_HASTY, remember_departed=self.MEMORY)
+        settings = attrs.evolve(_FAST, remember_departed=self.MEMORY)
         return attrs.evolve(base, duration=70.0, seeds=max(1, min(base.seeds, base.nodes - 1)), settings=settings)
 
     def faults(self, base: Scenario, rng: Rng) -> list[Fault]:
@@ -70,7 +70,7 @@ class ShortMemory(ScenarioTemplate):
 
     def allows(self, fault: Fault, base: Scenario) -> bool:  # noqa: ARG002
         """No fault that outlasts what the retention time allows for."""
-        return not fault.permanent and 0 < fault.lasts <= self.PARTING and fault.off <= self.PARTING
+        return not fault.permanent and 0 < fault.lasts <= self.SEPARATION and fault.off <= self.SEPARATION
 
 
 @attrs.frozen
@@ -139,7 +139,7 @@ class Flapping(ScenarioTemplate):
     def base(self, base: Scenario, rng: Rng) -> Scenario:
         """Run long enough for more than two failures; sometimes a suspicion needs no confirmation."""
         wanted = 0 if rng.chance(0.3) else EngineSettings().suspicion_confirmations
-        settings = attrs.evolve(_HASTY, damping_base=8.0, damping_max=16.0, suspicion_confirmations=wanted)
+        settings = attrs.evolve(_FAST, damping_base=8.0, damping_max=16.0, suspicion_confirmations=wanted)
         return attrs.evolve(base, duration=40.0, settings=settings)
 
     def faults(self, base: Scenario, rng: Rng) -> list[Fault]:

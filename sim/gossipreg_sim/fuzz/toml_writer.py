@@ -28,10 +28,10 @@ def keys(value: Any, without: tuple[str, ...] = ()) -> Iterator[str]:
     for field in attrs.fields(type(value)):
         given = getattr(value, field.name)
         if field.name not in without and given != field.default:
-            yield f"{field.name} = {_written(given)}"
+            yield f"{field.name} = {_formatted(given)}"
 
 
-def _written(value: Any) -> str:
+def _formatted(value: Any) -> str:
     match value:
         case bool():
             return str(value).lower()
@@ -43,4 +43,4 @@ def _written(value: Any) -> str:
             # JSON's escapes are valid in TOML, but TOML also requires one for DEL.
             return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
         case _:
-            return f"[{', '.join(map(_written, value))}]"
+            return f"[{', '.join(map(_formatted, value))}]"

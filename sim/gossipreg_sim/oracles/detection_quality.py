@@ -103,7 +103,7 @@ class DetectionQuality(Oracle):
     _mistakes: int = 0
 
     def __attrs_post_init__(self) -> None:
-        self.cluster.ended.append(self._note_death)
+        self.cluster.exit_taps.append(self._note_death)
 
     def _note_death(self, process: Process) -> None:
         if not process.engine.identity.left:
@@ -123,7 +123,7 @@ class DetectionQuality(Oracle):
                 self._durations.append((now - began) / SECOND)
             return
         self.checks += 1
-        living = self.cluster.living(after.name)
+        living = self.cluster.running(after.name)
         if living is not None and living.engine.identity.run_id == after.run_id:
             self._note_mistake(key, now)
             return

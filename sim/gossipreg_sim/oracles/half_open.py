@@ -17,8 +17,8 @@ from gossipreg_sim.world import SECOND, ns
 
 #: Upper limit of the time from the first lost packet until the nodes know which paths pass only streams: a node probes
 #: all others within as many periods (seconds, and seconds per node).
-_FOUND_OUT: Final = 4.0
-_FOUND_OUT_PER_NODE: Final = 1.0
+_DETECTION: Final = 4.0
+_DETECTION_PER_NODE: Final = 1.0
 
 #: Time for a record to reach the next node over streams, and for each doubling of the nodes that hold it (seconds). A
 #: node compares states with the node it probes, once a second; the stream is tried half a second after the ping.
@@ -41,7 +41,7 @@ class StreamFallback(RecordOracle):
     @staticmethod
     def known_after(nodes: int) -> float:
         """Return when, after the first lost packet, ``nodes`` nodes know which paths pass only streams (seconds)."""
-        return _FOUND_OUT + _FOUND_OUT_PER_NODE * nodes
+        return _DETECTION + _DETECTION_PER_NODE * nodes
 
     @staticmethod
     def bound_among(nodes: int) -> float:

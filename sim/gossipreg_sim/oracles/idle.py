@@ -27,7 +27,7 @@ _PACKETS: Final = 2.0
 
 
 #: Messages that are gossiped.
-_NEWS: Final = (MemberChanged, InstancesChanged, PoliciesChanged)
+_GOSSIPED: Final = (MemberChanged, InstancesChanged, PoliciesChanged)
 
 
 @attrs.define
@@ -35,11 +35,11 @@ class IdleLoad(Oracle):
     """An idle node sends two packets per period, whatever the cluster's size, and no gossip."""
 
     law: ClassVar[str] = "an idle node sends two packets per period, and no gossip"
-    wants: ClassVar[tuple[type[Any], ...]] = (Transmit, *_NEWS, OpenStream)
+    wants: ClassVar[tuple[type[Any], ...]] = (Transmit, *_GOSSIPED, OpenStream)
 
     _idle_from: int = 0
     _idle: int = 0  # ns, without the current idle time
-    _spells: int = 1  # number of idle times
+    _idle_times: int = 1  # number of idle times
     _packets: int = 0
     _streams: int = 0
 
@@ -52,10 +52,10 @@ class IdleLoad(Oracle):
         if now >= self.context.undisturbed_until:
             return
         kind = type(output)
-        if kind in _NEWS:
+        if kind in _GOSSIPED:
             if now > self._idle_from:
                 self._idle += now - self._idle_from
-                self._spells += 1
+                self._idle_times += 1
             self._idle_from = max(now + _SETTLED, self.context.settled_from)
         elif now >= self._idle_from:
             self._packets += kind is Transmit
@@ -80,7 +80,7 @@ class IdleLoad(Oracle):
             # The first and last period of an idle time may or may not contain a node's probe. The nodes are not
             # independent: probes come in bursts (decision 0020), so that all of a small cluster's probes may be inside
             # or outside.
-            cut_off = self._spells * (1 + scenario.settings.probe_early) / periods
+            cut_off = self._idle_times * (1 + scenario.settings.probe_early) / periods
             slack = _PACKETS * (_SLACK + cut_off)
             self.checks += self._packets
             self.note = f"measured {load:.2f} packets in {periods:.1f} periods, bound {_PACKETS:g} + {slack:.2f}"

@@ -32,16 +32,16 @@ class LastWriterWins(Oracle):
     wants: ClassVar[tuple[type[Any], ...]] = (PoliciesChanged,)
 
     _issued: dict[str, dict[int, PolicyVersion]] = attrs.field(factory=dict)  # writer -> digest -> version
-    _kept: dict[str, list[PolicyVersion]] = attrs.field(factory=dict)  # writer -> what its current run must remember
-    _lives: dict[str, Process] = attrs.field(factory=dict)
+    _required: dict[str, list[PolicyVersion]] = attrs.field(factory=dict)  # writer -> versions its run must hold
+    _runs: dict[str, Process] = attrs.field(factory=dict)
     _held: dict[tuple[Process, str], PolicyVersion] = attrs.field(factory=dict)
 
     def after(self, process: Process) -> None:
         """Note new runs of nodes, and whether each has its disk."""
-        if self._lives.get(process.name) is not process:
-            self._lives[process.name] = process
+        if self._runs.get(process.name) is not process:
+            self._runs[process.name] = process
             if not process.has_disk:
-                self._kept[process.name] = []
+                self._required[process.name] = []
 
     def see(self, process: Process, output: Output) -> None:
         """Compare a new version with the one before it and with those that its writer issued."""
@@ -64,7 +64,7 @@ class LastWriterWins(Oracle):
             self.wrong(process.name, f"holds {_named(version)}, which {version.writer} never issued")
             return
         self._issued.setdefault(process.name, {})[version.digest] = version
-        self._kept[process.name].append(version)
+        self._required[process.name].append(version)
         wall = 1000 * process.clock.wall_at(process.now)
         self.check(process, version.ms >= wall - _ROUNDING, f"issued {_named(version)} at {wall:.0f}")
         for other in process.engine.state.policies:
@@ -92,7 +92,7 @@ class LastWriterWins(Oracle):
             alike = bool(self.context.outside) or _weights(first) == _weights(process)
             self.check(process, alike, f"computes other weights than {first.name}")
         for process in core:
-            for said in self._kept[process.name]:
+            for said in self._required[process.name]:
                 last = versions.get(said.key)
                 holds = last is not None and _rank(last) >= _rank(said)
                 self.check(process, holds, f"issued {_named(said)}, but {first.name} holds {_named(last)}")

@@ -34,8 +34,8 @@ def events_cap(scenario: Scenario) -> int:
     A thousand per node (three times the most seen in heals and storms), and fifty for each item that may be new to a
     node in that second: about twenty packets to it, twenty from it, and the timers between.
     """
-    news = scenario.workload.rate + scenario.nodes * (1 + scenario.workload.instances)
-    return scenario.nodes * int(1_000 + 50 * news)
+    changes = scenario.workload.rate + scenario.nodes * (1 + scenario.workload.instances)
+    return scenario.nodes * int(1_000 + 50 * changes)
 
 
 @attrs.define
@@ -72,7 +72,7 @@ class MessageStorm(Oracle):
 
     _claim: _Followed = attrs.field(factory=_Followed)
     _record: _Followed = attrs.field(factory=_Followed)
-    _word: _Followed = attrs.field(factory=_Followed)
+    _policy: _Followed = attrs.field(factory=_Followed)
 
     def see(self, process: Process, output: Output) -> None:
         """Search sent packets for the followed updates; choose the next ones when they are created."""
@@ -82,8 +82,8 @@ class MessageStorm(Oracle):
                 self._count(process, self._claim)
             if self._record.data and self._record.data in data:
                 self._count(process, self._record)
-            if self._word.data and self._word.data in data:
-                self._count(process, self._word)
+            if self._policy.data and self._policy.data in data:
+                self._count(process, self._policy)
         elif type(output) is MemberChanged:
             if output.after is None:  # for a node that forgot the member, old updates are new again
                 self._claim, self._record = _Followed(), _Followed()
@@ -93,7 +93,7 @@ class MessageStorm(Oracle):
             came, _ = self.context.record_tracker.compare(process, output)
             for record in came[-1:]:
                 self._follow_record(process, record)
-        elif type(output) is PoliciesChanged and self._word.may_change(self.cluster.world.now):
+        elif type(output) is PoliciesChanged and self._policy.may_change(self.cluster.world.now):
             self._follow_policy(process, output)
 
     def _follow_claim(self, process: Process, claim: MemberUpdate) -> None:
@@ -109,7 +109,7 @@ class MessageStorm(Oracle):
     def _follow_policy(self, process: Process, changed: PoliciesChanged) -> None:
         word = process.engine.state.policies.get(changed.keys[-1])
         if word is not None and word.writer == process.name:
-            self._word.change(pack(word), self.cluster.world.now)
+            self._policy.change(pack(word), self.cluster.world.now)
 
     def _count(self, process: Process, followed: _Followed) -> None:
         self.checks += 1

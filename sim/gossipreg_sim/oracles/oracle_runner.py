@@ -21,7 +21,7 @@ class OracleRunner:
     """The oracles of one run."""
 
     oracles: tuple[Oracle, ...]
-    _seers: dict[type[Any], list[_See]] = attrs.field(factory=dict)
+    _by_output: dict[type[Any], list[_See]] = attrs.field(factory=dict)
     _probes: dict[Process, object] = attrs.field(factory=dict)  # the last probe seen of each node
 
     @classmethod
@@ -30,7 +30,7 @@ class OracleRunner:
         oracle_runner = cls(tuple(oracles))
         for oracle in oracle_runner.oracles:
             for kind in oracle.wants:
-                oracle_runner._seers.setdefault(kind, []).append(oracle.see)
+                oracle_runner._by_output.setdefault(kind, []).append(oracle.see)
         return oracle_runner
 
     def watch(self, cluster: Cluster) -> None:
@@ -42,7 +42,7 @@ class OracleRunner:
 
     def see(self, process: Process, output: Output) -> None:
         """Pass an output to the oracles that want its kind."""
-        for see in self._seers.get(type(output), ()):
+        for see in self._by_output.get(type(output), ()):
             see(process, output)
 
     def _look_for_probe(self, process: Process) -> None:

@@ -41,20 +41,20 @@ class PacketTap:
 
     tell: Tell
     cluster: Cluster
-    _lent: dict[Process, _Tap] = attrs.field(factory=dict)
+    _taps: dict[Process, _Tap] = attrs.field(factory=dict)
 
     def __attrs_post_init__(self) -> None:
-        self.cluster.framed.append(self._frame)
+        self.cluster.frame_taps.append(self._frame)
 
     def attach(self, process: Process) -> None:
         """Observe the packets and frames of ``process`` from now on."""
-        if process not in self._lent:
-            self._lent[process] = _Tap(process.codec, process, self.tell)
-            process.codec = self._lent[process]
+        if process not in self._taps:
+            self._taps[process] = _Tap(process.codec, process, self.tell)
+            process.codec = self._taps[process]
 
     def _frame(self, process: Process, frame: bytes) -> None:
-        if process in self._lent:
-            self._lent[process].inspect(frame)
+        if process in self._taps:
+            self._taps[process].inspect(frame)
 
 
 @attrs.define(eq=False)

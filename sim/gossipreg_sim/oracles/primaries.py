@@ -27,7 +27,7 @@ class Primaries(Oracle):
     law: ClassVar[str] = "a service shows at most one primary, the same on all nodes, and its term never falls"
     wants: ClassVar[tuple[type[Any], ...]] = (InstancesChanged,)
 
-    _lives: dict[str, Process] = attrs.field(factory=dict)
+    _runs: dict[str, Process] = attrs.field(factory=dict)
     _shown: dict[tuple[str, str], int] = attrs.field(factory=dict)  # (node, service) -> the highest term that it showed
 
     def see(self, process: Process, output: Output) -> None:
@@ -38,8 +38,8 @@ class Primaries(Oracle):
             self._evaluate(process, service, process.engine.view.service(service).instances)
 
     def _note_run(self, process: Process) -> None:
-        if self._lives.get(process.name) is not process:
-            self._lives[process.name] = process
+        if self._runs.get(process.name) is not process:
+            self._runs[process.name] = process
             if not process.has_disk:
                 self._shown = {key: term for key, term in self._shown.items() if key[0] != process.name}
 

@@ -107,7 +107,7 @@ class FirstProbe(Oracle):
     _times: list[float] = attrs.field(factory=list)  # seconds
 
     def __attrs_post_init__(self) -> None:
-        self.cluster.ended.append(self._note_death)
+        self.cluster.exit_taps.append(self._note_death)
 
     def _note_death(self, process: Process) -> None:
         most_live = 2 * len(self.cluster.alive) > len(self.cluster.processes)

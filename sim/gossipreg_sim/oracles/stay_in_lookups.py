@@ -160,7 +160,7 @@ class StayInLookups(Oracle):
     def finish(self) -> None:
         """Check the members that are still missing."""
         for (observer, member), since in self._missing.items():
-            if self.cluster.living(observer) and self.cluster.living(member):
+            if self.cluster.running(observer) and self.cluster.running(member):
                 self._evaluate(observer, member, since, self.cluster.world.now)
         if self._minorities is None:
             self.not_applicable("not all faults separate or slow down a minority")

@@ -96,7 +96,7 @@ class SuspicionTimes(Oracle):
         self._check_not_late(process, accused, opened)
 
     def _evaluate_proof(self, process: Process, accused: str) -> None:
-        living = self.cluster.living(accused)
+        living = self.cluster.running(accused)
         held = process.engine.members.get(accused)
         lives = living is not None and held is not None and living.engine.identity.run_id == held.run_id
         self.check(process, not lives, f"failed {accused}, which is alive, after two refusals")

@@ -55,12 +55,12 @@ def as_lines(found: Difference, names: tuple[str, str]) -> Iterator[str]:
     if found.is_none:
         yield f"no difference in {found.same:,} steps"
         return
-    yield from _parting(found)
+    yield from _divergence(found)
     yield ""
     yield from _table(found.figures)
 
 
-def _parting(found: Difference) -> Iterator[str]:
+def _divergence(found: Difference) -> Iterator[str]:
     here, there = found.one.lines[found.same :], found.other.lines[found.same :]
     if not here and not there:
         yield f"the same {found.same:,} steps; only the figures differ"
@@ -69,11 +69,11 @@ def _parting(found: Difference) -> Iterator[str]:
     yield f"the same for {found.same:,} steps; they diverge at {at / SECOND:.6f} s"
     for line in found.one.lines[max(0, found.same - _BEFORE) : found.same]:
         yield f"     {_shown(line)}"
-    yield from _rest("A", here)
-    yield from _rest("B", there)
+    yield from _following("A", here)
+    yield from _following("B", there)
 
 
-def _rest(name: str, lines: Sequence[Line]) -> Iterator[str]:
+def _following(name: str, lines: Sequence[Line]) -> Iterator[str]:
     yield from (f"  {name}  {_shown(line)}" for line in lines[:_AFTER])
     if not lines:
         yield f"  {name}  ends"
@@ -88,13 +88,13 @@ def _table(rows: list[tuple[str, Figure, Figure]]) -> Iterator[str]:
     if not rows:
         yield "all figures are equal"
         return
-    cells = [("", "A", "B"), *((name, _written(here), _written(there)) for name, here, there in rows)]
+    cells = [("", "A", "B"), *((name, _formatted(here), _formatted(there)) for name, here, there in rows)]
     wide = [max(len(row[column]) for row in cells) for column in range(3)]
     for name, here, there in cells:
         yield f"{name:<{wide[0]}}  {here:>{wide[1]}}  {there:>{wide[2]}}"
 
 
-def _written(figure: Figure) -> str:
+def _formatted(figure: Figure) -> str:
     match figure:
         case None:
             return "never"

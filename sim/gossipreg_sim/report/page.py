@@ -65,7 +65,7 @@ def facts_of(recording: Recording, name: str) -> dict[str, Any]:
         "bands": [attrs.asdict(band) for band in bands_of(recording)],
         "marks": [attrs.asdict(mark) for mark in marks_of(recording)],
         "oracles": list(_oracles(recording)),
-        "wrong": _wrong(recording),
+        "wrong": _problem_lines(recording),
         "counts": outcome.marks,
         "culprits": traffic.culprits,
         "spacing": heat.spacing,
@@ -98,7 +98,7 @@ def _oracles(recording: Recording) -> Iterator[tuple[str, str, int, int]]:
         yield name, law, checks, sum(violation.oracle == name for violation in outcome.violations)
 
 
-def _wrong(recording: Recording) -> list[str]:
+def _problem_lines(recording: Recording) -> list[str]:
     """Return the lines of the summary that report problems."""
     lines = list(as_lines(recording.outcome, 1.0, ""))
     wanted = ("violation: ", "not live: ", "vacuous: ")

@@ -80,7 +80,7 @@ def save_plot(recording: Recording, path: Path) -> None:
     check_plot(path)
     figure = figure_of(recording)
     if path.suffix == ".svg":
-        write_file(path, svg.written(figure).encode())
+        write_file(path, svg.rendered(figure).encode())
     else:
         write_file(path, _png(figure, _matplotlib(path)))
 

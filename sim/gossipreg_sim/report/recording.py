@@ -75,8 +75,8 @@ class Recorder:
         recorder = cls(cluster)
         cluster.observers.append(recorder.see)
         cluster.touched.append(recorder.after)
-        cluster.carried.append(recorder.passages.append)
-        cluster.ended.append(recorder.end)
+        cluster.packet_taps.append(recorder.passages.append)
+        cluster.exit_taps.append(recorder.end)
         return recorder
 
     def see(self, process: Process, output: Output) -> None:

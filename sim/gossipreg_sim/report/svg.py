@@ -68,7 +68,7 @@ class Figure:
     unit: str = "s"
 
 
-def written(figure: Figure) -> str:
+def rendered(figure: Figure) -> str:
     """Return the figure as an SVG document."""
     height = _HEAD + len(figure.panels) * (_PANEL + _GAP)
     parts = [

@@ -78,10 +78,10 @@ def described(fault: Fault) -> str:
 
 def marks_of(recording: Recording) -> tuple[Mark, ...]:
     """Return phases, actions on nodes, and violations, in chronological order."""
-    return tuple(sorted([*_done(recording), *_wrong(recording.outcome)], key=lambda mark: mark.at))
+    return tuple(sorted([*_actions(recording), *_violations(recording.outcome)], key=lambda mark: mark.at))
 
 
-def _done(recording: Recording) -> Iterator[Mark]:
+def _actions(recording: Recording) -> Iterator[Mark]:
     acts = 0
     names = frozenset(recording.scenario.node_names)
     for step in recording.outcome.trace.steps:
@@ -110,6 +110,6 @@ _ACTS: Final = (
 )
 
 
-def _wrong(outcome: Outcome) -> Iterator[Mark]:
+def _violations(outcome: Outcome) -> Iterator[Mark]:
     for violation in outcome.violations[:ACTS_MAX]:
         yield Mark(violation.at / SECOND, "violation", violation.node, f"{violation.oracle}: {violation.text}")

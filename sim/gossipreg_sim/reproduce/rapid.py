@@ -68,7 +68,7 @@ class Stability:
 
     bad: int
     removed: int  # bad members that all others believe failed at the end
-    swings: int  # changes of another member's belief about a bad one from failed to alive
+    returns: int  # changes of another member's belief about a bad one from failed to alive
     collateral: int  # failures reported of members with good links
     observers: int
 
@@ -102,13 +102,13 @@ def _bad_links(run: Run, count: int) -> Stability:
     experiment = ExperimentCluster.of(run.profile, run.members, run.seed)
     bad = experiment.world.rng("bad").sample(experiment.names, count)
     good = [name for name in experiment.names if name not in bad]
-    swings = 0
+    returns = 0
 
     def see(process: Process, output: Output) -> None:
-        nonlocal swings
+        nonlocal returns
         if isinstance(output, MemberChanged) and output.before is not None and output.after is not None:
             back = output.before.status is Status.FAILED and output.after.status is Status.ALIVE
-            swings += back and output.after.name in is_bad and process.name not in is_bad
+            returns += back and output.after.name in is_bad and process.name not in is_bad
 
     is_bad = frozenset(bad)
     experiment.cluster.observers.append(see)
@@ -122,7 +122,7 @@ def _bad_links(run: Run, count: int) -> Stability:
     return Stability(
         bad=count,
         removed=sum(all(update is None or update.status is Status.FAILED for update in each) for each in believed),
-        swings=swings,
+        returns=returns,
         collateral=sum(failure.subject not in is_bad for failure in experiment.failures),
         observers=len(good),
     )
@@ -140,16 +140,16 @@ def reproduce(plan: Plan, order: RunOptions) -> Findings:
     """Run the three experiments; the tables show the paper's values beside ours."""
     profiles = [MEMBERLIST, *([OURS] if order.ours else [])]
     runs = list(_runs(plan, profiles, order.seed))
-    boots: list[tuple[Cell, ...]] = []
-    stays: list[tuple[Cell, ...]] = []
+    bootstraps: list[tuple[Cell, ...]] = []
+    stabilities: list[tuple[Cell, ...]] = []
     for run, outcome in zip(runs, run_all(run_one, runs, order), strict=True):
         if isinstance(outcome, Bootstrap):
             theirs, rapid = RAPID_SIZES.get(run.members, (None, None))
-            boots.append((run.profile.name, run.members, outcome.sizes, outcome.seconds, theirs, rapid))
+            bootstraps.append((run.profile.name, run.members, outcome.sizes, outcome.seconds, theirs, rapid))
         else:
-            swings = outcome.swings / outcome.bad / outcome.observers
+            returns = outcome.returns / outcome.bad / outcome.observers
             removed = f"{outcome.removed} of {outcome.bad}"
-            stays.append((run.profile.name, run.what, run.members, removed, swings, outcome.collateral))
+            stabilities.append((run.profile.name, run.what, run.members, removed, returns, outcome.collateral))
     return Findings(
         "rapid",
         order.command,
@@ -157,13 +157,13 @@ def reproduce(plan: Plan, order: RunOptions) -> Findings:
             Table(
                 "Rapid: members that join at once through one seed",
                 ("protocol", "members", "sizes", "all see all after s", "memberlist in paper", "Rapid in paper"),
-                tuple(boots),
+                tuple(bootstraps),
                 "sizes: distinct sizes reported by all members, sampled ten times a second",
             ),
             Table(
                 f"Rapid: members with bad links, for {plan.seconds:.0f} s",
                 ("protocol", "fault", "members", "removed", "returns", "others failed"),
-                tuple(stays),
+                tuple(stabilities),
                 "flip-flop: 10 members receive nothing for 20 s, then everything for 20 s. loss: 1 % receive a fifth.\n"
                 "removed: believed failed by all others at the end. returns: from failed to alive, per bad member and\n"
                 "observer. The paper: memberlist never removes all with the first fault, nor the second for good.",

@@ -34,16 +34,16 @@ class TickQueue(BroadcastQueue):
 
     next_tick: float = 0.0
     most: int = _RETRANSMIT  # maximum transmissions of an update
-    _told: dict[Key, _Queued] = attrs.field(factory=dict)
+    _queued: dict[Key, _Queued] = attrs.field(factory=dict)
     _count: int = 0
 
     def __len__(self) -> int:
-        return len(self._told)
+        return len(self._queued)
 
     @property
     def deadline(self) -> float:
         """Return the time of the next tick (seconds), or infinity if the queue is empty."""
-        return self.next_tick if self._told else math.inf
+        return self.next_tick if self._queued else math.inf
 
     def enqueue(
         self,
@@ -56,10 +56,10 @@ class TickQueue(BroadcastQueue):
         wait: float = 0.0,  # noqa: ARG002 - flushed on the tick
     ) -> None:
         """Queue ``data``, the packed update; it replaces a queued update about the same subject."""
-        if not self._told and self.next_tick < now:
+        if not self._queued and self.next_tick < now:
             self._skip_ticks(now)  # ticks of an empty queue are skipped
         self._count += 1
-        self._told[topic, about] = _Queued(data, self._count)
+        self._queued[topic, about] = _Queued(data, self._count)
 
     def _skip_ticks(self, now: float) -> None:
         self.next_tick += TICK * math.ceil((now - self.next_tick) / TICK)
@@ -74,18 +74,18 @@ class TickQueue(BroadcastQueue):
 
     def piggyback(self, room: int, now: float) -> list[bytes]:  # noqa: ARG002
         """Return updates that fit into ``room`` bytes of a packet that is sent anyway."""
-        return self._take(room, 1) if self._told else []
+        return self._take(room, 1) if self._queued else []
 
-    def _take(self, room: int, tellings: int) -> list[bytes]:
+    def _take(self, room: int, transmissions: int) -> list[bytes]:
         taken = []
-        for key, told in sorted(self._told.items(), key=lambda item: (item[1].times, -item[1].serial)):
-            if len(told.data) > room:
+        for key, update in sorted(self._queued.items(), key=lambda item: (item[1].times, -item[1].serial)):
+            if len(update.data) > room:
                 continue
-            room -= len(told.data)
-            taken.append(told.data)
-            told.times += tellings
-            if told.times >= self.most:
-                del self._told[key]
+            room -= len(update.data)
+            taken.append(update.data)
+            update.times += transmissions
+            if update.times >= self.most:
+                del self._queued[key]
         return taken
 
 

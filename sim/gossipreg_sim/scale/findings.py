@@ -85,7 +85,7 @@ def _ms(seconds: float) -> int:
 
 def figures_of(sizes: Sequence[SizeResult]) -> dict[str, svg.Figure]:
     """Return curves over the number of nodes, by file name."""
-    news = (
+    changes = (
         _panel("one registration, until the last node knows (ms)", sizes, one=lambda s: 1000 * s.registration.seconds),
         _panel(f"{BURST} at once, until the last node knows (ms)", sizes, burst=lambda s: 1000 * s.burst.seconds),
         _panel("packets per node for one registration", sizes, one=lambda s: s.registration.packets),
@@ -108,7 +108,7 @@ def figures_of(sizes: Sequence[SizeResult]) -> dict[str, svg.Figure]:
     return {
         f"scale-{name}.svg": svg.Figure(title, instances, end, (), panels, unit="nodes")
         for name, title, panels in (
-            ("news", "Propagation time and cost of changes", news),
+            ("news", "Propagation time and cost of changes", changes),
             ("deaths", "Detection time of deaths", deaths),
             ("rest", "Idle cost", idle),
         )
@@ -127,4 +127,4 @@ def _panel(title: str, sizes: Sequence[SizeResult], **values: _Value) -> svg.Pan
 def save_figures(sizes: Sequence[SizeResult], folder: Path) -> None:
     """Write all curves into ``folder``. Raises `ScenarioError`."""
     for name, figure in figures_of(sizes).items():
-        write_file(folder / name, svg.written(figure).encode())
+        write_file(folder / name, svg.rendered(figure).encode())

@@ -119,7 +119,7 @@ class LargeCluster:
         """Run for ``seconds``."""
         self.world.run(self.world.now + ns(seconds))
 
-    def until(self, over: Callable[[], bool], most: float) -> float:
+    def run_until(self, over: Callable[[], bool], most: float) -> float:
         """Run until ``over`` returns true; return how long that took (seconds, with a resolution of 1 ms).
 
         Raises `NeverHappened` after ``most`` seconds.
@@ -193,6 +193,6 @@ class LargeCluster:
         unwatch = self.watch(see)
         try:
             begin()
-            return self.until(over, most)
+            return self.run_until(over, most)
         finally:
             unwatch()

@@ -158,7 +158,7 @@ def join(cluster: LargeCluster, idle_cost: IdleCost) -> ChangeCost:
 
     def tell() -> float:
         cluster.cluster.start(name, seeds=["n0"])
-        return cluster.until(cluster.agrees, 30.0)
+        return cluster.run_until(cluster.agrees, 30.0)
 
     cost = _change_cost(cluster, idle_cost, tell)
     return ChangeCost(cost.seconds, cost.packets * len(cluster.live_names), cost.bytes * len(cluster.live_names))
@@ -195,7 +195,7 @@ def split_and_heal(cluster: LargeCluster) -> tuple[float, float]:
     split = cluster.world.seconds - began
     began = cluster.world.seconds
     cluster.last_to_believe(lambda: network.end("split"), set(names), Status.ALIVE, names, 120.0)
-    cluster.until(cluster.agrees, 120.0)
+    cluster.run_until(cluster.agrees, 120.0)
     return split, cluster.world.seconds - began
 
 

@@ -27,7 +27,7 @@ class _Latency:
 
 
 @attrs.define
-class SimStage:
+class SimCluster:
     """A simulated cluster."""
 
     settings: EngineSettings
@@ -94,9 +94,9 @@ class SimStage:
 
 def run_on_sim(scene: Scene, settings: EngineSettings) -> Diary:
     """Run ``scene`` and return the beliefs of the simulated nodes."""
-    stage = SimStage(settings)
+    cluster = SimCluster(settings)
     for at, act in scene.acts:
-        stage.cluster.world.at(ns(at), partial(act, stage))
-    stage.cluster.world.run(ns(scene.ends))
-    stage.diary.packets = stage.cluster.counters["packets"]
-    return stage.diary
+        cluster.cluster.world.at(ns(at), partial(act, cluster))
+    cluster.cluster.world.run(ns(scene.ends))
+    cluster.diary.packets = cluster.cluster.counters["packets"]
+    return cluster.diary

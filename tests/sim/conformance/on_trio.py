@@ -27,7 +27,7 @@ from tests.sim.conformance.scene import SEED, Scene, address_of, instance_of
 
 
 @attrs.define
-class TrioStage:
+class TrioCluster:
     """Nodes as created by `open_node`, except for their sockets, rng and generation."""
 
     settings: EngineSettings
@@ -123,11 +123,11 @@ async def run_on_trio(scene: Scene, settings: EngineSettings) -> Diary:
         wires = Wires()
         nursery.start_soon(wires.run)
         trio.socket.set_custom_socket_factory(Factory(wires))
-        stage = TrioStage(settings, nursery, wires)
+        cluster = TrioCluster(settings, nursery, wires)
         for at, act in sorted(scene.acts, key=lambda timed: timed[0]):
             await trio.sleep_until(at)
-            act(stage)
+            act(cluster)
         await trio.sleep_until(scene.ends)
-        stage.diary.packets = wires.sent
+        cluster.diary.packets = wires.sent
         nursery.cancel_scope.cancel()
-    return stage.diary
+    return cluster.diary

@@ -44,7 +44,7 @@ def instance_of(owner: str, service: str) -> Instance:
     return Instance(id=f"{service}-{owner}", service=service, host=address_of(owner).host, port=8000, owner=owner)
 
 
-class Stage(Protocol):
+class SceneCluster(Protocol):
     """A runner's cluster: it performs actions, and records the resulting beliefs in its diary."""
 
     diary: Diary
@@ -80,7 +80,7 @@ class Stage(Protocol):
         """Restore all links."""
 
 
-Act = Callable[[Stage], None]
+Act = Callable[[SceneCluster], None]
 
 
 @attrs.frozen
@@ -93,11 +93,11 @@ class Scene:
 
 
 def _started(name: str, *seeds: str) -> tuple[float, Act]:
-    return 0.0, lambda stage: stage.start(name, *seeds)
+    return 0.0, lambda cluster: cluster.start(name, *seeds)
 
 
 def _offered(name: str) -> tuple[float, Act]:
-    return 0.1, lambda stage: stage.offer(name, "web")
+    return 0.1, lambda cluster: cluster.offer(name, "web")
 
 
 def scene(title: str, count: int, *acts: tuple[float, Act], ends: float) -> Scene:

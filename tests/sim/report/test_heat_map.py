@@ -24,10 +24,10 @@ def seen(cluster: Cluster) -> bytes:
     """Return the map computed from the members' own tables."""
     cells = []
     for observer in STORMY.node_names:
-        watching = cluster.living(observer)
+        watching = cluster.running(observer)
         for subject in STORMY.node_names:
             update = None if watching is None else watching.engine.members.get(subject)
-            runs = cluster.living(subject)
+            runs = cluster.running(subject)
             if watching is None:
                 cells.append(Cell.DOWN)
             elif update is None:

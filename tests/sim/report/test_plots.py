@@ -37,7 +37,7 @@ def test_the_curves_of_a_plot_are_those_of_the_run(split: Recording) -> None:
 
 def test_a_title_is_escaped() -> None:
     figure = svg.Figure("<a> & b", "</svg>", 1.0, (), (svg.Panel("p", (svg.Series("s", [(0.0, 1.0), (1.0, 2.0)]),)),))
-    root = ET.fromstring(svg.written(figure))
+    root = ET.fromstring(svg.rendered(figure))
     assert [text.text for text in root.iter(f"{NS}text")][:2] == ["<a> & b", "</svg>"]
 
 

@@ -24,7 +24,7 @@ def test_a_blocked_member_neither_sends_nor_reads() -> None:
     experiment = ExperimentCluster.of(SWIM, 6, 1)
     read = experiment.process("n0").engine.counters["packets_received"]
     sent: list[str] = []
-    experiment.cluster.carried.append(lambda passage: sent.append(passage.sender))
+    experiment.cluster.packet_taps.append(lambda passage: sent.append(passage.sender))
     Block(experiment, ["n0"]).hold(8.0)
     assert experiment.process("n1").engine.counters["packets_received"] > 0
     assert sent
