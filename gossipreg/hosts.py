@@ -55,7 +55,7 @@ def listening_flaw(host: str) -> str | None:
 
 def _flaw_of_ipv6(host: str) -> str | None:
     if host.startswith("[") or host.count(":") == 1:
-        return "not an IPv6 address: give the host without brackets, and a port apart from it"
+        return "more than a host: give it without brackets, and the port apart from it"
     text, percent, scope = host.partition("%")
     if percent and not _SCOPE.fullmatch(scope):
         return "not an IPv6 address with the name of an interface after its '%', such as fe80::1%eth0"

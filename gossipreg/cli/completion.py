@@ -86,7 +86,7 @@ def _own_instances(agent: AgentClient, context: click.Context) -> Iterator[tuple
     owner = context.params.get("owner") or agent.get("node")["name"]
     for each in instances_of(agent, None, PATIENCE):
         if each["owner"] == owner:
-            yield each["id"], f"{each['service']}, {each['health']}"
+            yield each["id"], f"{each['service']} {each['health']}"
 
 
 def _instances(agent: AgentClient, context: click.Context) -> Iterator[tuple[str, str]]:
