@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import attrs
 
-from gossipreg.frontends.consul.kept import KeptCheck, KeptService, kept_of, shown_meta
+from gossipreg.frontends.consul.kept import AS_WRITTEN, KeptCheck, KeptService, kept_of, shown_meta
 from gossipreg.model import NODE_REASON, Health, Instance, Member, Status
 
 Json = dict[str, Any]
@@ -136,9 +136,9 @@ class CatalogContext:
         """A node that no agent runs on, as it was written."""
         kept = kept_of(stated) or KeptService()
         row = self._node(kept.node, stated.host, shown_meta(stated))
-        tagged = kept.extra.get("TaggedAddresses")
+        tagged, id_ = kept.extra.get("TaggedAddresses"), kept.extra.get("ID")
         address = stated.host if kept.has_address else ""  # it was written only with its services yet
-        return {**row, "Address": address, "ID": kept.extra.get("ID", ""), "TaggedAddresses": tagged or {}}
+        return {**row, "Address": address, "ID": id_ if isinstance(id_, str) else "", "TaggedAddresses": tagged or {}}
 
     def _node(self, name: str, host: str, meta: dict[str, str]) -> Json:
         return {
@@ -222,7 +222,7 @@ def service(instance: Instance) -> Json:
         "EnableTagOverride": kept.override,
         **_INDEXES,
     }
-    shape |= kept.extra
+    shape |= {key: kept.extra[key] for key in AS_WRITTEN if key in kept.extra}
     if not shape["TaggedAddresses"]:
         del shape["TaggedAddresses"]  # as Consul does
     if instance.zone or kept.region:

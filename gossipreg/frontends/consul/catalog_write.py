@@ -15,7 +15,7 @@ from gossipreg import limits
 from gossipreg.check import Check
 from gossipreg.frontends.consul import catalog_rows
 from gossipreg.frontends.consul.context import ConsulContext, check_datacenter, json_response
-from gossipreg.frontends.consul.kept import KEPT, KeptCheck, KeptService, Standing, kept_of, shown_meta
+from gossipreg.frontends.consul.kept import AS_WRITTEN, KEPT, KeptCheck, KeptService, Standing, kept_of, shown_meta
 from gossipreg.frontends.consul.posted import JsonObject, tagged_of, weight_of
 from gossipreg.frontends.serving.response import HttpError, Response
 from gossipreg.model import NODE_SERVICE, Instance
@@ -24,9 +24,6 @@ from gossipreg.text import shown
 
 #: The name of the check that gives an instance the state that was written.
 _WRITTEN: Final = "catalog"
-
-#: What is kept of the mesh's fields, as it came: it is for others to read.
-_AS_POSTED: Final = ("Kind", "Proxy", "Connect")
 
 
 async def register(context: ConsulContext) -> Response:
@@ -37,7 +34,7 @@ async def register(context: ConsulContext) -> Response:
     if not name:
         raise HttpError(400, "Must provide node name")
     checks = [table.table("Check")] if table.get("Check") else []
-    checks += [JsonObject.of(each, f"Checks[{place}].") for place, each in enumerate(table.get("Checks") or [])]
+    checks += table.tables("Checks")
     async with context.state.turn:
         node = _Node.of(context, name)
         service = table.table("Service")
@@ -200,7 +197,8 @@ def _read_service(table: JsonObject, node: _Node) -> tuple[InstanceSpec, KeptSer
     meta, id_ = table.map("Meta"), _service_id(table)
     if KEPT in meta:
         raise HttpError(400, f"Service.Meta: the key {KEPT} is taken: choose another")
-    address = table.text("Address")
+    address, weights = table.text("Address"), table.table("Weights")
+    has_weights = bool(weights.whole("Passing") or weights.whole("Warning"))  # clients in Go write zeros for none
     spec = InstanceSpec(
         service=table.text("Service") or id_,
         id=f"{node.name}/{id_}",
@@ -208,16 +206,16 @@ def _read_service(table: JsonObject, node: _Node) -> tuple[InstanceSpec, KeptSer
         port=table.whole("Port") or 0,
         tags=table.texts("Tags"),
         meta=meta,
-        weight=weight_of(table, meta),
+        weight=weight_of(table if has_weights else JsonObject.of({}), meta),
     )
     kept = KeptService(
         has_address=bool(address),
         tagged=tagged_of(table),
         override=table.truth("EnableTagOverride"),
-        warning_weight=table.table("Weights").whole("Warning"),
+        warning_weight=weights.whole("Warning") if has_weights else None,
         node=node.name,
         id=id_,
-        extra={key: table.get(key) for key in _AS_POSTED if table.get(key)},
+        extra={key: table.get(key) for key in AS_WRITTEN if table.get(key)},
     )
     return spec, kept
 

@@ -20,6 +20,9 @@ from gossipreg.model import Instance
 #: The key of the meta.
 KEPT: Final = "consul.service"
 
+#: Fields of a service that are shown as they were written, to be read by others: those of the mesh, and a socket file.
+AS_WRITTEN: Final = ("Kind", "Proxy", "Connect", "SocketPath")
+
 
 @attrs.frozen
 class KeptCheck:

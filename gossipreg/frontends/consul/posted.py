@@ -120,6 +120,13 @@ class JsonObject:
         found = JsonObject.of({} if value is None else value, f"{name}.")
         return attrs.evolve(found, keys=dict(value)) if keep_case and value else found
 
+    def tables(self, name: str) -> list[JsonObject]:
+        """A list of objects."""
+        several = self.get(name)
+        if several is not None and not isinstance(several, list):
+            raise self.wrong(name, "a list of objects")
+        return [JsonObject.of(value, f"{name}[{place}].") for place, value in enumerate(several or ())]
+
     @property
     def names(self) -> tuple[str, ...]:
         """The keys of an object whose keys are the user's own."""
@@ -250,13 +257,8 @@ def weight_of(table: JsonObject, meta: Mapping[str, str]) -> int:
 
 
 def _checks(table: JsonObject, instance: str) -> list[PostedCheck]:
-    several = table.get("Checks")
-    if several is None:
-        several = []
-    if not isinstance(several, list):
-        raise table.wrong("Checks", "a list of checks")
     tables = [] if table.get("Check") in (None, {}) else [table.table("Check")]
-    tables += [JsonObject.of(value, f"Checks[{number}].") for number, value in enumerate(several)]
+    tables += table.tables("Checks")
     found: dict[str, PostedCheck] = {}
     for number, each in enumerate(tables, start=1):
         default = f"{DEFAULT_ID}{instance}" if len(tables) == 1 else f"{DEFAULT_ID}{instance}:{number}"

@@ -18,7 +18,14 @@ PRINTER: dict[str, Any] = {
     "Address": "10.0.0.9",
     "NodeMeta": {"floor": "2"},
     "TaggedAddresses": {"wan": "198.18.0.9"},
-    "Service": {"ID": "lpd-1", "Service": "lpd", "Port": 515, "Tags": ["a4"], "Meta": {"dpi": "600"}},
+    "Service": {
+        "ID": "lpd-1",
+        "Service": "lpd",
+        "Port": 515,
+        "Tags": ["a4"],
+        "Meta": {"dpi": "600"},
+        "Weights": {"Passing": 0, "Warning": 0},
+    },
     "Checks": [
         {"CheckID": "printer:alive", "Name": "ping", "Status": "passing"},
         {"CheckID": "lpd:paper", "Name": "paper", "Status": "passing", "ServiceID": "lpd-1", "Notes": "n"},
@@ -61,6 +68,7 @@ async def test_a_node_without_an_agent_is_read_like_any_other(client: Client) ->
         ("printer:alive", "", "printer"),
         ("lpd:paper", "lpd-1", "printer"),
     ]
+    assert entry["Service"]["Weights"] == {"Passing": 1, "Warning": 1}, "clients in Go write zeros for none"
     [row] = await client.get("catalog/service/lpd")
     assert (row["Node"], row["ServiceID"], row["Address"]) == ("printer", "lpd-1", "10.0.0.9")
     assert [each["CheckID"] for each in await client.get("health/node/printer")] == ["printer:alive", "lpd:paper"]
@@ -121,6 +129,11 @@ async def test_what_was_written_is_removed_piece_by_piece(node: FakeNode, client
         ("register", {"Node": "x", "Address": "10.0.0.1", "Check": {"Name": "a", "ServiceID": "none"}}, 400),
         ("register", {"Node": "x", "Address": "10.0.0.1", "Datacenter": "elsewhere"}, 500),
         ("register", {"Node": "x", "Address": "10.0.0.1", "NodeMeta": {"a.b": "c"}}, 400),
+        ("register", {"Node": "x", "Address": "10.0.0.1", "Checks": 3}, 400),
+        ("register", {"Node": "x", "Address": "10.0.0.1", "Checks": {"a": 1}}, 400),
+        ("register", {"Node": "x", "Address": "10.0.0.1", "Checks": [3]}, 400),
+        ("register", {"Node": "x", "Address": "10.0.0.1", "Service": "web"}, 400),
+        ("register", {"Node": "x y", "Address": "10.0.0.1"}, 400),
         ("register", {"Node": "beta", "Address": "10.0.0.1"}, 409),
         ("register", {"Node": "alpha", "Check": {"Name": "a"}}, 400),
         ("deregister", {}, 400),

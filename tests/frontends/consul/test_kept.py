@@ -224,3 +224,9 @@ async def test_a_service_at_a_socket_file_is_shown_with_it_and_called_by_nothing
     await client.put("agent/service/register", {"Name": "web", "SocketPath": "/run/web.sock"})
     [entry] = await (await elsewhere(node)).get("health/service/web")
     assert (entry["Service"]["Port"], entry["Service"]["SocketPath"]) == (0, "/run/web.sock")
+
+
+def test_nothing_that_another_node_wrote_takes_the_place_of_what_is_known() -> None:
+    told = {"Checks": {}, "Extra": {"ID": "other", "Address": 3, "Kind": "connect-proxy"}}
+    row = service(Instance(id="i", service="s", host="10.0.0.1", port=1, meta={KEPT: json.dumps(told)}))
+    assert (row["ID"], row["Address"], row["Kind"]) == ("i", "10.0.0.1", "connect-proxy")
