@@ -110,7 +110,7 @@ CREDENTIALS_MAX: Final = 64
 #: Credential keys that one node opens with: the present one and those that are being replaced.
 CREDENTIAL_KEYS_MAX: Final = 16
 
-#: Shares of one split. Each is a version or a zone that somebody watches.
+#: Shares of one split. Each is a version or a zone with readers of its own.
 SPLIT_SHARES_MAX: Final = 64
 
 #: Policies in force, removals remembered, and one of them packed (bytes). Every node holds them all, and a policy must

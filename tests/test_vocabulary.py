@@ -26,6 +26,32 @@ OLD_WORDS = frozenset(
 #: Identifiers that contain an old word all the same, and why. This list only shrinks.
 ALLOWED: dict[str, str] = {}
 
+#: The simulator, and the tests that stand on it or beside it.
+SIMULATION = ("sim", "tests/sim", "tests/scenes", "tests/chaos", "tests/fuzz", "tests/mutation")
+
+#: Old words of the simulation. None may be a part of an identifier or of a module's name there.
+OLD_SIMULATION_WORDS = OLD_WORDS | {
+    *("verdict", "judge", "judged", "stage", "actor", "player", "play", "ground", "liar", "life", "hearsay", "trouble"),
+    *("nobody", "somebody", "everybody", "whoever"),
+}
+
+#: Pages of the documentation that are held to the words of the field as well.
+PAGES = ("simulator", "scale", "chaos", "fuzzing", "mutation", "glossary")
+
+#: What prose may not contain: persons who act in place of nodes, peers and callers, and words that the field lacks.
+#: tests/protocol, tests/runtime, tests/frontends and the other pages are not held to it yet.
+BANNED_PROSE = re.compile(
+    r"\b(nobody|somebody|everybody|whoever|anybody|everyone"
+    r"|rumou?rs?|hearsay|no word|last word|penance|obituary|jury|labour|ears|crowd|goodbye)\b",
+    re.IGNORECASE,
+)
+
+#: Lines that contain such a word all the same, and why. This list only shrinks.
+ALLOWED_PROSE: dict[str, str] = {
+    "to whoever asks": "an error message of the agent, which other tests quote",
+    'name="goodbye"': "the name of a scenario, which is in its packets",
+}
+
 
 @cache
 def trees() -> dict[Path, ast.Module]:
@@ -34,10 +60,11 @@ def trees() -> dict[Path, ast.Module]:
     }
 
 
-def parts(identifier: str) -> set[str]:
+@cache
+def parts(identifier: str) -> frozenset[str]:
     """Its words in lower case, each as it is and without a plural's s."""
     words = re.sub(r"([a-z0-9])([A-Z])", r"\1_\2", identifier).lower().split("_")
-    return {*words, *(word.removesuffix("s") for word in words)}
+    return frozenset({*words, *(word.removesuffix("s") for word in words)})
 
 
 def identifiers(tree: ast.Module) -> Iterator[tuple[str, int]]:
@@ -73,9 +100,41 @@ def test_old_words_do_not_come_back() -> None:
     assert found == {}
 
 
+def test_old_words_do_not_come_back_to_the_simulation() -> None:
+    found = {}
+    for folder in SIMULATION:
+        for file in sorted((ROOT / folder).rglob("*.py")):
+            name_parts = file.relative_to(ROOT).with_suffix("").parts
+            for name, line in [*((part, 0) for part in name_parts), *identifiers(ast.parse(file.read_text()))]:
+                if parts(name) & OLD_SIMULATION_WORDS:
+                    found[name] = f"{file.relative_to(ROOT)}:{line}"
+    assert found == {}
+
+
+def prose_files() -> Iterator[Path]:
+    """The files whose prose is checked: the package, the simulation with its tests, and some pages."""
+    for folder in ("gossipreg", *SIMULATION):
+        for file in sorted((ROOT / folder).rglob("*")):
+            if file.suffix in (".py", ".toml", ".js", ".html", ".txt") and "regressions" not in file.parts:
+                yield file
+    yield from (ROOT / "docs" / f"{page}.md" for page in PAGES)
+
+
+def test_prose_has_no_persons_as_actors_and_no_old_words() -> None:
+    found = [
+        f"{file.relative_to(ROOT)}:{number}: {line.strip()}"
+        for file in prose_files()
+        for number, line in enumerate(file.read_text(errors="replace").splitlines(), 1)
+        if BANNED_PROSE.search(line) and not any(part in line for part in ALLOWED_PROSE)
+    ]
+    assert found == []
+
+
 def test_each_allowed_name_is_still_there() -> None:
     here = {name for tree in trees().values() for name, _ in identifiers(tree)} if ALLOWED else set()
     assert set(ALLOWED) <= here, "take it off the list"
+    prose = "\n".join(file.read_text(errors="replace") for file in prose_files())
+    assert [part for part in ALLOWED_PROSE if part not in prose] == [], "take it off the list"
 
 
 def test_module_docstrings_name_their_thing() -> None:

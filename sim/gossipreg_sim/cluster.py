@@ -134,21 +134,21 @@ class Cluster:
         self._seeds[name] = tuple(seeds) or self._seeds.get(name, ())
         self._zones[name] = zone or self._zones.get(name, "")
         self._starts[name] += 1
-        life = self._starts[name]
+        start_number = self._starts[name]
         address = Address(_host(len(self._clocks), self._clocks, name), port or (old.address.port if old else 7940))
         clock = self.clock(name)
         generation = int(clock.wall(self.world) * 1000)
         if disk:
             generation = max(generation, self._generations.get(name, 0) + 1)
         self._generations[name] = generation
-        codec = self._codec(name, life)
+        codec = self._codec(name, start_number)
         engine = Engine.create(
             name=name,
             generation=generation,
             address=address,
             zone=self._zones[name],
             settings=self.settings,
-            rng=Random(self.world.rng("node", name, life).bits()),
+            rng=Random(self.world.rng("node", name, start_number).bits()),
             has_seeds=bool(self._seeds[name]),
             packet_room=limits.PACKET_BYTES_MAX - codec.overhead,
             now=clock.steady(self.world),
@@ -169,12 +169,12 @@ class Cluster:
         process.schedule()
         return process
 
-    def _codec(self, name: str, life: int) -> PacketCodec:
+    def _codec(self, name: str, start_number: int) -> PacketCodec:
         if self.bare:
             return Bare(ChecksummedPackets.overhead if self.key is None else SealedPackets.overhead)
         if self.key is None:
             return ChecksummedPackets(self.name)
-        return SealedPackets(self.key, self.name, self.world.rng("seal", name, life).bits().to_bytes(8))
+        return SealedPackets(self.key, self.name, self.world.rng("seal", name, start_number).bits().to_bytes(8))
 
     def crash(self, name: str, *, host: bool = False) -> None:
         """Kill a process: its kernel closes its streams and refuses new ones. With ``host`` the host falls silent."""

@@ -21,7 +21,7 @@ _OPERATION_SECONDS: Final = 3.0
 _READ_SECONDS: Final = 3.0
 
 #: Time limit of an answer that the agent must give (seconds of the wall clock); it is exceeded only if the agent hangs.
-_JUDGED_READ_SECONDS: Final = 120.0
+_CHECK_READ_SECONDS: Final = 120.0
 
 
 def request(operation: Operation) -> tuple[str, str, Any]:
@@ -127,7 +127,7 @@ class Client:
 
     async def view(self, host: Host) -> View:
         """Read the whole view of a host."""
-        patience = _JUDGED_READ_SECONDS
+        patience = _CHECK_READ_SECONDS
         rows: list[Row] = []
         offered: set[tuple[str, str]] = set()
         for service in SERVICES:

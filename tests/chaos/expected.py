@@ -74,9 +74,9 @@ class Instance:
         self._with_late()
 
     def ended(self, at: float, *, kept: bool) -> None:
-        """The owner's life is over. What the last heartbeats said may not have been on its disk yet.
+        """The owner has exited. The last heartbeats may not have been on its disk yet.
 
-        ``kept``: nothing befell its disk or its clock since the last judgement, so that no older ones are lost.
+        ``kept``: no fault affected its disk or its clock since the last check, so that no older ones are lost.
         """
         self._late.clear()
         recent = [states for time, states in self._before_beats if not kept or time > at - _BEAT_SECONDS]
@@ -107,7 +107,7 @@ class Instance:
 
 @attrs.define
 class PolicyWrite:
-    """What an operation said of a policy. ``op`` is its number, None for a removal."""
+    """What an operation wrote to a policy. ``op`` is its number, None for a removal."""
 
     op: int | None
     host: int
@@ -117,9 +117,9 @@ class PolicyWrite:
     sure: bool = True
 
     def is_before(self, other: PolicyWrite, *, skewed: bool) -> bool:
-        """Whether the other surely counts in its place, where both have been said.
+        """Whether the other surely replaces this one if both happened.
 
-        ``skewed``: clocks were wrong at some time, so that only stamps and what one host said in turn are in order.
+        ``skewed``: clocks were wrong at some time, so that only stamps and the sequence of one host give an order.
         """
         if self.stamp and other.stamp:
             return other.stamp - self.stamp > _SAME_STAMP
@@ -127,15 +127,15 @@ class PolicyWrite:
         return in_turn and (self.host == other.host or not skewed)
 
 
-#: Stamps are whole milliseconds and a counter that is not shown: nearer than this, their order is not known (seconds).
+#: Difference of stamps (seconds) below which their order is unknown: they are whole milliseconds and a hidden counter.
 _SAME_STAMP: Final = 0.0015
 
 
 @attrs.define
 class Policy:
-    """The description about one key since the last judgement."""
+    """The writes of one key since the last check."""
 
-    description: list[PolicyWrite] = attrs.field(factory=lambda: [PolicyWrite(None, -1, -math.inf, -math.inf)])
+    writes: list[PolicyWrite] = attrs.field(factory=lambda: [PolicyWrite(None, -1, -math.inf, -math.inf)])
 
     def done(self, done: Done) -> None:
         """An operation on it has ended."""
@@ -144,26 +144,26 @@ class Policy:
             operation = done.operation
             op = operation.number if operation.kind == "set" else None
             end = math.inf if unknown else done.at
-            self.description.append(PolicyWrite(op, operation.host, done.begin, end, done.stamp, sure=not unknown))
+            self.writes.append(PolicyWrite(op, operation.host, done.begin, end, done.stamp, sure=not unknown))
 
     def ended(self, host: int, at: float) -> None:
-        """A host's agent is gone, and what it was asked with it."""
-        for word in self.description:
-            if word.host == host:
-                word.end = min(word.end, at)
+        """A host's agent has exited, with its pending requests."""
+        for write in self.writes:
+            if write.host == host:
+                write.end = min(write.end, at)
 
     def wiped(self, host: int) -> None:
-        """What it acknowledged since the last judgement may be lost: nothing says whether it had been passed on."""
-        for word in self.description:
-            if word.host == host:
-                word.sure = False
+        """Writes that it acknowledged since the last check may be lost: it is unknown whether they had spread."""
+        for write in self.writes:
+            if write.host == host:
+                write.sure = False
 
     def possible(self, *, skewed: bool) -> set[int | None]:
-        """The operations that may be in force; None stands for none."""
-        sure = [word for word in self.description if word.sure]
-        return {word.op for word in self.description if not any(word.is_before(other, skewed=skewed) for other in sure)}
+        """Return the operations that may be in force; None means no policy."""
+        sure = [write for write in self.writes if write.sure]
+        return {write.op for write in self.writes if not any(write.is_before(other, skewed=skewed) for other in sure)}
 
     def settled(self, op: int | None, at: float) -> None:
         """All agents agreed on this."""
-        stamps = [word.stamp for word in self.description if word.op == op and word.op is not None]
-        self.description = [PolicyWrite(op, -1, -math.inf, at, max(stamps, default=0.0))]
+        stamps = [write.stamp for write in self.writes if write.op == op and write.op is not None]
+        self.writes = [PolicyWrite(op, -1, -math.inf, at, max(stamps, default=0.0))]

@@ -50,7 +50,7 @@ class Done:
     operation: Operation
     outcome: Outcome
     status: int = 0
-    answer: str = ""  # the error, in the agent's or the kernel's description
+    answer: str = ""  # the error, in the agent's or the kernel's words
     term: int = 0  # of a claim that was answered
     stamp: float = 0.0
 

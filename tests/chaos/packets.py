@@ -67,7 +67,7 @@ class Rule:
 
 
 def damaged(raw: bytes, rng: random.Random) -> bytes:
-    """Swap two neighbouring description of the payload, so that the checksums of IP, UDP and TCP still hold.
+    """Swap two neighbouring words of the payload, so that the checksums of IP, UDP and TCP still hold.
 
     A packet with a wrong checksum is simply lost; this corruption reaches the program, as from a faulty network card. A
     packet too short for that, or whose words are equal, stays unchanged.
@@ -79,10 +79,10 @@ def damaged(raw: bytes, rng: random.Random) -> bytes:
         begin = header + (raw[header + 12] >> 4) * 4
     else:
         return raw
-    description = (len(raw) - begin) // 2
-    if description < 2:
+    word_count = (len(raw) - begin) // 2
+    if word_count < 2:
         return raw
-    at = begin + 2 * rng.randrange(description - 1)
+    at = begin + 2 * rng.randrange(word_count - 1)
     first, second = struct.unpack_from("!HH", raw, at)
     return raw[:at] + struct.pack("!HH", second, first) + raw[at + 4 :]
 

@@ -50,11 +50,11 @@ _PAUSE_SECONDS: Final = 0.05
 
 @attrs.frozen
 class Attack:
-    """One attack over HTTP: a number of connections, each of which runs ``play`` repeatedly."""
+    """One attack over HTTP: a number of connections, each of which runs ``action`` repeatedly."""
 
     name: str
     connections: int
-    play: Callable[[Hostile, trio.SocketStream], Awaitable[None]]
+    action: Callable[[Hostile, trio.SocketStream], Awaitable[None]]
     small_buffer: bool = False
 
 
@@ -80,7 +80,7 @@ class Hostile:
                 stream = await self._connected(small_buffer=attack.small_buffer)
                 self.done[attack.name] += 1
                 async with stream:
-                    await attack.play(self, stream)
+                    await attack.action(self, stream)
             except (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
                 self.done[f"{attack.name}, ended by the agent"] += 1
             await trio.sleep(_PAUSE_SECONDS)

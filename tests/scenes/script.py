@@ -254,11 +254,11 @@ def _options(arguments: Iterable[str], *names: str) -> dict[str, list[str]]:
     """Return the values of each option, by its name."""
     options: dict[str, list[str]] = {}
     values: list[str] = []
-    for word in arguments:
-        if word in names:
-            values = options.setdefault(word, [])
+    for argument in arguments:
+        if argument in names:
+            values = options.setdefault(argument, [])
         else:
-            values.append(word)
+            values.append(argument)
     return options
 
 

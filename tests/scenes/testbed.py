@@ -301,9 +301,9 @@ class EngineTestbed:
             said = [after.name, str(after.status), f"({'new run, ' if new_run else ''}{after.incarnation})"]
             self.write(node, f"sees {' '.join(said)}{', draining' if after.draining else ''}")
 
-    def _contested(self, node: EngineNode, contest: NameConflictFound) -> None:
-        self.write(node, f"name contested by {contest.other}{', yields' if contest.yielding else ''}")
-        if contest.yielding:
+    def _contested(self, node: EngineNode, conflict: NameConflictFound) -> None:
+        self.write(node, f"name contested by {conflict.other}{', yields' if conflict.yielding else ''}")
+        if conflict.yielding:
             node.yielded = True
             self.crash(node.handle)
 

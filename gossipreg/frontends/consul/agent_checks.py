@@ -119,7 +119,7 @@ def kept_checks(node: NodeApi, instance: Instance) -> dict[str, KeptCheck]:
 
 
 def kept_service(node: NodeApi, instance: Instance) -> KeptService:
-    """What is kept of an own instance, whoever registered it."""
+    """What is kept of an own instance, whichever API registered it."""
     return attrs.evolve(kept_of(instance) or KeptService(), checks=kept_checks(node, instance))
 
 

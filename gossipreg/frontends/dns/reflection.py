@@ -1,4 +1,4 @@
-"""Reflection: how much an unproven address is sent over UDP, so that nobody can aim our answers at a third party.
+"""Reflection: how much an unproven address is sent over UDP, so that answers cannot be aimed at a third party.
 
 A UDP source address can be forged, and an answer can be a hundred times as long as its query: without a bound, an agent
 that answers beyond loopback is a weapon (RFC 5358). So the answers to each network are bounded in bytes a second.

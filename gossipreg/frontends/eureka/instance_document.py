@@ -71,7 +71,7 @@ def kept_text(info: InstanceInfo, *, id: str) -> str:
 def kept_of(instance: Instance) -> InstanceInfo | None:
     """What was posted of ``instance``; None if it was not posted by a client of Eureka's.
 
-    Anybody may write such a meta, and another version of this program may write it otherwise. So a value of a wrong
+    Any client may write such a meta, and another version of this program may write it otherwise. So a value of a wrong
     type is taken for a missing one.
     """
     text = instance.meta.get(KEPT)

@@ -127,10 +127,10 @@ class DetectionQuality(Oracle):
         if living is not None and living.engine.identity.run_id == after.run_id:
             self._note_mistake(key, now)
             return
-        life, at = self._died.get(after.name, (0, 0))
-        if life == after.run_id and output.before is not None:  # else a new node learns of an old failure
-            self._last[life] = (now - at) / SECOND
-            self._first.setdefault(life, self._last[life])
+        run_id, at = self._died.get(after.name, (0, 0))
+        if run_id == after.run_id and output.before is not None:  # else a new node learns of an old failure
+            self._last[run_id] = (now - at) / SECOND
+            self._first.setdefault(run_id, self._last[run_id])
 
     def _note_mistake(self, key: tuple[Process, str], now: int) -> None:
         self._mistakes += 1

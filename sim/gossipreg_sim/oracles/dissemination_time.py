@@ -47,16 +47,16 @@ def epidemic(settings: EngineSettings, nodes: int, loss: float, one_way: float) 
     for number in range(rounds):
         offsets.append(max(1, round(offset / _STEP)))
         offset += settings.gossip_gap * settings.gossip_growth**number
-    ignorant = nodes - 1.0
+    uninformed = nodes - 1.0
     learned = [1.0]
-    while ignorant > 0.01:
+    while uninformed > 0.01:
         step = len(learned)
         if step * _STEP > _GIVEN_UP:
             return math.inf
-        speakers = sum(learned[step - offset] for offset in offsets if offset <= step)
-        heard = speakers * settings.gossip_fanout * (1 - loss) / (nodes - 1)
-        learned.append(ignorant * (1 - math.exp(-heard)))
-        ignorant -= learned[-1]
+        senders = sum(learned[step - offset] for offset in offsets if offset <= step)
+        received = senders * settings.gossip_fanout * (1 - loss) / (nodes - 1)
+        learned.append(uninformed * (1 - math.exp(-received)))
+        uninformed -= learned[-1]
     return len(learned) * _STEP
 
 
@@ -81,9 +81,9 @@ class DisseminationTime(RecordOracle):
             super().see(process, output)
             return
         for key in output.keys:
-            word = process.engine.state.policies.get(key)
-            if word is not None:
-                self._note(word.digest, is_born=word.writer == process.name, counts=True)
+            version = process.engine.state.policies.get(key)
+            if version is not None:
+                self._note(version.digest, is_born=version.writer == process.name, counts=True)
 
     def moved(self, process: Process, came: Sequence[Record], went: Sequence[Record]) -> None:  # noqa: ARG002
         """Note new records, and the nodes that gained each."""

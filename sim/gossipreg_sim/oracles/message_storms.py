@@ -107,9 +107,9 @@ class MessageStorm(Oracle):
             self._record.change(pack(record), self.cluster.world.now)
 
     def _follow_policy(self, process: Process, changed: PoliciesChanged) -> None:
-        word = process.engine.state.policies.get(changed.keys[-1])
-        if word is not None and word.writer == process.name:
-            self._policy.change(pack(word), self.cluster.world.now)
+        version = process.engine.state.policies.get(changed.keys[-1])
+        if version is not None and version.writer == process.name:
+            self._policy.change(pack(version), self.cluster.world.now)
 
     def _count(self, process: Process, followed: _Followed) -> None:
         self.checks += 1

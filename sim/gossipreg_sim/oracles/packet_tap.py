@@ -97,8 +97,8 @@ class _Tap:
     def _report(self, fields: list[Any]) -> None:
         """Report an update that accuses the process."""
         own = self.process.engine.local_member.identity
-        of_this_life = fields[_GENERATION] == own.generation and tuple(fields[_HOST : _PORT + 1]) == own.address
-        if fields[_STATUS] in _ACCUSED and of_this_life:
+        of_this_run = fields[_GENERATION] == own.generation and tuple(fields[_HOST : _PORT + 1]) == own.address
+        if fields[_STATUS] in _ACCUSED and of_this_run:
             claim, status = (fields[_GENERATION], fields[_INCARNATION]), Status(fields[_STATUS])
             update = attrs.evolve(own.own_update(), incarnation=claim[1], status=status, accuser=fields[_ACCUSER])
             self.tell(self.process, Accusation(claim, status, update))

@@ -90,7 +90,7 @@ def _filter_seeds() -> Iterator[bytes]:
     yield b'"v2" in Service.Tags and v3 not in Service.Tags'
     yield b"Service.Tags is not empty"
     yield b"Service.Tags contains `v2`"
-    yield b"Service.Meta.nobody is empty"
+    yield b"Service.Meta.absent is empty"
     yield b" or ".join([b"Service.ID == no"] * 64)
     yield b"(" * 31 + b"Service.ID == no" + b")" * 31
 

@@ -12,19 +12,19 @@ from gossipreg.frontends.dns import limits
 from tests.frontends.dns.client import DnsClient
 from tests.fuzz.target import Target
 
-_DESK: Final[list[DnsClient]] = []
+_CONTROLLER: Final[list[DnsClient]] = []
 
 
 def _controller() -> DnsClient:
     """Return one controller for all inputs, as in an agent: a query must leave no harmful state behind."""
-    if not _DESK:
+    if not _CONTROLLER:
         dns_client = DnsClient()
         for number in range(60):
             dns_client.offer(f"10.0.0.{number + 1}", tags=("v1", "v.2"), zone="north", weight=number % 3)
         dns_client.offer("2001:db8::1", service="stock", role="primary")
         dns_client.join("beta", "10.0.1.1")
-        _DESK.append(dns_client)
-    return _DESK[0]
+        _CONTROLLER.append(dns_client)
+    return _CONTROLLER[0]
 
 
 def _dns(data: bytes) -> str:
@@ -54,7 +54,7 @@ def _dns_seeds() -> Iterator[bytes]:
             "1.1.0.10.in-addr.arpa",
             "orders.service.north.zone.consul",
         ),
-        *("ns.gossipreg", "nobody.service.gossipreg", "elsewhere.example"),
+        *("ns.gossipreg", "absent.service.gossipreg", "elsewhere.example"),
     )
     for name in names:
         for type_ in ("A", "AAAA", "SRV", "ANY", "SOA", "PTR"):

@@ -25,7 +25,7 @@ def test_the_curve_grows_with_cluster_size_loss_and_latency() -> None:
     assert math.isinf(epidemic(settings, 64, 0.95, 0.0005))
 
 
-def spreading(slowest: float, loss: float = 0.0) -> DisseminationTime:
+def oracle_after(slowest: float, loss: float = 0.0) -> DisseminationTime:
     """Return the oracle after 40 records of which one took ``slowest`` seconds."""
     faults = [Fault(kind="loss", probability=loss)] if loss else []
     _made, oracle = watched(DisseminationTime, *faults)
@@ -35,9 +35,9 @@ def spreading(slowest: float, loss: float = 0.0) -> DisseminationTime:
 
 
 def test_slow_dissemination_is_reported() -> None:
-    assert texts(spreading(0.02)) == []
-    assert spreading(0.02).note.startswith("measured 20 ms for 40 records, bound ")
-    assert texts(spreading(0.9))[0].startswith("a hundredth of the records took 0.900 s or more")
+    assert texts(oracle_after(0.02)) == []
+    assert oracle_after(0.02).note.startswith("measured 20 ms for 40 records, bound ")
+    assert texts(oracle_after(0.9))[0].startswith("a hundredth of the records took 0.900 s or more")
 
 
 @pytest.mark.parametrize("number", [1, 5])
@@ -73,4 +73,4 @@ def test_with_few_records_or_too_much_loss_the_oracle_does_not_apply() -> None:
     _made, oracle = watched(DisseminationTime)
     oracle.finish()
     assert oracle.note == "not applicable here: 2 records were created and spread undisturbed, 20 are needed"
-    assert spreading(9.0, 0.97).note == "not applicable here: with packet loss the curve needs 8 nodes or more"
+    assert oracle_after(9.0, 0.97).note == "not applicable here: with packet loss the curve needs 8 nodes or more"

@@ -38,10 +38,10 @@ def together() -> tuple[Cluster, LastWriterWins]:
 
 def hold(process: Process, change: Callable[[PolicyVersion], PolicyVersion | None]) -> None:
     """Replace what a node holds for the key."""
-    words: Policies = process.engine.state.policies
-    word = change(words._versions.pop(KEY))
-    if word is not None:
-        words._versions[KEY] = word
+    policies: Policies = process.engine.state.policies
+    version = change(policies._versions.pop(KEY))
+    if version is not None:
+        policies._versions[KEY] = version
 
 
 def test_a_version_that_replaces_an_earlier_one_passes() -> None:
@@ -54,7 +54,7 @@ def test_a_version_that_replaces_an_earlier_one_passes() -> None:
 def test_a_version_that_regresses_is_reported() -> None:
     made, oracle = together()
     n2 = made.processes["n2"]
-    hold(n2, lambda word: attrs.evolve(word, ms=word.ms - 5000))
+    hold(n2, lambda version: attrs.evolve(version, ms=version.ms - 5000))
     oracle.see(n2, PoliciesChanged((KEY,)))
     replaced, never_issued = texts(oracle)
     assert replaced.startswith("replaced the version of n1 about split:s at ")
@@ -123,7 +123,7 @@ def test_a_restart_without_the_disk_may_lose_versions() -> None:
 def test_different_weights_are_reported() -> None:
     made, oracle = together()
     oracle.finish()
-    hold(made.processes["n2"], lambda word: word)
+    hold(made.processes["n2"], lambda version: version)
     view = made.processes["n2"].engine.view
     shown = view._services["s"]
     view._services["s"] = attrs.evolve(shown, healthy=tuple(attrs.evolve(each, weight=9) for each in shown.healthy))

@@ -13,7 +13,7 @@ from gossipreg_sim.oracles.oracle_runner import OracleRunner
 from gossipreg_sim.oracles.run_context import RunContext
 from tests.sim.making import cluster, run_for, scenario
 
-_Judge = TypeVar("_Judge", bound=Oracle)
+_OracleType = TypeVar("_OracleType", bound=Oracle)
 
 
 def offer(name: str = "a") -> Instance:
@@ -22,8 +22,8 @@ def offer(name: str = "a") -> Instance:
 
 
 def watched(
-    oracle: type[_Judge], *faults: Fault, nodes: int = 3, settings: EngineSettings | None = None, **parts: Any
-) -> tuple[Cluster, _Judge]:
+    oracle: type[_OracleType], *faults: Fault, nodes: int = 3, settings: EngineSettings | None = None, **parts: Any
+) -> tuple[Cluster, _OracleType]:
     """A cluster that an oracle has observed while instances were registered, spread and withdrawn.
 
     ``faults`` and ``parts`` are those of the scenario that the oracle receives.
