@@ -17,6 +17,7 @@ from gossipreg.cli.demo import demo
 from gossipreg.cli.help_page import SectionedGroup
 from gossipreg.cli.keygen import keygen
 from gossipreg.cli.members import drain, forget, info, leave, members
+from gossipreg.cli.migrate import migrate
 from gossipreg.cli.policies import policy, weight
 from gossipreg.cli.proxy import proxy
 from gossipreg.cli.render import render
@@ -28,7 +29,7 @@ from gossipreg.cli.watch import watch
 from gossipreg.errors import ConfigError, GossipregError
 
 _SECTIONS: Final[Mapping[str, Sequence[click.Command]]] = {
-    "Run": (agent, proxy, render, demo, keygen),
+    "Run": (agent, proxy, render, migrate, demo, keygen),
     "Ask the agent": (lookup, services, checks, credentials, members, top, watch, info),
     "Tell the agent": (register, deregister, heartbeat, maintenance, weight, policy, role, drain, forget, leave),
     "Try it out": (sim,),

@@ -1,0 +1,147 @@
+"""A registry that answers Consul's HTTP API: a Consul agent, or one of ours.
+
+What is copied: name, id, address, port, tags, meta, weights, tagged addresses, whether tags may be overridden, health
+and maintenance. A copy has one check, a TTL check that the copier answers. Sidecars and gateways of Consul's service
+mesh are left out, as is the service ``consul`` itself.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+from urllib.parse import quote
+
+import attrs
+
+from gossipreg.migrate.endpoint import Endpoint
+from gossipreg.migrate.registry import MARK, ListedInstance, RegistryRefused, origin_of
+
+#: How long a copy that nobody renews stays as critical before it is removed (Consul's least is a minute).
+_REMOVED_AFTER: Final = "10m"
+
+#: How long the check of a copy that stays for good may be silent: longer than any migration takes.
+_FOR_GOOD: Final = 24 * 3600.0
+
+_GRAVITY: Final[Mapping[str, int]] = {"passing": 0, "warning": 1, "critical": 2, "maintenance": 3}
+
+
+def _check_id(id: str) -> str:
+    return f"migrate:{id}"
+
+
+@attrs.frozen
+class ConsulRegistry:
+    """One side of a migration, over Consul's API. ``node`` is the agent's own, which holds what is written."""
+
+    endpoint: Endpoint
+    name: str
+    node: str
+
+    @classmethod
+    def at(cls, endpoint: Endpoint, name: str | None = None) -> ConsulRegistry:
+        """The agent there, under ``name`` or else that of its datacenter. Raises ``RegistryUnreachable``."""
+        config = endpoint.get("/v1/agent/self").get("Config", {})
+        return cls(endpoint, name or f"consul:{config.get('Datacenter', 'dc1')}", str(config.get("NodeName", "")))
+
+    def instances(self) -> list[ListedInstance]:
+        """See `MigrationSide`. One request for the names, and one for each service."""
+        rows = [
+            row
+            for service in sorted(self.endpoint.get("/v1/catalog/services"))
+            if service != "consul"
+            for row in self.endpoint.get(f"/v1/health/service/{quote(service, safe='')}")
+            if not row["Service"].get("Kind")
+        ]
+        count = Counter((row["Service"]["Service"], row["Service"]["ID"]) for row in rows)
+        return [_listed(row, is_unique=count[row["Service"]["Service"], row["Service"]["ID"]] == 1) for row in rows]
+
+    def write(self, instance: ListedInstance, mark: str, seconds: float | None) -> None:
+        """See `MigrationSide`."""
+        body = dict(instance.record)
+        body["Meta"] = {**body["Meta"], MARK: mark}
+        if seconds is not None or instance.health in ("warning", "critical"):
+            body["Check"] = {
+                "CheckID": _check_id(instance.id),
+                "Name": "copied by gossipreg migrate",
+                "TTL": f"{_FOR_GOOD if seconds is None else seconds:.0f}s",
+                "Status": _status(instance),
+            }
+            if seconds is not None:
+                body["Check"]["DeregisterCriticalServiceAfter"] = _REMOVED_AFTER
+        if self.endpoint.send("PUT", "/v1/agent/service/register?replace-existing-checks=true", body) == 404:
+            raise RegistryRefused("404: what answers there takes no registrations over Consul's API")
+        self._tell(instance, seconds)
+
+    def renew(self, instance: ListedInstance, seconds: float | None) -> bool:
+        """See `MigrationSide`."""
+        return self._tell(instance, seconds)
+
+    def _tell(self, instance: ListedInstance, seconds: float | None) -> bool:
+        """Say how the original is, and whether it is in maintenance."""
+        is_out = instance.health == "maintenance"
+        reason = f"&reason={quote(instance.reason, safe='')}" if is_out and instance.reason else ""
+        enable = f"enable={'true' if is_out else 'false'}{reason}"
+        there = self.endpoint.send("PUT", f"/v1/agent/service/maintenance/{quote(instance.id, safe='')}?{enable}")
+        if there == 404 or seconds is None:
+            return there != 404
+        path = f"/v1/agent/check/update/{quote(_check_id(instance.id), safe='')}"
+        return self.endpoint.send("PUT", path, {"Status": _status(instance), "Output": instance.reason}) != 404
+
+    def remove(self, copy: ListedInstance) -> None:
+        """See `MigrationSide`. A copy that another agent holds is left to the migration that made it."""
+        if copy.node in ("", self.node):
+            self.endpoint.send("PUT", f"/v1/agent/service/deregister/{quote(copy.id, safe='')}")
+
+
+def _status(instance: ListedInstance) -> str:
+    return "passing" if instance.health == "maintenance" else instance.health
+
+
+def _listed(row: Mapping[str, Any], *, is_unique: bool) -> ListedInstance:
+    """One row of ``/v1/health/service``. Ids are unique on a node only: one that is not has the node's name before."""
+    service, node = row["Service"], row["Node"]
+    meta = {key: text for key, text in (service.get("Meta") or {}).items() if key != MARK}
+    origin, digest = origin_of((service.get("Meta") or {}).get(MARK))
+    health, reason = _health(row.get("Checks") or ())
+    host, id_ = service.get("Address") or node["Address"], service["ID"]
+    key = id_ if is_unique or origin else f"{node['Node']}:{id_}"
+    weights = service.get("Weights") or {"Passing": 1, "Warning": 1}
+    record = {
+        "ID": key,
+        "Name": service["Service"],
+        "Address": host,
+        "Port": service.get("Port") or 0,
+        "Tags": list(service.get("Tags") or ()),
+        "Meta": meta,
+        "Weights": {"Passing": weights.get("Passing", 1), "Warning": weights.get("Warning", 1)},
+        "EnableTagOverride": bool(service.get("EnableTagOverride")),
+    }
+    if service.get("TaggedAddresses"):
+        record["TaggedAddresses"] = service["TaggedAddresses"]
+    return ListedInstance(
+        service=service["Service"],
+        id=key,
+        host=host,
+        port=record["Port"],
+        health=health,
+        reason=reason,
+        origin=origin,
+        copied_digest=digest,
+        node=node["Node"],
+        record=record,
+    )
+
+
+def _health(checks: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
+    """The gravest health of an instance's checks and its node's, and that check's output."""
+    found = [(_health_of(check), str(check.get("Output") or check.get("Notes") or "")) for check in checks]
+    health, reason = max(found, key=lambda each: _GRAVITY[each[0]], default=("passing", ""))
+    return health, "" if health == "passing" else reason
+
+
+def _health_of(check: Mapping[str, Any]) -> str:
+    if str(check.get("CheckID", "")).startswith(("_service_maintenance", "_node_maintenance")):
+        return "maintenance"
+    status = str(check.get("Status", ""))
+    return status if status in ("passing", "warning") else "critical"
