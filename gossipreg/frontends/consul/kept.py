@@ -15,10 +15,11 @@ from typing import Any, Final
 import attrs
 
 from gossipreg.check import Check, CheckKind
+from gossipreg.frontends.serving import kept_meta
 from gossipreg.model import Instance
 
 #: The key of the meta.
-KEPT: Final = "consul.service"
+KEPT: Final = kept_meta.CONSUL
 
 #: Fields of a service that are shown as they were written, to be read by others: those of the mesh, and a socket file.
 AS_WRITTEN: Final = ("Kind", "Proxy", "Connect", "SocketPath")
@@ -97,7 +98,7 @@ def kept_of(instance: Instance) -> KeptService | None:
 
 def shown_meta(instance: Instance) -> dict[str, str]:
     """The meta of an instance as its client gave it."""
-    return {key: value for key, value in instance.meta.items() if key != KEPT}
+    return kept_meta.meta_as_given(instance)
 
 
 def type_of(check: Check) -> str:

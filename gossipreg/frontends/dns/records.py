@@ -20,6 +20,7 @@ from dns.rdtypes.IN.A import A
 from dns.rdtypes.IN.AAAA import AAAA
 
 from gossipreg.frontends.dns import limits
+from gossipreg.frontends.serving.kept_meta import meta_as_given
 from gossipreg.limits import WEIGHT_MAX
 from gossipreg.model import Instance
 
@@ -97,7 +98,7 @@ def _strings(instance: Instance) -> Iterator[bytes]:
     pairs = [("id", instance.id), ("host", instance.host), ("port", str(instance.port or ""))]
     pairs += [("weight", str(instance.weight)), ("zone", instance.zone), ("role", instance.role or "")]
     pairs += [("tag", tag) for tag in instance.tags]
-    pairs += [(f"meta.{key}", value) for key, value in sorted(instance.meta.items())]
+    pairs += [(f"meta.{key}", value) for key, value in sorted(meta_as_given(instance).items())]
     bytes_left = limits.TXT_RECORD_BYTES_MAX
     for key, value in pairs:
         string = f"{key}={value}".encode()

@@ -24,10 +24,11 @@ from gossipreg.frontends.eureka.instance_info import (
     PortInfo,
 )
 from gossipreg.frontends.eureka.trees import MalformedDocument, Tree, Value, table
+from gossipreg.frontends.serving import kept_meta
 from gossipreg.model import Health, Instance
 
 #: The key of the meta under which is kept what was posted and has no other place.
-KEPT: Final = "eureka.instance"
+KEPT: Final = kept_meta.EUREKA
 
 _OVERRIDE: Final = "eureka: "
 
@@ -154,7 +155,7 @@ def metadata_of(instance: Instance) -> dict[str, str]:
         "zone": instance.zone,
         "tags": ",".join(instance.tags),
     }
-    meta = {key: text for key, text in instance.meta.items() if key not in (KEPT, "@class")}
+    meta = {key: text for key, text in kept_meta.meta_as_given(instance).items() if key != "@class"}
     shown = {key: text for key, text in fields.items() if text}
     return shown | meta | {key: shown[key] for key in ("role", "term") if key in shown}
 

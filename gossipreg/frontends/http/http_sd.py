@@ -8,6 +8,7 @@ from operator import attrgetter
 from typing import Any
 
 from gossipreg.frontends.http.context import NativeContext
+from gossipreg.frontends.serving.kept_meta import meta_as_given
 from gossipreg.frontends.serving.response import Response
 from gossipreg.frontends.serving.time_slices import TimeSlicer
 from gossipreg.model import Instance
@@ -43,5 +44,7 @@ def labels(instance: Instance) -> dict[str, str]:
         "weight": str(instance.weight),
         "tags": f",{','.join(instance.tags)}," if instance.tags else "",
     }
-    meta = {f"meta_{re.sub('[^a-zA-Z0-9_]', '_', key)}": value for key, value in sorted(instance.meta.items())}
+    meta = {
+        f"meta_{re.sub('[^a-zA-Z0-9_]', '_', key)}": value for key, value in sorted(meta_as_given(instance).items())
+    }
     return {PREFIX + name: value for name, value in {**known, **meta}.items()}
