@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gossipreg.check import Check
+from gossipreg.cli import main
 from gossipreg.config import AgentConfig, Config
 from gossipreg.errors import ConfigError, InvalidInstance
 from gossipreg.frontends.http import serve_http
@@ -114,11 +115,43 @@ async def consul(client: httpx.AsyncClient, host: str) -> httpx.Response:
     return await client.put("/v1/agent/service/register", content=json.dumps(body))
 
 
+async def catalog_node(client: httpx.AsyncClient, host: str) -> httpx.Response:
+    return await client.put("/v1/catalog/register", content=json.dumps({"Node": "printer", "Address": host}))
+
+
+async def catalog_service(client: httpx.AsyncClient, host: str) -> httpx.Response:
+    service = {"Service": "orders", "Port": 80, "Address": host}
+    body = {"Node": "alpha", "Service": service, "SkipNodeUpdate": True}
+    return await client.put("/v1/catalog/register", content=json.dumps(body))
+
+
 async def eureka(client: httpx.AsyncClient, host: str) -> httpx.Response:
     return await client.post("/eureka/apps/ORDERS", json=post(ipAddr=host))
 
 
-@pytest.mark.parametrize(("form", "field"), [(native, "host"), (consul, "Address"), (eureka, "ipAddr")])
+async def test_on_the_command_line(address: Address, capsys: pytest.CaptureFixture[str]) -> None:
+    def register(host: str) -> None:
+        with pytest.raises(SystemExit) as ended:
+            main(["register", "orders", "--port", "80", f"--host={host}", "--http", str(address)])
+        assert ended.value.code == 1
+
+    for host in UNCALLABLE:
+        await trio.to_thread.run_sync(register, host)
+        said = capsys.readouterr().err
+        assert said.startswith("gossipreg: host: "), said
+        assert str(flaw(host)) in said
+
+
+@pytest.mark.parametrize(
+    ("form", "field"),
+    [
+        (native, "host"),
+        (consul, "Address"),
+        (catalog_node, "Address"),
+        (catalog_service, "Service.Address"),
+        (eureka, "ipAddr"),
+    ],
+)
 async def test_over_http(nursery: trio.Nursery, form: Form, field: str) -> None:
     fake = FakeNode()
     serve = partial(

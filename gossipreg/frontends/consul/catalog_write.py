@@ -16,7 +16,7 @@ from gossipreg.check import Check
 from gossipreg.frontends.consul import catalog_rows
 from gossipreg.frontends.consul.context import ConsulContext, check_datacenter, json_response
 from gossipreg.frontends.consul.kept import AS_WRITTEN, KEPT, KeptCheck, KeptService, Standing, kept_of, shown_meta
-from gossipreg.frontends.consul.posted import JsonObject, tagged_of, weight_of
+from gossipreg.frontends.consul.posted import JsonObject, host_of, tagged_of, weight_of
 from gossipreg.frontends.serving.response import HttpError, Response
 from gossipreg.model import NODE_SERVICE, Instance
 from gossipreg.spec import InstanceSpec
@@ -128,7 +128,7 @@ class _Node:
         before = self.record
         skip = table.truth("SkipNodeUpdate")
         known = KeptService() if before is None else kept_of(before) or KeptService()
-        address = table.text("Address")
+        address = host_of(table)
         if not address and not skip:
             raise HttpError(400, "Must provide address if SkipNodeUpdate is not set")
         if before is not None and skip:
@@ -197,7 +197,7 @@ def _read_service(table: JsonObject, node: _Node) -> tuple[InstanceSpec, KeptSer
     meta, id_ = table.map("Meta"), _service_id(table)
     if KEPT in meta:
         raise HttpError(400, f"Service.Meta: the key {KEPT} is taken: choose another")
-    address, weights = table.text("Address"), table.table("Weights")
+    address, weights = host_of(table), table.table("Weights")
     has_weights = bool(weights.whole("Passing") or weights.whole("Warning"))  # clients in Go write zeros for none
     spec = InstanceSpec(
         service=table.text("Service") or id_,

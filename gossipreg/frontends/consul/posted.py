@@ -205,9 +205,7 @@ class PostedService:
         if table.text("SocketPath") and table.whole("Port"):
             raise HttpError(400, "SocketPath: a service has this or a Port: leave one out")
         id_ = table.text("ID") or name
-        host = table.text("Address") or None
-        if host is not None and (flaw := hosts.flaw(host)) is not None:
-            raise HttpError(400, f"Address: {shown(host)} is {flaw}")
+        host = host_of(table)
         meta = table.map("Meta")
         if KEPT in meta:
             raise HttpError(400, f"Meta: the key {KEPT} is taken: choose another")
@@ -236,6 +234,14 @@ def _kept(table: JsonObject) -> KeptService:
         region=table.table("Locality").text("Region"),
         warning_weight=table.table("Weights").whole("Warning"),
     )
+
+
+def host_of(table: JsonObject) -> str | None:
+    """The address of a node or a service, if there is one. Raises a 400 ``HttpError`` if it cannot be called."""
+    host = table.text("Address") or None
+    if host is not None and (flaw := hosts.flaw(host)) is not None:
+        raise HttpError(400, f"{table.where}Address: {shown(host)} is {flaw}")
+    return host
 
 
 def tagged_of(table: JsonObject) -> dict[str, dict[str, Any]]:

@@ -12,11 +12,12 @@ import trio
 
 from gossipreg.errors import GossipregError
 from gossipreg.frontends.serving.node_api import NodeApi
-from gossipreg.model import Event, Instance, InstanceEvent, Member, MemberEvent, Snapshot
+from gossipreg.model import NODE_SERVICE, Event, Instance, InstanceEvent, Member, MemberEvent, Snapshot
 
 log = logging.getLogger(__name__)
 
-_NONE: Final[Mapping[str, str]] = {}
+#: How the id of a node's record begins that was written to Consul's catalog; then comes the node's name.
+_WRITTEN: Final = f"{NODE_SERVICE}/"
 _NO_NAMES: Final[frozenset[str]] = frozenset()
 
 
@@ -35,6 +36,8 @@ class Directory:
     _services: dict[str, set[str]] = attrs.field(factory=dict)  # lower case -> names with capitals or dots
     _above_members: Counter[str] = attrs.field(factory=Counter)  # "eu" for a member "web-1.eu", each as often as needed
     _above_services: Counter[str] = attrs.field(factory=Counter)
+    _nodes: Mapping[str, list[str]] = attrs.field(factory=dict)  # as of `_nodes_index` of the service that holds them
+    _nodes_index: int | None = None
 
     async def follow(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Follow until the node is closed. Starts when the first snapshot has been read."""
@@ -74,12 +77,27 @@ class Directory:
         return suffix in self._above_services
 
     def is_above_members(self, suffix: str) -> bool:
-        """Whether there is a member present whose name ends in a dot and ``suffix``, in lower case."""
-        return suffix in self._above_members
+        """Whether there is a member present, or a node, whose name ends in a dot and ``suffix``, in lower case."""
+        return suffix in self._above_members or any(name.endswith(f".{suffix}") for name in self._written())
 
     def hosts(self, member: str) -> tuple[str, ...]:
-        """The IP addresses of the members present that have this name, asked for in lower case."""
-        return tuple(dict.fromkeys(self._members.get(member, _NONE).values()))
+        """The IP addresses of the members present that have this name, asked for in lower case.
+
+        If there is none: the hosts of the nodes of this name that no agent runs on.
+        """
+        group = self._members.get(member)
+        return tuple(dict.fromkeys(self._written().get(member, ()) if group is None else group.values()))
+
+    def _written(self) -> Mapping[str, list[str]]:
+        """The hosts of the nodes that were written to Consul's catalog, by name in lower case."""
+        index = self.node.index(NODE_SERVICE)
+        if index != self._nodes_index:
+            found: dict[str, list[str]] = {}
+            for each in self.node.lookup(NODE_SERVICE, healthy=False):
+                if each.id.startswith(_WRITTEN):  # the others are what members say of themselves
+                    found.setdefault(each.id.removeprefix(_WRITTEN).lower(), []).append(each.host)
+            self._nodes, self._nodes_index = found, index
+        return self._nodes
 
     def members_at(self, host: str) -> list[str]:
         """The names of the members present that are at an IP address, sorted."""
@@ -116,7 +134,7 @@ class Directory:
     def _spell(self, instance: Instance) -> None:
         service = instance.service
         folded = service.lower()
-        if service == folded and "." not in service:
+        if (service == folded and "." not in service) or service == NODE_SERVICE:
             return
         known = self._services.get(folded, set())
         exists = bool(self.node.lookup(service, healthy=False))

@@ -11,6 +11,7 @@ import dns.name
 import dns.rdata
 import dns.rdataclass
 import dns.rdatatype
+from dns.rdtypes.ANY.CNAME import CNAME
 from dns.rdtypes.ANY.HINFO import HINFO
 from dns.rdtypes.ANY.NS import NS
 from dns.rdtypes.ANY.PTR import PTR
@@ -51,6 +52,12 @@ def address(ip: IP) -> dns.rdata.Rdata:
 def addresses(hosts: Iterable[str]) -> list[dns.rdata.Rdata]:
     """An A or AAAA record for each of ``hosts`` that is an IP address, each once."""
     return [address(ip) for ip in dict.fromkeys(ip_of(host) for host in hosts) if ip is not None]
+
+
+def aliases(hosts: Iterable[str]) -> list[dns.rdata.Rdata]:
+    """A CNAME record for each of ``hosts``, which are names, that DNS can say."""
+    names = (named(host) for host in hosts)
+    return [CNAME(_IN, dns.rdatatype.CNAME, name) for name in names if name is not None]
 
 
 def text(instance: Instance) -> dns.rdata.Rdata:

@@ -19,7 +19,7 @@ from gossipreg.frontends.dns.directory import Directory
 from gossipreg.frontends.dns.record_pools import RecordPool, WireRecord
 from gossipreg.frontends.serving.cache import IndexedCache
 from gossipreg.frontends.serving.node_api import NodeApi
-from gossipreg.model import Address, Health, Instance
+from gossipreg.model import NODE_SERVICE, Address, Health, Instance
 
 _ANY = dns.rdatatype.ANY
 _TRANSFERS = (dns.rdatatype.AXFR, dns.rdatatype.IXFR)
@@ -101,7 +101,8 @@ class Zone:
         if there is None:
             return self._no_name(domain)
         is_kept = not (isinstance(asked, names.EmptyNonTerminal) and asked.is_assumed)
-        return attrs.evolve(self._found(name, domain, type_, there), is_kept=is_kept)
+        read = ((NODE_SERVICE, self.node.index(NODE_SERVICE)),) if isinstance(asked, names.NodeName) else ()
+        return attrs.evolve(self._found(name, domain, type_, there), is_kept=is_kept, read=read)
 
     def _there(self, asked: names.Asked | None) -> list[dns.rdata.Rdata] | None:
         """What there is at a name that asks for one thing; None if there is no such thing."""
@@ -113,8 +114,10 @@ class Zone:
             case names.AddressName(address):
                 return [records.address(address)]
             case names.NodeName(member):
-                found = records.addresses(self.directory.hosts(member))
-                return found if found or self.directory.is_above_members(member) else None
+                hosts = self.directory.hosts(member)
+                if not hosts:
+                    return [] if self.directory.is_above_members(member) else None
+                return records.addresses(hosts) or records.aliases(hosts)[:1]
             case _:
                 return None
 
@@ -168,6 +171,8 @@ class Zone:
         is_above_tag = False
         for tag, service in asked.readings:
             for spelling in self.directory.spellings(service):
+                if spelling == NODE_SERVICE:  # no service, but what is known of nodes
+                    continue
                 read[spelling] = self.node.index(spelling)
                 offered += self.node.lookup(spelling, healthy=False)
             if offered:
@@ -193,7 +198,7 @@ class Zone:
         """Those of what is there that are of the type. A question for every type gets the least (RFC 8482 §4.2)."""
         if type_ is _ANY:
             return ZoneReply(answers=((name, records.minimal_any()),))
-        fitting = tuple((name, each) for each in there if each.rdtype is type_)
+        fitting = tuple((name, each) for each in there if each.rdtype in (type_, dns.rdatatype.CNAME))
         return ZoneReply(answers=fitting) if fitting else ZoneReply(authority=self._soa(domain))
 
     def _no_name(self, domain: dns.name.Name) -> ZoneReply:

@@ -363,6 +363,24 @@ def test_a_member_at_an_address_with_an_interface_is_found_without_that(dns_clie
     assert code(dns_client.ask(reverse, "A")) == "NOERROR"
 
 
+def test_nodes_that_no_agent_runs_on_are_found_and_their_records_are_no_service(dns_client: DnsClient) -> None:
+    dns_client.join("db", "10.0.0.7")
+    dns_client.offer("10.0.0.7", 0, service="gossipreg.node", id="gossipreg.node")  # what a member says of itself
+    assert code(dns_client.ask("printer.node.consul")) == "NXDOMAIN"
+    printer = dns_client.offer("10.0.0.8", 0, service="gossipreg.node", id="gossipreg.node/Printer.eu")
+    dns_client.offer("mail.example.com", 0, service="gossipreg.node", id="gossipreg.node/mail", health=Health.CRITICAL)
+    dns_client.offer("10.0.0.9", 0, service="gossipreg.node", id="gossipreg.node/db")
+    assert dns_client.records("printer.eu.node.consul") == ["10.0.0.8"]
+    assert dns_client.records("printer.eu.node.consul", "AAAA") == []
+    assert code(dns_client.ask("eu.node.consul")) == "NOERROR"
+    assert dns_client.records("mail.node.default.consul") == ["mail.example.com."]
+    assert dns_client.records("db.node.consul") == ["10.0.0.7"], "a member has its name"
+    for name in ("gossipreg.node.service", "node.service"):
+        assert code(dns_client.ask(f"{name}.consul")) == "NXDOMAIN"
+    dns_client.withdraw(printer)
+    assert code(dns_client.ask("printer.eu.node.consul")) == "NXDOMAIN"
+
+
 def test_an_address_in_reverse_names_the_members_there(dns_client: DnsClient) -> None:
     dns_client.join("web-1", "10.0.0.7")
     dns_client.join("web-2", "10.0.0.7")
