@@ -56,6 +56,7 @@ _TRIED: Final = {
     ("clients/java.md", "java"): "tests/peers/consul/test_java_programs.py",
     ("clients/nginx.md", "jinja"): "tests/peers/test_nginx.py",
     ("clients/nginx.md", "nginx"): "tests/peers/test_nginx.py",
+    ("clients/python.md", "python"): "tests/peers/consul/test_python_programs.py",
     ("clients/spring-cloud-consul.md", "java"): "tests/peers/consul/test_spring_cloud.py",
     ("clients/spring-cloud-consul.md", "properties"): "tests/peers/consul/test_spring_cloud.py",
     ("dns.md", "bind"): "tests/peers/dns_resolvers.py",
