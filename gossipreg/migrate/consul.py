@@ -17,7 +17,7 @@ import attrs
 from gossipreg.migrate.endpoint import Endpoint
 from gossipreg.migrate.registry import MARK, ListedInstance, RegistryRefused, origin_of
 
-#: How long a copy that nobody renews stays as critical before it is removed (Consul's least is a minute).
+#: How long a copy stays as critical once its renewals have ended, before it is removed (Consul's least is a minute).
 _REMOVED_AFTER: Final = "10m"
 
 #: How long the check of a copy that stays for good may be silent: longer than any migration takes.
