@@ -39,6 +39,9 @@ ROOT: Final = Path(__file__).parents[1]
 
 #: The tests that try all examples of a language on a page: nothing else that is there is tried by nobody.
 _TRIED: Final = {
+    ("cli.md", "bash"): "tests/cli/test_completion.py",
+    ("cli.md", "fish"): "tests/cli/test_completion.py",
+    ("cli.md", "zsh"): "tests/cli/test_completion.py",
     ("configuration.md", "toml"): "tests/cli/test_docs.py",
     ("credentials.md", "python"): "tests/runtime/test_pages.py",
     ("clients/caddy.md", "caddyfile"): "tests/peers/test_caddy.py",

@@ -113,6 +113,7 @@ def test_a_name_that_a_shell_would_read_as_something_else_is_not_offered(fake: F
     assert offered("deregister", "") == ["orders-1", "stock-1"]
 
 
+#: What cli.md says for each shell, and a word to complete.
 SHELLS = {
     "bash": 'eval "$(_GOSSIPREG_COMPLETE=bash_source gossipreg)"; COMP_WORDS=(gossipreg lookup or); COMP_CWORD=2; '
     '_gossipreg_completion gossipreg; echo "${COMPREPLY[@]}"',

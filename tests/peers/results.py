@@ -1,6 +1,7 @@
 """What real clients did, as a table: `python -m tests.peers.results FILE` writes it into docs/clients/README.md.
 
-A test says what its client did with `record`; run the tests with GOSSIPREG_PEER_RESULTS=FILE to keep it.
+A test says what its client did with `record`; run the tests with GOSSIPREG_PEER_RESULTS=FILE to keep it. What the page
+says of clients that were not run stays.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -44,6 +45,26 @@ def table(rows: Iterable[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def rows_of(page: str) -> list[dict[str, Any]]:
+    """What the table of a page says."""
+    found = _MARKED.search(page)
+    assert found is not None, "the page has no marks for the table"
+    rows = []
+    for line in found[0].splitlines():
+        match [cell.strip().replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", line)[1:-1]]:
+            case [client, version, api, did, weights, seen] if client not in ("client", "---"):
+                seconds = float(seen.removesuffix(" s")) if seen else None
+                row = {"client": client, "version": version, "api": api, "did": did}
+                rows.append({**row, "weights": weights, "seconds": seconds})
+    return rows
+
+
+def updated(page: str, rows: Sequence[dict[str, Any]]) -> str:
+    """The page with the rows of a run, and with its own of other clients."""
+    ran = {(row["api"], row["client"]) for row in rows}
+    return with_table(page, [*(row for row in rows_of(page) if (row["api"], row["client"]) not in ran), *rows])
+
+
 def with_table(page: str, rows: Iterable[dict[str, Any]]) -> str:
     """The page with the rows between its marks."""
     made = table(rows)
@@ -54,4 +75,4 @@ def with_table(page: str, rows: Iterable[dict[str, Any]]) -> str:
 
 if __name__ == "__main__":
     kept = [json.loads(line) for line in Path(sys.argv[1]).read_text().splitlines()]
-    PAGE.write_text(with_table(PAGE.read_text(), kept))
+    PAGE.write_text(updated(PAGE.read_text(), kept))

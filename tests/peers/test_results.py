@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.peers.results import PAGE, VARIABLE, record, with_table
+from tests.peers.results import PAGE, VARIABLE, record, rows_of, updated, with_table
 
 
 def test_what_was_recorded_stands_in_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -31,6 +31,13 @@ def test_what_was_recorded_stands_in_the_page(tmp_path: Path, monkeypatch: pytes
         "after",
     ]
     assert with_table(page, rows) == page
+
+
+def test_what_was_not_run_again_stays() -> None:
+    old = {"client": "dig", "version": "9", "api": "DNS", "did": "asks | waits", "weights": "", "seconds": None}
+    again = {"client": "vmagent", "version": "1", "api": "Consul", "did": "scrapes", "weights": "none", "seconds": 0.25}
+    page = with_table("<!-- peers: made by tests -->\n<!-- end -->\n", [old, {**again, "did": "waits"}])
+    assert rows_of(updated(page, [again])) == [again, old]
 
 
 def test_nothing_is_kept_unless_it_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
