@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 import attrs
 
-from gossipreg.migrate.endpoint import Endpoint
+from gossipreg.migrate.endpoint import Endpoint, reading
 from gossipreg.migrate.registry import MARK, ListedInstance, RegistryRefused, origin_of
 
 #: How long a copy stays as critical once its renewals have ended, before it is removed (Consul's least is a minute).
@@ -41,20 +41,22 @@ class ConsulRegistry:
     @classmethod
     def at(cls, endpoint: Endpoint, name: str | None = None) -> ConsulRegistry:
         """The agent there, under ``name`` or else that of its datacenter. Raises ``RegistryUnreachable``."""
-        config = endpoint.get("/v1/agent/self").get("Config", {})
-        return cls(endpoint, name or f"consul:{config.get('Datacenter', 'dc1')}", str(config.get("NodeName", "")))
+        with reading(endpoint.place, "Consul"):
+            config = endpoint.get("/v1/agent/self")["Config"]
+            return cls(endpoint, name or f"consul:{config['Datacenter']}", str(config.get("NodeName", "")))
 
     def instances(self) -> list[ListedInstance]:
         """See `MigrationSide`. One request for the names, and one for each service."""
-        rows = [
-            row
-            for service in sorted(self.endpoint.get("/v1/catalog/services"))
-            if service != "consul"
-            for row in self.endpoint.get(f"/v1/health/service/{quote(service, safe='')}")
-            if not row["Service"].get("Kind")
-        ]
-        count = Counter((row["Service"]["Service"], row["Service"]["ID"]) for row in rows)
-        return [_listed(row, is_unique=count[row["Service"]["Service"], row["Service"]["ID"]] == 1) for row in rows]
+        with reading(self.endpoint.place, "Consul"):
+            rows = [
+                row
+                for service in sorted(self.endpoint.get("/v1/catalog/services"))
+                if service != "consul"
+                for row in self.endpoint.get(f"/v1/health/service/{quote(service, safe='')}")
+                if not row["Service"].get("Kind")
+            ]
+            originals = Counter(_key_of(row) for row in rows if MARK not in (row["Service"].get("Meta") or {}))
+            return [_listed(row, is_unique=originals[_key_of(row)] <= 1) for row in rows]
 
     def write(self, instance: ListedInstance, mark: str, seconds: float | None) -> None:
         """See `MigrationSide`."""
@@ -96,6 +98,10 @@ class ConsulRegistry:
 
 def _status(instance: ListedInstance) -> str:
     return "passing" if instance.health == "maintenance" else instance.health
+
+
+def _key_of(row: Mapping[str, Any]) -> tuple[str, str]:
+    return row["Service"]["Service"], row["Service"]["ID"]
 
 
 def _listed(row: Mapping[str, Any], *, is_unique: bool) -> ListedInstance:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Any, Final, Self
 from urllib.parse import unquote, urlsplit
@@ -91,6 +92,16 @@ class Endpoint:
             raise RegistryUnreachable(f"{self.place} does not answer: {what}") from None
         finally:
             connection.close()
+
+
+@contextmanager
+def reading(place: str, kind: str) -> Iterator[None]:
+    """Raise `RegistryUnreachable` for an answer that is JSON of another form than a registry of that kind sends."""
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        what = f"{type(error).__name__}: {error}"
+        raise RegistryUnreachable(f"what answers at {place} does not answer as a {kind} does ({what})") from None
 
 
 def _quoted(text: str) -> str:

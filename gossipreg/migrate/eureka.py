@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import attrs
 
-from gossipreg.migrate.endpoint import Endpoint
+from gossipreg.migrate.endpoint import Endpoint, reading
 from gossipreg.migrate.registry import MARK, ListedInstance, RegistryRefused, origin_of
 
 #: The lease of a copy that nothing follows (seconds). A lease has to end some day.
@@ -35,9 +35,9 @@ class EurekaRegistry:
 
     def instances(self) -> list[ListedInstance]:
         """See `MigrationSide`. One request."""
-        apps = self.endpoint.get("/apps")["applications"].get("application") or []
-        instances = [each for app in apps for each in app.get("instance") or []]
-        return [_listed(each) for each in instances]
+        with reading(self.endpoint.place, "Eureka"):
+            apps = self.endpoint.get("/apps")["applications"].get("application") or []
+            return [_listed(each) for app in apps for each in app.get("instance") or []]
 
     def write(self, instance: ListedInstance, mark: str, seconds: float | None) -> None:
         """See `MigrationSide`."""

@@ -124,6 +124,41 @@ def test_a_service_without_a_leader_is_out_of_reach_and_not_empty(consul: FakeCo
         registry.instances()
 
 
+@pytest.mark.parametrize("document", [None, [], {}, {"web": []}, [{"Service": None}], "x", 5])
+def test_an_answer_of_another_form_is_no_consuls(registry: ConsulRegistry, document: Any) -> None:
+    class Other(FakeConsul):
+        def answer(self, method: str, target: str, body: bytes) -> tuple[int, Any]:
+            return 200, {"web": []} if "catalog" in target else [document]
+
+    with serving(Other()) as url:
+        other = ConsulRegistry(Endpoint.at(url, default_port=8500), "x", "n")
+        with pytest.raises(RegistryUnreachable, match="does not answer as a Consul does"):
+            other.instances()
+        with pytest.raises(RegistryUnreachable, match="does not answer as a Consul does"):
+            ConsulRegistry.at(other.endpoint)
+
+
+def test_two_nodes_may_each_have_an_original_of_one_id(consul: FakeConsul, registry: ConsulRegistry) -> None:
+    consul.register(WEB)
+    [row] = consul.answer("GET", "/v1/health/service/web", b"")[1]
+    copy = {**row, "Service": {**row["Service"], "Meta": {MARK: "x#y"}}}
+
+    class Two(FakeConsul):
+        rows: tuple[Any, ...] = ()
+
+        def answer(self, method: str, target: str, body: bytes) -> tuple[int, Any]:
+            return 200, {"web": []} if "catalog" in target else list(self.rows)
+
+    elsewhere = {**row, "Node": {**row["Node"], "Node": "other"}}
+    two = Two()
+    with serving(two) as url:
+        there = ConsulRegistry(Endpoint.at(url, default_port=8500), "x", "n")
+        two.rows = (row, elsewhere)
+        assert [each.id for each in there.instances()] == ["foobar:web-1", "other:web-1"]
+        two.rows = (copy, elsewhere)
+        assert [each.id for each in there.instances()] == ["web-1", "web-1"], "its copy takes nothing from an id"
+
+
 def test_nobody_there_and_what_is_no_registry_are_told_apart(url: str) -> None:
     with pytest.raises(RegistryUnreachable, match=r"http://127\.0\.0\.1:1 does not answer"):
         ConsulRegistry.at(Endpoint.at("127.0.0.1:1", default_port=8500))

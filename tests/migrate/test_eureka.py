@@ -10,7 +10,7 @@ import pytest
 
 from gossipreg.migrate.endpoint import Endpoint
 from gossipreg.migrate.eureka import EurekaRegistry
-from gossipreg.migrate.registry import MARK
+from gossipreg.migrate.registry import MARK, RegistryUnreachable
 
 SHOWN: dict[str, Any] = {
     "instanceId": "h:orders:8080",
@@ -38,13 +38,14 @@ SHOWN: dict[str, Any] = {
 }
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, slots=False)
 class Answers:
     """In place of an endpoint: a list that it shows, and what it is sent."""
 
     shown: list[dict[str, Any]] = attrs.field(factory=list)
     sent: list[tuple[str, str, Any]] = attrs.field(factory=list)
     status: int = 204
+    place: str = "http://h:8761/eureka"
 
     def get(self, path: str) -> Any:
         assert path == "/apps"
@@ -124,6 +125,16 @@ def test_a_renewal_changes_nothing_of_its_digest(answers: Answers, registry: Eur
     assert after.digest == before.digest
     answers.shown = [SHOWN | {"status": "DOWN"}]
     assert registry.instances()[0].digest != before.digest
+
+
+@pytest.mark.parametrize("odd", [{"hostName": 1}, None, "x", {"app": "A", "hostName": "h", "port": {"$": "x"}}])
+def test_an_answer_of_another_form_is_no_eurekas(registry: EurekaRegistry, answers: Answers, odd: Any) -> None:
+    def get(_: str) -> Any:
+        return {"applications": {"application": [{"name": "A", "instance": [odd]}]}}
+
+    answers.get = get  # type: ignore[method-assign, assignment]
+    with pytest.raises(RegistryUnreachable, match="does not answer as a Eureka does"):
+        registry.instances()
 
 
 def test_an_instance_without_an_id_has_its_host_name(answers: Answers, registry: EurekaRegistry) -> None:
