@@ -62,7 +62,7 @@ def migrate(
     token_file: Path | None,
     as_json: bool,
 ) -> None:
-    """Copy what a Consul or a Eureka holds to an agent, and follow it while people move.
+    """Copy what a Consul or a Eureka holds to an agent, or follow it.
 
     Copies have the tags, meta, weights and health of their originals, and the meta migrated-from. A copy is never
     copied. What is registered at the agent itself has moved, and takes the place of its copy. With --follow, what
