@@ -90,7 +90,7 @@ def interrupt(server: subprocess.Popen[str]) -> None:
 
 
 def assert_it_serves_until_it_is_gone(node: BlockingNode, port: int) -> None:
-    """Whoever still calls while the instances drain, and when they have just gone, is answered."""
+    """Calls are answered while the instances drain, and when they have just gone."""
     with node.watch("shop") as watch, httpx.Client() as client:
         while instances := watch.get(PATIENCE).instances:
             if not any(instance.weight for instance in instances):

@@ -51,7 +51,7 @@ class FakeTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):
 
 @attrs.define
 class Hosts:
-    """The instances as seen from outside: what each answers, and who was asked in which order."""
+    """The instances as seen from outside: what each answers, and the order in which they were called."""
 
     answers: dict[str, Answer | int | type[Exception]]
     asked: list[str] = attrs.field(factory=list)

@@ -41,8 +41,8 @@ def test_a_program_that_starts_in_an_outage_has_what_could_be_called_before(fold
         seeds = str(seed.address)
         with open_node(config("before", seed, snapshot=folder / "last")) as before:
             before.wait_for("orders", timeout=PATIENCE)
-    with socket.create_server(("127.0.0.1", 0)) as nobody:
-        nowhere = f"127.0.0.1:{nobody.getsockname()[1]}"
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        nowhere = f"127.0.0.1:{listener.getsockname()[1]}"
     assert seeds != nowhere
     assert run(folder, "starting.py", "last", SEEDS=nowhere) == ["last known", "127.0.0.1:8080 stale"]
     assert run(folder, "starting.py", "other", SEEDS=nowhere) == ["live"]

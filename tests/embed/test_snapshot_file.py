@@ -25,7 +25,7 @@ ORDERS = Instance(id="o1", service="orders", host="10.0.0.1", port=80, owner="gu
 
 @pytest.fixture
 def cut_off(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Config:
-    """A node that can reach nobody, and has a snapshot."""
+    """A node that can reach no member, and has a snapshot."""
     caplog.set_level(logging.ERROR)
     _write(tmp_path / "last", "default", "gus", {"orders": (ORDERS,)})
     return config("ann", snapshot=tmp_path / "last")
