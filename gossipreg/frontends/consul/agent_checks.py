@@ -176,7 +176,7 @@ def _changeable(context: ConsulContext, id_: str) -> Instance:
     """This node's own instance of that id, if its checks can be changed. Raises ``HttpError``."""
     there = context.node.own(id_)
     if there is None:
-        raise HttpError(400, f'ServiceID "{id_}" does not exist')
+        raise HttpError(404, f'ServiceID "{id_}" does not exist')
     if there.sealed:
         raise HttpError(
             409, f"{shown(id_)} has credentials, which would be lost: register it again at /api/v1/instances"

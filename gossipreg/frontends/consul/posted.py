@@ -301,6 +301,7 @@ def _what(table: JsonObject) -> dict[str, Any]:
     interval = table.seconds("Interval")
     if interval is None:
         raise HttpError(400, f"{table.where}Interval: is missing: say how often to look, or give a TTL")
+    interval = max(interval, limits.CHECK_SECONDS_MIN)  # as with Consul, which takes its own shortest for a shorter one
     common = {"interval": interval, "timeout": timeout or (_SCRIPT_SECONDS if args else _TIMEOUT_SECONDS)}
     if args:
         return {"command": args, **common}

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import pytest
 import trio
 
-from gossipreg import Config, Node, open_node
+from gossipreg import Config, Node, limits, open_node
 from gossipreg.check import CheckKind, CheckReport
 from gossipreg.frontends.consul.posted import check_id, check_name
 from gossipreg.frontends.serving import settling
@@ -188,6 +188,13 @@ async def test_checks_that_are_not_named_again_stay_unless_told(node: Node, clie
     assert [report.check.name for report in node.checks("web")] == ["two"]
     await client.put("agent/service/register?replace-existing-checks", service)
     assert node.checks("web") == ()
+
+
+async def test_a_check_more_often_than_is_possible_is_made_as_often_as_is(node: Node, client: Client) -> None:
+    await client.put("agent/service/register", {"Name": "web", "Port": 80})
+    check = {"Name": "quick", "ServiceID": "web", "TCP": "127.0.0.1:1", "Interval": "10ns"}
+    await client.put("agent/check/register", check)
+    assert [each.check.interval for each in node.checks("web")] == [limits.CHECK_SECONDS_MIN]
 
 
 async def test_checks_come_and_go_one_by_one(node: Node, client: Client) -> None:
@@ -373,7 +380,7 @@ async def test_a_malformed_service_is_refused_in_plain_text_and_changes_nothing(
         ("agent/service/deregister/gossipreg.node", None, 404),
         ("agent/service/maintenance/gossipreg.node?enable=true", None, 404),
         ("agent/check/register", {"Name": "x", "ServiceID": "web"}, 400),
-        ("agent/check/register", {"Name": "x", "ServiceID": "other", "TTL": "1m"}, 400),
+        ("agent/check/register", {"Name": "x", "ServiceID": "other", "TTL": "1m"}, 404),
         ("agent/check/register", {"Name": "x", "ServiceID": "web", "Args": ["x"], "Interval": "1s"}, 400),
         ("agent/check/update/service:web", b"", 400),
         ("agent/check/update/service:web", {"Status": "fine"}, 400),
