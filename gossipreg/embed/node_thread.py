@@ -10,6 +10,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
+import sys
 import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
@@ -27,6 +28,9 @@ from gossipreg.runtime.opening import open_node
 from gossipreg.runtime.supervision import is_broken_invariant
 
 T = TypeVar("T")
+
+#: Finalizers of a higher priority run first: the node leaves before anything that it offers is taken down.
+_BEFORE_OTHERS = 1000
 
 #: How much longer than its leave a node that was never closed may delay the exit of the interpreter (seconds).
 _EXIT_PATIENCE = 2.0
@@ -52,6 +56,7 @@ class NodeThread:
         """Open a node in a new thread; ``opened`` is settled when it is there."""
         thread = cls(config)
         _open_threads.add(thread)
+        _leave_when_a_child_exits()
         # A daemon: a forgotten node must not keep the interpreter from exiting. See `_leave_at_exit`.
         threading.Thread(target=thread._run, name="gossipreg", daemon=True).start()
         return thread
@@ -173,6 +178,9 @@ def forked_message(pid: int) -> str:
     )
 
 
+#: The modules with whose finalizers the leave is registered, and in which process: a child begins with none of them.
+_child_exits: set[tuple[str, int]] = set()
+
 #: Every node thread of this process that has not ended.
 _open_threads: WeakSet[NodeThread] = WeakSet()
 
@@ -186,6 +194,19 @@ def _leave_at_exit() -> None:
         settings = thread.config.protocol
         with contextlib.suppress(Exception):
             thread.ended.result(settings.drain_time + settings.leave_linger + _EXIT_PATIENCE)
+
+
+def _leave_when_a_child_exits() -> None:
+    """Make the nodes of this process leave also where it is a child that exits without the interpreter's exit.
+
+    The children of multiprocessing, if they are forked, and those of Celery (billiard) end by ``os._exit``, after the
+    finalizers of their own that are registered in the child. A recycled worker ends so as well.
+    """
+    for name in ("multiprocessing.util", "billiard.util"):
+        module = sys.modules.get(name)
+        if module is not None and (name, os.getpid()) not in _child_exits:
+            _child_exits.add((name, os.getpid()))
+            module.Finalize(None, _leave_at_exit, exitpriority=_BEFORE_OTHERS)
 
 
 def _forked() -> None:

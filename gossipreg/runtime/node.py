@@ -110,7 +110,7 @@ class Node:
 
     def info(self) -> NodeInfo:
         """This node's description of itself: its identity, its state, counters, problems and warnings."""
-        return node_info(self._lifecycle, self.members(), self.services())
+        return node_info(self._lifecycle, self._members(), self._services())
 
     @any_thread
     def warn(self, sentence: str) -> None:
@@ -138,6 +138,8 @@ class Node:
         ``tag``, ``zone`` and ``role`` select; None selects all. ``panic`` is a share from 0 to 1: when less than this
         share can be reached because many owners failed at once, the lost instances are included, marked stale.
         """
+        if self._context.has_ended:
+            self._context.check_open()
         view = self._engine.view.service(service)
         instances = view.healthy if healthy else view.instances
         if panic and healthy and view.lost is not None and view.lost.share < panic:
@@ -157,6 +159,8 @@ class Node:
         panic: float | None = None,
     ) -> Instance:
         """One of the instances that `lookup` returns, at random in proportion to weights. Raises ``NoInstance``."""
+        if self._context.has_ended:
+            self._context.check_open()
         view = self._engine.view.service(service)
         if tag is None and zone is None and role is None and not panic:
             picked = by_weight(view, self._rng)
@@ -190,11 +194,21 @@ class Node:
     @any_thread
     def services(self) -> Mapping[str, ServiceCount]:
         """The services that have instances, each with the numbers of all and of healthy ones."""
+        if self._context.has_ended:
+            self._context.check_open()
+        return self._services()
+
+    def _services(self) -> Mapping[str, ServiceCount]:
         return {name: count for name, count in self._engine.view.counts().items() if name != NODE_SERVICE}
 
     @any_thread
     def members(self) -> tuple[Member, ...]:
         """The remembered members, this node included, sorted by name."""
+        if self._context.has_ended:
+            self._context.check_open()
+        return self._members()
+
+    def _members(self) -> tuple[Member, ...]:
         snapshot = {update.name: update for update in self._engine.members.snapshot()}
         snapshot[self.name] = self._engine.identity.own_update()
         return tuple(snapshot[name].as_member() for name in sorted(snapshot))
@@ -202,6 +216,8 @@ class Node:
     @any_thread
     def round_trip(self, name: str) -> float | None:
         """The smoothed round trip to the member of that name (seconds); None if none was measured."""
+        if self._context.has_ended:
+            self._context.check_open()
         update = self._engine.members.get(name)
         return None if update is None else self._engine.detector.prober.trips.smoothed(update.run_id)
 
@@ -223,6 +239,8 @@ class Node:
         docs/roles.md. Raises ``NotJoined`` until the node has reached a member, if it was given seeds, and
         ``InvalidInstance`` if the highest term is the greatest possible.
         """
+        if self._context.has_ended:
+            self._context.check_open()
         return self._registrar.next_term(service)
 
     @any_thread
@@ -237,6 +255,8 @@ class Node:
     @any_thread
     def terms(self) -> tuple[ServiceTerm, ...]:
         """The highest term of each service that ever had one, sorted by service."""
+        if self._context.has_ended:
+            self._context.check_open()
         return tuple(self._term(register) for register in self._engine.state.terms)
 
     def _term(self, register: TermRegister) -> ServiceTerm:
@@ -425,11 +445,15 @@ class Node:
     @any_thread
     def policies(self) -> tuple[Policy, ...]:
         """The policies in force, sorted by key."""
+        if self._context.has_ended:
+            self._context.check_open()
         return self._engine.state.policies.in_force
 
     @any_thread
     def unreadable_policies(self) -> tuple[UnreadablePolicy, ...]:
         """The policies that this release cannot read and so does not obey; `remove_policy` removes them."""
+        if self._context.has_ended:
+            self._context.check_open()
         return self._engine.state.policies.unreadable
 
     async def set_policy(self, rule: Rule) -> Policy:

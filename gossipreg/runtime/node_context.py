@@ -28,6 +28,7 @@ class NodeContext:
     counters: Counter[str]
     store: AsyncStateStore | None  # None: nothing is kept on disk
     failure: GossipregError | None = None  # what closed the node, if that was an error
+    has_ended: bool = attrs.field(init=False, default=False)  # the node is closed; a read looks at nothing else
     _closed: trio.Event = attrs.field(init=False, factory=trio.Event)
 
     @property
@@ -51,6 +52,7 @@ class NodeContext:
         """Stop at once, without telling any peer. Idempotent."""
         if not self.is_closed:
             self.failure = failure
+            self.has_ended = True
             self._closed.set()
             self.change_log.close()
             self.driver.nursery.cancel_scope.cancel()

@@ -206,11 +206,14 @@ def test_watches_and_waits_end_with_the_node() -> None:
 # Ends
 
 
-def test_a_closed_node_can_be_read_but_not_used() -> None:
+def test_a_closed_node_answers_nothing_as_if_it_were_current() -> None:
     async def scene(node: AsyncioNode) -> None:
         await asyncio.gather(node.leave(), node.leave())
         await node.wait_closed()
-        assert (node.is_closed, node.lookup("orders")) == (True, ())
+        assert node.is_closed
+        for read in (lambda: node.lookup("orders"), lambda: node.pick("orders"), node.services, node.members):
+            with pytest.raises(NodeClosed):
+                read()
         with pytest.raises(NodeClosed, match=r"^node 'ann' is closed: open a new one$"):
             await node.register("orders", port=81)
         with pytest.raises(NodeClosed):

@@ -15,7 +15,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from gossipreg import MemberEvent
+from gossipreg import MemberEvent, Status
 from gossipreg.embed.httpx import AsyncTransport, Transport
 from gossipreg.embed.threads import BlockingNode, open_node
 from tests.embed.pages import PATIENCE, programs_of, run
@@ -121,6 +121,7 @@ def test_the_scripts_that_read_as_one_page_are_all_of_them() -> None:
         "flask_app.py",
         "gunicorn.conf.py",
         "threads_script.py",
+        "trio_program.py",
         "wsgi_app.py",
     ]
 
@@ -206,3 +207,12 @@ async def ask_asynchronously(node: BlockingNode) -> object:
 def workers_of(pid: int) -> list[int]:
     """The processes that the process has forked."""
     return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_a_trio_program_leaves_when_it_is_told_to_end(folder: Path, node: BlockingNode, signum: int) -> None:
+    with serving(folder, node, "trio_program.py") as (process, _):
+        owner = node.wait_for("orders", timeout=PATIENCE)[0].owner
+        process.send_signal(signum)
+        assert process.wait(PATIENCE) == 0
+    assert {member.name: member.status for member in node.members()}[owner] is Status.LEFT

@@ -86,3 +86,72 @@ def test_elsewhere_than_in_the_main_thread_it_is_refused() -> None:
         pytest.raises(ConfigError, match=r"^leave_first: signals are handled in the main thread"),
     ):
         pool.submit(leave_first, node).result(PATIENCE)
+
+
+LOOP_PROGRAM = """
+    import asyncio, os, signal, sys
+    from gossipreg.embed.threads import leave_first, start_node
+    from tests.embed.seeing import config
+
+    async def main():
+        loop, ended, other, heard = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event(), []
+
+        def hear():
+            heard.append(node.is_closed)
+            ended.set()
+
+        loop.add_signal_handler(signal.SIGTERM, hear)
+        loop.add_signal_handler(signal.SIGUSR1, other.set)
+        node = start_node(config("bob"))
+        leave_first(node)
+        node.register("orders", port=80)
+        os.kill(os.getpid(), signal.SIGUSR1)
+        await other.wait()
+        print("another signal is heard at once:", not node.is_closed)
+        os.kill(os.getpid(), signal.SIGTERM)
+        await ended.wait()
+        await asyncio.sleep(0.2)
+        print("the program hears of it; the node had left:", heard)
+
+    {run}
+"""
+
+
+@pytest.mark.parametrize(
+    "run_line", ["asyncio.run(main())", "import uvloop; uvloop.run(main())"], ids=["asyncio", "uvloop"]
+)
+def test_handlers_of_an_event_loop_hear_of_the_signal_once_and_when_the_node_has_left(run_line: str) -> None:
+    if "uvloop" in run_line:
+        pytest.importorskip("uvloop")
+    said = run(textwrap.dedent(LOOP_PROGRAM.format(run=run_line)))
+    assert said == "another signal is heard at once: True\nthe program hears of it; the node had left: [True]\n"
+
+
+def test_a_second_signal_reaches_an_event_loop_at_once() -> None:
+    program = """
+        import asyncio, os, signal
+        from gossipreg import Settings
+        from gossipreg.embed.threads import leave_first, open_node, start_node
+        from tests.embed.seeing import config
+
+        async def main():
+            heard, loop = asyncio.Event(), asyncio.get_running_loop()
+            loop.add_signal_handler(signal.SIGTERM, heard.set)
+            with open_node(config("ann")) as other:
+                other.register("stock", port=80)
+                slow = config("bob", join=[str(other.address)], protocol=Settings(drain_time=60.0))
+                node = start_node(slow)
+                leave_first(node)
+                node.register("orders", port=80)
+                node.wait_for("stock")
+                os.kill(os.getpid(), signal.SIGTERM)
+                await asyncio.sleep(0.1)
+                print("the first one waits:", not heard.is_set())
+                os.kill(os.getpid(), signal.SIGTERM)
+                await heard.wait()
+                print("the second one does not:", not node.is_closed, flush=True)
+                os._exit(0)
+
+        asyncio.run(main())
+    """
+    assert run(textwrap.dedent(program)) == "the first one waits: True\nthe second one does not: True\n"

@@ -5,10 +5,11 @@ from __future__ import annotations
 import gc
 import logging
 import queue
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import httpx
 import pytest
 import trio
 
@@ -25,6 +26,8 @@ from gossipreg import (
     Status,
     UnknownInstance,
 )
+from gossipreg.embed.chooser import Chooser
+from gossipreg.embed.httpx import Transport
 from gossipreg.embed.threads import BlockingNode, open_node, start_node
 from gossipreg.protocol.local_registry import LocalRegistry
 from tests.embed.programs import run
@@ -209,14 +212,21 @@ def test_watches_and_waits_end_with_the_node() -> None:
 # Ends
 
 
-def test_a_closed_node_can_be_read_but_not_used() -> None:
+def test_a_closed_node_answers_nothing_as_if_it_were_current() -> None:
     with open_node(config("ann")) as node:
         node.register("orders", port=80)
     assert node.is_closed
     node.wait_closed()
     node.leave()
-    assert (node.name, node.lookup("orders")) == ("ann", ())
-    for attempt in (lambda: node.register("orders", port=81), lambda: node.watch("orders"), node.info):
+    assert node.name == "ann"
+    attempts: list[Callable[[], object]] = [
+        *(lambda: node.register("orders", port=81), lambda: node.watch("orders"), node.info),
+        *(lambda: node.lookup("orders"), lambda: node.pick("orders"), lambda: node.next_term("orders")),
+        *(node.services, node.members, node.policies, node.unreadable_policies, node.terms),
+        lambda: Chooser(node).choose("orders"),
+        lambda: httpx.Client(transport=Transport(node)).get("http://orders/"),
+    ]
+    for attempt in attempts:
         with pytest.raises(NodeClosed, match=r"^node 'ann' is closed: open a new one$"):
             attempt()
 
