@@ -39,7 +39,7 @@ _WATCHERS: Final = "python -m tests.bench.watchers"
 _CONSUL: Final = "python -m tests.bench.consul_watchers"
 _CHECKS: Final = "python -m tests.bench.checks"
 _TURNS: Final = "python -m tests.bench.turns --instances 5000"
-_SIEGE: Final = "python -m tests.bench.siege --seconds 90"
+_SIEGE: Final = "python -m tests.bench.siege --seconds 60"
 
 #: What the name of a line says where more is better; else less is.
 _MORE: Final = "a second"
