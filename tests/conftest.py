@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Final
@@ -28,6 +29,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Run the slow tests, too, of a file or a test that the command line names."""
+    # In the background of a shell without job control Ctrl-C is ignored, also by programs that tests start: those that
+    # are ended by it would go on for ever.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if config.option.markexpr in _left_out(config) and _names_files(config):
         config.option.markexpr = "not chaos and not fuzz"
 

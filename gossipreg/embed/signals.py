@@ -63,6 +63,10 @@ class _DeferredSignal:
             self.thread.ended.add_done_callback(lambda _: self._left())
             self.thread.stop()
 
+    @property
+    def _is_asyncios(self) -> bool:
+        return getattr(self.before, "__module__", None) == "asyncio.unix_events"
+
     def _left(self) -> None:
         if self._waiting and not self.thread.is_forked:
             main = threading.main_thread().ident
@@ -70,10 +74,15 @@ class _DeferredSignal:
             signal.pthread_kill(main, self.signum)  # the signal is handled there, whatever that thread waits for
 
     def _pass_on(self, frame: FrameType | None) -> None:
-        if self.loop is not None:
+        if self.loop is not None and self.thread.is_forked:
+            # The descriptor leads to the parent's loop, which the signal is not for. Where that loop was to act on it,
+            # the child has no handler at all.
+            if self._is_asyncios:
+                signal.signal(self.signum, signal.SIG_DFL)
+                os.kill(os.getpid(), self.signum)
+        elif self.loop is not None:
             # asyncio's own handler does nothing, and its loop acts on the number; uvloop's handler acts by itself.
-            is_asyncios = getattr(self.before, "__module__", None) == "asyncio.unix_events"
-            _write(self.loop, bytes([self.signum if is_asyncios else 0]))
+            _write(self.loop, bytes([self.signum if self._is_asyncios else 0]))
         if callable(self.before):
             self.before(self.signum, frame)
         elif self.before == signal.SIG_DFL:

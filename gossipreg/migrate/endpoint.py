@@ -42,7 +42,7 @@ class Endpoint:
             parts = urlsplit(url if "://" in url else f"http://{url}")
             port = parts.port
         except ValueError as error:
-            raise ConfigError(f"--from: {url!r} is not a URL: {error}") from None
+            raise ConfigError(f"--from: {_without_secret(url)} is not a URL: {error}") from None
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
             raise ConfigError(f"--from: {_without_secret(url)} is no registry's URL: write http://HOST:PORT")
         headers = {} if token is None else {"Authorization": f"Bearer {token}"}

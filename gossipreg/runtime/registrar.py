@@ -14,7 +14,14 @@ import trio
 
 from gossipreg import limits
 from gossipreg.check import Check
-from gossipreg.errors import GossipregError, InvalidInstance, NodeClosed, StorageError, UnknownInstance
+from gossipreg.errors import (
+    GossipregError,
+    InvalidInstance,
+    NodeClosed,
+    RecordTooLarge,
+    StorageError,
+    UnknownInstance,
+)
 from gossipreg.model import NODE_REASON, NODE_SERVICE, Address, Instance
 from gossipreg.protocol.registry.checks import Finding
 from gossipreg.protocol.registry.credentials import NONCE_BYTES, Keyring
@@ -323,7 +330,16 @@ class Registrar:
         if changed == NODE_SERVICE:
             for id_ in list(self.registrations):
                 if id_ != NODE_SERVICE:
-                    self._checked(id_)
+                    self._follow_node_of(id_)
+
+    def _follow_node_of(self, id: str) -> None:
+        """Publish an instance anew; without new calls, if its record has no room for what the node's check found."""
+        try:
+            self._checked(id)
+        except RecordTooLarge as error:
+            log.warning("instance %s is drained while a check of its node fails: %s", id, error)
+            registration = self.registrations[id]
+            self._publish(registration, attrs.evolve(registration.instance, weight=0))
 
     def _flapped(self, id: str, check: str) -> None:
         self._context.change_log.write([("check", f"{id} {check}")])

@@ -155,3 +155,30 @@ def test_a_second_signal_reaches_an_event_loop_at_once() -> None:
         asyncio.run(main())
     """
     assert run(textwrap.dedent(program)) == "the first one waits: True\nthe second one does not: True\n"
+
+
+def test_a_signal_to_a_fork_ends_the_fork_and_is_not_told_to_the_parents_loop() -> None:
+    program = """
+        import asyncio, os, signal, time, warnings
+        from gossipreg.embed.threads import leave_first, start_node
+        from tests.embed.seeing import config
+        warnings.simplefilter("ignore", DeprecationWarning)  # of forks where there are threads: that is the matter here
+
+        async def main():
+            heard = []
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, lambda: heard.append("SIGTERM"))
+            node = start_node(config("bob"))
+            leave_first(node)
+            child = os.fork()
+            if not child:
+                time.sleep(60)
+                os._exit(3)
+            os.kill(child, signal.SIGTERM)
+            _, status = os.waitpid(child, 0)
+            await asyncio.sleep(0.2)
+            print(os.waitstatus_to_exitcode(status) == -signal.SIGTERM, heard, node.is_closed)
+            node.leave()
+
+        asyncio.run(main())
+    """
+    assert run(textwrap.dedent(program)) == "True [] False\n"

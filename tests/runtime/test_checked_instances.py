@@ -28,7 +28,9 @@ from gossipreg import (
     limits,
     open_node,
 )
+from gossipreg.model import NODE_SERVICE
 from gossipreg.runtime.checks import dialing
+from gossipreg.spec import InstanceSpec
 from tests.runtime.checks.targets import Target, serving
 from tests.runtime.nodes import PATIENCE, config
 
@@ -146,6 +148,21 @@ async def test_a_record_has_room_for_what_its_checks_may_find(node: Node) -> Non
     await node.register("orders", port=80, meta=meta)
     with pytest.raises(RecordTooLarge, match=r"its record may have \d+ bytes when a check fails, 65536 are allowed"):
         await node.register("orders", port=80, meta=meta, checks=[Check(ttl=1)])
+
+
+async def test_a_failing_check_of_the_node_drains_an_instance_whose_record_has_no_room_for_it(node: Node) -> None:
+    meta = {"one": "x" * (limits.RECORD_BYTES_MAX - 120)}
+    await node.register("full", port=80, meta=meta, id="a")
+    await node.register("small", port=80, id="z")
+    disk = InstanceSpec(service=NODE_SERVICE, id=NODE_SERVICE, port=0, checks=(Check(name="disk", ttl=60.0),))
+    await node.register_spec(disk)
+    await node.heartbeat(NODE_SERVICE, health=Health.CRITICAL, note="it is full " * 20)
+    await until(node, "small", is_in(Health.CRITICAL))
+    [full] = node.lookup("full", healthy=False)
+    assert full.weight == 0
+    await node.heartbeat(NODE_SERVICE)
+    await until(node, "small", is_in(Health.PASSING))
+    assert node.lookup("full")[0].weight == 1
 
 
 async def test_commands_are_off_unless_the_program_allows_them() -> None:

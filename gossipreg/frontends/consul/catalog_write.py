@@ -33,6 +33,8 @@ async def register(context: ConsulContext) -> Response:
     name = table.text("Node")
     if not name:
         raise HttpError(400, "Must provide node name")
+    if "/" in name:
+        raise HttpError(400, f"Node: {shown(name)}: a node's name has no slash")
     checks = [table.table("Check")] if table.get("Check") else []
     checks += table.tables("Checks")
     async with context.state.turn:
@@ -54,6 +56,9 @@ async def register(context: ConsulContext) -> Response:
             posted = [each for each in checks if each.text("ServiceID") == id_]
             before = services.get(id_)
             spec, kept = _read_service(service, node) if id_ == wanted else _as_it_is(services[id_])
+            own = context.node.own(spec.id or "")
+            if id_ not in services and own is not None:
+                raise HttpError(409, f"{shown(spec.id)} is the id of an instance that was registered here otherwise")
             known = KeptService() if before is None else kept_of(before) or KeptService()
             services[id_] = await node.offer(spec, _with_checks(kept, known, posted))
         for id_, there in services.items():  # a check of the node counts for all of its services
@@ -197,6 +202,8 @@ def _read_service(table: JsonObject, node: _Node) -> tuple[InstanceSpec, KeptSer
     meta, id_ = table.map("Meta"), _service_id(table)
     if KEPT in meta:
         raise HttpError(400, f"Service.Meta: the key {KEPT} is taken: choose another")
+    if NODE_SERVICE in (table.text("Service"), id_):
+        raise HttpError(400, f"Service: {NODE_SERVICE} is taken by what nodes state of themselves: choose another name")
     address, weights = host_of(table), table.table("Weights")
     has_weights = bool(weights.whole("Passing") or weights.whole("Warning"))  # clients in Go write zeros for none
     spec = InstanceSpec(

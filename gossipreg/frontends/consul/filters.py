@@ -50,6 +50,10 @@ _PATTERNS_MAX: Final = 8
 #: How deep ``any`` and ``all`` may be within one another: each multiplies the work by the length of a list.
 _EACH_MAX: Final = 2
 
+#: Elements that ``any`` and ``all`` look at in one row, times the matches of the filter: some 10 ms of work. A row has
+#: some ten elements; one with a thousand entries of meta, looked at within one another, would have a million.
+_ELEMENTS_MAX: Final = 20_000
+
 #: Fields with keys of the user's choice: a key that is not there is no error.
 _OPEN: Final = frozenset({"Meta", "NodeMeta", "ServiceMeta", "TaggedAddresses", "ServiceTaggedAddresses", "Definition"})
 
@@ -106,6 +110,7 @@ class _Reader:
         self._matches = 0
         self._example = example
         self._patterns = 0
+        self._looked_at = 0  # elements of the row that is tested, times the matches
         self._bound: list[str] = []  # the names that stand for elements here
 
     def read(self) -> Test:
@@ -190,7 +195,22 @@ class _Reader:
         del self._bound[-2:]
         if not self._took("}"):
             raise self._unexpected("}")
-        return lambda row: combine(test(ChainMap(bound, row)) for bound in _elements(_found(row, path), names))
+        is_outer = not self._bound
+
+        def passes(row: Any) -> bool:
+            if is_outer:
+                self._looked_at = 0
+            return combine(test(ChainMap(bound, row)) for bound in self._counted(_elements(_found(row, path), names)))
+
+        return passes
+
+    def _counted(self, elements: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        """Yield the elements; raise a 400 ``HttpError`` when one row has too many."""
+        for element in elements:
+            self._looked_at += self._matches
+            if self._looked_at > _ELEMENTS_MAX:
+                raise _refusal(f"any and all look at more than {_ELEMENTS_MAX // self._matches} elements of one row")
+            yield element
 
     def _name(self) -> str:
         if self._next.kind != "word":

@@ -19,8 +19,9 @@ STEPS_MAX: Final = 128
 #: Characters of a text that are looked at: an id has 255 at most.
 TEXT_CHARS_MAX: Final = 256
 
-#: Moves from one set of states to the next that are kept of an expression.
-_MOVES_MAX: Final = 4096
+#: Moves from one set of states to the next that are kept of an expression: each holds up to `STEPS_MAX` numbers, some
+#: 2 KiB, and 64 expressions are kept.
+_MOVES_MAX: Final = 256
 
 _REPEATS_MAX: Final = 100
 _DEPTH_MAX: Final = 16
@@ -129,6 +130,8 @@ def compile_pattern(text: str) -> Pattern:
     tree = reader.alternatives(0)
     if reader.coming:
         raise BadPattern("a ')' closes no group")
+    if _size(tree) > STEPS_MAX:
+        raise BadPattern(f"it is too large: its repetitions come to more than {STEPS_MAX} steps")
     steps: list[_Step] = []
     _emit(tree, steps)
     return Pattern((*steps, _Step()), ignores_case)
@@ -167,10 +170,22 @@ class _Anchor:
 _Tree = _Sequence | _Choice | _Repeat | _Char | _Anchor
 
 
+def _size(tree: _Tree) -> int:
+    """How many parts a tree has with all repetitions written out, and so how much work it is to emit its steps.
+
+    An empty part counts, too: it emits no step, but repetitions of repetitions of it would take time without end.
+    """
+    match tree:
+        case _Sequence(parts) | _Choice(parts):
+            return 1 + sum(map(_size, parts))
+        case _Repeat(part, least, most):
+            return 1 + _size(part) * max(1, least + 1 if most is None else most)
+        case _:
+            return 1
+
+
 def _emit(tree: _Tree, steps: list[_Step]) -> None:
     """Append the steps of a tree; after the last of them comes what is appended next."""
-    if len(steps) > STEPS_MAX:
-        raise BadPattern(f"it is too large: its repetitions come to more than {STEPS_MAX} steps")
     match tree:
         case _Char(takes):
             steps.append(_Step(takes=takes, to=(len(steps) + 1,)))
@@ -338,8 +353,9 @@ class _Reader:
             high = _literal(self._take())
         if high < low:
             raise BadPattern(f"the range {low}-{high} is empty")
-        first, last = self._fold(low), self._fold(high)
-        return lambda char: first <= char <= last
+        if self._fold is str:
+            return lambda char: low <= char <= high
+        return lambda char: low <= char <= high or low <= char.upper() <= high  # texts are in lower case
 
 
 def _is_count(text: str) -> bool:

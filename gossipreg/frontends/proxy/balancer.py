@@ -58,6 +58,7 @@ class Balancer:
     in_panic: bool = False
     _began: float = -math.inf  # when the first instance came after there had been none
     _backends: dict[Key, Backend] = attrs.field(factory=dict)
+    _drained: dict[Key, Backend] = attrs.field(factory=dict)  # those that are gone and have connections
 
     @property
     def backends(self) -> Mapping[Key, Backend]:
@@ -65,27 +66,34 @@ class Balancer:
         return MappingProxyType(self._backends)
 
     def replace(
-        self, instances: Iterable[Instance], suspects: Collection[str] = (), now: float = -math.inf
+        self,
+        instances: Iterable[Instance],
+        suspects: Collection[str] = (),
+        now: float = -math.inf,
+        never: Collection[Key] = (),
     ) -> list[Key]:
-        """These are the instances now, of which those without a port are left out. Returns those that are gone.
+        """These are the instances now; ``suspects`` are the members that may be failing. Returns those that are gone.
 
-        ``suspects`` are the members that may be failing.
-
-        An instance that stays keeps its connections and its failures. One that is added when there was none, or shortly
-        after that, is not new: the balancer has only just learned of it, or it must take all connections in any case.
+        In panic the last instances are used, but not those in ``never``. An instance that stays, or comes back while it
+        has connections, keeps its connections and its failures. One that is added when there was none, or shortly after
+        that, is not new: the balancer has only just learned of it, or it must take all connections in any case.
         """
         wanted = {key_of(instance): instance for instance in instances if instance.is_callable}
-        self.in_panic = self.panic and not wanted and bool(self._backends)
-        if self.in_panic:
-            return []
-        gone = [key for key in self._backends if key not in wanted]
+        kept = {key for key in self._backends if key not in never} if self.panic and not wanted else set()
+        self.in_panic = bool(kept)
+        gone = [key for key in self._backends if key not in wanted and key not in kept]
+        self._drained = {key: backend for key, backend in self._drained.items() if backend.in_flight}
         for key in gone:
-            del self._backends[key]
+            self._drained[key] = self._backends.pop(key)
         if not self._backends:
             self._began = now
         new_at = now if now - self._began > JOIN_SECONDS else -math.inf
         for key, instance in wanted.items():
-            backend = self._backends.setdefault(key, Backend(instance, new_at=new_at))
+            if key not in self._backends:
+                backend = self._drained.pop(key, None) or Backend(instance)
+                backend.new_at = new_at
+                self._backends[key] = backend
+            backend = self._backends[key]
             backend.instance = instance
             backend.deprioritized = instance.owner in suspects
         return gone

@@ -48,12 +48,24 @@ def take_handed_over(environ: Mapping[str, str]) -> dict[Address, list[socket.so
     for descriptor in range(_FIRST_HANDED_OVER, _FIRST_HANDED_OVER + int(environ["LISTEN_FDS"])):
         os.set_inheritable(descriptor, False)
         given = socket.socket(fileno=descriptor)
-        if given.family in (socket.AF_INET, socket.AF_INET6) and given.type == socket.SOCK_STREAM:
+        is_tcp = given.family in (socket.AF_INET, socket.AF_INET6) and given.type == socket.SOCK_STREAM
+        if is_tcp and given.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
             given.setblocking(False)
             found.setdefault(Address(*given.getsockname()[:2]), []).append(given)
         else:
             given.detach()
     return found
+
+
+def accept_now(listener: trio.socket.SocketType) -> trio.socket.SocketType | None:
+    """A connection that waits in a listener's queue; None if there is none. Raises ``OSError``."""
+    opened = socket.socket(fileno=listener.fileno())  # trio's own sockets cannot do without waiting
+    try:
+        return trio.socket.from_stdlib_socket(opened.accept()[0])
+    except BlockingIOError:
+        return None
+    finally:
+        opened.detach()  # it is the listener's
 
 
 @attrs.define(eq=False, repr=False)
@@ -98,12 +110,13 @@ class OwnAddresses:
 
 
 def plain_host(host: str) -> str:
-    """``host``, as the kernel writes it, but an IPv4 address that a socket for both families shows as one of IPv6."""
-    return host.removeprefix("::ffff:") if host.startswith("::ffff:") and "." in host else host
+    """``host``, an IP address, in its usual form: one of IPv4 that is written as one of IPv6 (RFC 4291) as it is."""
+    return str(_plain(host)) if host.startswith("::ffff:") else host
 
 
 def _plain(host: str) -> IPv4Address | IPv6Address:
-    return ip_address(plain_host(host).partition("%")[0])
+    address = ip_address(host.partition("%")[0])
+    return (isinstance(address, IPv6Address) and address.ipv4_mapped) or address
 
 
 def _is_of_this_host(address: IPv4Address | IPv6Address) -> bool:

@@ -81,7 +81,7 @@ class Ports:
                     each.close()
         self._stopped = [proxy for proxy in self._stopped if proxy.open]
         for proxy in goes:
-            proxy.stop()
+            proxy.stop(is_replaced=proxy.forward.listen in {forward.listen for forward in wanted})
             self.proxies.remove(proxy)
             self._stopped.append(proxy)
         log.info(
@@ -95,6 +95,8 @@ class Ports:
         """Accept no more at any port."""
         for proxy in self.proxies:
             proxy.stop()
+        for proxy in self._stopped:
+            proxy.drain()
 
     def total(self) -> str:
         """What was counted, in words."""

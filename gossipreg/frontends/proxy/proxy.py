@@ -10,6 +10,7 @@ Beyond the limit nothing is accepted: the kernel keeps callers waiting, as it wo
 
 from __future__ import annotations
 
+import errno
 import logging
 import math
 import os
@@ -29,7 +30,7 @@ from gossipreg.frontends.proxy.connecting import EXHAUSTED, connected
 from gossipreg.frontends.proxy.counters import ForwardCount
 from gossipreg.frontends.proxy.header import header
 from gossipreg.frontends.proxy.instance_table import InstanceTable
-from gossipreg.frontends.proxy.listeners import OwnAddresses, open_listeners, plain_host
+from gossipreg.frontends.proxy.listeners import OwnAddresses, accept_now, open_listeners, plain_host
 from gossipreg.frontends.proxy.relay import Relay, reset, send_all, tune
 from gossipreg.frontends.proxy.settings import Forward
 from gossipreg.model import Address, Event
@@ -55,6 +56,7 @@ class Proxy:
     _everything: trio.CancelScope = attrs.field(init=False, factory=trio.CancelScope)
     _semaphore: trio.Semaphore = attrs.field(init=False)
     _listeners: Sequence[trio.socket.SocketType] = attrs.field(init=False, default=())
+    _is_replaced: bool = attrs.field(init=False, default=False)
     _warned_at: float = attrs.field(init=False, default=-math.inf)
 
     def __attrs_post_init__(self) -> None:
@@ -79,7 +81,9 @@ class Proxy:
         # An instance that is a port of this process would call itself until all descriptors are used up.
         instances = [each for each in self.table.instances if not self.own.includes(each.host, each.port)]
         now = trio.current_time()
-        gone = self.balancer.replace(instances, self.table.suspects, now)
+        demoted = [key for key in self.balancer.backends if self.table.has_lost_role(*key)]
+        never = demoted if self.forward.cuts_superseded else []
+        gone = self.balancer.replace(instances, self.table.suspects, now, never)
         self._limit(gone, now + self.forward.drain_time)
         self._limit([key for key in self._gone.union(gone) if self._is_superseded(key)], now)
         back = [key for key in self._gone if key in self.balancer.backends]
@@ -115,9 +119,17 @@ class Proxy:
             duplicate.setblocking(False)
         return duplicates
 
-    def stop(self) -> None:
-        """Accept no more, and cut in the drain time what has not ended by then. `serve` returns after that."""
+    def stop(self, *, is_replaced: bool = False) -> None:
+        """Accept no more, and cut after the drain time what has not ended by then. `serve` returns after that.
+
+        With ``is_replaced`` another port has the same sockets: callers that wait are its, and no connection is cut.
+        """
+        self._is_replaced = is_replaced
         self._accepting.cancel()
+
+    def drain(self) -> None:
+        """Cut after the drain time what has not ended by then, at a port that was replaced before."""
+        self._everything.deadline = min(self._everything.deadline, trio.current_time() + self.forward.drain_time)
 
     # Serving
 
@@ -146,35 +158,46 @@ class Proxy:
                             for listener in listeners:
                                 nursery.start_soon(self._accept, listener, callers)
                             task_status.started(bound)
-                    for listener in listeners:
-                        self._accept_backlog(listener, callers)
+                    if not self._is_replaced:
+                        for listener in listeners:
+                            self._accept_backlog(listener, callers)
                 finally:
                     self.own.remove(addresses)
                     for listener in listeners:
                         listener.close()
-                self._everything.deadline = trio.current_time() + self.forward.drain_time
+                if not self._is_replaced:
+                    self.drain()
 
     async def _accept(self, listener: trio.socket.SocketType, callers: trio.Nursery) -> None:
         while True:
-            await self._semaphore.acquire()
+            await trio.lowlevel.wait_readable(listener)
+            await self._semaphore.acquire()  # only now, or a listener that has no callers would keep others waiting
             try:
-                caller, _ = await listener.accept()
+                caller = accept_now(listener)
             except OSError as error:
                 self._semaphore.release()
+                if error.errno == errno.ECONNABORTED:
+                    continue  # the caller went before it was let in
                 if error.errno in EXHAUSTED:
                     self.counters[ForwardCount.EXHAUSTED] += 1
-                    self._warn("cannot accept more connections: %s", error.strerror)
-                    await trio.sleep(limits.EXHAUSTED_SECONDS)
-                continue  # anything else is a caller that went before it was let in
-            callers.start_soon(self._serve, caller)
+                self._warn("cannot accept more connections: %s", error.strerror)
+                await trio.sleep(limits.EXHAUSTED_SECONDS)
+            else:
+                if caller is None:  # another process or port that has the same socket was faster
+                    self._semaphore.release()
+                else:
+                    callers.start_soon(self._serve, caller)
 
     def _accept_backlog(self, listener: trio.socket.SocketType, callers: trio.Nursery) -> None:
         """Accept connections that are waiting in the backlog; the kernel would reset them when the listener closes."""
-        with socket.socket(fileno=os.dup(listener.fileno())) as waiting, suppress(OSError, trio.WouldBlock):
-            waiting.setblocking(False)
+        with suppress(OSError, trio.WouldBlock):
             while True:
                 self._semaphore.acquire_nowait()
-                callers.start_soon(self._serve, trio.socket.from_stdlib_socket(waiting.accept()[0]))
+                caller = accept_now(listener)
+                if caller is None:
+                    self._semaphore.release()
+                    return
+                callers.start_soon(self._serve, caller)
 
     async def _serve(self, caller: trio.socket.SocketType) -> None:
         self.counters[ForwardCount.ACCEPTED] += 1
@@ -197,6 +220,7 @@ class Proxy:
         backend, instance = reached
         key = key_of(backend.instance)
         relay = Relay(caller, instance, self.forward.idle_timeout, self.counters)
+        ended = ForwardCount.DRAINED  # by this port, which has gone
         try:
             with trio.CancelScope() as scope:
                 self._scopes.setdefault(key, set()).add(scope)
@@ -205,11 +229,12 @@ class Proxy:
                     drain_time = 0.0 if self._is_superseded(key) else self.forward.drain_time
                     scope.deadline = trio.current_time() + drain_time
                 await relay.run()
+            if not scope.cancelled_caught:
+                ended = ForwardCount.IDLE if relay.timed_out else ForwardCount.FINISHED
         finally:
             backend.ended()
             self._forget(key, scope)
-        ended = ForwardCount.IDLE if relay.timed_out else ForwardCount.FINISHED
-        self.counters[ForwardCount.DRAINED if scope.cancelled_caught else ended] += 1
+            self.counters[ended] += 1
 
     def _forget(self, key: Key, scope: trio.CancelScope) -> None:
         scopes = self._scopes[key]

@@ -152,3 +152,14 @@ def test_a_filter_has_a_bounded_number_of_regular_expressions() -> None:
     assert parse(" or ".join(["Service.ID matches `^x`"] * 7 + ["Service.ID matches `1$`"]), ROW)(ROW)
     with pytest.raises(HttpError, match="more than 8 regular expressions"):
         parse(" or ".join(["Service.ID matches `^x`"] * 9), ROW)
+
+
+def test_elements_within_elements_of_one_row_are_bounded() -> None:
+    """An instance may have a thousand entries of meta: looked at within one another, a million."""
+    inner = " or ".join(f'a == "x{number}"' for number in range(60))
+    test = parse(f"any Service.Meta as a {{ any Service.Meta as b {{ {inner} }} }}", ROW)
+    assert not test(ROW)
+    assert not test(ROW), "the bound is one of each row"
+    many = {**ROW, "Service": {**ROW["Service"], "Meta": {f"k{number}": "v" for number in range(1024)}}}
+    with pytest.raises(HttpError, match="any and all look at more than 333 elements of one row"):
+        test(many)

@@ -22,6 +22,8 @@ ELSEWHERE = "192.0.2.1"
         ("127.0.0.1", "127.0.0.1", True),
         ("127.0.0.1", "127.0.0.2", False),
         ("127.0.0.1", "::ffff:127.0.0.1", True),
+        ("127.0.0.1", "::ffff:7f00:1", True),
+        ("0.0.0.0", "0:0:0:0:0:ffff:127.0.0.1", True),
         ("0.0.0.0", "127.0.0.1", True),
         ("0.0.0.0", "127.9.9.9", True),
         ("0.0.0.0", ELSEWHERE, False),
@@ -93,7 +95,7 @@ print(*(f"{address} {len(sockets)}" for address, sockets in found.items()))
 def test_listening_sockets_that_are_handed_over_are_known_by_their_address() -> None:
     with (
         socket.create_server(("127.0.0.1", 0)) as server,
-        socket.socket(socket.AF_UNIX) as other,
+        socket.socket(socket.AF_INET) as other,  # which does not listen
     ):
         at = Address(*server.getsockname())
 

@@ -80,12 +80,13 @@ async def test_connections_of_a_port_that_is_closed_or_changed_go_on(stage: Stag
     source = KnownInstances({"a": [await stage.instance("a", service="a")]})
     ports = Ports(source, stage.nursery)
     one, other = free(), free()
-    await ports.open([forward(one), forward(other)])
+    await ports.open([forward(one, drain_time=0.01), forward(other)])
     streams = [await trio.open_tcp_stream(*at) for at in (one, other)]
     for stream in streams:
         await stream.send_all(b"x")
         assert await stream.receive_some() == b"x"
     await ports.replace([forward(one, tries=1)])
+    await trio.sleep(0.05)  # longer than the drain time of the port that was changed
     for stream in streams:
         await stream.send_all(b"y")
         assert await stream.receive_some() == b"y"

@@ -17,7 +17,7 @@ from gossipreg.errors import BindError
 from gossipreg.frontends.proxy import Forward, Proxy
 from gossipreg.frontends.proxy.backend import key_of
 from gossipreg.frontends.proxy.connecting import connected
-from gossipreg.frontends.proxy.listeners import OwnAddresses
+from gossipreg.frontends.proxy.listeners import OwnAddresses, accept_now
 from gossipreg.model import Address, Instance
 from tests.frontends.proxy.conftest import Stage, call, until
 from tests.frontends.proxy.making import added, instance, removed, seen, snapshot
@@ -398,18 +398,16 @@ def can_connect(address: Address) -> bool:
 
 
 async def test_it_outlives_a_lack_of_descriptors(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    with trio.socket.socket() as any_socket:
-        type_ = type(any_socket)
-    accept, short_at = type_.accept, set[int]()
+    short_at = set[int]()
 
-    async def accept_or_fail(listener: trio.socket.SocketType) -> object:
+    def accept_or_fail(listener: trio.socket.SocketType) -> trio.socket.SocketType | None:
         port = listener.getsockname()[1]
         if port in short_at:
             short_at.remove(port)
             raise OSError(errno.EMFILE, "Too many open files")
-        return await accept(listener)
+        return accept_now(listener)
 
-    monkeypatch.setattr(type_, "accept", accept_or_fail)
+    monkeypatch.setattr("gossipreg.frontends.proxy.proxy.accept_now", accept_or_fail)
     proxy, address = await stage.proxy(await stage.named("a"))
     short_at.add(address.port)
     assert [await call(address), await call(address)] == ["a", "a"]
@@ -525,6 +523,44 @@ async def test_connections_to_a_lost_primary_go_on_until_there_is_another(stage:
         assert await stream.receive_some() == b"y"
         proxy.apply([added(await stage.instance("b", role="primary", term=2))])
         assert await ends(stream) == "reset"
+
+
+async def test_a_former_primary_is_not_used_in_panic_either(stage: Stage) -> None:
+    old = await stage.instance("a", role="primary", term=1)
+    proxy, address = await stage.proxy(old, role="primary", drain_time=3600, panic=True)
+    async with await held(proxy, address) as stream:
+        proxy.apply([added(attrs.evolve(old, role="replica"))])
+        assert await ends(stream) == "reset"
+        assert await call(address) == ""
+
+
+async def test_connections_that_a_port_cuts_when_it_stops_are_counted(stage: Stage) -> None:
+    proxy, address = await stage.proxy(await stage.instance("a"), drain_time=0.05)
+    async with await held(proxy, address) as stream:
+        proxy.stop()
+        assert await ends(stream) == "reset"
+    await until(lambda: proxy.counters["drained"] == 1)
+
+
+async def test_a_listener_without_callers_takes_no_place_from_one_with_callers(stage: Stage) -> None:
+    proxy = Proxy(Forward(listen="127.0.0.1:0", service="orders", connections_max=1))
+    proxy.apply([snapshot(await stage.named("a"))])
+    idle, busy = (socket.create_server(("127.0.0.1", 0)) for _ in range(2))
+    for each in (idle, busy):
+        each.setblocking(False)
+    address = Address(*busy.getsockname())
+    await stage.nursery.start(proxy.serve, [trio.socket.from_stdlib_socket(each) for each in (idle, busy)])
+    with trio.fail_after(60):
+        assert [await call(address) for _ in range(3)] == ["a"] * 3
+
+
+async def test_an_instance_that_comes_back_still_has_the_connections_that_it_had(stage: Stage) -> None:
+    a = await stage.instance("a")
+    proxy, address = await stage.proxy(a, drain_time=3600)
+    async with await held(proxy, address):
+        proxy.apply([removed(a)])
+        proxy.apply([added(a)])
+        assert proxy.balancer.backends[key_of(a)].in_flight == 1
 
 
 async def test_connections_to_a_former_primary_drain_where_that_is_asked_for(stage: Stage) -> None:
