@@ -169,10 +169,13 @@ def test_a_signal_to_a_fork_ends_the_fork_and_is_not_told_to_the_parents_loop() 
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, lambda: heard.append("SIGTERM"))
             node = start_node(config("bob"))
             leave_first(node)
+            ready, tell = os.pipe()
             child = os.fork()
             if not child:
+                os.write(tell, b"x")
                 time.sleep(60)
                 os._exit(3)
+            os.read(ready, 1)  # a signal that comes while Python sets up the child is lost
             os.kill(child, signal.SIGTERM)
             _, status = os.waitpid(child, 0)
             await asyncio.sleep(0.2)
