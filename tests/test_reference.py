@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 
@@ -29,3 +30,11 @@ def test_every_public_module_for_other_programs_is_documented() -> None:
 
 def test_every_public_name_of_the_simulator_is_documented() -> None:
     assert {name.removeprefix("gossipreg_sim.") for name in documented("simulator.md")} == {*gossipreg_sim.__all__}
+
+
+def test_type_checkers_and_the_generator_see_every_public_name_of_the_simulator() -> None:
+    """It imports each on first use; what reads its source only sees the imports for type checkers."""
+    tree = ast.parse(Path(str(gossipreg_sim.__file__)).read_text())
+    imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    imported = {each.name for node in imports if str(node.module).startswith("gossipreg_sim.") for each in node.names}
+    assert imported == {*gossipreg_sim.__all__}

@@ -36,7 +36,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from gossipreg_sim.cluster import Cluster
     from gossipreg_sim.fault import Fault
-    from gossipreg_sim.runner import Outcome
+    from gossipreg_sim.runner import Outcome, run_scenario
     from gossipreg_sim.scenario import Scenario, ScenarioError, Wiring, Workload
     from gossipreg_sim.scenario_file import load, shipped
     from gossipreg_sim.world import World, ns
