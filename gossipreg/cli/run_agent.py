@@ -19,7 +19,7 @@ import trio
 
 from gossipreg.cli import ports_in_use
 from gossipreg.cli.gc_pauses import keep_pauses_short
-from gossipreg.config import AgentConfig
+from gossipreg.config import DEFAULT_PORT, AgentConfig
 from gossipreg.errors import BindError, ConfigError, GossipregError
 from gossipreg.model import Address, SocketFile, place
 from gossipreg.runtime import exposure_warnings
@@ -90,7 +90,7 @@ def _check_targets(config: AgentConfig, located: Sequence[LocatedSpec]) -> None:
     The agent's own address may be known at its start only; then each target counts as it.
     """
     rules = CheckRules.of(config.check_targets, config.check_headers)
-    bound = Address.parse(config.advertise or config.bind).host
+    bound = Address.parse(config.advertise or config.bind, default_port=DEFAULT_PORT).host
     address = literal(bound)
     is_open = address is None or address.is_unspecified
     for where, spec in located:

@@ -243,7 +243,13 @@ def test_checks_that_the_agent_would_refuse_are_refused_without_a_start(tmp_path
     assert fails("--services-dir", str(tmp_path), "--check-config") == Ran(2, "", refused)
     file.write_text(table.format("127.0.0.2"))
     assert fails("--services-dir", str(tmp_path), "--check-config").status == 0
-    for address in (("--bind", "localhost:0"), ("--bind", "0.0.0.0:0", "--insecure"), ("--bind", "[::1]:0")):
+    open_bind = ("--bind", "0.0.0.0:0", "--insecure")
+    for address in (
+        ("--bind", "localhost:0"),
+        open_bind,
+        (*open_bind, "--advertise", "127.0.0.1"),
+        ("--bind", "[::1]:0"),
+    ):
         assert fails("--services-dir", str(tmp_path), "--check-config", *address).status == 0, address
 
 
