@@ -23,6 +23,7 @@ from gossipreg.protocol.registry.choose import (
     less_loaded,
     matching,
     nearest,
+    why_none,
 )
 from gossipreg.protocol.registry.view import ServiceView
 from tests.protocol.making import instance, law
@@ -253,3 +254,37 @@ def test_a_claim_is_a_number_whatever_the_digest(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(hashlib, "blake2b", Highest)
     assert claim(instance("x"), "key", 2.0) > 2.0**53
+
+
+@pytest.mark.parametrize(
+    ("registered", "healthy", "filters", "sentence"),
+    [
+        ((), (), {}, "no instance of 'orders' is registered"),
+        (weighted(1, 1), (), {}, "none of the 2 instances of 'orders' can serve now"),
+        (
+            (instance("a", port=0),),
+            (instance("a", port=0),),
+            {},
+            "no healthy instance of 'orders' has a port to call it at",
+        ),
+        (
+            weighted(1),
+            weighted(1),
+            {"tag": "v2", "zone": "north"},
+            "none of the 1 healthy instances of 'orders' has tag=v2, zone=north",
+        ),
+        (weighted(0), weighted(0), {}, "every healthy instance of 'orders' is drained (weight 0)"),
+        (
+            (instance("a", weight=0, tags=("v2",)),),
+            (instance("a", weight=0, tags=("v2",)),),
+            {"tag": "v2"},
+            "every healthy instance of 'orders' is drained (weight 0)",
+        ),
+    ],
+)
+def test_why_there_is_none_to_call_is_a_sentence(
+    registered: tuple[Instance, ...], healthy: tuple[Instance, ...], filters: dict[str, str], sentence: str
+) -> None:
+    shares = tuple(accumulate(each.weight for each in healthy))
+    found = ServiceView(1, registered, healthy, shares)
+    assert why_none("orders", found, **{"tag": None, "zone": None, "role": None} | filters) == sentence
