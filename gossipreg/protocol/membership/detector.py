@@ -1,13 +1,19 @@
 """The failure detector: holds the suspicions, and decides when a suspect is declared failed.
 
-The prober reports missed probes and peers report suspicions; both become timers here. When a timer ends the suspect is
-failed, provided that this node is in a position to judge:
+A missed probe and a peer's suspicion both become a timer here. When a timer ends the suspect is declared failed,
+provided that this node is in a position to judge:
 
 - *a failure needs a witness*: since the suspicion began, a member other than the suspect has answered this node, or
-  the suspect's own kernel refused us while all others are silent. In a cluster of two there is no witness, so there
-  the longest timeout must do. While this host's own kernel refuses to send, nothing is a witness;
-- *a failure is verified*: this node itself has pinged the suspect shortly before, whichever node accused it first;
-- a node that was cut off, or was itself stopped, restarts its suspicions when it is back.
+  the suspect's kernel has refused a connection of an accuser while all others are silent. Where only two members are
+  present there is no witness, so the timeout alone decides. While this host's own kernel refuses to send, nothing is a
+  witness;
+- *a failure is verified*: this node itself has pinged the suspect shortly before, whichever node accused it first.
+  A failure that is proven (`Suspicion.is_proven`) needs neither;
+- a node that heard nothing for `_DEAF_PERIODS` restarts its suspicions at the first packet. One that was itself stopped
+  extends them by the time of the stop.
+
+The times of silence follow one another, in probe intervals: after 2 the node pings several members at once, after 4 it
+reports itself isolated, after 5 it restarts its suspicions, and after 7 it takes its own failure for its own fault.
 """
 
 from __future__ import annotations
@@ -30,17 +36,17 @@ from gossipreg.protocol.membership.suspicion import Suspicion
 _SILENT_PERIODS = 4
 
 #: Probe intervals of silence after which a node pings several members at once, and again in each further interval. A
-#: member in bad health probes every ninth interval only, so two of them may be silent for long although all is well.
+#: member in bad health probes every ninth interval only, so in a cluster of two it may be silent while all is well.
 _SILENCE_PING_PERIODS = 2
 
 #: Members that are pinged then. Of three at 30 % loss each way, one in eight such rounds goes without an answer.
 _SILENCE_PINGS = 3
 
-#: Probe intervals of silence after which it takes a failure of its own for its own fault, not stretched either. A
-#: member of a small side of a partition hears the others there more often than that.
+#: Probe intervals of silence after which the node takes it for its own fault that others declare it failed (flap
+#: damping), not stretched either. A member of a small side of a partition hears the others there more often than that.
 _OUT_PERIODS = 7
 
-#: How long a node that was stopped or heard nothing takes a failure of its own for its own fault (seconds).
+#: For how long it does so after it was stopped or heard nothing (seconds).
 _UNWELL_SECONDS = 30.0
 
 #: Probe intervals of silence after which its suspicions restart. These are not stretched: it heard nothing for so
@@ -168,7 +174,7 @@ class Detector:
         return [name for name, at in self._unreached.items() if now - at < lately]
 
     def expire(self, now: float) -> None:
-        """Delete members that were reached for long: only the last minute is ever asked for."""
+        """Forget which members were not reached long ago: only the last minute is ever asked for."""
         self._unreached = {name: at for name, at in self._unreached.items() if now - at < _UNREACHED_KEPT}
 
     # Suspicions
@@ -272,7 +278,7 @@ class Detector:
         )
 
     def postpone(self, seconds: float, now: float) -> None:
-        """This node was itself stopped for ``seconds``: that time counts against no member."""
+        """Extend the suspicions by ``seconds``, for which this node was itself stopped."""
         self._soonest = None
         self._out_until = now
         self.prober.postpone(seconds)
