@@ -22,7 +22,7 @@ from gossipreg.errors import (
     StorageError,
     UnknownInstance,
 )
-from gossipreg.model import NODE_REASON, NODE_SERVICE, Address, Instance
+from gossipreg.model import NODE_REASON, NODE_SERVICE, Address, Health, Instance
 from gossipreg.protocol.registry.checks import Finding
 from gossipreg.protocol.registry.credentials import NONCE_BYTES, Keyring
 from gossipreg.protocol.registry.payload import pack_instance
@@ -146,8 +146,16 @@ class Registrar:
         before, context = self.registrations.get(id), self._context
         context.driver.say(context.engine.deregister(id, trio.current_time()))
         if context.store is not None:
-            with self._rollback_on_error(id, before):
-                await context.store.drop(id, term=self._term_of(before))
+            try:
+                with self._rollback_on_error(id, before):
+                    await context.store.drop(id, term=self._term_of(before))
+            except trio.Cancelled:  # it is withdrawn all the same, and its row goes with the next that is written
+                self._forget(id)
+                raise
+        self._forget(id)
+
+    def _forget(self, id: str) -> None:
+        """Forget an instance that the engine has withdrawn."""
         self.registrations.pop(id, None)
         self.monitor.drop(id)
         self._follow_node(id)
@@ -184,9 +192,7 @@ class Registrar:
                     self._announce(before)
                 elif context.engine.own(id) is not None:
                     context.driver.say(context.engine.deregister(id, trio.current_time()))
-                    self.registrations.pop(id, None)
-                    self.monitor.drop(id)
-                    self._follow_node(id)
+                    self._forget(id)
             raise
 
     def _previous(self, id: str) -> LocalRegistration | None:
@@ -346,13 +352,18 @@ class Registrar:
 
     def _expired(self, id: str, check: str) -> None:
         log.warning("instance %s is deregistered: its check %s was critical for too long", id, check)
+        withdraw = partial(self._withdraw, id, check)
         self._context.driver.nursery.start_soon(
-            run_contained, self._context.counters, f"the withdrawal of {id}", partial(self._withdraw, id)
+            run_contained, self._context.counters, f"the withdrawal of {id}", withdraw
         )
 
-    async def _withdraw(self, id: str) -> None:
+    async def _withdraw(self, id: str, check: str) -> None:
+        """Withdraw an instance because of a check, unless that has recovered or is no longer there."""
         try:
-            await self.deregister(id)
+            async with self._exclusively(id):
+                state = self.monitor.state(id, check)
+                if state is not None and state.health is Health.CRITICAL:
+                    await self._deregister(id)
         except StorageError as error:
             log.warning("instance %s stays for now: %s", id, error)
         except (UnknownInstance, NodeClosed):
@@ -379,7 +390,7 @@ class Registrar:
                 nursery.start_soon(attempt, id_, partial(self._define, registration))
         async with trio.open_nursery() as nursery:
             for id_ in [id_ for id_, each in self.registrations.items() if each.defined and id_ not in wanted]:
-                nursery.start_soon(attempt, id_, partial(self.deregister, id_))
+                nursery.start_soon(attempt, id_, partial(self._undefine, id_))
             for id_ in self._undefined_yet.keys() - wanted:
                 nursery.start_soon(attempt, id_, partial(self._drop_undefined, id_))
         for id_ in self._undefined_yet.keys() - failed:
@@ -395,6 +406,13 @@ class Registrar:
             registration = attrs.evolve(self._with_sealed_credentials(wanted), maintenance=maintenance, defined=True)
             if registration != self.registrations.get(id_):
                 await self._register(registration)
+
+    async def _undefine(self, id: str) -> None:
+        """Withdraw an instance that no file defines any more, unless it was registered otherwise meanwhile."""
+        async with self._exclusively(id):
+            registration = self.registrations.get(id)
+            if registration is not None and registration.defined:
+                await self._deregister(id)
 
     async def _drop_undefined(self, id: str) -> None:
         """Take off the disk what files defined before the restart, unless it was registered since."""
