@@ -42,7 +42,7 @@ to pass. The tests are those of `{_MODULE}` {VERSION}. Where they would start Co
 `gossipreg agent`, on the same ports, with the same node name and datacenter.
 
 Two things are changed in how they start it. They do not wait for Connect's certificate authority, and they wait up to
-20 s for the server to answer. Each test runs in a process of its own, and those that fail run once more. Tests that
+20 s for the server to answer. Each test runs in a process of its own, and those that fail run twice more. Tests that
 count on the service `consul`, which Consul's servers offer, get an agent that offers one.
 """
 

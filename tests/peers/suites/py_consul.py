@@ -44,7 +44,7 @@ _INTRODUCTION: Final = f"""# py-consul: its own tests
 
 Made by `python -m tests.peers.suites.py_consul`, and checked by `.ci/run`: a test that this page lists as passed has to
 pass. The tests are those in the source archive of `py-consul` {VERSION} on PyPI. Where they would start Consul in
-Docker, they start `gossipreg agent`. Those that fail run once more.
+Docker, they start `gossipreg agent`. Those that fail run twice more.
 
 The packages of `py-eureka-client` (PyPI) and `consul` (npm) carry no tests, so there is no such page for them.
 """
@@ -68,14 +68,19 @@ class Suite:
         return found
 
     def run(self, ids: dict[str, list[str]], tests: Iterable[str]) -> dict[str, Result]:
-        """Run these tests; those that fail twice have failed."""
+        """Run these tests; those that fail three times have failed, the last time one after another."""
         results = self._run(ids, list(tests))
-        failed = [test for test, result in results.items() if result.outcome is Outcome.FAILED]
-        return results | (self._run(ids, failed) if failed else {})
+        for processes in (3, 1):
+            failed = [test for test, result in results.items() if result.outcome is Outcome.FAILED]
+            if failed:
+                results |= self._run(ids, failed, processes)
+        return results
 
-    def _run(self, ids: dict[str, list[str]], tests: list[str]) -> dict[str, Result]:
+    def _run(self, ids: dict[str, list[str]], tests: list[str], processes: int = 3) -> dict[str, Result]:
         report = self.directory / "report.xml"
-        self._pytest(f"--junit-xml={report}", "-n3", "--tb=line", *(each for test in tests for each in ids[test]))
+        self._pytest(
+            f"--junit-xml={report}", f"-n{processes}", "--tb=line", *(each for test in tests for each in ids[test])
+        )
         return read_report(report, tests)
 
     def _pytest(self, *arguments: str) -> subprocess.CompletedProcess[str]:
