@@ -97,7 +97,7 @@ FAULTS = {
     "note of peers": Fault(AsyncStateStore, "set_peers", fails=fail_late),
     "note of ttl checks": Fault(AsyncStateStore, "put_checks", beat, fails=fail_late),
     "note of policies": Fault(PolicyWriter, "_store_policy", set_policy, fails=fail_late),
-    "withdrawal": Fault(Registrar, "deregister", expire, fails=fail_late),
+    "withdrawal": Fault(Registrar, "_deregister", expire, fails=fail_late),
 }
 
 
