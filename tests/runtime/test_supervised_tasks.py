@@ -80,7 +80,7 @@ async def set_policy(node: Node) -> None:
 
 
 async def expire(node: Node) -> None:
-    await node.register("web", port=1, id="web")
+    await node.register("web", port=1, id="web", checks=[Check(ttl=60.0)])  # critical until the first heartbeat
     node._lifecycle.registrar._expired("web", "ttl")
 
 
