@@ -159,7 +159,7 @@ def test_two_nodes_may_each_have_an_original_of_one_id(consul: FakeConsul, regis
         assert [each.id for each in there.instances()] == ["web-1", "web-1"], "its copy takes nothing from an id"
 
 
-def test_nobody_there_and_what_is_no_registry_are_told_apart(url: str) -> None:
+def test_an_address_without_a_server_and_one_without_a_registry_are_told_apart(url: str) -> None:
     with pytest.raises(RegistryUnreachable, match=r"http://127\.0\.0\.1:1 does not answer"):
         ConsulRegistry.at(Endpoint.at("127.0.0.1:1", default_port=8500))
     with pytest.raises(RegistryUnreachable, match="answered GET /v1/agent/self with 404"):
