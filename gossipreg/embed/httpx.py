@@ -12,32 +12,27 @@ whose name its certificate was never checked for.
 What is tried again, on another instance that was not tried yet: whatever could not connect; and, for idempotent
 methods (or with an ``Idempotency-Key`` header) whose body can be sent again, timeouts, broken connections and the
 answers 502, 503 and 504. When there is no other instance, or all attempts are used up, the caller gets the last
-answer or error as it is. Each attempt has the client's whole timeout, but no more than is left of ``total``.
+answer or error as it is. Each step of an attempt has the client's timeout, but no more than is left of ``per_try`` and
+``total``.
 
 A call has succeeded when its answer's body has ended, and failed when the connection broke in the middle of it.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from functools import partial
-from typing import Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
-import attrs
 import httpx
 
 from gossipreg.embed.chooser import Chooser, LookupSource
+from gossipreg.embed.hedging import Hedging
+from gossipreg.embed.races import Race, race
+from gossipreg.embed.service_calls import IDEMPOTENT, Attempt, ServiceCall, ServiceCalls
 from gossipreg.errors import NoInstance
-from gossipreg.model import Instance
 
-__all__ = ["AsyncTransport", "NoInstanceToCall", "Transport"]
-
-#: Methods that may be sent twice (RFC 9110 §9.2.2).
-_IDEMPOTENT: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
-
-#: Answers after which another instance might serve the request.
-_UNAVAILABLE: Final = frozenset({502, 503, 504})
+__all__ = ["AsyncTransport", "Hedging", "NoInstanceToCall", "Transport"]
 
 #: Nothing was sent yet.
 _NOT_CONNECTED: Final = (httpx.ConnectError, httpx.ConnectTimeout)
@@ -61,112 +56,81 @@ def no_key(request: httpx.Request) -> str | None:  # noqa: ARG001 - one way to f
     return None
 
 
-@attrs.define(eq=False, repr=False)
-class _Names:
-    """Which hosts are services, and of what name: URLs are in lower case, services need not be."""
+class _Timeouts(dict[str, float | None]):
+    """A request's timeouts (seconds): the client's, and no longer than what is left when each step begins."""
 
-    _services: dict[str, str] | None
+    def __init__(self, given: dict[str, float | None], attempt: Attempt) -> None:
+        super().__init__({"connect": None, "read": None, "write": None, "pool": None} | given)
+        self._attempt = attempt
+        self._is_sending = False
 
-    @classmethod
-    def of(cls, services: Iterable[str] | None) -> _Names:
-        return cls(None if services is None else {name.lower(): name for name in services})
+    def __getitem__(self, step: str) -> float | None:
+        most = super().__getitem__(step)
+        if step == "pool":  # a full pool of this process is not the instance's fault
+            return self._attempt.limit_of_call(most)
+        if not self._is_sending:
+            self._is_sending = True
+            self._attempt.restart_clock()
+        return self._attempt.limit(most)
 
-    def service(self, url: httpx.URL) -> str | None:
-        if url.port is not None:
-            return None
-        if self._services is not None:
-            return self._services.get(url.host)
-        return None if "." in url.host or ":" in url.host or url.host in ("", "localhost") else url.host
-
-
-@attrs.define(eq=False, repr=False)
-class _Call:
-    """One request, tried at one instance after another."""
-
-    chooser: Chooser
-    service: str
-    request: httpx.Request
-    attempts: int  # that are left
-    key: str | None
-    deadline: float  # for all attempts, on the chooser's clock
-    _tried: list[Instance] = attrs.field(factory=list)
-
-    def choose_first(self) -> None:
-        """Choose the first instance. Raises `NoInstanceToCall`."""
+    def get(self, step: str, default: Any = None) -> Any:
         try:
-            self._choose_next()
-        except NoInstance as error:
-            raise NoInstanceToCall(str(error), request=self.request) from None
+            return self[step]
+        except KeyError:
+            return default
 
-    def outgoing(self) -> httpx.Request:
-        """The request as it is sent to the instance; the call is in progress from now on."""
-        instance, request = self._tried[-1], self.request
-        self.chooser.begin(instance)
-        scheme = "https" if instance.meta.get("scheme") == "https" else request.url.scheme
-        extensions = dict(request.extensions)
-        if scheme == "https":
-            extensions.setdefault("sni_hostname", self.service)
-        left = max(0.001, self.deadline - self.chooser.clock())
-        if left < math.inf:
-            limits = {"connect": None, "read": None, "write": None, "pool": None} | dict(extensions.get("timeout", {}))
-            extensions["timeout"] = {each: left if most is None else min(left, most) for each, most in limits.items()}
-        return httpx.Request(
-            request.method,
-            request.url.copy_with(scheme=scheme, host=instance.host, port=instance.port),
-            headers=request.headers,
-            stream=request.stream,
-            extensions=extensions,
-        )
 
-    def retries_after(self, error: BaseException) -> bool:
-        """Record that the call raised ``error``. Returns whether to try another instance, which is then chosen."""
-        self.end()
-        not_connected = isinstance(error, _NOT_CONNECTED)
-        if not_connected or isinstance(error, _BROKEN):
-            self.chooser.report_failure(self._tried[-1])
-            return (not_connected or self._can_repeat()) and self._has_another()
-        return False
+def _outgoing(attempt: Attempt, request: httpx.Request) -> httpx.Request:
+    """The request as it is sent to the instance."""
+    instance, service = attempt.instance, attempt.call.service
+    scheme = "https" if instance.meta.get("scheme") == "https" else request.url.scheme
+    extensions = dict(request.extensions)
+    if scheme == "https":
+        extensions.setdefault("sni_hostname", service)
+    if attempt.limit(None) is not None:
+        extensions["timeout"] = _Timeouts(extensions.get("timeout", {}), attempt)
+    return httpx.Request(
+        request.method,
+        request.url.copy_with(scheme=scheme, host=instance.host, port=instance.port),
+        headers=request.headers,
+        stream=request.stream,
+        extensions=extensions,
+    )
 
-    def retries_instead_of(self, response: httpx.Response) -> bool:
-        """Record the response. Returns whether to try another instance instead, which is then chosen."""
-        instance = self._tried[-1]
-        response.extensions["gossipreg_instance"] = instance
-        if response.status_code not in _UNAVAILABLE:
-            return False  # whether it has succeeded is known when its body has ended
-        self.chooser.report_failure(instance)
-        if not self._can_repeat() or not self._has_another():
-            return False
-        self.chooser.end(instance)
-        return True
 
-    def end(self) -> None:
-        """Record that the call has ended."""
-        self.chooser.end(self._tried[-1])
+def _first(call: ServiceCall, request: httpx.Request) -> Attempt:
+    try:
+        return call.first()
+    except NoInstance as error:
+        raise NoInstanceToCall(str(error), request=request) from None
 
-    def body_ended(self, response: httpx.Response, error: BaseException | None) -> None:
-        """Record that the body of the answer has ended, or been closed, or broke with ``error``; the call is over."""
-        if isinstance(error, _BROKEN):
-            self.chooser.report_failure(self._tried[-1])
-        elif error is None and response.status_code not in _UNAVAILABLE:
-            self.chooser.report_success(self._tried[-1])
-        self.end()
 
-    def _can_repeat(self) -> bool:
-        idempotent = self.request.method in _IDEMPOTENT or "idempotency-key" in self.request.headers
-        return idempotent and _can_be_sent_again(self.request.stream)
+def _after_error(attempt: Attempt, error: Exception) -> Attempt | None:
+    """Record that the attempt has ended with ``error``. Returns the next one, if it is to be made."""
+    if isinstance(error, _NOT_CONNECTED + _BROKEN):
+        return attempt.next_after_error(was_sent=not isinstance(error, _NOT_CONNECTED))
+    attempt.end()
+    return None
 
-    def _has_another(self) -> bool:
-        if self.attempts == 0 or self.chooser.clock() >= self.deadline:
-            return False
-        try:
-            self._choose_next()
-        except NoInstance:
-            return False
-        return True
 
-    def _choose_next(self) -> None:
-        self._tried.append(self.chooser.choose(self.service, key=self.key, excluding=self._tried))
-        self.attempts -= 1
+def _record_loss(attempt: Attempt, outcome: object) -> None:
+    """Record an attempt beside one that has won."""
+    if isinstance(outcome, _NOT_CONNECTED + _BROKEN):
+        attempt.fail()
+    attempt.end()
+
+
+def _body_ended(attempt: Attempt, error: BaseException | None) -> None:
+    """Record that the answer's body has ended, or been closed, or broke with ``error``."""
+    if isinstance(error, _BROKEN):
+        attempt.fail()
+    attempt.end(succeeded=error is None)
+
+
+def _check_time(attempt: Attempt, request: httpx.Request) -> None:
+    """Raise ``httpx.ReadTimeout`` if the whole call has taken as long as it may."""
+    if attempt.is_late():
+        raise httpx.ReadTimeout(f"the answer of {attempt.call.service!r} is not complete in time", request=request)
 
 
 def _can_be_sent_again(stream: object) -> bool:
@@ -180,30 +144,13 @@ def _can_be_sent_again(stream: object) -> bool:
     return all(isinstance(file, bytes | str) or (hasattr(file, "seekable") and file.seekable()) for file in files)
 
 
-class _Planner:
-    """What both transports share: everything but the waiting."""
-
-    def __init__(
-        self,
-        registry: LookupSource | Chooser,
-        services: Iterable[str] | None,
-        attempts: int,
-        key: KeyOf,
-        total: float | None,
-    ) -> None:
-        self.chooser = registry if isinstance(registry, Chooser) else Chooser(registry)
-        self._names = _Names.of(services)
-        self._attempts = attempts
-        self._key = key
-        self._total = math.inf if total is None else total
-
-    def call(self, request: httpx.Request) -> _Call | None:
-        """The call for ``request``; None if it is not for a service."""
-        service = self._names.service(request.url)
-        if service is None:
-            return None
-        deadline = self.chooser.clock() + self._total
-        return _Call(self.chooser, service, request, self._attempts, self._key(request), deadline)
+def _call(calls: ServiceCalls, key: KeyOf, request: httpx.Request) -> ServiceCall | None:
+    """The call for ``request``; None if it is not for a service."""
+    service = calls.hosts.service(request.url.host, request.url.port)
+    if service is None:
+        return None
+    may_repeat = request.method in IDEMPOTENT or "idempotency-key" in request.headers
+    return calls.call(service, key=key(request), can_repeat=may_repeat and _can_be_sent_again(request.stream))
 
 
 class _Connections(Generic[_T]):
@@ -246,8 +193,10 @@ class Transport(httpx.BaseTransport):
 
     ``registry`` is a node of any kind, or a `Chooser` that says how to choose. ``services`` are the hosts that are
     services, if the rule above does not fit; ``attempts`` is how many instances are tried at most, the first included;
-    ``key`` finds a request's key; ``total`` is how long all attempts may take together (seconds). ``transport`` makes
-    transports that do the actual calls; or is one, where no service is called over TLS.
+    ``key`` finds a request's key. ``per_try`` is how long an attempt may take until its answer begins, ``total`` how
+    long all attempts may take together, the body included (seconds). ``hedging`` says when a second instance is asked
+    beside a slow one; each such call then takes a thread. ``transport`` makes transports that do the actual calls; or
+    is one, where no service is called over TLS. Raises ``ConfigError``.
     """
 
     def __init__(
@@ -257,34 +206,66 @@ class Transport(httpx.BaseTransport):
         services: Iterable[str] | None = None,
         attempts: int = 3,
         key: KeyOf = no_key,
+        per_try: float | None = None,
         total: float | None = None,
+        hedging: Hedging | None = None,
         transport: httpx.BaseTransport | Callable[[], httpx.BaseTransport] | None = None,
     ) -> None:
-        self._planner = _Planner(registry, services, attempts, key, total)
+        self._calls = ServiceCalls.of(
+            registry, services, attempts=attempts, per_try=per_try, total=total, hedging=hedging
+        )
+        self._key = key
         self._connections = _Connections[httpx.BaseTransport](transport, httpx.HTTPTransport)
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send ``request`` to an instance of the service that its URL names. Raises `NoInstanceToCall`."""
-        call = self._planner.call(request)
+        call = _call(self._calls, self._key, request)
         if call is None:
             return self._connections.plain.handle_request(request)
-        call.choose_first()
-        while True:
-            try:
-                outgoing = call.outgoing()
-                response = self._connections.of(outgoing, call.service).handle_request(outgoing)
-            except BaseException as error:
-                if call.retries_after(error):
-                    continue
-                raise
-            if not call.retries_instead_of(response):
-                assert isinstance(response.stream, httpx.SyncByteStream), "a sync transport answers with a sync stream"
-                if response.is_closed:  # it has its whole body already
-                    call.body_ended(response, None)
-                else:
-                    response.stream = _Stream(response.stream, partial(call.body_ended, response))
-                return response
-            response.close()
+        attempt: Attempt | None = _first(call, request)
+        while attempt is not None:
+            after = call.hedge_after()
+            if after is None:
+                outcome = self._attempt(request, attempt)
+            else:
+                attempt, outcome = Race(partial(self._attempt, request), self._discard).run(attempt, after)
+            if isinstance(outcome, Exception):
+                error, attempt = outcome, _after_error(attempt, outcome)
+                continue
+            following = attempt.next_after_answer()
+            if following is None:
+                return self._given(request, attempt, outcome)
+            outcome.close()
+            attempt.end()
+            attempt = following
+        raise error
+
+    def _attempt(self, request: httpx.Request, attempt: Attempt) -> httpx.Response | Exception:
+        """Send the request to one instance. Returns its error."""
+        try:
+            outgoing = _outgoing(attempt, request)
+            response = self._connections.of(outgoing, attempt.call.service).handle_request(outgoing)
+        except Exception as error:  # noqa: BLE001 - what becomes of it is the caller's to say
+            return error
+        except BaseException:
+            attempt.end()
+            raise
+        attempt.answered(response.status_code)
+        return response
+
+    def _given(self, request: httpx.Request, attempt: Attempt, response: httpx.Response) -> httpx.Response:
+        response.extensions["gossipreg_instance"] = attempt.instance
+        if response.is_closed:  # it has its whole body already
+            attempt.end(succeeded=True)
+        else:
+            assert isinstance(response.stream, httpx.SyncByteStream), "a sync transport answers with a sync stream"
+            response.stream = _Stream(response.stream, attempt, request)
+        return response
+
+    def _discard(self, attempt: Attempt, outcome: httpx.Response | Exception) -> None:
+        _record_loss(attempt, outcome)
+        if isinstance(outcome, httpx.Response):
+            outcome.close()
 
     def close(self) -> None:
         """Close the connections."""
@@ -302,34 +283,66 @@ class AsyncTransport(httpx.AsyncBaseTransport):
         services: Iterable[str] | None = None,
         attempts: int = 3,
         key: KeyOf = no_key,
+        per_try: float | None = None,
         total: float | None = None,
+        hedging: Hedging | None = None,
         transport: httpx.AsyncBaseTransport | Callable[[], httpx.AsyncBaseTransport] | None = None,
     ) -> None:
-        self._planner = _Planner(registry, services, attempts, key, total)
+        self._calls = ServiceCalls.of(
+            registry, services, attempts=attempts, per_try=per_try, total=total, hedging=hedging
+        )
+        self._key = key
         self._connections = _Connections[httpx.AsyncBaseTransport](transport, httpx.AsyncHTTPTransport)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send ``request`` to an instance of the service that its URL names. Raises `NoInstanceToCall`."""
-        call = self._planner.call(request)
+        call = _call(self._calls, self._key, request)
         if call is None:
             return await self._connections.plain.handle_async_request(request)
-        call.choose_first()
-        while True:
-            try:
-                outgoing = call.outgoing()
-                response = await self._connections.of(outgoing, call.service).handle_async_request(outgoing)
-            except BaseException as error:
-                if call.retries_after(error):
-                    continue
-                raise
-            if not call.retries_instead_of(response):
-                assert isinstance(response.stream, httpx.AsyncByteStream), "an async transport's stream is async"
-                if response.is_closed:
-                    call.body_ended(response, None)
-                else:
-                    response.stream = _AsyncStream(response.stream, partial(call.body_ended, response))
-                return response
-            await response.aclose()
+        attempt: Attempt | None = _first(call, request)
+        while attempt is not None:
+            after = call.hedge_after()
+            if after is None:
+                outcome = await self._attempt(request, attempt)
+            else:
+                attempt, outcome = await race(attempt, after, partial(self._attempt, request), self._discard)
+            if isinstance(outcome, Exception):
+                error, attempt = outcome, _after_error(attempt, outcome)
+                continue
+            following = attempt.next_after_answer()
+            if following is None:
+                return self._given(request, attempt, outcome)
+            await outcome.aclose()
+            attempt.end()
+            attempt = following
+        raise error
+
+    async def _attempt(self, request: httpx.Request, attempt: Attempt) -> httpx.Response | Exception:
+        """Send the request to one instance. Returns its error."""
+        try:
+            outgoing = _outgoing(attempt, request)
+            response = await self._connections.of(outgoing, attempt.call.service).handle_async_request(outgoing)
+        except Exception as error:  # noqa: BLE001 - what becomes of it is the caller's to say
+            return error
+        except BaseException:
+            attempt.end()
+            raise
+        attempt.answered(response.status_code)
+        return response
+
+    def _given(self, request: httpx.Request, attempt: Attempt, response: httpx.Response) -> httpx.Response:
+        response.extensions["gossipreg_instance"] = attempt.instance
+        if response.is_closed:
+            attempt.end(succeeded=True)
+        else:
+            assert isinstance(response.stream, httpx.AsyncByteStream), "an async transport's stream is async"
+            response.stream = _AsyncStream(response.stream, attempt, request)
+        return response
+
+    async def _discard(self, attempt: Attempt, outcome: httpx.Response | Exception) -> None:
+        _record_loss(attempt, outcome)
+        if isinstance(outcome, httpx.Response):
+            await outcome.aclose()
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -337,21 +350,20 @@ class AsyncTransport(httpx.AsyncBaseTransport):
             await transport.aclose()
 
 
-#: Takes how a body ended: by itself or by its reader, or with an error.
-_Ended = Callable[[BaseException | None], None]
-
-
 class _Stream(httpx.SyncByteStream):
-    """A response body; the call has ended when it is closed."""
+    """A response body; the attempt is over when it is closed."""
 
-    def __init__(self, stream: httpx.SyncByteStream, ended: _Ended) -> None:
+    def __init__(self, stream: httpx.SyncByteStream, attempt: Attempt, request: httpx.Request) -> None:
         self._stream = stream
-        self._ended = ended
+        self._attempt = attempt
+        self._request = request
         self._error: BaseException | None = None
 
     def __iter__(self) -> Iterator[bytes]:
         try:
-            yield from self._stream
+            for chunk in self._stream:
+                _check_time(self._attempt, self._request)
+                yield chunk
         except Exception as error:
             self._error = error
             raise
@@ -360,20 +372,22 @@ class _Stream(httpx.SyncByteStream):
         try:
             self._stream.close()
         finally:
-            self._ended(self._error)
+            _body_ended(self._attempt, self._error)
 
 
 class _AsyncStream(httpx.AsyncByteStream):
-    """A response body; the call has ended when it is closed."""
+    """A response body; the attempt is over when it is closed."""
 
-    def __init__(self, stream: httpx.AsyncByteStream, ended: _Ended) -> None:
+    def __init__(self, stream: httpx.AsyncByteStream, attempt: Attempt, request: httpx.Request) -> None:
         self._stream = stream
-        self._ended = ended
+        self._attempt = attempt
+        self._request = request
         self._error: BaseException | None = None
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         try:
             async for chunk in self._stream:
+                _check_time(self._attempt, self._request)
                 yield chunk
         except Exception as error:
             self._error = error
@@ -383,4 +397,4 @@ class _AsyncStream(httpx.AsyncByteStream):
         try:
             await self._stream.aclose()
         finally:
-            self._ended(self._error)
+            _body_ended(self._attempt, self._error)

@@ -332,22 +332,6 @@ class OnceReadable(io.BytesIO):
         return False
 
 
-def test_all_attempts_together_take_no_longer_than_the_total(hosts: Hosts) -> None:
-    now = 0.0
-    seen: list[dict[str, float]] = []
-
-    def slow(request: httpx.Request) -> httpx.Response:
-        nonlocal now
-        seen.append(request.extensions["timeout"])
-        now += 2.0
-        return httpx.Response(503)
-
-    hosts.answers = {"a": slow, "b": slow, "c": slow}
-    with client(calls(A, B, C, clock=lambda: now), hosts, total=3.5, attempts=10) as web:
-        assert web.get("http://orders/", timeout=3.0).status_code == 503
-    assert [each["read"] for each in seen] == [3.0, 1.5]
-
-
 async def test_the_async_transport_does_the_same(hosts: Hosts) -> None:
     hosts.answers |= {"a": httpx.ConnectError, "b": 503}
     chooser = calls(A, B, C)
