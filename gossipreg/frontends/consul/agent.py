@@ -20,15 +20,17 @@ from gossipreg.frontends.consul.agent_checks import (
     by_id,
     entry,
     kept_checks,
-    offer,
     own,
     permit,
     release_ids,
+    spec_of,
     state_maintenance,
 )
 from gossipreg.frontends.consul.catalog_rows import Json
 from gossipreg.frontends.consul.context import ConsulContext, error_response, text_response
+from gossipreg.frontends.consul.kept import KEPT
 from gossipreg.frontends.consul.posted import PostedService
+from gossipreg.frontends.serving import joint_registration
 from gossipreg.frontends.serving.response import DeferredResponse, HttpError, Reply, Response, encode
 from gossipreg.frontends.serving.time_slices import TimeSlicer
 from gossipreg.model import NODE_SERVICE, Instance
@@ -51,17 +53,19 @@ async def register_service(context: ConsulContext) -> Response:
     """
     posted = PostedService.parse(context.request.body)
     permit(context, posted.checks, posted.host)
-    async with context.state.turn:
+    async with context.server.turn:
         there = context.node.own(posted.id)
         checks: dict[str, Check] = {}
         if there is not None and not context.query.flag("replace-existing-checks"):
-            checks = {report.check.name: report.check for report in context.node.checks(posted.id)}
+            checks = {each.name: each for each in joint_registration.checks_of(context.node, there, KEPT)}
         before = {} if there is None else kept_checks(context.node, there)
         checks |= {each.check.name: each.check for each in posted.checks}
         names = before | {each.check.name: each.kept for each in posted.checks}
         kept = attrs.evolve(posted.kept, checks={name: names[name] for name in checks})
         await release_ids(context, posted.id, posted.checks)
-        await offer(context, posted, checks, kept)
+        spec = spec_of(posted, checks, kept)
+        twin = joint_registration.twin(context.node, KEPT, spec)
+        await joint_registration.register(context.node, KEPT, spec, (there, twin))
         context.state.check_ids.keep(context.node, posted.id, posted.checks)
     return text_response(200)
 
@@ -69,9 +73,13 @@ async def register_service(context: ConsulContext) -> Response:
 async def deregister_service(context: ConsulContext) -> Response:
     """Deregister an instance."""
     id_ = context.arguments["id"]
-    if id_ == NODE_SERVICE or context.node.own(id_) is None:
-        raise HttpError(404, f'Unknown service ID "{id_}". Ensure that the service ID is passed, not the service name.')
-    await context.node.deregister(id_)
+    async with context.server.turn:
+        there = None if id_ == NODE_SERVICE else context.node.own(id_)
+        if there is None:
+            raise HttpError(
+                404, f'Unknown service ID "{id_}". Ensure that the service ID is passed, not the service name.'
+            )
+        await joint_registration.deregister(context.node, KEPT, there)
     return text_response(200)
 
 

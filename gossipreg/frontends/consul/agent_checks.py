@@ -15,6 +15,7 @@ from gossipreg.frontends.consul.context import ConsulContext, text_response
 from gossipreg.frontends.consul.kept import KEPT, KeptCheck, KeptService, kept_of, shown_meta
 from gossipreg.frontends.consul.posted import JsonObject, PostedCheck, PostedService, read_check
 from gossipreg.frontends.serving.check_permissions import outputs_for, permit_checks
+from gossipreg.frontends.serving.joint_registration import checks_of
 from gossipreg.frontends.serving.node_api import NodeApi
 from gossipreg.frontends.serving.response import HttpError, Response, encode
 from gossipreg.frontends.serving.time_slices import TimeSlicer
@@ -38,7 +39,7 @@ async def register_check(context: ConsulContext) -> Response:
         raise HttpError(400, "Missing check name")
     service = service or NODE_SERVICE
     posted = read_check(table, table.text("CheckID") or table.text("ID") or title, service)
-    async with context.state.turn:
+    async with context.server.turn:
         there = node_record(context.node) if service == NODE_SERVICE else _changeable(context, service)
         if service == NODE_SERVICE:
             posted = attrs.evolve(posted, check=attrs.evolve(posted.check, deregister_after=None))
@@ -55,7 +56,7 @@ async def register_check(context: ConsulContext) -> Response:
 
 async def deregister_check(context: ConsulContext) -> Response:
     """Check something no more."""
-    async with context.state.turn:
+    async with context.server.turn:
         report = _report(context)
         there = _changeable(context, report.instance)
         await _drop_check(context, there, report)
@@ -92,7 +93,7 @@ def node_record(node: NodeApi) -> Instance:
 
 async def state_maintenance(context: ConsulContext, reason: str) -> None:
     """Have the node state why it drains, for clients of other agents; empty: it does not."""
-    async with context.state.turn:
+    async with context.server.turn:
         there = node_record(context.node)
         own = context.node.own(NODE_SERVICE)
         checks = {} if own is None else {each.check.name: each.check for each in context.node.checks(NODE_SERVICE)}
@@ -114,8 +115,13 @@ async def offer_node(context: ConsulContext, there: Instance, checks: Mapping[st
 
 
 def kept_checks(node: NodeApi, instance: Instance) -> dict[str, KeptCheck]:
-    """What clients call the checks of an own instance, by our names."""
-    return {report.check.name: CheckIdMap.of(node, report) for report in node.checks(instance.id)}
+    """What clients call the checks of an own instance, by our names; those of Eureka's clients are not among them."""
+    mine = {check.name for check in checks_of(node, instance, KEPT)}
+    return {
+        report.check.name: CheckIdMap.of(node, report)
+        for report in node.checks(instance.id)
+        if report.check.name in mine
+    }
 
 
 def kept_service(node: NodeApi, instance: Instance) -> KeptService:
@@ -184,11 +190,14 @@ def _changeable(context: ConsulContext, id_: str) -> Instance:
     return there
 
 
-async def offer(
-    context: ConsulContext, said: PostedService | Instance, checks: Mapping[str, Check], kept: KeptService
-) -> None:
-    """Offer what was posted, or what is offered already, with these checks, and keep what no field holds."""
-    spec = InstanceSpec(
+async def offer(context: ConsulContext, there: Instance, checks: Mapping[str, Check], kept: KeptService) -> None:
+    """Offer what is offered already with these checks, and keep what no field holds."""
+    await context.node.register_spec(spec_of(there, checks, kept))
+
+
+def spec_of(said: PostedService | Instance, checks: Mapping[str, Check], kept: KeptService) -> InstanceSpec:
+    """How an instance is offered that was posted, or is offered already, with these checks."""
+    return InstanceSpec(
         service=said.service,
         id=said.id,
         port=said.port,
@@ -201,7 +210,6 @@ async def offer(
         zone=said.zone,
         checks=tuple(checks.values()),
     )
-    await context.node.register_spec(spec)
 
 
 # What there is

@@ -18,7 +18,8 @@ from typing import Any, Final
 
 import attrs
 
-from gossipreg.frontends.consul.kept import AS_WRITTEN, KeptCheck, KeptService, kept_of, shown_meta
+from gossipreg.frontends.consul.kept import AS_WRITTEN, KEPT, KeptCheck, KeptService, kept_of, shown_meta
+from gossipreg.frontends.serving.joint_registration import seen_by
 from gossipreg.model import NODE_REASON, Health, Instance, Member, Status
 
 Json = dict[str, Any]
@@ -201,6 +202,7 @@ class CatalogContext:
 
 def service(instance: Instance) -> Json:
     """An instance. Its current role and term are in its meta."""
+    instance = seen_by(instance, KEPT)
     kept = kept_of(instance) or KeptService()
     meta = shown_meta(instance)
     if instance.role is not None:
@@ -238,6 +240,7 @@ def own_service(instance: Instance, datacenter: str) -> Json:
 
 def own_checks(instance: Instance, *, draining: bool = False) -> list[Json]:
     """The checks of an instance without its node's; ``draining`` tells whether that is what it weighs nothing for."""
+    instance = seen_by(instance, KEPT)
     if instance.health is Health.MAINTENANCE:
         return [_maintenance(instance, instance.reason or "it is in maintenance")]
     kept = kept_of(instance)
@@ -286,13 +289,19 @@ def _kept_checks(instance: Instance, kept: KeptService, *, of: Instance | None) 
     cause = named if instance.health is not Health.PASSING and named in kept.checks else ""
     is_the_nodes = instance.reason.startswith(NODE_REASON)  # whose own check is shown beside
     if of is not None and not cause and instance.health is not Health.PASSING and not is_the_nodes:
-        yield _check(instance, _UNNAMED)
+        yield _check(instance, attrs.evolve(_UNNAMED, id=_free_id(instance, named if colon else "", kept)))
     for name, each in kept.checks.items():
         if name == cause:
             output = output if colon and output != _NOT_CHECKED else ""
             yield _named_check(instance.owner, each, str(instance.health), output, of)
         else:
             yield _named_check(instance.owner, each, PASSING, "", of)
+
+
+def _free_id(instance: Instance, name: str, kept: KeptService) -> str:
+    """The id of a check that another API registered, where a client of Consul's has given it the usual one."""
+    usual = f"service:{instance.id}"
+    return f"{usual}:{name}" if name and usual in {each.id for each in kept.checks.values()} else usual
 
 
 def _check(instance: Instance, called: KeptCheck) -> Json:

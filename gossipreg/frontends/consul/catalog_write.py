@@ -37,7 +37,7 @@ async def register(context: ConsulContext) -> Response:
         raise HttpError(400, f"Node: {shown(name)}: a node's name has no slash")
     checks = [table.table("Check")] if table.get("Check") else []
     checks += table.tables("Checks")
-    async with context.state.turn:
+    async with context.server.turn:
         node = _Node.of(context, name)
         service = table.table("Service")
         wanted = _service_id(service) if table.get("Service") else ""
@@ -74,7 +74,7 @@ async def deregister(context: ConsulContext) -> Response:
     name, service, check = table.text("Node"), table.text("ServiceID"), table.text("CheckID")
     if not name:
         raise HttpError(400, "Must provide node")
-    async with context.state.turn:
+    async with context.server.turn:
         node = _Node.of(context, name)
         if service:
             await node.drop_service(service)

@@ -71,7 +71,6 @@ class ConsulState:
     query_cache: QueryCache
     service_rows: ServiceRowCache
     check_ids: CheckIdMap = attrs.field(factory=CheckIdMap)
-    turn: trio.Lock = attrs.field(factory=trio.Lock)  # held from reading an instance to replacing it
 
     @classmethod
     def of(cls, node: NodeApi) -> Self:

@@ -21,7 +21,6 @@ from gossipreg.frontends.eureka.overrides import Overrides
 from gossipreg.frontends.eureka.posted_instance import PostedInstance
 from gossipreg.frontends.eureka.trees import MalformedDocument, whole_number
 from gossipreg.frontends.serving.context import ServerContext
-from gossipreg.frontends.serving.node_api import NodeApi
 from gossipreg.frontends.serving.request import QueryParameters, Request, split_target
 from gossipreg.frontends.serving.response import HttpError, Reply, Response, http_error
 from gossipreg.frontends.serving.router import Router
@@ -62,12 +61,14 @@ class EurekaController:
     apps: ApplicationCache
     leases: Leases
     overrides: Overrides
+    turn: trio.Lock  # held from reading an instance to replacing it
 
     @classmethod
-    def of(cls, node: NodeApi) -> EurekaController:
-        """For ``node``."""
-        overrides = Overrides(node)
-        return cls(ApplicationCache(node, trio.current_time), Leases(node, overrides), overrides)
+    def of(cls, server: ServerContext) -> EurekaController:
+        """For the node of ``server``."""
+        node, overrides = server.node, Overrides(server.node)
+        leases = Leases(node, overrides)
+        return cls(ApplicationCache(node, trio.current_time), leases, overrides, server.turn)
 
     # What there is
 
@@ -107,7 +108,8 @@ class EurekaController:
         """Register an instance, or replace it. Clients take no other status than 204 for a success."""
         now = time.time_ns() // 1_000_000
         posted = PostedInstance.read(request.app, read(request.body), now, format_of(request.body))
-        await self.leases.register(posted)
+        async with self.turn:
+            await self.leases.register(posted)
         return Response(204)
 
     async def renew(self, request: EurekaRequest) -> Response:
@@ -121,13 +123,15 @@ class EurekaController:
 
     async def cancel(self, request: EurekaRequest) -> Response:
         """The client takes its instance back."""
-        await self.leases.cancel(request.app, request.id)
+        async with self.turn:
+            await self.leases.cancel(request.app, request.id)
         return Response(200)
 
     async def change_metadata(self, request: EurekaRequest) -> Response:
         """Add what the query says to an instance's metadata."""
         first = dict(reversed(request.query.pairs))  # of a repeated key the first counts, as in Eureka
-        await self.leases.change(request.app, request.id, first)
+        async with self.turn:
+            await self.leases.change(request.app, request.id, first)
         return Response(200)
 
     async def set_status(self, request: EurekaRequest) -> Response:
@@ -228,7 +232,7 @@ class Eureka:
     def _at(self, server: ServerContext) -> EurekaController:
         """What is kept between requests; nothing is, as long as there are none."""
         if self._controller is None:
-            self._controller = EurekaController.of(server.node)
+            self._controller = EurekaController.of(server)
         return self._controller
 
 

@@ -25,6 +25,7 @@ from gossipreg.frontends.eureka.instance_info import (
 )
 from gossipreg.frontends.eureka.trees import MalformedDocument, Tree, Value, table
 from gossipreg.frontends.serving import kept_meta
+from gossipreg.frontends.serving.joint_registration import seen_by
 from gossipreg.model import Health, Instance
 
 #: The key of the meta under which is kept what was posted and has no other place.
@@ -227,9 +228,10 @@ class InstanceDocument:
     @classmethod
     def of(cls, instance: Instance, *, healthy: bool) -> InstanceDocument:
         """The instance as it is to be shown, ``healthy`` if lookups return it."""
-        kept = kept_of(instance)
-        status = status_of(instance, kept, healthy=healthy)
-        return cls(instance, healthy, info_of(instance, kept, status), has_ended(instance, kept))
+        seen = seen_by(instance, KEPT)
+        kept = kept_of(seen)
+        status = status_of(seen, kept, healthy=healthy)
+        return cls(instance, healthy, info_of(seen, kept, status), has_ended(seen, kept))
 
     @property
     def id(self) -> str:

@@ -12,10 +12,12 @@ from collections.abc import Iterable, Mapping
 import attrs
 
 from gossipreg.errors import InvalidInstance, StorageError, UnknownInstance
-from gossipreg.frontends.eureka.instance_document import app_of, id_of, kept_of
+from gossipreg.frontends.eureka.instance_document import KEPT, app_of, id_of, kept_of
 from gossipreg.frontends.eureka.overrides import Overrides
 from gossipreg.frontends.eureka.posted_instance import LEASE, STATUS, PostedInstance
 from gossipreg.frontends.eureka.trees import MalformedDocument
+from gossipreg.frontends.serving import joint_registration
+from gossipreg.frontends.serving.joint_registration import joint_instances, registered_by, seen_by
 from gossipreg.frontends.serving.node_api import NodeApi
 from gossipreg.model import Health, Instance
 
@@ -42,14 +44,16 @@ class Leases:
         Raises ``MalformedDocument``, ``InvalidInstance``.
         """
         there = self._find(posted.app, posted.id)
-        id_ = self._free(posted) if there is None else there.id
+        id_ = self._free(posted) if there is None else registered_by(there, KEPT).id
         earlier = None if there is None else PostedInstance.of(there)
         # As in Eureka, what the client changed last holds, and not what arrived last.
         posted = earlier if earlier is not None and earlier.dirty > posted.dirty else posted.since(earlier)
         spec = posted.spec(id_)
-        await self.overrides.begin(spec.service, id_)
-        instance = await self.node.register_spec(spec)
-        await self._beat(id_, posted)
+        twin = joint_registration.twin(self.node, KEPT, spec, posted.info.host_name)
+        if there is None and twin is None:
+            await self.overrides.begin(spec.service, id_)
+        instance = await joint_registration.register(self.node, KEPT, spec, (there, twin))
+        await self._beat(instance.id, posted)
         if posted.override is not None:
             await self.overrides.add(instance, posted.override)
 
@@ -76,12 +80,13 @@ class Leases:
         if posted is None:
             raise UnknownInstance(f"instance {id!r:.80} of {app:.80} was not registered by a client of Eureka's")
         posted = attrs.evolve(posted, info=attrs.evolve(posted.info, metadata={**posted.info.metadata, **metadata}))
-        await self.node.register_spec(posted.spec(instance.id))
+        spec = posted.spec(registered_by(instance, KEPT).id)
+        await joint_registration.register(self.node, KEPT, spec, (instance,))
 
     async def cancel(self, app: str, id: str) -> None:
         """Remove an instance of this node's. Raises ``UnknownInstance``."""
         instance = self.held(app, id)
-        await self.node.deregister(instance.id)
+        await joint_registration.deregister(self.node, KEPT, instance)
         try:
             await self.overrides.lift(instance.service, instance.id)
         except StorageError as error:  # it is gone all the same; the override is lifted when it is registered anew
@@ -95,9 +100,9 @@ class Leases:
     def _find(self, app: str, id: str) -> Instance | None:
         for candidate in _ids(app, id):
             instance = self.node.own(candidate)
-            if instance is not None and app_of(instance.service) == app and id_of(instance, kept_of(instance)) == id:
+            if instance is not None and _is_known_as(instance, app, id):
                 return instance
-        return None
+        return next((each for each in joint_instances(self.node, app) if _is_known_as(each, app, id)), None)
 
     def _free(self, posted: PostedInstance) -> str:
         """The id to register it under: its own, unless another service's instance has that."""
@@ -105,6 +110,12 @@ class Leases:
             if self.node.own(candidate) is None:
                 return candidate
         raise MalformedDocument(f"instanceId: {posted.id!r:.80} is taken by another service's instance: choose another")
+
+
+def _is_known_as(instance: Instance, app: str, id: str) -> bool:
+    """Whether Eureka's clients know an own instance by that application and id."""
+    seen = seen_by(instance, KEPT)
+    return app_of(seen.service) == app and id_of(seen, kept_of(seen)) == id
 
 
 def _ids(app: str, id: str) -> Iterable[str]:

@@ -29,6 +29,7 @@ from gossipreg.frontends.eureka.instance_info import (
     LeaseInfo,
 )
 from gossipreg.frontends.eureka.trees import MalformedDocument, Tree, Value, table, unparsable, whole_number
+from gossipreg.frontends.serving.joint_registration import registered_by
 from gossipreg.model import FENCED, Health, Instance, is_name
 from gossipreg.spec import InstanceSpec
 from gossipreg.text import shown
@@ -88,7 +89,7 @@ class PostedInstance:
     @classmethod
     def of(cls, instance: Instance) -> PostedInstance | None:
         """What was posted of ``instance``; None if it was not posted by a client of Eureka's."""
-        kept = kept_of(instance)
+        kept = kept_of(registered_by(instance, KEPT))
         return None if kept is None else cls(info=kept)
 
     @property

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 
 import attrs
+import trio
 
 from gossipreg.frontends.serving.access import Access
 from gossipreg.frontends.serving.node_api import NodeApi
@@ -17,13 +18,15 @@ from gossipreg.frontends.serving.scopes import Action
 class ServerContext:
     """What all requests of a listener share. ``leave`` makes the node leave, and returns at once.
 
-    ``reload`` has the agent's files read again; None where there is no agent.
+    ``reload`` has the agent's files read again; None where there is no agent. ``turn`` is held by a compatibility API
+    from reading an instance to replacing it.
     """
 
     node: NodeApi
     leave: Callable[[], None]
     access: Access = attrs.field(factory=Access)
     reload: Callable[[], Awaitable[None]] | None = None
+    turn: trio.Lock = attrs.field(factory=trio.Lock)
     requests: Counter[tuple[str, str, int]] = attrs.field(factory=Counter)  # answered, by method, route and status
 
     def may_read_status(self, request: Request) -> bool:

@@ -13,7 +13,10 @@ from gossipreg.model import Instance
 CONSUL: Final = "consul.service"
 EUREKA: Final = "eureka.instance"
 
-_KEPT: Final = frozenset({CONSUL, EUREKA})
+#: The key of what both have registered of one instance.
+JOINT: Final = "joint.registration"
+
+_KEPT: Final = frozenset({CONSUL, EUREKA, JOINT})
 
 
 def meta_as_given(instance: Instance) -> dict[str, str]:
