@@ -310,6 +310,7 @@ class InstanceEvent:
 
     kind: Literal["added", "changed", "removed"]
     instance: Instance
+    before: Instance | None = attrs.field(default=None, eq=False, repr=False)  # of one that changed: what it was
 
 
 @attrs.frozen
@@ -417,5 +418,6 @@ class NodeInfo:
     clock_skew: float | None = None  # seconds by which its wall clock is ahead of its peers'; None if not known
     send_errors: Mapping[str, int] = attrs.field(factory=dict)  # how often this host's kernel refused to send, by errno
     name_conflict: Address | None = None  # the address of an older node with the same name; see docs/resilience.md
+    version: str = ""  # of gossipreg
     problems: tuple[str, ...] = ()  # between this node and its peers, a sentence each
     warnings: tuple[str, ...] = ()  # about how it is set up, a sentence each with the remedy

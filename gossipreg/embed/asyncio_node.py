@@ -45,12 +45,19 @@ class AsyncioNode(AsyncioCalls):
         """Watch the healthy instances of ``service``: first a snapshot, then diffs. Raises ``NodeClosed``."""
         return AsyncioWatch(WatchSteps(self._thread, self._node.watch(service)))
 
-    def events(self, service: str | None = None, *, panic: float = 0.0) -> AsyncioWatch[tuple[Event, ...]]:
+    def events(
+        self,
+        service: str | None = None,
+        *,
+        panic: float = 0.0,
+        healthy: bool = True,
+    ) -> AsyncioWatch[tuple[Event, ...]]:
         """Watch members and instances, in batches: first a ``Snapshot``, then what changed. Raises ``NodeClosed``.
 
-        With ``service``, of the instances only that service's. ``panic``: as in `lookup`.
+        With ``service``, of the instances only that service's. ``panic``: as in `lookup`. Without ``healthy``, also the
+        instances that cannot serve: then one is removed only when it is gone.
         """
-        return AsyncioWatch(WatchSteps(self._thread, self._node.events(service, panic=panic)))
+        return AsyncioWatch(WatchSteps(self._thread, self._node.events(service, panic=panic, healthy=healthy)))
 
     async def wait_for(self, service: str, *, at_least: int = 1) -> tuple[Instance, ...]:
         """Wait until ``service`` has ``at_least`` healthy instances or more; returns them. Raises ``NodeClosed``."""

@@ -45,12 +45,19 @@ class BlockingNode(BlockingCalls):
         """Watch the healthy instances of ``service``: first a snapshot, then diffs. Raises ``NodeClosed``."""
         return BlockingWatch(WatchSteps(self._thread, self._node.watch(service)))
 
-    def events(self, service: str | None = None, *, panic: float = 0.0) -> BlockingWatch[tuple[Event, ...]]:
+    def events(
+        self,
+        service: str | None = None,
+        *,
+        panic: float = 0.0,
+        healthy: bool = True,
+    ) -> BlockingWatch[tuple[Event, ...]]:
         """Watch members and instances, in batches: first a ``Snapshot``, then what changed. Raises ``NodeClosed``.
 
-        With ``service``, of the instances only that service's. ``panic``: as in `lookup`.
+        With ``service``, of the instances only that service's. ``panic``: as in `lookup`. Without ``healthy``, also the
+        instances that cannot serve: then one is removed only when it is gone.
         """
-        return BlockingWatch(WatchSteps(self._thread, self._node.events(service, panic=panic)))
+        return BlockingWatch(WatchSteps(self._thread, self._node.events(service, panic=panic, healthy=healthy)))
 
     def wait_for(self, service: str, *, at_least: int = 1, timeout: float | None = None) -> tuple[Instance, ...]:
         """Wait until ``service`` has ``at_least`` healthy instances or more; returns them. Raises ``NodeClosed``."""

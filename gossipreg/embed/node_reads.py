@@ -113,6 +113,13 @@ class NodeReads(EmbeddedNode):
         """This node's own instance of that id as it was registered, or None."""
         return self._node.own(id)
 
+    def stated(self, instance: Instance) -> Instance | None:
+        """``instance`` as its owner stated it, before policies, its role's term and its owner's drain or failure.
+
+        None if it is gone.
+        """
+        return self._node.stated(instance)
+
     def credentials(self, instance: Instance) -> Mapping[str, str]:
         """The credentials with which a client logs in to ``instance``. Raises ``CredentialsUnavailable``."""
         return self._node.credentials(instance)

@@ -227,6 +227,15 @@ class Node:
         return self._engine.own(id)
 
     @any_thread
+    def stated(self, instance: Instance) -> Instance | None:
+        """``instance`` as its owner stated it, before policies, its role's term and its owner's drain or failure.
+
+        None if it is gone.
+        """
+        record = self._engine.state.registry.records_of(instance.service).get((instance.id, instance.owner))
+        return None if record is None else record.instance
+
+    @any_thread
     def credentials(self, instance: Instance) -> Mapping[str, str]:
         """The credentials with which a client logs in to ``instance``. Raises ``CredentialsUnavailable``."""
         return self._registrar.keyring.open(instance)
@@ -287,10 +296,11 @@ class Node:
         self._context.check_open()
         return ServiceWatch(service, self._engine.view, self._context.change_log, lambda: self._context.failure)
 
-    def events(self, service: str | None = None, *, panic: float = 0.0) -> EventWatch:
+    def events(self, service: str | None = None, *, panic: float = 0.0, healthy: bool = True) -> EventWatch:
         """Watch members and instances, in batches: first a ``Snapshot``, then what changed. Raises ``NodeClosed``.
 
-        With ``service``, of the instances only that service's. ``panic``: as in `lookup`.
+        With ``service``, of the instances only that service's. ``panic``: as in `lookup`. Without ``healthy``, also the
+        instances that cannot serve: then one is removed only when it is gone.
         """
         self._context.check_open()
         return EventWatch(
@@ -304,6 +314,7 @@ class Node:
             lambda: NodeEvent("isolated" if self.isolated else "heard", self.name, self.reachable),
             lambda: self._context.failure,
             panic=panic,
+            healthy=healthy,
         )
 
     def _flap(self, entry: str) -> CheckEvent | None:

@@ -8,6 +8,7 @@ from typing import Final
 
 import trio
 
+from gossipreg import __version__
 from gossipreg.counters import Count
 from gossipreg.model import Member, NodeInfo, ServiceCount, Status
 from gossipreg.runtime.diagnostics import path_states, problems_of
@@ -24,6 +25,7 @@ def node_info(lifecycle: NodeLifecycle, members: Sequence[Member], services: Map
     by_status = Counter(str(member.status) for member in members)
     return NodeInfo(
         name=identity.name,
+        version=__version__,
         cluster=context.cluster,
         address=identity.address,
         generation=identity.generation,

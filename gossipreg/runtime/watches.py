@@ -24,7 +24,7 @@ from gossipreg.model import (
     Snapshot,
     Status,
 )
-from gossipreg.protocol.registry.view import View
+from gossipreg.protocol.registry.view import ServiceView, View
 from gossipreg.runtime.change_log import ChangeLog
 from gossipreg.runtime.diagnostics import PrimaryConflicts
 
@@ -43,6 +43,7 @@ class _Diff:
     added: tuple[Instance, ...]
     changed: tuple[Instance, ...]
     removed: tuple[Instance, ...]
+    before: tuple[Instance, ...] = ()  # what each of those that changed was
 
     @classmethod
     def between(cls, before: Collection[Instance], after: Collection[Instance]) -> _Diff:
@@ -50,10 +51,12 @@ class _Diff:
         unchanged = set(map(id, before)) & set(map(id, after))
         old = {(each.owner, each.id): each for each in before if id(each) not in unchanged}
         new = {(each.owner, each.id): each for each in after if id(each) not in unchanged}
+        changed = [(old[key], instance) for key, instance in new.items() if key in old and old[key] != instance]
         return cls(
             added=tuple(instance for key, instance in new.items() if key not in old),
-            changed=tuple(instance for key, instance in new.items() if key in old and old[key] != instance),
+            changed=tuple(instance for _, instance in changed),
             removed=tuple(instance for key, instance in old.items() if key not in new),
+            before=tuple(instance for instance, _ in changed),
         )
 
     def __bool__(self) -> bool:
@@ -62,7 +65,7 @@ class _Diff:
     def events(self) -> list[Event]:
         return [
             *(InstanceEvent("added", instance) for instance in self.added),
-            *(InstanceEvent("changed", instance) for instance in self.changed),
+            *(InstanceEvent("changed", now, was) for now, was in zip(self.changed, self.before, strict=True)),
             *(InstanceEvent("removed", instance) for instance in self.removed),
         ]
 
@@ -109,7 +112,8 @@ class EventWatch:
     """Members and instances over time, in batches: first a `Snapshot` alone, then what came, changed and went.
 
     With a ``service``, only its instances are reported; members, and whether this node is isolated, always are.
-    ``panic``: as in `Node.lookup`. Ends when the node closes; raises what closed it, if that was an error.
+    Unless ``healthy``, it reports instances in any state of health. ``panic``: as in `Node.lookup`, for healthy ones.
+    Ends when the node closes; raises what closed it, if that was an error.
     """
 
     service: str | None
@@ -127,6 +131,7 @@ class EventWatch:
     _seen: dict[str, tuple[Instance, ...]] = attrs.field(factory=dict)
     _flapping: dict[str, None] = attrs.field(factory=dict)  # checks that were last reported as flapping
     _panic: float = 0.0
+    _healthy: bool = True
     _primary_conflicts: PrimaryConflicts = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -154,14 +159,15 @@ class EventWatch:
         self._position = self._change_log.position
         members = self._members()
         self._seen_members = {member.name: member for member in members}
-        self._seen = {
-            name: view.to_call(self._panic) for name, view in self._view.services.items() if self._wants(name)
-        }
+        self._seen = {name: self._reported(view) for name, view in self._view.services.items() if self._wants(name)}
         for name in self._seen:
             self._primary_conflicts.observe(
                 name
             )  # conflicts of now are not reported: the snapshot shows them as fenced
         return Snapshot(members, tuple(instance for name in sorted(self._seen) for instance in self._seen[name]))
+
+    def _reported(self, view: ServiceView) -> tuple[Instance, ...]:
+        return view.to_call(self._panic) if self._healthy else view.instances
 
     def _wants(self, service: str) -> bool:
         return self.service is None or service == self.service
@@ -203,7 +209,7 @@ class EventWatch:
 
     def _instance_events(self, service: str) -> list[Event]:
         before = self._seen.pop(service, ())
-        after = self._view.service(service).to_call(self._panic)
+        after = self._reported(self._view.service(service))
         if after:
             self._seen[service] = after
         return _Diff.between(before, after).events()

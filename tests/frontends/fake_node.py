@@ -81,6 +81,7 @@ class FakeNode:
     _everything: int = 0  # changes of whatever it be
     _bell: trio.Event = attrs.field(factory=trio.Event)
     _closed: trio.Event = attrs.field(factory=trio.Event)
+    _hidden: int = 0  # of the listeners, those that follow all instances, as the listener's own history does
     _listeners: dict[trio.MemorySendChannel[tuple[Event, ...]], str | None] = attrs.field(factory=dict)
 
     def __attrs_post_init__(self) -> None:
@@ -151,11 +152,15 @@ class FakeNode:
             members=Counter(str(each.status) for each in self._members.values()),
             services=len(self.services()),
             instances=len(self._instances),
+            version="0.1.0",
             counters={"packets_sent": 12, "packets_received": 11},
         )
 
     def own(self, id: str) -> Instance | None:
         return self._instances.get((self.name, id))
+
+    def stated(self, instance: Instance) -> Instance | None:
+        return self._instances.get((instance.owner, instance.id))
 
     async def register(self, service: str, *, port: int, **fields: Any) -> Instance:
         """Register by keywords, as a test does."""
@@ -290,10 +295,12 @@ class FakeNode:
         service: str | None = None,
         *,
         panic: float = 0.0,
+        healthy: bool = True,
     ) -> AsyncGenerator[tuple[Event, ...], None]:
         self._check_open()
         into, out_of = trio.open_memory_channel[tuple[Event, ...]](100)
         self._listeners[into] = service
+        self._hidden += not healthy
         try:
             yield (Snapshot(self.members(), tuple(i for i in self._sorted() if service in (None, i.service))),)
             async with out_of:
@@ -301,6 +308,7 @@ class FakeNode:
                     yield batch
         finally:
             del self._listeners[into]
+            self._hidden -= not healthy
             into.close()
 
     async def wait_closed(self) -> None:
@@ -310,7 +318,7 @@ class FakeNode:
 
     @property
     def listeners(self) -> int:
-        return len(self._listeners)
+        return len(self._listeners) - self._hidden
 
     def hold(self, instance: Instance) -> None:
         """See ``instance`` come or change, whoever owns it."""

@@ -86,7 +86,7 @@ class Board:
     def watch(self, service: str = "orders") -> ServiceWatch:
         return ServiceWatch(service, self.view, self.change_log, lambda: self.failure)
 
-    def events(self, service: str | None = None) -> EventWatch:
+    def events(self, service: str | None = None, *, healthy: bool = True) -> EventWatch:
         all_members = lambda: tuple(self.members.values())  # noqa: E731 - two short looks at the same dict
         return EventWatch(
             service,
@@ -98,6 +98,7 @@ class Board:
             self.change_log,
             lambda: NodeEvent("isolated" if self.isolated else "heard", "me", 0.5),
             lambda: self.failure,
+            healthy=healthy,
         )
 
 
@@ -259,6 +260,21 @@ async def test_events_begin_with_a_snapshot_of_members_and_healthy_instances(boa
     assert snapshot == Snapshot(
         (member("ann"), member("bob", Status.FAILED)), (instance(1), instance(3, service="stock"))
     )
+
+
+async def test_events_of_all_instances_report_one_that_can_no_longer_serve_as_changed(board: Board) -> None:
+    board.registration(instance(1), instance(2, sick=True))
+    events = board.events(healthy=False)
+    [snapshot] = await anext(events)
+    assert isinstance(snapshot, Snapshot)
+    assert [each.id for each in snapshot.instances] == ["i-1", "i-2"]
+    board.registration(instance(1, sick=True), instance(2, sick=True))
+    [event] = await anext(events)
+    assert event == InstanceEvent("changed", instance(1, sick=True))
+    assert isinstance(event, InstanceEvent)
+    assert event.before == instance(1)
+    board.registration(instance(2, sick=True))
+    assert await batch(events) == [("removed", "i-1")]
 
 
 async def test_events_of_one_service_leave_out_the_others_but_no_member(board: Board) -> None:

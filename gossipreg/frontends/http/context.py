@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 
 import attrs
 
+from gossipreg.frontends.http.change_history import ChangeHistory
 from gossipreg.frontends.http.event_encoder import EventEncoder
 from gossipreg.frontends.http.lookups import LookupCache
 from gossipreg.frontends.serving.context import RequestContext
@@ -19,10 +20,11 @@ _YES_OR_NO = {"": True, "true": True, "1": True, "false": False, "0": False}
 
 @attrs.frozen
 class NativeContext(RequestContext):
-    """One request to one handler, with what all of them share: cached lookups and encoded events."""
+    """One request to one handler, with what all of them share: cached lookups, encoded events, the latest changes."""
 
     lookups: LookupCache
     event_encoder: EventEncoder
+    history: ChangeHistory
 
     @property
     def argument(self) -> str:

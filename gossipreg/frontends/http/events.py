@@ -49,6 +49,7 @@ class EventStream(StreamingResponse):
     node: NodeApi
     service: str | None = None
     panic: float = 0.0
+    healthy: bool = True
     event_encoder: EventEncoder = attrs.field(factory=EventEncoder)  # shared by all streams of a listener
     headers: Headers = ()
 
@@ -65,7 +66,7 @@ class EventStream(StreamingResponse):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(line.keep_alive)
             with suppress(NodeClosed, NameConflict):
-                async with aclosing(self.node.events(self.service, panic=self.panic)) as batches:
+                async with aclosing(self.node.events(self.service, panic=self.panic, healthy=self.healthy)) as batches:
                     async for batch in batches:
                         event_encoder = await self.event_encoder.of(batch)
                         del batch  # a slow client need not hold a list of all instances besides

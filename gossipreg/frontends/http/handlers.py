@@ -56,9 +56,15 @@ async def members(context: NativeContext) -> Response | DeferredResponse:
     """Every member that this node remembers."""
 
     async def body() -> bytes:
-        return b'{"members":%b}' % await TimeSlicer().json_list(map(render.member, context.node.members()))
+        rows = (render.member(each) | _round_trip(context.node, each.name) for each in context.node.members())
+        return b'{"members":%b}' % await TimeSlicer().json_list(rows)
 
     return await reply(context, None, body)
+
+
+def _round_trip(node: NodeApi, name: str) -> render.Json:
+    seconds = node.round_trip(name)
+    return {"round_trip": None if seconds is None else round(seconds, 6)}
 
 
 async def forget(context: NativeContext) -> Response:
@@ -87,6 +93,7 @@ async def lookup(context: NativeContext) -> Response | DeferredResponse:
         zone=context.text("zone"),
         role=context.text("role"),
         panic=context.share("panic"),
+        stated=context.flag("stated"),
     )
     return await reply(context, asked.service, lambda: context.lookups.body(asked))
 
@@ -177,7 +184,11 @@ async def end_maintenance(context: NativeContext) -> Response:
 
 async def events(context: NativeContext) -> EventStream:
     """What happens, as it happens."""
-    return EventStream(context.node, context.text("service"), context.share("panic"), context.event_encoder)
+    everything = context.flag("all")
+    share = context.share("panic")
+    if everything and share:
+        raise HttpError(400, "panic: has no meaning with all: give one of the two")
+    return EventStream(context.node, context.text("service"), share, not everything, context.event_encoder)
 
 
 async def drain(context: NativeContext) -> Response:

@@ -26,6 +26,7 @@ class LookupQuery:
     zone: str | None = None
     role: str | None = None
     panic: float = 0.0  # see `Node.lookup`
+    stated: bool = False  # with the weight that each owner stated, which costs more: for people, not for programs
 
 
 @attrs.define(eq=False, repr=False)
@@ -85,11 +86,18 @@ class LookupCache:
                 role=asked.role,
                 panic=asked.panic,
             )
-            body = b'{"index":%d,"instances":%b}' % (index, await TimeSlicer().joined(map(self.rows.of, instances)))
+            row = self._stated if asked.stated else self.rows.of
+            body = b'{"index":%d,"instances":%b}' % (index, await TimeSlicer().joined(map(row, instances)))
             # In a panic the node counts its answers, so none is kept.
             return body, bool(instances) and len(body) <= self._bytes_max and not asked.panic
 
         return await self._kept.fetch(asked, index, make)
+
+    def _stated(self, instance: Instance) -> bytes:
+        """``instance`` as JSON, with the weight that its owner stated."""
+        stated = self._node.stated(instance)
+        weight = instance.weight if stated is None else stated.weight
+        return encode(render.instance(instance) | {"stated_weight": weight})
 
     async def shared(self, path: str, index: int, make: Callable[[], Awaitable[bytes]]) -> bytes:
         """What all clients that waited for the same thing are answered: made once for each ``index`` of everything.

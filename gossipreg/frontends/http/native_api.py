@@ -7,6 +7,7 @@ from typing import ClassVar
 import attrs
 
 from gossipreg.errors import GossipregError
+from gossipreg.frontends.http.change_history import ChangeHistory
 from gossipreg.frontends.http.context import NativeContext
 from gossipreg.frontends.http.event_encoder import EventEncoder
 from gossipreg.frontends.http.lookups import LookupCache
@@ -23,6 +24,7 @@ class NativeApi:
 
     lookups: LookupCache
     event_encoder: EventEncoder = attrs.field(factory=EventEncoder)
+    history: ChangeHistory = attrs.field(factory=ChangeHistory)
 
     prefixes: ClassVar[tuple[str, ...]] = ("",)
     routine: ClassVar[frozenset[tuple[str, str]]] = frozenset({("PUT", "/api/v1/heartbeats/ID")})
@@ -47,7 +49,8 @@ class NativeApi:
             pattern, route = found.pattern, found.handler
             server.access.permit(request.token, route.action)
             route.check_query(query)
-            context = NativeContext(server, request, query, found.arguments, self.lookups, self.event_encoder)
+            shared = (self.lookups, self.event_encoder, self.history)
+            context = NativeContext(server, request, query, found.arguments, *shared)
             return pattern, await route.handler(context)
         except (HttpError, GossipregError) as error:
             return pattern, http_error(error).answer

@@ -16,6 +16,7 @@ import attrs
 
 from gossipreg import __version__, limits
 from gossipreg.frontends.http.context import Route
+from gossipreg.frontends.serving.scopes import Scope
 from gossipreg.model import Address, Health, Instance, Member, NodeInfo, ServiceCount, Status
 from gossipreg.policy import KINDS
 from gossipreg.spec import InstanceSpec
@@ -94,7 +95,7 @@ OPERATIONS: Final[Mapping[tuple[str, str], Operation]] = {
     ("GET", "/healthz"): Operation({200: _ref("NodeHealth"), 503: _ref("NodeHealth")}),
     ("GET", "/readyz"): Operation({200: _ref("Readiness"), 503: _ref("Readiness")}),
     ("GET", "/api/v1/node"): Operation({200: _ref("Node")}),
-    ("GET", "/api/v1/members"): Operation({200: _object(members=_list(_ref("Member")))}),
+    ("GET", "/api/v1/members"): Operation({200: _object(members=_list(_ref("MemberSeen")))}),
     ("DELETE", "/api/v1/members/NAME"): Operation({204: None}, (403, 404, 409)),
     ("GET", "/api/v1/services"): Operation({200: _object(services=_map(_ref("ServiceCount")))}),
     ("GET", "/api/v1/services/NAME"): Operation({200: _object(index=_WHOLE, instances=_list(_INSTANCE))}, (400,)),
@@ -117,6 +118,10 @@ OPERATIONS: Final[Mapping[tuple[str, str], Operation]] = {
     ("DELETE", "/api/v1/policies/KEY"): Operation({204: None}, (403, 404)),
     ("GET", "/api/v1/roles"): Operation({200: _object(roles=_list(_ref("Role")))}),
     ("DELETE", "/api/v1/roles/NAME"): Operation({200: _ref("Role")}, (403, 404)),
+    ("GET", "/api/v1/changes"): Operation({200: _ref("Changes")}, (400,)),
+    ("GET", "/api/v1/token"): Operation(
+        {200: _object(required=_BOOLEAN, name=_optional(_TEXT), scopes=_list(_ref("Scope")))}
+    ),
     ("GET", "/api/v1/events"): Operation({200: _TEXT}, (400,), media="text/event-stream"),
     ("GET", "/api/v1/http_sd"): Operation(
         {200: _list(_object(targets=_list(_TEXT), labels=_map(_TEXT)))},
@@ -143,6 +148,7 @@ _PARAMETERS: Final[Mapping[str, tuple[Json, str]]] = {
         {"type": "number", "minimum": 0, "maximum": 1},
         "If less than this share can be reached because many owners failed at once, include the lost ones, as stale.",
     ),
+    "stated": (_FLAG, "Give `stated_weight`, too: the weight before policies and drains."),
     "service": (_WORD, "Return only what concerns this service."),
     "owner": (_WORD, "Return only instances that this member registered."),
     "check": (_WORD, "The name of the ttl check; default: all ttl checks of the instance."),
@@ -202,6 +208,19 @@ _CHECK: Final = _object(
     took=_optional(_NUMBER),
     output={**_optional(_TEXT), "description": "null if the token's scopes do not include checks"},
     settings={"type": "object"},
+)
+
+
+#: What has changed lately. The fields of a change depend on its event.
+_CHANGES: Final = _object(
+    now=_NUMBER,
+    began=_optional(_NUMBER),
+    complete_from=_optional(_NUMBER),
+    since=_object(
+        members=_map(_NUMBER),
+        instances=_list(_object(service=_TEXT, owner=_TEXT, id=_TEXT, at=_NUMBER)),
+    ),
+    changes=_list(_object(at=_NUMBER, event=_TEXT)),
 )
 
 
@@ -282,7 +301,10 @@ def _schemas() -> dict[str, Json]:
         "Status": _enum([str(each) for each in Status]),
         "Instance": _instance(),
         "Role": _role(),
+        "Scope": _enum([str(each) for each in Scope]),
         "Member": _noun(Member),
+        "MemberSeen": _member_seen(),
+        "Changes": _CHANGES,
         "ServiceCount": _noun(ServiceCount),
         "Node": node,
         "NodeHealth": {**_object(**health), "required": ["status"]},  # the rest only for tokens that may read it
@@ -294,6 +316,12 @@ def _schemas() -> dict[str, Json]:
         "Readiness": _object(ready=_BOOLEAN, reason=_TEXT),
         "Error": {**_object(error=_TEXT, code=_TEXT, field=_TEXT), "required": ["error", "code"]},
     }
+
+
+def _member_seen() -> Json:
+    """A member, with the round trip from this node to it (seconds); null if none was measured."""
+    member = _noun(Member)
+    return _object(**member["properties"], round_trip=_optional(_NUMBER))
 
 
 def _role() -> Json:
@@ -314,7 +342,8 @@ def _instance() -> Json:
     """An instance. The answer to a write may have a note on why it is not called as it was registered."""
     instance = _noun(Instance)
     note = {**_TEXT, "description": "In the answer to a write: why the instance is not called as it was registered."}
-    return {**instance, "properties": {**instance["properties"], "note": note}}
+    stated = {**_WHOLE, "description": "With `stated`: its weight before policies and drains."}
+    return {**instance, "properties": {**instance["properties"], "note": note, "stated_weight": stated}}
 
 
 def _policy(kind: str, **more: Json) -> Json:

@@ -90,6 +90,7 @@ def node(info: NodeInfo) -> Json:
     """A node about itself. The fingerprint is 16 hexadecimal digits: JSON readers round 64-bit numbers."""
     return {
         "name": info.name,
+        "version": info.version,
         "cluster": info.cluster,
         "address": str(info.address),
         "generation": info.generation,

@@ -6,6 +6,7 @@ import functools
 from typing import Final
 
 from gossipreg.frontends.http import blocking, handlers
+from gossipreg.frontends.http.changes import changes, token
 from gossipreg.frontends.http.context import NativeContext, Route
 from gossipreg.frontends.http.credentials import credentials
 from gossipreg.frontends.http.http_sd import http_sd
@@ -40,7 +41,7 @@ ROUTES: Final = (
         "/api/v1/services/NAME",
         handlers.lookup,
         Action.READ_CLUSTER,
-        ("all", "tag", "zone", "role", "panic", *blocking.QUERY),
+        ("all", "tag", "zone", "role", "panic", "stated", *blocking.QUERY),
     ),
     Route("PUT", "/api/v1/instances", handlers.register, Action.REGISTER),
     Route("DELETE", "/api/v1/instances/ID", handlers.deregister, Action.REGISTER),
@@ -55,8 +56,10 @@ ROUTES: Final = (
     Route("DELETE", "/api/v1/policies/KEY", remove_policy, Action.SET_POLICY),
     Route("GET", "/api/v1/roles", roles, Action.READ_CLUSTER, blocking.QUERY),
     Route("DELETE", "/api/v1/roles/NAME", reset_role, Action.RESET_ROLE),
-    Route("GET", "/api/v1/events", handlers.events, Action.READ_CLUSTER, ("service", "panic")),
+    Route("GET", "/api/v1/changes", changes, Action.READ_CLUSTER, ("service",)),
+    Route("GET", "/api/v1/events", handlers.events, Action.READ_CLUSTER, ("service", "all", "panic")),
     Route("GET", "/api/v1/http_sd", http_sd, Action.READ_CLUSTER, ("service", "healthy")),
+    Route("GET", "/api/v1/token", token, Action.SHOW_TOKEN),
     Route("GET", "/api/v1/openapi.json", openapi, Action.READ_STATUS),
     Route("GET", "/metrics", metrics, Action.READ_STATUS),
     Route("PUT", "/api/v1/drain", handlers.drain, Action.DRAIN),

@@ -5,12 +5,15 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from functools import partial
 from ipaddress import ip_address
 
 import trio
 
 from gossipreg.counters import Count
 from gossipreg.errors import InsecureError
+from gossipreg.frontends.http.change_history import ChangeHistory
+from gossipreg.frontends.http.event_encoder import EventEncoder
 from gossipreg.frontends.http.lookups import LookupCache
 from gossipreg.frontends.http.native_api import NativeApi
 from gossipreg.frontends.serving.acceptor import Acceptor
@@ -52,14 +55,16 @@ async def serve_http(
     access = Access() if access is None else access
     counters = Counter() if counters is None else counters
     server = ServerContext(node, leave, access, reload)
+    history = ChangeHistory()
+    follow = partial(history.follow, node)
 
     def dispatcher(bound: Address | SocketFile) -> Dispatcher:
-        native = NativeApi(LookupCache(node))
-        return Dispatcher(server, Guard(asked=address, bound=bound), native, compatibility_apis)
+        native = NativeApi(LookupCache(node), EventEncoder(), history)
+        return Dispatcher(server, Guard(address, bound, access), native, compatibility_apis)
 
     if isinstance(address, SocketFile):
         with listen_at_file(address) as listener:
-            await _serve(dispatcher(address), [listener], address, counters, task_status)
+            await _serve(dispatcher(address), [listener], address, counters, task_status, follow=follow)
         return
     listeners = await listen(address)
     bound = [Address(*listener.socket.getsockname()[:2]) for listener in listeners]
@@ -71,7 +76,7 @@ async def serve_http(
         for listener in listeners:
             await trio.aclose_forcefully(listener)
         raise
-    await _serve(dispatcher(bound[0]), listeners, bound[0], counters, task_status)
+    await _serve(dispatcher(bound[0]), listeners, bound[0], counters, task_status, follow=follow)
 
 
 def check_safety(
@@ -100,9 +105,12 @@ async def _serve(
     bound: Address | SocketFile,
     counters: Counter[str],
     task_status: trio.TaskStatus[Address | SocketFile],
+    *,
+    follow: Callable[[], Awaitable[None]],
 ) -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(run_contained, counters, "the wait for the node's end", handler.close_with_node)
+        nursery.start_soon(run_contained, counters, "the record of changes", follow)
         task_status.started(bound)
         acceptor = Acceptor(handler, counters)
         waiting = acceptor.waiting_to_be_served

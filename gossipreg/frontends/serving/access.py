@@ -99,6 +99,14 @@ class Access:
                 "start the agent with --tokens-file FILE",
             )
 
+    def scopes(self, token: str | None) -> frozenset[Scope]:
+        """What ``token`` is for; where no token is asked for, what is for every client."""
+        if self.is_open:
+            withheld = {Scope.CREDENTIALS, Scope.CHECKS} if self.is_exposed else {Scope.CREDENTIALS}
+            return frozenset(Scope) - withheld
+        found = None if token is None else self._find(token)
+        return frozenset() if found is None else found.scopes
+
     def holder(self, token: str | None) -> str | None:
         """The name of a token, for the log; None if it is unknown."""
         found = None if token is None else self._find(token)

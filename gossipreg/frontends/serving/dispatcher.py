@@ -74,8 +74,10 @@ class Dispatcher:
 
     def _labelled(self, answer: Response, request: Request) -> Response:
         """The answer with how far it can be relied on, for a client that may know."""
-        if answer.status in (401, 403) or (
-            request.target in self.default.probes and not self.server.may_read_status(request)
+        if (
+            answer.status in (401, 403)
+            or not answer.is_labelled
+            or (request.target in self.default.probes and not self.server.may_read_status(request))
         ):
             return answer
         return Response(

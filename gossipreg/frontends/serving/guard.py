@@ -2,9 +2,14 @@
 
 A page can attack a registry on its visitor's machine in two ways. It may point its own host name at 127.0.0.1 and read
 the answers as if they were its own (DNS rebinding): so on loopback only loopback's names are answered. And it may send
-requests without being allowed to read the answers: so no request with an ``Origin`` may change anything, and a page of
-another origin may not even ask, since some answers cost much. Browsers leave ``Origin`` out of a plain GET, as for an
-image, but say with ``Sec-Fetch-Site`` where it comes from (W3C Fetch Metadata). A person who follows a link is let in.
+requests without being allowed to read the answers: so of all pages only the agent's own may change anything, and a page
+of another origin may not even ask, since some answers cost much. Browsers leave ``Origin`` out of a plain GET, as for
+an image, but say with ``Sec-Fetch-Site`` where it comes from (W3C Fetch Metadata). A person who follows a link is let
+in.
+
+The agent's own page is known by its origin, which no page can forge. Since a name may be rebound, it must besides have
+been loaded from an address or from a name of this listener; or its request shows a token, where one is asked for, which
+a foreign page does not have.
 """
 
 from __future__ import annotations
@@ -15,6 +20,7 @@ from ipaddress import ip_address
 import attrs
 
 from gossipreg.errors import ConfigError
+from gossipreg.frontends.serving.access import Access
 from gossipreg.frontends.serving.request import Request
 from gossipreg.frontends.serving.response import HttpError
 from gossipreg.model import Address, SocketFile
@@ -32,6 +38,7 @@ class Guard:
 
     asked: Address | SocketFile
     bound: Address | SocketFile
+    access: Access = attrs.field(factory=Access)
     on_loopback: bool = attrs.field(init=False)
     _ours: tuple[str, ...] = attrs.field(init=False)
 
@@ -47,6 +54,8 @@ class Guard:
         """Raise a 403 ``HttpError`` if the request names another host, or a page of another site has sent it."""
         authority, origin = request.authority, request.origin
         if origin is not None and request.method not in _SAFE_METHODS:
+            if self._is_own_page(request, origin):
+                return
             raise HttpError(403, f"a page of {shown(origin)} may not change anything here: leave the Origin header out")
         if origin is not None and not _is_same_origin(origin, authority):
             raise HttpError(403, f"a page of {shown(origin)} may not ask here: leave the Origin header out")
@@ -58,8 +67,28 @@ class Guard:
                 403, f"{shown(authority)} is not this machine: ask for {self.bound}, or localhost:{self.bound.port}"
             )
 
+    def _is_own_page(self, request: Request, origin: str) -> bool:
+        """Whether the agent's own page has sent the request. A proxy may have changed the host that it names."""
+        authority = request.authority
+        if authority is None or (self.on_loopback and not self._is_ours(authority)):
+            return False
+        is_same = (
+            _is_same_origin(origin, authority) if request.fetch_site is None else request.fetch_site == "same-origin"
+        )
+        shows_token = request.token is not None and not self.access.is_open
+        return is_same and (shows_token or self._is_ours(authority) or _is_address(authority))
+
     def _is_ours(self, authority: str) -> bool:
         return _names_loopback(authority) or _host(authority) in self._ours
+
+
+def _is_address(authority: str) -> bool:
+    """Whether the host is an IP address: no name that could be rebound."""
+    try:
+        ip_address(_host(authority))
+    except ValueError:
+        return False
+    return True
 
 
 def _is_same_origin(origin: str, authority: str | None) -> bool:

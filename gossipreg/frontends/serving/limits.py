@@ -96,6 +96,11 @@ LOOKUP_CACHE_BYTES: Final = 8 * 1024 * 1024
 #: Encoded events kept (bytes): some thousand of ordinary size. Watchers want the same within the same second.
 FRAME_CACHE_BYTES: Final = 1024 * 1024
 
+#: Changes that are told of later, and for how long (seconds): an hour for a person who comes to a problem late. Each is
+#: some 700 bytes: 3 MiB.
+CHANGES_MAX: Final = 4096
+CHANGES_SECONDS: Final = 3600.0
+
 #: Tokens of one agent. Each is a person's or a program's, and each request is compared with all.
 TOKENS_MAX: Final = 256
 

@@ -98,6 +98,10 @@ class NodeApi(Protocol):
         """This node's own registration of that id."""
         ...
 
+    def stated(self, instance: Instance) -> Instance | None:
+        """The instance as its owner stated it, before policies and drains; None if it is gone."""
+        ...
+
     async def register_spec(self, spec: InstanceSpec) -> Instance:
         """Register what ``spec`` describes, in place of this node's own of that id. Raises ``InvalidInstance``.
 
@@ -185,8 +189,11 @@ class NodeApi(Protocol):
         """End the drain. Raises ``StorageError``, and then nothing has changed."""
         ...
 
-    def events(self, service: str | None = None, *, panic: float = 0.0) -> EventBatches:
-        """Batches of events: first a ``Snapshot`` alone, then what changes. Ends, or raises, when the node closes."""
+    def events(self, service: str | None = None, *, panic: float = 0.0, healthy: bool = True) -> EventBatches:
+        """Batches of events: first a ``Snapshot`` alone, then what changes. Ends, or raises, when the node closes.
+
+        Without ``healthy``, also about instances that cannot serve.
+        """
         ...
 
     async def wait_closed(self) -> None:

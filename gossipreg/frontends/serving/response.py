@@ -71,6 +71,7 @@ class Response:
     body: bytes = b""
     headers: Headers = ()
     media: bytes = b"application/json"
+    is_labelled: bool = True  # whether it says how far it can be relied on: not if it holds nothing of the cluster
 
     @classmethod
     def of(cls, status: int, value: Any) -> Response:

@@ -30,6 +30,7 @@ async def test_a_node_describes_itself(client: httpx.AsyncClient) -> None:
     assert "date" in answer.headers
     assert answer.json() == {
         "name": "alpha",
+        "version": "0.1.0",
         "cluster": "default",
         "address": "127.0.0.1:7940",
         "generation": 1_700_000_000_000,
@@ -107,6 +108,9 @@ async def test_a_node_drains_and_asks_for_work_again_and_is_well_meanwhile(clien
     assert (await client.get("/healthz")).json()["status"] == "ok"
 
 
+KNOWN = "all, tag, zone, role, panic, stated, index, wait"
+
+
 @pytest.mark.parametrize(
     ("method", "path"),
     [
@@ -138,7 +142,10 @@ async def test_members_are_listed_with_their_status(client: httpx.AsyncClient, f
         "incarnation": 0,
         "zone": "north",
         "draining": False,
+        "round_trip": None,
     }
+    fake.round_trips["beta"] = 0.0012345678
+    assert (await client.get("/api/v1/members")).json()["members"][1]["round_trip"] == 0.001235
 
 
 async def test_services_are_counted(client: httpx.AsyncClient, fake: FakeNode) -> None:
@@ -215,10 +222,7 @@ async def test_answers_in_a_panic_are_asked_of_the_node_each_time(client: httpx.
         ("panic=half", "panic: 'half' is not a share from 0 to 1"),
         ("all=maybe", "all: 'maybe' is neither true, false, 1 nor 0"),
         ("tag=", "tag: is empty: write tag=VALUE, or leave it out"),
-        (
-            "tags=v1",
-            "/api/v1/services/NAME has no query parameter 'tags': it knows all, tag, zone, role, panic, index, wait",
-        ),
+        ("tags=v1", f"/api/v1/services/NAME has no query parameter 'tags': it knows {KNOWN}"),
         ("tag=v1&tag=v2", "the query gives 'tag' twice"),
         ("tag=%ff", "the query 'tag=%ff' is not UTF-8 under its percent signs"),
     ],

@@ -233,13 +233,29 @@ async def test_every_route_but_those_of_supervisors_asks_for_a_token(
 ) -> None:
     async with await listener(file, fake, nursery) as client:
         answer = await client.request(route.method, route.path)
-    if route.path in ("/healthz", "/readyz"):
+    if route.path in ("/healthz", "/readyz", "/api/v1/token"):
         assert (answer.status_code, route.action.scope) == (200, None)
     else:
         assert answer.status_code == 401
         assert answer.headers["www-authenticate"] == 'Bearer realm="gossipreg"'
         sentence = "this agent asks for a token: send it as Authorization: Bearer TOKEN"
         assert answer.json() == {"error": sentence, "code": "unauthorized"}
+
+
+async def test_a_client_is_told_what_its_token_is_for(file: Path, fake: FakeNode, nursery: trio.Nursery) -> None:
+    async with await listener(file, fake, nursery) as client:
+        for headers in ({}, {"Authorization": "Bearer a-token-that-nobody-has"}):
+            answer = await client.get("/api/v1/token", headers=headers)
+            assert answer.json() == {"required": True, "name": None, "scopes": []}
+            assert "x-gossipreg-isolated" not in answer.headers
+        answer = await client.get("/api/v1/token", headers={"Authorization": f"Bearer {READER}"})
+    assert answer.json() == {"required": True, "name": "dashboard", "scopes": ["read"]}
+    assert answer.headers["cache-control"] == "no-store"
+
+
+def test_where_no_tokens_are_set_all_is_for_all_but_what_is_withheld() -> None:
+    assert Access().scopes(None) == set(Scope) - {Scope.CREDENTIALS}
+    assert Access(is_exposed=True).scopes(None) == set(Scope) - {Scope.CREDENTIALS, Scope.CHECKS}
 
 
 async def test_a_reader_changes_nothing(file: Path, fake: FakeNode, nursery: trio.Nursery) -> None:

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import attrs
 import pytest
 import trio
 
+from gossipreg.frontends.serving.access import Access, Token
 from gossipreg.frontends.serving.guard import Guard
 from gossipreg.frontends.serving.request import Request
 from gossipreg.frontends.serving.response import HttpError
+from gossipreg.frontends.serving.scopes import Scope
 from gossipreg.model import Address
 from tests.frontends.fake_node import FakeNode
 from tests.frontends.wire import acceptor, ask, dial, get, put
@@ -53,6 +56,46 @@ def test_no_page_may_change_anything(guard: Guard, method: str, origin: str) -> 
     with pytest.raises(HttpError) as refused:
         guard.check(Request(method, "/", "localhost", origin))
     assert refused.value.answer.status == 403
+
+
+@pytest.mark.parametrize(
+    ("guard", "host", "origin", "site"),
+    [
+        (ON_LOOPBACK, "localhost:8500", "http://localhost:8500", "same-origin"),
+        (ON_LOOPBACK, "127.0.0.1:8500", "http://127.0.0.1:8500", None),
+        (ON_LOOPBACK, "127.0.0.1:8500", "https://ops.example", "same-origin"),  # a proxy that names this host
+        (ON_ALL, "10.0.0.5:8500", "http://10.0.0.5:8500", None),
+    ],
+)
+def test_the_agents_own_page_may_change_things(guard: Guard, host: str, origin: str, site: str | None) -> None:
+    guard.check(Request("PUT", "/", host, origin, fetch_site=site))
+
+
+@pytest.mark.parametrize(
+    ("guard", "host", "origin", "site"),
+    [
+        (ON_LOOPBACK, "evil.example:8500", "http://evil.example:8500", "same-origin"),  # a name that was rebound
+        (ON_ALL, "evil.example:8500", "http://evil.example:8500", "same-origin"),
+        (ON_ALL, "evil.example:8500", "http://evil.example:8500", None),
+        (ON_LOOPBACK, "localhost:8500", "http://localhost:8500", "same-site"),
+        (ON_LOOPBACK, "localhost:8500", "http://localhost:8500", "cross-site"),
+        (ON_LOOPBACK, "localhost:8500", "http://localhost:3000", None),
+        (ON_LOOPBACK, None, "http://localhost:8500", "same-origin"),
+    ],
+)
+def test_a_page_that_may_be_another_changes_nothing(
+    guard: Guard, host: str | None, origin: str, site: str | None
+) -> None:
+    with pytest.raises(HttpError, match="may not change anything here"):
+        guard.check(Request("DELETE", "/", host, origin, fetch_site=site, token="any"))
+
+
+def test_where_tokens_are_asked_for_a_page_from_any_name_may_change_things_with_one() -> None:
+    sealed = Guard(ON_ALL.asked, ON_ALL.bound, Access((Token("ops", b"digest", frozenset(Scope)),)))
+    of_proxy = Request("PUT", "/", "ops.example", "https://ops.example", fetch_site="same-origin")
+    sealed.check(attrs.evolve(of_proxy, token="any"))
+    with pytest.raises(HttpError, match="may not change anything here"):
+        sealed.check(of_proxy)
 
 
 @pytest.mark.parametrize("guard", [ON_LOOPBACK, ON_ALL])

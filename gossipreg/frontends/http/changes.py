@@ -1,0 +1,35 @@
+"""The latest changes over HTTP, and which scopes the client's token has."""
+
+from __future__ import annotations
+
+import time
+
+import attrs
+
+from gossipreg.frontends.http.change_history import render
+from gossipreg.frontends.http.context import NativeContext
+from gossipreg.frontends.serving.response import Response, encode
+from gossipreg.frontends.serving.time_slices import TimeSlicer
+
+
+async def changes(context: NativeContext) -> Response:
+    """What has changed in the last hour, and since when what is not well has been so."""
+    service, history = context.text("service"), context.history
+    rows = await TimeSlicer().json_list(map(render, history.changes(service)))
+    head = {
+        "now": round(time.time(), 3),
+        "began": history.began,
+        "complete_from": history.complete_from,
+        "since": history.since(service),
+    }
+    return Response(200, b'%b,"changes":%b}' % (encode(head)[:-1], rows))
+
+
+async def token(context: NativeContext) -> Response:
+    """What the token of this request is for. Without one, or with an unknown one: what is for all."""
+    access, shown = context.server.access, context.request.token
+    answer = Response.of(
+        200,
+        {"required": not access.is_open, "name": access.holder(shown), "scopes": sorted(access.scopes(shown))},
+    )
+    return attrs.evolve(answer, is_labelled=False, headers=((b"cache-control", b"no-store"),))
