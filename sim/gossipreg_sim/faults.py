@@ -71,6 +71,13 @@ def chosen(selectors: tuple[str, ...], scenario: Scenario, rng: Rng) -> list[str
     return list(names)
 
 
+def links_of(fault: Fault, nodes: list[str], to: list[str]) -> Links:
+    """Return the links that ``fault`` affects; a cut leaves those among ``nodes``, unless it is between them only."""
+    if fault.kind in ("cut", "flip-flop"):
+        to = [name for name in to if name not in nodes] or to
+    return Links(frozenset(nodes), frozenset(to), fault.both_ways)
+
+
 @attrs.define
 class Faults:
     """The faults of a scenario, applied to a cluster at their times."""
@@ -103,22 +110,21 @@ class Faults:
 
     def _condition(self, fault: Fault, nodes: list[str], to: list[str], begins: int) -> Condition | None:
         """Return the link condition that the fault sets; None if the fault does not affect links."""
-        across = Links(frozenset(nodes), frozenset([name for name in to if name not in nodes] or to), fault.both_ways)
-        around = Links(frozenset(nodes), frozenset(to), fault.both_ways)
+        links = links_of(fault, nodes, to)
         extra = Exponential(fault.seconds, fault.spread) if fault.spread else Constant(fault.seconds)
         made: dict[str, Callable[[], Condition]] = {
-            "cut": lambda: Cut(across),
-            "flip-flop": lambda: FlipFlop(across, fault.off, fault.on, begins),
-            "loss": lambda: Loss(around, fault.probability),
-            "udp-only-loss": lambda: UdpLoss(around, fault.probability),
-            "tcp-only-loss": lambda: TcpLoss(around, fault.probability),
-            "mtu": lambda: Mtu(around, fault.size),
-            "bursts": lambda: Bursts(around, fault.probability, fault.spread),
-            "duplicate": lambda: Duplication(around, fault.probability, fault.spread),
-            "reorder": lambda: Reordering(around, fault.probability, fault.spread),
-            "delay": lambda: Delay(around, extra),
-            "narrow": lambda: Narrow(around, fault.rate, fault.buffer),
-            "bit-flips": lambda: BitFlips(around, fault.probability),
+            "cut": lambda: Cut(links),
+            "flip-flop": lambda: FlipFlop(links, fault.off, fault.on, begins),
+            "loss": lambda: Loss(links, fault.probability),
+            "udp-only-loss": lambda: UdpLoss(links, fault.probability),
+            "tcp-only-loss": lambda: TcpLoss(links, fault.probability),
+            "mtu": lambda: Mtu(links, fault.size),
+            "bursts": lambda: Bursts(links, fault.probability, fault.spread),
+            "duplicate": lambda: Duplication(links, fault.probability, fault.spread),
+            "reorder": lambda: Reordering(links, fault.probability, fault.spread),
+            "delay": lambda: Delay(links, extra),
+            "narrow": lambda: Narrow(links, fault.rate, fault.buffer),
+            "bit-flips": lambda: BitFlips(links, fault.probability),
         }
         make = made.get(fault.kind)
         return None if make is None else make()

@@ -17,8 +17,9 @@ from typing import Final
 import attrs
 
 from gossipreg.policy import Maintenance
-from gossipreg_sim.agreement import Agreement, heal_bound, longest_damping
+from gossipreg_sim.agreement import Agreement
 from gossipreg_sim.fault_timing import end_of
+from gossipreg_sim.heal_bound import heal_bound, longest_damping
 from gossipreg_sim.process import Process
 from gossipreg_sim.scenario import Scenario
 from gossipreg_sim.world import SECOND, ns

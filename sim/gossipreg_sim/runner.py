@@ -1,6 +1,6 @@
 """Runner of a scenario: warm-up, faults, heal, quiet, and the outcome.
 
-Safety must hold at every step. After the heal all must agree within a bound (`gossipreg_sim.agreement`). A run in
+Safety must hold at every step. After the heal all must agree within a bound (`gossipreg_sim.heal_bound`). A run in
 which messages multiply without end is stopped, and fails.
 """
 
@@ -12,9 +12,10 @@ from functools import partial
 
 import attrs
 
-from gossipreg_sim.agreement import Agreement, heal_bound, longest_damping, separated_nodes
+from gossipreg_sim.agreement import Agreement
 from gossipreg_sim.cluster import Cluster
 from gossipreg_sim.faults import Faults
+from gossipreg_sim.heal_bound import heal_bound, longest_damping
 from gossipreg_sim.healing import Heal, Watch
 from gossipreg_sim.network import Constant, Exponential, Latency, Lognormal, Regions
 from gossipreg_sim.oracles.bounds import Bounds
@@ -39,6 +40,7 @@ from gossipreg_sim.oracles.stay_in_lookups import StayInLookups
 from gossipreg_sim.oracles.suspicion_times import SuspicionTimes
 from gossipreg_sim.oracles.tombstone_retention import TombstoneRetention
 from gossipreg_sim.scenario import Scenario, Wiring
+from gossipreg_sim.separation import separated_nodes
 from gossipreg_sim.trace import Trace
 from gossipreg_sim.users import Users
 from gossipreg_sim.world import SECOND, RunawaySimulation, World, ns

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from difflib import get_close_matches
 from typing import Any, Final
@@ -45,6 +46,11 @@ class Wiring:
     mean: float = 0.0  # of the exponential tail
     sigma: float = 0.0  # of the logarithm
     between_zones: float = 0.0  # one-way latency between zones, if it differs
+
+    def slowest(self, deviations: float) -> float:
+        """Return the one-way time (seconds) of a packet ``deviations`` standard deviations slower than usual."""
+        tail = math.exp(deviations * self.sigma) if self.kind == "lognormal" or self.between_zones else 1.0
+        return max(self.seconds, self.between_zones) * tail + deviations * self.mean
 
 
 @attrs.frozen(kw_only=True)

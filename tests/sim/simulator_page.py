@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from gossipreg_sim.fault import KINDS
+from gossipreg_sim.heal_bound import TERMS
 from gossipreg_sim.runner import ORACLES, run_scenario
 from gossipreg_sim.scenario_file import load
 from gossipreg_sim.summary import as_lines
@@ -32,6 +33,7 @@ def with_tables(text: str) -> str:
     for head, rows in (
         ("| kind | effect | required keys | optional keys |\n| --- | --- | --- | --- |\n", kinds()),
         ("| oracle | law |\n| --- | --- |\n", oracles()),
+        ("| length | purpose |\n| --- | --- |\n", (f"| {term.length} | {term.purpose} |" for term in TERMS)),
     ):
         table = head + "".join(f"{row}\n" for row in rows)
         text = re.sub(re.escape(head) + r"(?:\|.*\n)*", table.replace("\\", r"\\"), text)

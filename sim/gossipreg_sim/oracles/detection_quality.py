@@ -9,7 +9,6 @@ import attrs
 from gossipreg.model import Status
 from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.outputs import MemberChanged, Output
-from gossipreg_sim.agreement import slowest_way
 from gossipreg_sim.oracles.oracle import Oracle
 from gossipreg_sim.oracles.statistics import wilson
 from gossipreg_sim.process import Process
@@ -65,7 +64,7 @@ class FalsePositives(Oracle):
         settings = scenario.settings
         if self._probes == 0:
             self.not_applicable("no probe ran under random loss alone")
-        elif 2 * slowest_way(scenario.wiring, _TAIL) > settings.probe_interval:
+        elif 2 * scenario.wiring.slowest(_TAIL) > settings.probe_interval:
             self.not_applicable("an ack may be late although no packet is lost")
         else:
             loss = self.context.loss if self.cluster.world.now > self.context.undisturbed_until else 0.0

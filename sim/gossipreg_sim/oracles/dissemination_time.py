@@ -12,7 +12,6 @@ from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg.protocol.outputs import InstancesChanged, Output, PoliciesChanged
 from gossipreg.protocol.registry.records import Record
 from gossipreg.protocol.registry.registry import is_inline
-from gossipreg_sim.agreement import slowest_way
 from gossipreg_sim.oracles.records import RecordOracle
 from gossipreg_sim.oracles.statistics import percentile
 from gossipreg_sim.process import Process
@@ -117,7 +116,7 @@ class DisseminationTime(RecordOracle):
         if self.context.loss and scenario.nodes < _MANY:
             self.not_applicable(f"with packet loss the curve needs {_MANY} nodes or more")
             return
-        one_way = slowest_way(scenario.wiring, _TAIL)
+        one_way = scenario.wiring.slowest(_TAIL)
         expected = 2 * epidemic(scenario.settings, scenario.nodes, self.context.loss, one_way)
         if self.context.loss and scenario.settings.gossip_tree:
             expected += 2 * scenario.settings.gossip_tree_gap  # random gossip fills missed subtrees

@@ -1,4 +1,4 @@
-"""Oracle 15: after the heal all nodes agree within a computed bound (`gossipreg_sim.agreement`)."""
+"""Oracle 15: after the heal all nodes agree within a computed bound (`gossipreg_sim.heal_bound`)."""
 
 from __future__ import annotations
 

@@ -7,7 +7,6 @@ from typing import Any, ClassVar, Final
 import attrs
 
 from gossipreg.protocol.outputs import InstancesChanged, MemberChanged, OpenStream, Output, PoliciesChanged, Transmit
-from gossipreg_sim.agreement import slowest_way
 from gossipreg_sim.oracles.oracle import Oracle
 from gossipreg_sim.process import Process
 from gossipreg_sim.world import SECOND, ns
@@ -69,7 +68,7 @@ class IdleLoad(Oracle):
         periods = idle / scenario.settings.probe_interval
         if scenario.nodes == 1:
             self.not_applicable("a single node has no peer to send to")
-        elif 2 * slowest_way(scenario.wiring, _TAIL) > scenario.settings.probe_timeout_min:
+        elif 2 * scenario.wiring.slowest(_TAIL) > scenario.settings.probe_timeout_min:
             self.not_applicable("an ack may come so late that helpers are asked")
         elif any(fault.kind == "clock-drift" for fault in scenario.faults):
             self.not_applicable("periods differ between nodes")

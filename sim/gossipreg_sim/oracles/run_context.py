@@ -6,9 +6,9 @@ from functools import cached_property
 
 import attrs
 
-from gossipreg_sim.agreement import heal_bound
 from gossipreg_sim.fault import Fault
 from gossipreg_sim.fault_timing import DEADLY, is_for_good
+from gossipreg_sim.heal_bound import heal_bound
 from gossipreg_sim.healing import Heal
 from gossipreg_sim.oracles.record_tracker import RecordTracker
 from gossipreg_sim.scenario import Scenario

@@ -8,7 +8,7 @@ import attrs
 
 from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.outputs import MemberChanged, Output
-from gossipreg_sim.agreement import heal_bound
+from gossipreg_sim.heal_bound import heal_bound
 from gossipreg_sim.oracles.oracle import Oracle
 from gossipreg_sim.process import Process
 from gossipreg_sim.world import SECOND
