@@ -9,6 +9,7 @@ from gossipreg.protocol.anti_entropy.fingerprint import BUCKETS
 from gossipreg.protocol.anti_entropy.reconcile import Compare, End
 from gossipreg.protocol.membership.identity import RECLAIM_STEP_MS
 from gossipreg.protocol.membership.member_update import MemberUpdate
+from gossipreg.protocol.membership.probe import Ping
 from gossipreg.protocol.registry.records import Record, TableDigest
 from tests.protocol.delivering import (
     D,
@@ -172,10 +173,26 @@ def test_a_member_that_could_not_reach_its_accuser_or_many_others_was_cut_off_un
     accuse(node, 0, 6.1)
     accuse(node, 1, 6.2)
     assert node.identity.incarnation == 2
-    node.detector.postpone(1.0, 6.3)  # it was stopped itself
-    accuse(node, 2, 6.3)
-    accuse(node, 3, 6.4)
+    node.detector.postpone(1.4, 6.25)  # a stop in which no suspicion of it can have ended
+    accuse(node, 2, 6.25)
     assert node.identity.incarnation == 3
+    node.detector.postpone(1.5, 6.3)
+    accuse(node, 3, 6.3)
+    accuse(node, 4, 6.4)
+    assert node.identity.incarnation == 4
+
+
+def test_a_member_that_others_fail_although_it_answers_them_returns_at_once_however_often_it_lags_a_little() -> None:
+    node = among(B, C, D)
+    for incarnation in range(5):
+        now = 6.0 + incarnation
+        node.handle_timeout(now, late=0.3)
+        deliver(node, B, Ping(1, A.run_id, 0), now=now)
+        accuse(node, incarnation, now)
+        assert node.identity.incarnation == incarnation + 1
+        node.detector.health.better()
+    assert node.counters["lags"] == 5
+    assert node.counters["returns_put_off"] == 0
 
 
 def test_a_peer_that_has_missed_our_answer_is_told_it_again() -> None:

@@ -192,6 +192,20 @@ def test_one_whose_failure_lacks_a_witness_asks_those_that_it_heard_last_for_an_
     assert len(asked) == 3
 
 
+def test_a_suspect_that_answers_a_ping_without_a_number_is_told_the_suspicion_and_is_a_witness_against_others() -> None:
+    """Such an ack may be older than the suspicion; the refutation that follows is not."""
+    node = among(B, C, D)
+    suspect = B.graver(Status.SUSPECT, C.run_id)
+    deliver(node, C, suspect, D.graver(Status.SUSPECT, C.run_id))
+    due = node.detector.suspicion_deadline
+    outputs = deliver(node, B, Ack(0, 0, 0), now=6.5)
+    assert believed(node, "b").status is Status.SUSPECT
+    assert node.detector.suspicion_deadline == due
+    assert suspect in said_to(outputs, B.address)
+    assert node.detector.reachability.has_witness(D.run_id, 6.0)
+    assert not node.detector.reachability.has_witness(B.run_id, 6.0)
+
+
 def test_a_deprioritized_member_that_answers_is_as_good_as_any() -> None:
     node = among(B, C, D)
     offering = engine(B.name, address=B.address)

@@ -12,8 +12,18 @@ provided that this node is in a position to judge:
 - a node that heard nothing for `_DEAF_PERIODS` restarts its suspicions at the first packet. One that was itself stopped
   extends them by the time of the stop.
 
+Any ack makes its sender a witness for the suspicions of others, never for its own. A suspect's own suspicion restarts
+only with an ack that bears the number of a probe of the suspect. A ping without a number (seq 0: to seeds, to lost
+members, to find a witness, to end a silence) is tied to no time, so its ack may be older than the suspicion. It need not
+count: whatever a suspect sends, it is sent the suspicion at once, and refutes; and the ping that verifies a failure has
+a number.
+
 The times of silence follow one another, in probe intervals: after 2 the node pings several members at once, after 4 it
 reports itself isolated, after 5 it restarts its suspicions, and after 7 it takes its own failure for its own fault.
+
+It also takes it for that after a stop in which the others may have failed it: one as long as the shortest suspicion,
+`suspicion_alpha` intervals. After a shorter stop it refutes before any suspicion of it expires. If that recurs, each
+refutation makes its local health worse, which counts as well (`Detector.is_unwell`).
 """
 
 from __future__ import annotations
@@ -46,7 +56,7 @@ _SILENCE_PINGS = 3
 #: damping), not stretched either. A member of a small side of a partition hears the others there more often than that.
 _OUT_PERIODS = 7
 
-#: For how long it does so after it was stopped or heard nothing (seconds).
+#: For how long it does so after it was stopped for long or heard nothing (seconds).
 _UNWELL_SECONDS = 30.0
 
 #: Probe intervals of silence after which its suspicions restart. These are not stretched: it heard nothing for so
@@ -83,7 +93,7 @@ class Detector:
     _suspicions: dict[str, Suspicion] = attrs.field(factory=dict)
     _soonest: float | None = None  # when the next suspicion is due; None when it must be computed anew
     _unreached: dict[str, float] = attrs.field(factory=dict)  # name -> when it was last accused, and not answered late
-    _out_until: float = float("-inf")  # when this node last went on after it was stopped, or heard no member for long
+    _back_at: float = float("-inf")  # when this node last went on after a long stop, or heard a member after a silence
     _silence_pinged_at: float = float("-inf")  # when members were last pinged because none was heard
 
     @classmethod
@@ -128,7 +138,7 @@ class Detector:
         """A packet of the member ``run_id`` came in."""
         if self._is_silent(_DEAF_PERIODS, now):
             if self._is_silent(_OUT_PERIODS, now):
-                self._out_until = now
+                self._back_at = now
             if self.settings.failure_witness:
                 for suspicion in self._suspicions.values():
                     suspicion.renew(now)
@@ -139,12 +149,14 @@ class Detector:
         return self.reachability.silence(now) > periods * self.settings.probe_interval
 
     def was_answered(self, run_id: int, now: float) -> None:
-        """The member ``run_id`` has answered a message of this node, so it is a witness."""
+        """The member ``run_id`` has answered a message of this node: a witness for the suspicions of others."""
         self.reachability.answered(run_id, now)
         if self._suspicions:
             self._soonest = None
-            for suspicion in self._suspicions.values():
-                suspicion.witnessed(now)
+            witness = self.members.by_run_id(run_id)
+            for name, suspicion in self._suspicions.items():
+                if witness is None or name != witness.name:
+                    suspicion.witnessed(now)
 
     def unsent(self, to: Address, now: float) -> None:
         """This host's kernel has refused to send to ``to``."""
@@ -156,8 +168,8 @@ class Detector:
         return self.reachability.is_rejected(len(self.members.present))
 
     def was_out(self, now: float) -> bool:
-        """Whether this node heard no member, or was itself stopped, until a moment ago."""
-        return self._is_silent(_OUT_PERIODS, now) or now - self._out_until < _UNWELL_SECONDS
+        """Whether this node heard no member, or was itself stopped for long, until half a minute ago."""
+        return self._is_silent(_OUT_PERIODS, now) or now - self._back_at < _UNWELL_SECONDS
 
     def is_unwell(self, *, on_probation: bool) -> bool:
         """Whether this node misses so many acks that the fault is more likely its own; always, where the score is off.
@@ -278,9 +290,13 @@ class Detector:
         )
 
     def postpone(self, seconds: float, now: float) -> None:
-        """Extend the suspicions by ``seconds``, for which this node was itself stopped."""
+        """Extend the suspicions by ``seconds``, for which this node was itself stopped.
+
+        So long that it may itself have been declared failed meanwhile, and that is its own fault (`was_out`).
+        """
         self._soonest = None
-        self._out_until = now
+        if seconds >= self.settings.suspicion_alpha * self.settings.probe_interval:
+            self._back_at = now
         self.prober.postpone(seconds)
         for suspicion in self._suspicions.values():
             suspicion.postpone(seconds, now)

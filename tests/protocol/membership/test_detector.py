@@ -98,6 +98,18 @@ def test_without_a_witness_the_failure_is_put_off_until_there_is_one_and_then_ve
     assert one.detector.expired_suspicions(34.2).failures == [one.accused]
 
 
+def test_what_the_accused_answers_is_no_reason_to_look_again_for_a_witness_against_it() -> None:
+    one = detecting(settings=PATIENT)
+    one.detector.prober.next_period = 1e9
+    one.deliver(0, 10.5, 33.5)
+    assert one.detector.expired_suspicions(33.5).lacks_witness
+    one.deliver(0, 33.6)
+    assert not one.detector.expired_suspicions(33.6).lacks_witness
+    assert one.detector.suspicion_deadline == 34.0
+    one.detector.was_answered(12345, 33.7)  # an unknown run
+    assert one.detector.suspicion_deadline == 33.5
+
+
 def test_a_failure_is_verified_by_a_ping_of_our_own_shortly_before() -> None:
     one = detecting(settings=PATIENT)
     one.deliver(1, 10.5, 33.5)
@@ -300,9 +312,9 @@ def test_a_pair_left_over_from_a_larger_cluster_judges_like_a_pair() -> None:
 # Whose fault
 
 
-def test_a_member_that_was_stopped_or_heard_none_was_out_until_a_while_ago() -> None:
+def test_a_member_that_was_stopped_for_long_or_heard_none_was_out_until_a_while_ago() -> None:
     one = detecting()
-    one.detector._out_until = -60.0  # it began with a silence
+    one.detector._back_at = -60.0  # it began with a silence
     assert not one.detector.was_out(16.5)
     assert one.detector.was_out(16.6), "it is out now"
     one.deliver(1, 17.0)
@@ -312,8 +324,17 @@ def test_a_member_that_was_stopped_or_heard_none_was_out_until_a_while_ago() -> 
         one.deliver(1, float(now))
     assert one.detector.was_out(46.9)
     assert not one.detector.was_out(47.0)
-    one.detector.postpone(1.0, 47.0)
+    one.detector.postpone(4.0, 47.0)
     assert one.detector.was_out(48.0)
+
+
+def test_a_stop_shorter_than_any_suspicion_is_nothing_that_others_can_have_failed_it_for() -> None:
+    one = detecting()
+    one.detector._back_at = -60.0  # it began with a silence
+    for now in range(11, 61):
+        one.deliver(1, float(now))
+        one.detector.postpone(3.9, float(now))
+        assert not one.detector.was_out(float(now))
 
 
 def test_one_that_misses_many_acks_is_unwell_and_on_probation_one_that_misses_any() -> None:
