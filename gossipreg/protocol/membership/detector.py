@@ -14,9 +14,9 @@ provided that this node is in a position to judge:
 
 Any ack makes its sender a witness for the suspicions of others, never for its own. A suspect's own suspicion restarts
 only with an ack that bears the number of a probe of the suspect. A ping without a number (seq 0: to seeds, to lost
-members, to find a witness, to end a silence) is tied to no time, so its ack may be older than the suspicion. It need not
-count: whatever a suspect sends, it is sent the suspicion at once, and refutes; and the ping that verifies a failure has
-a number.
+members, to find a witness, to end a silence) is tied to no time, so its ack may be older than the suspicion. Such an
+ack need not count: whatever a suspect sends, it is sent the suspicion at once, and refutes; and the ping that verifies
+a failure has a number.
 
 The times of silence follow one another, in probe intervals: after 2 the node pings several members at once, after 4 it
 reports itself isolated, after 5 it restarts its suspicions, and after 7 it takes its own failure for its own fault.
