@@ -59,6 +59,7 @@ _FORWARD_FLAGS: Final[Sequence[tuple[str, type | Callable[[str], float], str | N
     ("slow_start", duration, "SECONDS", "How long the share of a new instance grows to its own.  [default: 0]"),
     ("sticky", str, "source", "Keep each caller at one instance, by its address."),
     ("proxy_protocol", str, "v1|v2", "Send the caller's address in a PROXY protocol header."),
+    ("preread_timeout", duration, "SECONDS", "How long a caller may take to say its name.  [default: 5]"),
 )
 
 
@@ -86,7 +87,7 @@ def _flags(command: _Command) -> _Command:
     metavar="NAME",
     multiple=True,
     shell_complete=completion.services,
-    help="The service behind it: one for each --listen.",
+    help="The service behind it: one for each --listen; with --tls it may be left out.",
 )
 @click.option(
     "--forwards",
@@ -102,6 +103,18 @@ def _flags(command: _Command) -> _Command:
     help=f"The agent to follow; {DEFAULT_HTTP} without --join.  [env: GOSSIPREG_AGENT, GOSSIPREG_HTTP]",
 )
 @token_file
+@click.option(
+    "--tls",
+    metavar="NAME=SERVICE",
+    multiple=True,
+    help="Service of a TLS server name, such as orders.example or *.example; repeatable.",
+)
+@click.option(
+    "--trust-proxy",
+    metavar="NETWORK",
+    multiple=True,
+    help="Callers from there must send a PROXY protocol header; repeatable.",
+)
 @click.option("--metrics", metavar="HOST:PORT", help="Address at which Prometheus finds /metrics.  [default: none]")
 @_flags
 @click.option(
@@ -119,6 +132,8 @@ def proxy(
     forwards: Path | None,
     http: str | None,
     token_file: Path | None,
+    tls: tuple[str, ...],
+    trust_proxy: tuple[str, ...],
     metrics: str | None,
     file: Path | None,
     **flags: Any,
@@ -135,7 +150,8 @@ def proxy(
 
     Examples:
       gossipreg proxy --listen 127.0.0.1:9000 --service orders
-      gossipreg proxy --listen [::]:9000 --service orders --join 10.0.0.6 --key-file key
+      gossipreg proxy --listen [::]:443 --tls orders.example=orders
+      gossipreg proxy --listen [::]:9000 --service orders --join 10.0.0.6
       gossipreg proxy --forwards ports.toml --http 127.0.0.1:8501
     """
     chosen = {key: flags.pop(key) for key, *_ in _FORWARD_FLAGS}
@@ -146,12 +162,14 @@ def proxy(
         raise ConfigError("--http: the balancer is a member itself with --join: give one of them, not both")
 
     from gossipreg.cli.run_proxy import run  # with trio: the other commands start without it
+    from gossipreg.frontends.proxy.server_names import read_pair
     from gossipreg.frontends.proxy.settings import Forward, load_forwards
 
     common = {key: value for key, value in chosen.items() if value is not None and value is not False}
     common |= {"zone": config.zone} if config.zone else {}
+    common |= {"tls": tuple(map(read_pair, tls)), "trust_proxy": trust_proxy}
     if forwards is None:
-        wanted = tuple(Forward(listen=a, service=s, **common) for a, s in _pairs(listen, service))
+        wanted = tuple(Forward(listen=a, service=s, **common) for a, s in _pairs(listen, service, has_names=bool(tls)))
     elif listen or service:
         raise ConfigError("--forwards: names the ports itself: leave --listen and --service out")
     else:
@@ -168,9 +186,11 @@ def _metrics_address(text: str) -> Address:
         raise ConfigError(f"--metrics: {error}") from None
 
 
-def _pairs(listen: Sequence[str], service: Sequence[str]) -> Sequence[tuple[str, str]]:
+def _pairs(listen: Sequence[str], service: Sequence[str], *, has_names: bool) -> Sequence[tuple[str, str | None]]:
     if not listen:
         raise ConfigError("--listen: give --listen HOST:PORT and --service NAME for each port, or --forwards FILE")
+    if has_names and not service:
+        return tuple((address, None) for address in listen)
     if len(listen) != len(service):
         raise ConfigError(
             f"{len(listen)} --listen and {len(service)} --service: give one --service for each --listen, in order"

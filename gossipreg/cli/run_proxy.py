@@ -120,7 +120,7 @@ def _warn_of_exposure(
 ) -> None:
     """Warn about listeners beyond this machine, and about a token that leaves it."""
     ports = zip(bound, forwards, strict=True)
-    exposed = [exposure_warnings.balancer_warning(address, forward.service) for address, forward in ports]
+    exposed = [exposure_warnings.balancer_warning(address, forward.leads_to) for address, forward in ports]
     exposed.append(None if metrics is None else exposure_warnings.metrics_warning(metrics))
     exposed.append(None if agent is None or agent.token is None else exposure_warnings.token_warning(agent.address))
     for sentence in exposed:
@@ -169,11 +169,13 @@ def _print_ready(
     as_json: bool,
 ) -> None:
     """Write the ready line to standard output, for the program that started the balancer."""
-    ports = [(str(address), forward.service) for address, forward in zip(bound, forwards, strict=True)]
+    ports = list(zip(map(str, bound), forwards, strict=True))
     if as_json:
         ready = {
             "ready": True,
-            "forwards": [{"listen": address, "service": service} for address, service in ports],
+            "forwards": [
+                {"listen": address, "service": each.service, "tls": dict(each.tls)} for address, each in ports
+            ],
             "agent": None if agent is None else str(agent.address),
             "name": None if node is None else node.name,
             "gossip": None if node is None else str(node.address),
@@ -187,4 +189,4 @@ def _print_ready(
         else:
             way = f"by the agent at {agent.address}"
         shown = f", metrics {metrics}" if metrics is not None else ""
-        print(f"gossipreg proxy ready: {', '.join(f'{a} to {s}' for a, s in ports)}, {way}{shown}", flush=True)
+        print(f"gossipreg proxy ready: {', '.join(f'{a} to {f.leads_to}' for a, f in ports)}, {way}{shown}", flush=True)

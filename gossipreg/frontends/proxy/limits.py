@@ -53,3 +53,14 @@ JOIN_SECONDS: Final = 3.0
 
 #: Most bytes of an agent's event before its end. A snapshot of 10,000 instances is about 3 MB.
 EVENT_BYTES_MAX: Final = 64 * 1024 * 1024
+
+#: Most bytes of a TLS ClientHello with its record heads. Those of browsers have about 2 KB, with keys against quantum
+#: computers included; HAProxy's buffer, which has to hold one there, has 16 KiB.
+HELLO_BYTES_MAX: Final = 16_384
+
+#: Most bytes of a PROXY protocol header. Addresses take 52 at most, what version 2 may tell besides is a few hundred.
+HEADER_BYTES_MAX: Final = 4096
+
+#: How long a caller that was refused by a TLS alert may take to close (seconds). Closed at once with bytes of its left
+#: to be read, the connection would be reset, and the caller might not get the alert.
+ALERT_SECONDS: Final = 1.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final
@@ -73,14 +73,29 @@ class OwnAddresses:
     """Where the ports of this process listen. A connection there would lead back here, for ever."""
 
     _listening: Counter[Address] = attrs.field(factory=Counter)  # more than one while one gives way to another
+    _observers: list[Callable[[], None]] = attrs.field(factory=list)
+
+    def observe(self, changed: Callable[[], None]) -> None:
+        """Call ``changed`` whenever these are others, until it is forgotten."""
+        self._observers.append(changed)
+
+    def forget(self, changed: Callable[[], None]) -> None:
+        """Call it no more."""
+        self._observers.remove(changed)
 
     def add(self, addresses: Iterable[Address]) -> None:
         """A port listens at these."""
         self._listening.update(addresses)
+        self._tell()
 
     def remove(self, addresses: Iterable[Address]) -> None:
         """One that listened at these no longer does."""
         self._listening -= Counter(addresses)
+        self._tell()
+
+    def _tell(self) -> None:
+        for changed in tuple(self._observers):
+            changed()
 
     def includes(self, host: str, port: int) -> bool:
         """Whether ``host``, an IP address, and ``port`` lead to one of them. False for a host name."""

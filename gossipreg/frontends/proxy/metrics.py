@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Final
 
 import attrs
@@ -14,6 +15,7 @@ from gossipreg.errors import BindError
 from gossipreg.frontends.proxy.backend import Backend
 from gossipreg.frontends.proxy.counters import ForwardCount
 from gossipreg.frontends.proxy.proxy import Proxy
+from gossipreg.frontends.proxy.upstream import Upstream
 from gossipreg.frontends.serving.acceptor import Acceptor
 from gossipreg.frontends.serving.guard import Guard
 from gossipreg.frontends.serving.listening import explain
@@ -37,6 +39,10 @@ _OUTCOMES: Final = (
     ForwardCount.IDLE,
     ForwardCount.NO_INSTANCE,
     ForwardCount.NOT_CONNECTED,
+    ForwardCount.UNKNOWN_NAME,
+    ForwardCount.BAD_HELLO,
+    ForwardCount.BAD_HEADER,
+    ForwardCount.TOO_LATE,
 )
 
 
@@ -89,6 +95,27 @@ def exposition(proxies: Sequence[Proxy], now: float) -> bytes:
 
 
 @attrs.frozen(eq=False)
+class _Row:
+    """What has the same labels: a port, and a service behind it, or the callers that have not come to one."""
+
+    listen: str
+    service: str
+    counters: Mapping[str, int]
+    open: int
+    upstream: Upstream | None = None
+
+
+def _rows(proxy: Proxy) -> Iterator[_Row]:
+    listen = str(proxy.bound or proxy.forward.listen)
+    default = proxy.forward.service
+    for service, upstream in proxy.upstreams.items():
+        open_ = upstream.open + (proxy.unrouted if service == default else 0)
+        yield _Row(listen, service, upstream.counters, open_, upstream)
+    if default is None:
+        yield _Row(listen, "", proxy.counters, proxy.unrouted)
+
+
+@attrs.frozen(eq=False)
 class _Collector:
     """One scrape. prometheus-client's own interface is `collect`."""
 
@@ -101,8 +128,8 @@ class _Collector:
 
     def collect(self) -> Iterator[Metric]:
         """Every metric but the process's."""
-        yield self._each("open", "Connections that are being served.", lambda proxy: proxy.open)
-        yield self._each("panic", "1 while the last known instances are used.", lambda proxy: proxy.balancer.in_panic)
+        yield self._each("open", "Connections that are being served.", lambda row: row.open)
+        yield self._each("panic", "1 while the last known instances are used.", _is_in_panic)
         yield self._by("instances", "Instances, by how they stand.", "state", self._states)
         yield self._count(ForwardCount.ACCEPTED)
         yield self._by("ended", "Connections that are over, by how they ended.", "outcome", _outcomes, is_counter=True)
@@ -110,42 +137,46 @@ class _Collector:
         yield self._count(ForwardCount.CONNECTS_FAILED)
         yield self._count(ForwardCount.EXHAUSTED)
 
-    def _states(self, proxy: Proxy) -> Mapping[str, float]:
+    def _rows(self) -> Iterator[_Row]:
+        return chain.from_iterable(map(_rows, self.proxies))
+
+    def _states(self, row: _Row) -> Mapping[str, float]:
         states = dict.fromkeys(("ready", "warming", "resting", "suspect", "drained"), 0.0)
-        for backend in proxy.balancer.backends.values():
-            states[_state(backend, self.now, proxy.forward.slow_start)] += 1
+        if row.upstream is not None:
+            for backend in row.upstream.balancer.backends.values():
+                states[_state(backend, self.now, row.upstream.forward.slow_start)] += 1
         return states
 
-    def _each(self, name: str, what: str, value: Callable[[Proxy], float], *, is_counter: bool = False) -> Metric:
-        values = {_labels(proxy): value(proxy) for proxy in self.proxies}
+    def _each(self, name: str, what: str, value: Callable[[_Row], float], *, is_counter: bool = False) -> Metric:
+        values = {(row.listen, row.service): value(row) for row in self._rows()}
         return labelled(f"proxy_{name}", what, _LABELS, values, is_counter=is_counter)
 
     def _count(self, counter: ForwardCount) -> Metric:
-        return self._each(counter, counter.help, lambda proxy: proxy.counters[counter], is_counter=True)
+        return self._each(counter, counter.help, lambda row: row.counters[counter], is_counter=True)
 
     def _by(
         self,
         name: str,
         what: str,
         label: str,
-        values: Callable[[Proxy], Mapping[str, float]],
+        values: Callable[[_Row], Mapping[str, float]],
         *,
         is_counter: bool = False,
     ) -> Metric:
-        found = {(*_labels(proxy), key): value for proxy in self.proxies for key, value in values(proxy).items()}
+        found = {(row.listen, row.service, key): value for row in self._rows() for key, value in values(row).items()}
         return labelled(f"proxy_{name}", what, (*_LABELS, label), found, is_counter=is_counter)
 
 
-def _labels(proxy: Proxy) -> tuple[str, str]:
-    return str(proxy.bound or proxy.forward.listen), proxy.forward.service
+def _is_in_panic(row: _Row) -> bool:
+    return row.upstream is not None and row.upstream.balancer.in_panic
 
 
-def _outcomes(proxy: Proxy) -> Mapping[str, float]:
-    return {str(outcome): proxy.counters[outcome] for outcome in _OUTCOMES}
+def _outcomes(row: _Row) -> Mapping[str, float]:
+    return {str(outcome): row.counters[outcome] for outcome in _OUTCOMES}
 
 
-def _bytes(proxy: Proxy) -> Mapping[str, float]:
-    return {"in": proxy.counters[ForwardCount.BYTES_IN], "out": proxy.counters[ForwardCount.BYTES_OUT]}
+def _bytes(row: _Row) -> Mapping[str, float]:
+    return {"in": row.counters[ForwardCount.BYTES_IN], "out": row.counters[ForwardCount.BYTES_OUT]}
 
 
 def _state(backend: Backend, now: float, slow_start: float) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import socket
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import chain
 
@@ -46,15 +46,19 @@ class Ports:
         Returns where they listen, once each service is known. Raises ``BindError`` and ``AgentUnreachable``, alone or
         in a group; then none of them is open.
         """
-        proxies = [Proxy(each, counters=self._counters_of(each), own=self._own) for each in forwards]
+        proxies = [Proxy(each, counters_of=self._counters_of(each), own=self._own) for each in forwards]
         taken = [(handed_over or {}).pop(forward.listen, None) for forward in forwards]
         bound: list[Address] = await self._nursery.start(self._serve, proxies, taken)
         return bound
 
-    def _counters_of(self, forward: Forward) -> Counter[str]:
-        """What a port counts, and goes on counting when its settings change."""
-        key = (forward.listen, forward.service, 0 if forward.listen.port else len(self._counters))
-        return self._counters.setdefault(key, Counter())
+    def _counters_of(self, forward: Forward) -> Callable[[str], Counter[str]]:
+        """What a port counts of each service, and goes on counting when its settings change."""
+        distinction = 0 if forward.listen.port else len(self._counters)
+
+        def of(service: str) -> Counter[str]:
+            return self._counters.setdefault((forward.listen, service, distinction), Counter())
+
+        return of
 
     async def replace(self, forwards: Sequence[Forward]) -> None:
         """Have these ports open, and no others.
@@ -130,10 +134,12 @@ class Ports:
 
         def tell(service: str, panic: float, events: Sequence[Event]) -> None:
             for proxy in proxies:
-                if (proxy.forward.service, proxy.forward.panic_threshold) == (service, panic):
-                    proxy.apply(events)
+                if service in proxy.upstreams and proxy.forward.panic_threshold == panic:
+                    proxy.apply(events, service)
 
-        followed = dict.fromkeys((each.forward.service, each.forward.panic_threshold) for each in proxies)
+        followed = dict.fromkeys(
+            (service, proxy.forward.panic_threshold) for proxy in proxies for service in proxy.upstreams
+        )
         async with trio.open_nursery() as starting:
             for service, panic in followed:
                 follow = partial(self._source.follow, service, partial(tell, service, panic), panic=panic)

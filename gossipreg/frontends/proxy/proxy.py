@@ -1,9 +1,7 @@
-"""One port of the balancer: accepts a connection, chooses an instance, connects to it, and relays until both are done.
+"""One port of the balancer: accepts callers, and hands each to the instances of the service that it leads to.
 
-Theory of operation. A node's events (`Proxy.apply`) go into the instance table and from there into the balancer, at
-once; they hold for every connection that is made after that. A connection stays where it is until it ends; when its
-instance is gone, it may run on for the drain time. If connecting fails, another instance is tried. The caller does not
-notice, for nothing of what it sends has been read yet.
+A port leads to one service, or to several by the server name that a TLS caller asks for. The first bytes of a caller
+are read here only if they say who calls (PROXY protocol) or where to (TLS); see `Upstream` for what follows.
 
 Beyond the limit nothing is accepted: the kernel keeps callers waiting, as it would before a busy server.
 """
@@ -12,105 +10,93 @@ from __future__ import annotations
 
 import errno
 import logging
-import math
 import os
 import socket
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from random import Random
+from typing import Final
 
 import attrs
 import trio
 
 from gossipreg.frontends.proxy import limits
-from gossipreg.frontends.proxy.backend import Backend, Key, key_of
-from gossipreg.frontends.proxy.balancer import Balance, Balancer
-from gossipreg.frontends.proxy.connecting import EXHAUSTED, connected
+from gossipreg.frontends.proxy.client_hello import UNRECOGNIZED_NAME, BadHello
+from gossipreg.frontends.proxy.connecting import EXHAUSTED
 from gossipreg.frontends.proxy.counters import ForwardCount
-from gossipreg.frontends.proxy.header import header
-from gossipreg.frontends.proxy.instance_table import InstanceTable
+from gossipreg.frontends.proxy.first_bytes import (
+    BadHeader,
+    Call,
+    CallerGone,
+    FirstBytes,
+    Network,
+    is_within,
+    read_network,
+)
 from gossipreg.frontends.proxy.listeners import OwnAddresses, accept_now, open_listeners, plain_host
-from gossipreg.frontends.proxy.relay import Relay, reset, send_all, tune
+from gossipreg.frontends.proxy.relay import reset, send_all, tune
+from gossipreg.frontends.proxy.server_names import service_of
 from gossipreg.frontends.proxy.settings import Forward
+from gossipreg.frontends.proxy.upstream import Upstream
+from gossipreg.frontends.proxy.warnings import RateLimitedWarnings
 from gossipreg.model import Address, Event
 
 log = logging.getLogger(__name__)
 
 
+def _counters_of(_: str) -> Counter[str]:
+    return Counter()
+
+
 @attrs.define(eq=False, repr=False)
 class Proxy:
-    """Forwards the callers of one port to the instances of one service."""
+    """Forwards the callers of one port to the instances of its services.
+
+    ``counters_of`` gives the counters of a service behind it, and with "" those of callers that reach none.
+    """
 
     forward: Forward
     rng: Random = attrs.field(factory=Random)
-    counters: Counter[str] = attrs.field(factory=Counter)
+    counters_of: Callable[[str], Counter[str]] = _counters_of
     own: OwnAddresses = attrs.field(factory=OwnAddresses)  # of all ports of this process
-    table: InstanceTable = attrs.field(init=False)
-    balancer: Balancer = attrs.field(init=False)
+    upstreams: Mapping[str, Upstream] = attrs.field(init=False)  # by service
+    counters: Counter[str] = attrs.field(init=False)  # of the default service, if there is one
     bound: Address | None = attrs.field(init=False, default=None)  # where it listens, once it does
     open: int = attrs.field(init=False, default=0)  # callers that are being served
-    _scopes: dict[Key, set[trio.CancelScope]] = attrs.field(init=False, factory=dict)
-    _gone: set[Key] = attrs.field(init=False, factory=set)  # instances that are no more, but have connections
+    _names: Mapping[str, str] = attrs.field(init=False)
+    _trusted: tuple[Network, ...] = attrs.field(init=False)
     _accepting: trio.CancelScope = attrs.field(init=False, factory=trio.CancelScope)
     _everything: trio.CancelScope = attrs.field(init=False, factory=trio.CancelScope)
     _semaphore: trio.Semaphore = attrs.field(init=False)
     _listeners: Sequence[trio.socket.SocketType] = attrs.field(init=False, default=())
     _is_replaced: bool = attrs.field(init=False, default=False)
-    _warned_at: float = attrs.field(init=False, default=-math.inf)
+    _warnings: RateLimitedWarnings = attrs.field(init=False, factory=RateLimitedWarnings)
 
     def __attrs_post_init__(self) -> None:
         forward = self.forward
-        self.table = InstanceTable(forward.tag, forward.role)
-        self.balancer = Balancer(
-            self.rng,
-            forward.zone,
-            Balance(forward.balance),
-            forward.instance_connections_max,
-            forward.panic,
-            forward.slow_start,
-        )
+        self.upstreams = {
+            service: Upstream(service, forward, self.counters_of(service), self.own, self.rng, self._warnings)
+            for service in forward.services
+        }
+        self.counters = self.counters_of("") if forward.service is None else self.upstreams[forward.service].counters
+        self._names = dict(forward.tls)
+        self._trusted = tuple(map(read_network, forward.trust_proxy))
         self._semaphore = trio.Semaphore(forward.connections_max)
 
-    # Events
+    @property
+    def unrouted(self) -> int:
+        """How many callers have not said yet where they want to go."""
+        return self.open - sum(upstream.open for upstream in self.upstreams.values())
 
-    def apply(self, events: Iterable[Event]) -> None:
-        """Apply a node's events about the service. They hold from the next connection on."""
-        self.table.apply(events)
-        were, was_in_panic = len(self.balancer.backends), self.balancer.in_panic
-        # An instance that is a port of this process would call itself until all descriptors are used up.
-        instances = [each for each in self.table.instances if not self.own.includes(each.host, each.port)]
-        now = trio.current_time()
-        demoted = [key for key in self.balancer.backends if self.table.has_lost_role(*key)]
-        never = demoted if self.forward.cuts_superseded else []
-        gone = self.balancer.replace(instances, self.table.suspects, now, never)
-        self._limit(gone, now + self.forward.drain_time)
-        self._limit([key for key in self._gone.union(gone) if self._is_superseded(key)], now)
-        back = [key for key in self._gone if key in self.balancer.backends]
-        self._limit(back, math.inf)
-        self._gone = (self._gone | set(gone)) & self._scopes.keys() - set(back)
-        self._log_change(were, was_in_panic)
+    def apply(self, events: Iterable[Event], service: str | None = None) -> None:
+        """Apply a node's events about ``service``, by default the one that every caller without a name gets."""
+        self.upstreams[service or self.forward.services[0]].apply(events)
 
-    def _is_superseded(self, key: Key) -> bool:
-        """Whether connections to an instance that is gone must end at once: another has its role, or it has another."""
-        if not self.forward.cuts_superseded:
-            return False
-        return bool(self.balancer.backends) or self.table.has_lost_role(*key)
-
-    def _limit(self, keys: Iterable[Key], deadline: float) -> None:
-        """The connections to these instances may run until ``deadline``."""
-        for key in keys:
-            for scope in self._scopes.get(key, ()):
-                scope.deadline = deadline
-
-    def _log_change(self, were: int, was_in_panic: bool) -> None:
-        service, are = self.forward.service, len(self.balancer.backends)
-        if self.balancer.in_panic and not was_in_panic:
-            log.warning("no instance of %s can serve: using the last %d that could", service, are)
-        elif were and not are:
-            log.warning("no instance of %s can serve", service)
-        elif are and (not were or (was_in_panic and not self.balancer.in_panic)):
-            log.info("%s: %d can serve", service, are)
+    def _apply_again(self) -> None:
+        """Choose among the instances again: which addresses are this process's own has changed."""
+        for upstream in self.upstreams.values():
+            upstream.apply(())
 
     def duplicate_listeners(self) -> list[socket.socket]:
         """Its listening sockets for another process or port to accept from: they stay open when this one stops."""
@@ -131,7 +117,7 @@ class Proxy:
         """Cut after the drain time what has not ended by then, at a port that was replaced before."""
         self._everything.deadline = min(self._everything.deadline, trio.current_time() + self.forward.drain_time)
 
-    # Serving
+    # Accepting
 
     async def serve(
         self,
@@ -144,12 +130,12 @@ class Proxy:
         With ``listeners``, which it closes in the end, it does not open its own.
         """
         if listeners is None:
-            listeners = await open_listeners(self.forward.listen, self.forward.backlog, self.forward.service)
+            listeners = await open_listeners(self.forward.listen, self.forward.backlog, self.forward.leads_to)
         addresses = [Address(*listener.getsockname()[:2]) for listener in listeners]
         bound = self.bound = addresses[0]
         self._listeners = listeners
+        self.own.observe(self._apply_again)
         self.own.add(addresses)
-        self.apply(())
         with self._everything:
             async with trio.open_nursery() as callers:
                 try:
@@ -162,6 +148,7 @@ class Proxy:
                         for listener in listeners:
                             self._accept_backlog(listener, callers)
                 finally:
+                    self.own.forget(self._apply_again)
                     self.own.remove(addresses)
                     for listener in listeners:
                         listener.close()
@@ -180,7 +167,7 @@ class Proxy:
                     continue  # the caller went before it was let in
                 if error.errno in EXHAUSTED:
                     self.counters[ForwardCount.EXHAUSTED] += 1
-                self._warn("cannot accept more connections: %s", error.strerror)
+                self._warnings.warn("cannot accept more connections: %s", error.strerror)
                 await trio.sleep(limits.EXHAUSTED_SECONDS)
             else:
                 if caller is None:  # another process or port that has the same socket was faster
@@ -200,11 +187,13 @@ class Proxy:
                 callers.start_soon(self._serve, caller)
 
     async def _serve(self, caller: trio.socket.SocketType) -> None:
-        self.counters[ForwardCount.ACCEPTED] += 1
         self.open += 1
         try:
             tune(caller)
-            await self._forward_caller(caller)
+            routed = await self._routed(caller)
+            if routed is not None:
+                upstream, call = routed
+                await upstream.serve(caller, call)
         except Exception:
             log.exception("a connection could not be served, because of a bug")
         finally:
@@ -212,106 +201,66 @@ class Proxy:
             self.open -= 1
             self._semaphore.release()
 
-    async def _forward_caller(self, caller: trio.socket.SocketType) -> None:
-        names = self._addresses(caller)
-        reached = None if names is None else await self._connect(*names)
-        if reached is None:
-            return
-        backend, instance = reached
-        key = key_of(backend.instance)
-        relay = Relay(caller, instance, self.forward.idle_timeout, self.counters)
-        ended = ForwardCount.DRAINED  # by this port, which has gone
+    # Routing
+
+    async def _routed(self, caller: trio.socket.SocketType) -> tuple[Upstream, Call] | None:
+        """Where a caller goes, and what is known of it; None, and counted, if it goes nowhere."""
+        ended: ForwardCount | None = ForwardCount.DRAINED  # by this port, which has gone
         try:
-            with trio.CancelScope() as scope:
-                self._scopes.setdefault(key, set()).add(scope)
-                if key not in self.balancer.backends:  # gone while we connected
-                    self._gone.add(key)
-                    drain_time = 0.0 if self._is_superseded(key) else self.forward.drain_time
-                    scope.deadline = trio.current_time() + drain_time
-                await relay.run()
-            if not scope.cancelled_caught:
-                ended = ForwardCount.IDLE if relay.timed_out else ForwardCount.FINISHED
+            call, service = await self._first(caller)
+            if service is not None:
+                ended = None
+                return self.upstreams[service], call
+            ended = ForwardCount.UNKNOWN_NAME
+            await _refuse_name(caller)
+        except BadHello as error:
+            ended = ForwardCount.BAD_HELLO
+            self._warnings.warn("a caller did not begin with a TLS ClientHello: %s", error)
+        except BadHeader as error:
+            ended = ForwardCount.BAD_HEADER
+            self._warnings.warn("a caller that trust_proxy names did not begin with a PROXY header: %s", error)
+        except trio.TooSlowError:
+            ended = ForwardCount.TOO_LATE
+            reset(caller)
+        except (CallerGone, OSError):
+            ended = ForwardCount.FINISHED
         finally:
-            backend.ended()
-            self._forget(key, scope)
-            self.counters[ended] += 1
-
-    def _forget(self, key: Key, scope: trio.CancelScope) -> None:
-        scopes = self._scopes[key]
-        scopes.discard(scope)
-        if not scopes:
-            del self._scopes[key]
-
-    # Connecting
-
-    async def _connect(
-        self, caller: Address | None, called: Address | None
-    ) -> tuple[Backend, trio.socket.SocketType] | None:
-        """A connection to an instance, which counts as in flight; None if none could be had."""
-        version, sticky = self.forward.proxy_protocol, self.forward.sticky
-        greeting = b"" if version is None or caller is None or called is None else header(version, caller, called)
-        source = None if sticky is None or caller is None else caller.host
-        tried: set[Key] = set()
-        is_short = False
-        for _ in range(self.forward.tries):
-            began = trio.current_time()
-            backend = self.balancer.choose(tried, began, source)
-            if backend is None:
-                break
-            tried.add(key_of(backend.instance))
-            try:
-                instance = await self._attempt(backend, greeting, began)
-            except (OSError, trio.TooSlowError) as error:
-                if getattr(error, "errno", None) in EXHAUSTED:
-                    is_short = True
-                    tried.remove(key_of(backend.instance))
-                    self.counters[ForwardCount.EXHAUSTED] += 1
-                    self._warn("cannot make more connections: %s", error)
-                    await trio.sleep(limits.EXHAUSTED_SECONDS)
-                    continue
-                self.counters[ForwardCount.CONNECTS_FAILED] += 1
-                backend.failed(began, trio.current_time())
-            else:
-                backend.answered()
-                return backend, instance
-        if tried or is_short:
-            self.counters[ForwardCount.NOT_CONNECTED] += 1
-            self._warn("none of %d instances of %s could be connected to", len(tried), self.forward.service)
-        else:
-            self.counters[ForwardCount.NO_INSTANCE] += 1
-            self._warn("a connection found no instance of %s with room", self.forward.service)
+            if ended is not None:
+                self.counters[ForwardCount.ACCEPTED] += 1
+                self.counters[ended] += 1
         return None
 
-    async def _attempt(self, backend: Backend, greeting: bytes, now: float) -> trio.socket.SocketType:
-        """A connection to ``backend``. Raises ``OSError`` or ``TooSlowError``."""
-        backend.chosen(now)
-        try:
-            with trio.fail_after(self.forward.connect_timeout):
-                connection = await connected(backend.instance.address, self.own)
-                try:
-                    tune(connection)
-                    if greeting:
-                        await send_all(connection, greeting)
-                except BaseException:
-                    reset(connection)
-                    raise
-                return connection
-        except BaseException:
-            backend.ended()
-            raise
+    async def _first(self, caller: trio.socket.SocketType) -> tuple[Call, str | None]:
+        """What is known of a caller, and the service that it wants; None if its name leads nowhere.
 
-    def _addresses(self, caller: trio.socket.SocketType) -> tuple[Address | None, Address | None] | None:
-        """The caller's address and the one that it called, if they are needed; None if it is gone already."""
-        if self.forward.proxy_protocol is None and self.forward.sticky is None:
-            return None, None
-        try:
-            (host, port), (called, at) = caller.getpeername()[:2], caller.getsockname()[:2]
-            return Address(plain_host(host), port), Address(plain_host(called), at)
-        except OSError:
-            return None
+        Raises ``BadHello``, ``BadHeader``, ``TooSlowError``, ``CallerGone`` and ``OSError``.
+        """
+        forward = self.forward
+        if not (self._names or self._trusted or forward.proxy_protocol or forward.sticky):
+            return _UNKNOWN_CALL, forward.service
+        (host, port), (called, at) = caller.getpeername()[:2], caller.getsockname()[:2]
+        call = Call(Address(plain_host(host), port), Address(plain_host(called), at))
+        is_trusted = is_within(host, self._trusted)
+        if not (self._names or is_trusted):
+            return call, forward.service
+        first, service = FirstBytes(caller), forward.service
+        with trio.fail_after(forward.preread_timeout):
+            if is_trusted:
+                told = await first.take_header()
+                if told.caller is not None:
+                    call = Call(told.caller, told.called)
+            if self._names:
+                service = service_of(self._names, await first.server_name()) or service
+        return attrs.evolve(call, data=first.data), service
 
-    def _warn(self, sentence: str, *values: object) -> None:
-        now = trio.current_time()
-        if now - self._warned_at >= limits.COMPLAINT_SECONDS:
-            self._warned_at = now
-            log.warning(sentence, *values)
+
+_UNKNOWN_CALL: Final = Call()
+
+
+async def _refuse_name(caller: trio.socket.SocketType) -> None:
+    """Say by an alert that there is no such name, and give the caller time to read it."""
+    with trio.move_on_after(limits.ALERT_SECONDS), suppress(OSError):
+        await send_all(caller, UNRECOGNIZED_NAME)
+        caller.shutdown(socket.SHUT_WR)
+        while await caller.recv(limits.PIECE_BYTES):
+            pass

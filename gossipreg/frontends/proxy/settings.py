@@ -9,8 +9,10 @@ from typing import Any, Final
 import attrs
 
 from gossipreg.errors import ConfigError, InvalidSetting
-from gossipreg.fields import Choice, Number, Switch, Text, Whole, check, setting
+from gossipreg.fields import Choice, Number, Relation, Switch, Text, Texts, Whole, check, setting
 from gossipreg.frontends.proxy.balancer import Balance
+from gossipreg.frontends.proxy.first_bytes import read_network
+from gossipreg.frontends.proxy.server_names import ServerNames
 from gossipreg.model import Address, is_name
 from gossipreg.runtime.files import read_toml
 from gossipreg.text import shown
@@ -34,15 +36,34 @@ def _read_name(text: str) -> None:
 
 _DAY: Final = 86_400.0
 
+_LEADS_SOMEWHERE: Final = Relation(
+    ("service",),
+    "`service` is set, or `tls`",
+    lambda forward: None if forward.service or forward.tls else "is missing",
+)
+
 
 @attrs.frozen(kw_only=True)
 class Forward:
-    """One port that leads to one service. Raises ``ConfigError``, naming the setting, for what cannot be used."""
+    """One port that leads to a service, or to several by TLS server name.
+
+    Raises ``ConfigError``, naming the setting, for what cannot be used.
+    """
 
     listen: Address = attrs.field(
         converter=_address, metadata={"doc": "Address to listen on; port 0 takes any free one."}
     )
-    service: str = setting(Text(_read_name), attrs.NOTHING, "The service that it leads to.")
+    service: str | None = setting(
+        Text(_read_name, optional=True),
+        None,
+        "The service that it leads to; with tls, where names lead that are not in it. Without one, those are refused.",
+    )
+    tls: tuple[tuple[str, str], ...] = setting(
+        ServerNames(),
+        (),
+        "Services by the server name that a TLS caller asks for; *.example stands for all names that end so. TLS is "
+        "passed through, not ended here.",
+    )
     tag: str | None = setting(Text(optional=True), None, "Only to instances with this tag.")
     role: str | None = setting(Text(_read_name, optional=True), None, "Only to instances with this role.")
     zone: str | None = setting(
@@ -100,9 +121,33 @@ class Forward:
         None,
         "Tell the instance who calls, by a PROXY protocol header: v1 (text) or v2.",
     )
+    trust_proxy: tuple[str, ...] = setting(
+        Texts(read_network),
+        (),
+        "Networks of balancers that tell who calls: each connection from there must begin with a PROXY protocol "
+        "header, v1 or v2.",
+    )
+    preread_timeout: float = setting(
+        Number(0.001, 3600.0, "seconds"),
+        5.0,
+        "How long a caller may take to send its PROXY header and its TLS server name, in seconds.",
+    )
 
     def __attrs_post_init__(self) -> None:
-        check(self)
+        check(self, (_LEADS_SOMEWHERE,))
+
+    @property
+    def services(self) -> tuple[str, ...]:
+        """All services that it leads to, each once, that of names that are not in ``tls`` first."""
+        own = () if self.service is None else (self.service,)
+        return tuple(dict.fromkeys((*own, *(service for _, service in self.tls))))
+
+    @property
+    def leads_to(self) -> str:
+        """Its services, in words."""
+        if not self.tls:
+            return str(self.service)
+        return f"{', '.join(self.services)} by TLS name"
 
     @property
     def cuts_superseded(self) -> bool:
@@ -112,11 +157,6 @@ class Forward:
 
 #: The settings that a user has a say in for every port alike.
 OPTIONS: Final = tuple(field for field in attrs.fields(Forward) if field.name not in ("listen", "service"))
-
-
-def kind(field: attrs.Attribute[Any]) -> type:
-    """What a setting's value is: bool, int, float or str."""
-    return str if field.default in (None, attrs.NOTHING) else type(field.default)
 
 
 def load_forwards(file: Path, common: Mapping[str, Any]) -> tuple[Forward, ...]:
@@ -148,6 +188,5 @@ def _checked(table: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             raise ConfigError(f"unknown key {name!r}: the keys are {', '.join(fields)}")
         kind_of_value = fields[name].metadata.get("kind")
         yield name, value if kind_of_value is None else kind_of_value.from_file(value)
-    for name in ("listen", "service"):
-        if name not in table:
-            raise ConfigError(f"{name}: is missing")
+    if "listen" not in table:
+        raise ConfigError("listen: is missing")

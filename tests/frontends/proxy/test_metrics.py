@@ -61,7 +61,7 @@ async def test_a_page_of_another_site_is_told_nothing(nursery: trio.Nursery, hea
 
 
 def value(samples: Samples, name: str, proxy: Proxy, **labels: str) -> float:
-    own = {"listen": str(proxy.bound or proxy.forward.listen), "service": proxy.forward.service}
+    own = {"listen": str(proxy.bound or proxy.forward.listen), "service": proxy.forward.service or ""}
     return samples[f"gossipreg_proxy_{name}", frozenset({**own, **labels}.items())]
 
 
@@ -82,7 +82,7 @@ async def test_instances_are_shown_by_how_they_stand(stage: Stage) -> None:
     proxy, _ = await stage.proxy(*(instance(name) for name in "abc"), instance("d", weight=0))
     proxy.apply([seen("suspect", "a")])
     now = trio.current_time()
-    proxy.balancer.backends[key_of(instance("b"))].failed(now, now + 10)
+    proxy.upstreams["orders"].balancer.backends[key_of(instance("b"))].failed(now, now + 10)
     samples = await scrape(stage.nursery, [proxy])
     for state in ("ready", "resting", "suspect", "drained"):
         assert value(samples, "instances", proxy, state=state) == 1
@@ -90,7 +90,7 @@ async def test_instances_are_shown_by_how_they_stand(stage: Stage) -> None:
 
 async def test_an_instance_that_warms_up_is_shown_as_that(stage: Stage) -> None:
     proxy, _ = await stage.proxy(instance("a"), slow_start=3600.0)
-    proxy.balancer.replace([instance("a"), instance("b")], now=trio.current_time() + 60)
+    proxy.upstreams["orders"].balancer.replace([instance("a"), instance("b")], now=trio.current_time() + 60)
     samples = await scrape(stage.nursery, [proxy])
     assert value(samples, "instances", proxy, state="warming") == value(samples, "instances", proxy, state="ready") == 1
 

@@ -16,7 +16,7 @@ from gossipreg.frontends.proxy import Forward, Ports
 from gossipreg.frontends.proxy.follow import Deliver
 from gossipreg.model import Address, Instance
 from tests.frontends.proxy.conftest import Stage, call, until
-from tests.frontends.proxy.making import snapshot
+from tests.frontends.proxy.making import instance, snapshot
 
 
 @attrs.define
@@ -104,7 +104,7 @@ async def test_a_port_that_stays_as_it_is_is_left_alone(stage: Stage, source: Kn
     kept = ports.proxies[0]
     await ports.replace([forward(one), forward(other, "b")])
     assert ports.proxies[0] is kept
-    assert source.followed == ["a", "b"]
+    assert sorted(source.followed) == ["a", "b"]
     assert (await call(one), await call(other)) == ("a", "b")
 
 
@@ -131,6 +131,26 @@ async def test_where_one_cannot_be_opened_all_stay_as_they_were(stage: Stage, so
     assert await call(at) == "a"
     await until(lambda: ports.connections == 0)
     assert len(open_descriptors()) <= before
+
+
+async def test_an_instance_at_a_port_that_was_ours_is_used_once_that_is_closed(stage: Stage) -> None:
+    one, other = free(), free()
+    source = KnownInstances({"a": [instance("a", service="a", port=other.port)]})
+    ports = Ports(source, stage.nursery)
+    await ports.open([forward(one), forward(other, "b")])
+    assert not ports.proxies[0].upstreams["a"].balancer.backends
+    await ports.replace([forward(one)])
+    await until(lambda: bool(ports.proxies[0].upstreams["a"].balancer.backends))
+    await ports.replace([forward(one), forward(other, "b")])
+    assert not ports.proxies[0].upstreams["a"].balancer.backends
+
+
+async def test_a_port_by_tls_names_follows_each_of_its_services(stage: Stage, source: KnownInstances) -> None:
+    ports = Ports(source, stage.nursery)
+    await ports.open([Forward(listen=free(), service="a", tls=(("b.example", "b"), ("c.example", "b")))])
+    assert sorted(source.followed) == ["a", "b"]
+    [port] = ports.proxies
+    assert {service: len(each.balancer.backends) for service, each in port.upstreams.items()} == {"a": 1, "b": 1}
 
 
 def open_descriptors() -> list[Path]:

@@ -130,7 +130,7 @@ async def test_a_caller_is_turned_away_when_nobody_can_be_connected_to(stage: St
     proxy, address = await stage.proxy(refusing(), refusing())
     assert await call(address) == ""
     assert proxy.counters["not_connected"] == 1
-    assert all(backend.in_flight == 0 for backend in proxy.balancer.backends.values())
+    assert all(backend.in_flight == 0 for backend in proxy.upstreams["orders"].balancer.backends.values())
 
 
 async def test_a_caller_is_turned_away_and_counted_when_there_is_no_instance(stage: Stage) -> None:
@@ -421,10 +421,10 @@ async def test_a_lack_of_descriptors_is_not_the_instances_fault(stage: Stage, mo
     async def no_more(*_: object) -> object:
         raise OSError(errno.EMFILE, "Too many open files")
 
-    monkeypatch.setattr("gossipreg.frontends.proxy.proxy.connected", no_more)
+    monkeypatch.setattr("gossipreg.frontends.proxy.upstream.connected", no_more)
     assert await call(address) == ""
     assert (proxy.counters["exhausted"], proxy.counters["not_connected"]) == (3, 1)
-    assert not proxy.balancer.backends[key_of(a)].is_resting(trio.current_time())
+    assert not proxy.upstreams["orders"].balancer.backends[key_of(a)].is_resting(trio.current_time())
 
 
 # What was found with real programs
@@ -441,11 +441,11 @@ async def test_whatever_a_connect_fails_with_another_instance_is_tried_and_this_
             raise OSError(number, "it cannot be reached")
         return await connected(to, own)
 
-    monkeypatch.setattr("gossipreg.frontends.proxy.proxy.connected", fail_for_bad)
+    monkeypatch.setattr("gossipreg.frontends.proxy.upstream.connected", fail_for_bad)
     proxy, address = await stage.proxy(bad, good)
     assert [await call(address) for _ in range(5)] == ["good"] * 5
     assert proxy.counters["connects_failed"] == 1
-    assert proxy.balancer.backends[key_of(bad)].is_resting(trio.current_time())
+    assert proxy.upstreams["orders"].balancer.backends[key_of(bad)].is_resting(trio.current_time())
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "localhost"])
@@ -560,7 +560,7 @@ async def test_an_instance_that_comes_back_still_has_the_connections_that_it_had
     async with await held(proxy, address):
         proxy.apply([removed(a)])
         proxy.apply([added(a)])
-        assert proxy.balancer.backends[key_of(a)].in_flight == 1
+        assert proxy.upstreams["orders"].balancer.backends[key_of(a)].in_flight == 1
 
 
 async def test_connections_to_a_former_primary_drain_where_that_is_asked_for(stage: Stage) -> None:
@@ -571,3 +571,34 @@ async def test_connections_to_a_former_primary_drain_where_that_is_asked_for(sta
     await stream.send_all(b"y")
     assert await stream.receive_some() == b"y"
     await stream.aclose()
+
+
+async def test_connections_to_an_instance_of_a_role_that_several_have_drain_when_it_goes(stage: Stage) -> None:
+    gone, other = await stage.instance("a", role="replica"), await stage.instance("b", role="replica", weight=0)
+    proxy, address = await stage.proxy(gone, other, role="replica", drain_time=3600, superseded="cut")
+    async with await held(proxy, address) as stream:
+        proxy.apply([removed(gone)])
+        await stream.send_all(b"y")
+        assert await stream.receive_some() == b"y"
+
+
+async def test_connections_to_an_instance_that_has_another_role_now_are_cut_though_several_have_it(
+    stage: Stage,
+) -> None:
+    changed, other = await stage.instance("a", role="replica"), await stage.instance("b", role="replica", weight=0)
+    proxy, address = await stage.proxy(changed, other, role="replica", drain_time=3600, superseded="cut")
+    async with await held(proxy, address) as stream:
+        proxy.apply([added(attrs.evolve(changed, role="primary"))])
+        assert await ends(stream) == "reset"
+
+
+async def test_a_caller_that_goes_at_once_is_counted(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    proxy, address = await stage.proxy(await stage.instance("a"), sticky="source")
+
+    def gone(_: object) -> None:
+        raise OSError(errno.ENOTCONN, "it has gone")
+
+    monkeypatch.setattr("gossipreg.frontends.proxy.proxy.tune", lambda _: None)
+    monkeypatch.setattr("gossipreg.frontends.proxy.proxy.plain_host", gone)
+    assert await call(address) == ""
+    await until(lambda: (proxy.counters["accepted"], proxy.counters["finished"]) == (1, 1))

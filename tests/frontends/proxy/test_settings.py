@@ -78,7 +78,7 @@ def test_what_is_wrong_in_a_file_is_named(file: Path, text: str, sentence: str) 
     [
         ({"listen": None}, "listen: None is not a string"),
         ({"listen": "here"}, "listen: cannot read the port of 'here'"),
-        ({"service": None}, "service: None is not a string"),
+        ({"service": None}, "service: is missing"),
         ({"tag": 5}, "tag: 5 is not a string"),
         ({"role": "a b"}, "role: 'a b' is not a name"),
         ({"zone": ["a"]}, "zone: ['a'] is not a string"),

@@ -17,7 +17,7 @@ _FAMILIES: Final = {
     "envoy": ("envoy",),
     "files": ("settings", "instances", "rows", "snapshot"),
     "checks": ("checks", "check-answers"),
-    "proxy": ("proxy-header",),
+    "proxy": ("proxy-header", "proxy-header-in", "client-hello"),
 }
 
 _MODULES: Final = {name: family for family, names in _FAMILIES.items() for name in names}
