@@ -45,6 +45,7 @@ class Reply:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"  # connections are kept
+    disable_nagle_algorithm = True
     reply: Reply
 
     def setup(self) -> None:
@@ -54,7 +55,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def answer(self) -> None:
         reply = self.reply
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        body = self.body()
         with reply.lock:
             reply.seen.append((f"{self.command} {self.path}", {k.lower(): v for k, v in self.headers.items()}))
             reply.bodies.append(body)
@@ -71,7 +72,17 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(content)
         self.close_connection = self.close_connection or bool(reply.breaks)
 
-    do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = answer  # noqa: N815
+    def body(self) -> bytes:
+        if self.headers.get("Transfer-Encoding") != "chunked":
+            return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        parts = []
+        while size := int(self.rfile.readline(), 16):
+            parts.append(self.rfile.read(size))
+            self.rfile.readline()
+        self.rfile.readline()
+        return b"".join(parts)
+
+    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = answer  # noqa: N815
 
     def log_message(self, *_: object) -> None:
         pass

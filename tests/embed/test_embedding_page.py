@@ -109,17 +109,21 @@ def test_the_scripts_say_what_they_do(folder: Path) -> None:
     assert run(folder, "asyncio_script.py") == ["8080", "1"]
     assert run(folder, "threads_script.py")[:2] == ["8080", "1"]
     assert run(folder, "calling.py") == ["no instance of 'shop' can be called now"]
+    assert run(folder, "requests_calling.py") == ["no instance of 'shop' can be called now"]
+    assert run(folder, "aiohttp_calling.py") == ["no instance of 'shop' can be called now"]
     assert run(folder, "choosing.py") == ["8080", "8081"]
 
 
 def test_the_scripts_that_read_as_one_page_are_all_of_them() -> None:
     assert sorted(PROGRAMS) == [
+        "aiohttp_calling.py",
         "asyncio_script.py",
         "calling.py",
         "choosing.py",
         "fastapi_app.py",
         "flask_app.py",
         "gunicorn.conf.py",
+        "requests_calling.py",
         "threads_script.py",
         "trio_program.py",
         "wsgi_app.py",
