@@ -37,7 +37,7 @@ from gossipreg.protocol.joining import Joining
 from gossipreg.protocol.lifelines import Lifelines
 from gossipreg.protocol.local_member import LocalMember
 from gossipreg.protocol.local_policies import LocalPolicies
-from gossipreg.protocol.local_registry import LocalRegistry
+from gossipreg.protocol.local_registry import LocalRegistry, RegistrationRoom
 from gossipreg.protocol.membership.detector import Detector
 from gossipreg.protocol.membership.identity import Identity
 from gossipreg.protocol.membership.members import Members
@@ -283,20 +283,38 @@ class Engine:
         if payload is None:
             instance.check()
             payload = pack_instance(instance)
-        self.check_registration(instance, len(payload))
-        self.local_registry.offer(instance, payload, now)
+        return self.register_many([(instance, payload)], now)
+
+    def register_many(self, instances: Sequence[tuple[Instance, bytes]], now: float) -> list[Output]:
+        """Register checked instances, no two of one id, each with its payload: all of them, or none. Raises likewise.
+
+        They share what a change costs beyond its record: one refresh of each service, and the packets.
+        """
+        room = self.registration_room()
+        for instance, payload in instances:
+            room.add(instance, len(payload))
+        for instance, payload in instances:
+            self.local_registry.offer(instance, payload, now)
         self._refresh()
         return self._done()
 
-    def check_registration(self, instance: Instance, size: int) -> None:
-        """Raise what `register` would raise of a checked instance of ``size`` bytes; change nothing."""
+    def registration_room(self) -> RegistrationRoom:
+        """What may still be registered at this moment: says beforehand what `register_many` would raise."""
         self._check_open()
-        self.local_registry.check(instance, size)
+        return self.local_registry.room()
 
     def deregister(self, id: str, now: float) -> list[Output]:
         """Withdraw one of this node's own instances. Raises `UnknownInstance`, `NodeClosed`."""
+        return self.deregister_many([id], now)
+
+    def deregister_many(self, ids: Sequence[str], now: float) -> list[Output]:
+        """Withdraw several of this node's own instances, or none. Raises likewise."""
         self._check_open()
-        self.local_registry.withdraw(id, now)
+        for id_ in ids:
+            if self.own(id_) is None:
+                raise self.unknown_instance(id_)
+        for id_ in ids:
+            self.local_registry.withdraw(id_, now)
         self._refresh()
         return self._done()
 

@@ -10,10 +10,73 @@ from gossipreg.model import Instance
 from gossipreg.protocol.membership.identity import Identity
 from gossipreg.protocol.registry.records import Record
 from gossipreg.protocol.registry.registry import Change
+from gossipreg.protocol.registry.table import Table
+from gossipreg.protocol.registry.terms import Terms
 from gossipreg.protocol.state import ClusterState
 
 #: Owners of one id that an error names.
 _OWNERS_NAMED = 3
+
+
+@attrs.define(eq=False, repr=False)
+class RegistrationRoom:
+    """What this node may still register: the limits of one owner, for several instances that come together.
+
+    Those that were added count for the next one. Nothing else changes by that, and it holds for this moment only.
+    """
+
+    _own: Table
+    _terms: Terms
+    _grown: int = attrs.field(init=False, default=0)  # bytes that those added take, less what they replace
+    _new_ids: set[str] = attrs.field(init=False, factory=set)
+    _new_services: set[str] = attrs.field(init=False, factory=set)  # with a term, and none before
+
+    def add(self, instance: Instance, size: int) -> None:
+        """Count a checked instance of ``size`` bytes, whose id no other of those added has.
+
+        Raises `RecordTooLarge` or `InvalidInstance` if it is beyond a limit, and counts nothing then.
+        """
+        if size > limits.RECORD_BYTES_MAX:
+            raise RecordTooLarge(
+                None,
+                f"instance {instance.id!r}: its record has {size} bytes, {limits.RECORD_BYTES_MAX} are allowed: "
+                "shorten its meta or tags",
+            )
+        together = self._own.grown(instance.id, size) + self._grown
+        if together > limits.RECORDS_BYTES_PER_OWNER_MAX:
+            raise RecordTooLarge(
+                None,
+                f"instance {instance.id!r}: with it the records of this node take {together} bytes together, "
+                f"{limits.RECORDS_BYTES_PER_OWNER_MAX} are allowed: deregister some, or register it at another node",
+            )
+        count = len(self._own) + len(self._new_ids)
+        is_new = self._own.get(instance.id) is None
+        if is_new and count >= limits.RECORDS_PER_OWNER_MAX:
+            raise InvalidInstance(
+                None,
+                f"instance {instance.id!r}: this node offers {count} instances already, as many as are "
+                "allowed: deregister some, or register it at another node",
+            )
+        self._check_term(instance)
+        self._grown = together - self._own.payload_bytes
+        if is_new:
+            self._new_ids.add(instance.id)
+        if instance.term and self._terms.get(instance.service) is None:
+            self._new_services.add(instance.service)
+
+    def _check_term(self, instance: Instance) -> None:
+        if instance.term > max(limits.TERM_GIVEN_MAX, self._terms.seen(instance.service) + 1):
+            raise InvalidInstance(
+                "term",
+                f"{instance.term} is too high: state up to {limits.TERM_GIVEN_MAX}, or the next one with `--term next`",
+            )
+        beside = len(self._new_services - {instance.service})
+        if instance.term and not self._terms.has_room(instance.service, beside=beside):
+            raise InvalidInstance(
+                "term",
+                f"{len(self._terms) + beside} services have terms already, as many as are allowed: reset those "
+                "that are gone with `gossipreg role reset`",
+            )
 
 
 @attrs.define(eq=False, repr=False)
@@ -26,39 +89,10 @@ class LocalRegistry:
     def __len__(self) -> int:
         return len(self.state.registry.table(self.identity.name) or ())
 
-    def check(self, instance: Instance, size: int) -> None:
-        """Raise `RecordTooLarge` or `InvalidInstance` if a checked instance of ``size`` bytes is beyond a limit."""
-        if size > limits.RECORD_BYTES_MAX:
-            raise RecordTooLarge(
-                None,
-                f"instance {instance.id!r}: its record has {size} bytes, {limits.RECORD_BYTES_MAX} are allowed: "
-                "shorten its meta or tags",
-            )
+    def room(self) -> RegistrationRoom:
+        """What may still be registered here."""
         own = self.state.registry.table(self.identity.name)
-        together = size if own is None else own.grown(instance.id, size)
-        if together > limits.RECORDS_BYTES_PER_OWNER_MAX:
-            raise RecordTooLarge(
-                None,
-                f"instance {instance.id!r}: with it the records of this node take {together} bytes together, "
-                f"{limits.RECORDS_BYTES_PER_OWNER_MAX} are allowed: deregister some, or register it at another node",
-            )
-        if self.own(instance.id) is None and len(self) >= limits.RECORDS_PER_OWNER_MAX:
-            raise InvalidInstance(
-                None,
-                f"instance {instance.id!r}: this node offers {len(self)} instances already, as many as are "
-                "allowed: deregister some, or register it at another node",
-            )
-        if instance.term > max(limits.TERM_GIVEN_MAX, self.state.terms.seen(instance.service) + 1):
-            raise InvalidInstance(
-                "term",
-                f"{instance.term} is too high: state up to {limits.TERM_GIVEN_MAX}, or the next one with `--term next`",
-            )
-        if instance.term and not self.state.terms.has_room(instance.service):
-            raise InvalidInstance(
-                "term",
-                f"{len(self.state.terms)} services have terms already, as many as are allowed: reset those "
-                "that are gone with `gossipreg role reset`",
-            )
+        return RegistrationRoom(own or Table(self.identity.name, self.identity.generation), self.state.terms)
 
     def offer(self, instance: Instance, payload: bytes, now: float) -> None:
         """Publish ``instance``, which was checked and packed into ``payload``."""

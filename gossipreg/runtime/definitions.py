@@ -141,7 +141,7 @@ async def define(node: Node, located: Sequence[LocatedSpec]) -> list[ConfigError
     lifecycle = node._lifecycle  # noqa: SLF001 -- for agents only: a verb of the node would have to be one of embedded nodes, too
     wanted = by_id(located, node.name)
     host, zone = node.address.host, lifecycle.context.engine.identity.zone
-    failed = await lifecycle.registrar.define(
+    failed = await lifecycle.defined_instances.define(
         [LocalRegistration.of(each.spec, member=node.name, host=host, zone=zone) for each in wanted.values()]
     )
     return [ConfigError(f"{wanted[id].where if id in wanted else id}: {error}") for id, error in failed.items()]

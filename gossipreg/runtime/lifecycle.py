@@ -10,6 +10,7 @@ import trio
 
 from gossipreg.errors import NodeClosed, StorageError
 from gossipreg.runtime.advertised_address import AdvertisedAddress
+from gossipreg.runtime.defined_instances import DefinedInstances
 from gossipreg.runtime.node_context import NodeContext
 from gossipreg.runtime.policy_writer import PolicyWriter
 from gossipreg.runtime.registrar import Registrar
@@ -25,6 +26,7 @@ class NodeLifecycle:
 
     context: NodeContext
     registrar: Registrar
+    defined_instances: DefinedInstances
     policies: PolicyWriter
     state_writer: StateWriter | None  # None: the node has no data directory
     advertised_address: AdvertisedAddress

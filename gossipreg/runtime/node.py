@@ -250,7 +250,7 @@ class Node:
         """
         if self._context.has_ended:
             self._context.check_open()
-        return self._registrar.next_term(service)
+        return self._lifecycle.policies.next_term(service)
 
     @any_thread
     def note(self, instance: Instance) -> str:

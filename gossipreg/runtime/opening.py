@@ -29,6 +29,7 @@ from gossipreg.runtime import exposure_warnings
 from gossipreg.runtime.advertised_address import AdvertisedAddress
 from gossipreg.runtime.change_log import ChangeLog
 from gossipreg.runtime.datagrams import Datagrams
+from gossipreg.runtime.defined_instances import DefinedInstances
 from gossipreg.runtime.driver import Driver
 from gossipreg.runtime.files import read_secret
 from gossipreg.runtime.joining import Seeds
@@ -209,12 +210,13 @@ def _create(
     driver.on_failure = context.close
     policies = PolicyWriter(context)
     rules = CheckRules.of(config.check_targets, config.check_headers)
-    registrar = Registrar(context, policies.lock, config.command_checks, rules, keys.credentials)
+    registrar = Registrar(context, policies, config.command_checks, rules, keys.credentials)
     bound = str(sockets.udp.getsockname()[0])
     follows = config.advertise is None and ipaddress.ip_address(bound).is_unspecified
     lifecycle = NodeLifecycle(
         context,
         registrar,
+        DefinedInstances(context, registrar),
         policies,
         None if store is None else StateWriter(context, registrar.monitor, store),
         AdvertisedAddress(bound, sockets.address, follows, registrar.move),

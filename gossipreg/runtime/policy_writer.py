@@ -2,18 +2,25 @@
 
 What every member has heard cannot be taken back, so the disk comes first: a change that it refuses happens nowhere.
 Changes that peers make are stored as well, so that policies and terms outlive even the end of all agents.
+
+A term register is raised by the instances that state terms. It is written in one transaction with them, so that no
+crash can keep an instance and lose its term, or keep a withdrawal and give the term out again. Every write of a policy
+or a register is made under one lock, with what is so once the lock is held: else an older version could be written over
+one that is about to be published, such as a reset, and a crash would bring it back.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
 
 import attrs
 import trio
 
 from gossipreg.errors import StorageError
+from gossipreg.model import Instance
 from gossipreg.policy import Rule
 from gossipreg.protocol.registry.policy_version import PolicyVersion
 from gossipreg.protocol.registry.terms import TermRegister
@@ -30,7 +37,8 @@ class PolicyWriter:
     """Sets and stores the policies and term registers of one node."""
 
     _context: NodeContext
-    lock: trio.Lock = attrs.field(init=False, factory=trio.Lock)  # held while disk and engine are made to agree
+    _lock: trio.Lock = attrs.field(init=False, factory=trio.Lock)  # held while disk and engine are made to agree
+    _pending_terms: dict[str, list[int]] = attrs.field(init=False, factory=dict)  # being written to disk, by service
     _is_behind: bool = attrs.field(init=False, default=False)  # something of policies or terms may not be on disk
 
     def restore(self, saved: SavedState) -> list[Place]:
@@ -70,7 +78,7 @@ class PolicyWriter:
     async def _publish(self, version_at: Callable[[float], PolicyVersion]) -> None:
         context = self._context
         with trio.CancelScope(shield=True):  # a version that is on disk only would come into force at a restart
-            async with self.lock:
+            async with self._lock:
                 version = version_at(trio.current_time())
                 if context.store is not None:
                     await context.store.put_policy(version.key, pack(version))
@@ -85,13 +93,51 @@ class PolicyWriter:
         context = self._context
         context.check_open()
         with trio.CancelScope(shield=True):  # as with a policy
-            async with self.lock:
+            async with self._lock:
                 register = context.engine.reset_of(service, trio.current_time())
                 if context.store is not None:
                     await context.store.put_term(service, pack(register))
                 context.check_open()
                 context.driver.say(context.engine.publish_reset(register, trio.current_time()))
         await trio.lowlevel.checkpoint()
+
+    def next_term(self, service: str) -> int:
+        """A term above all that are known here, those included that are just being written. Raises ``NotJoined``."""
+        pending = (term + 1 for term in self._pending_terms.get(service, ()))
+        return max([self._context.engine.next_term(service), *pending])
+
+    @asynccontextmanager
+    async def stating(
+        self, wanted: Iterable[Instance], before: Iterable[Instance]
+    ) -> AsyncIterator[Mapping[str, bytes | None]]:
+        """Have ``wanted`` replace ``before`` among this node's own instances, on disk and then in the engine.
+
+        If any states a term, the lock is held, and the terms count as given out, meanwhile. Yields the term registers
+        to write along with the instances, packed, by service: as they are once the instances are published.
+        """
+        claims = [each for each in wanted if each.term]
+        services = dict.fromkeys(each.service for each in (*claims, *before) if each.term)
+        if not services:
+            yield {}
+            return
+        for each in claims:
+            self._pending_terms.setdefault(each.service, []).append(each.term)
+        try:
+            async with self._lock:
+                yield self.registers_of(services, claims)
+        finally:
+            for each in claims:
+                self._pending_terms[each.service].remove(each.term)
+                if not self._pending_terms[each.service]:
+                    del self._pending_terms[each.service]
+
+    def registers_of(self, services: Iterable[str], claims: Sequence[Instance] = ()) -> dict[str, bytes | None]:
+        """The term registers of ``services`` once ``claims`` are published, packed; None for one that holds nothing."""
+        registers = {service: self._context.engine.state.terms.get(service) for service in services}
+        for each in claims:
+            held = registers[each.service] or TermRegister(each.service)
+            registers[each.service] = held.raised(each)
+        return {service: None if register is None else pack(register) for service, register in registers.items()}
 
     async def store_changes(self) -> None:
         """Store what peers change of policies and terms, until the node is closed."""
@@ -109,9 +155,8 @@ class PolicyWriter:
                 ]
             was_behind, self._is_behind = self._is_behind, True
             try:
-                # Under the lock, or an older version could be written over one that is about to be published.
                 # All at once, so that they share a sync.
-                async with self.lock, trio.open_nursery() as nursery:
+                async with self._lock, trio.open_nursery() as nursery:
                     for kind, key in entries:
                         if kind in writes:
                             nursery.start_soon(self._store_one, f"storing {kind} {key}", partial(writes[kind], key))

@@ -17,6 +17,7 @@ import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 import attrs
@@ -43,6 +44,10 @@ if TYPE_CHECKING:
     import sqlite3  # loaded by `StateStore.open` only: most embedded nodes keep nothing
 
 LOCK: Final = "gossipreg.lock"
+
+#: Packed rows of one kind by their keys; None for one that is to be removed.
+Rows = Mapping[str, bytes | None]
+_NO_ROWS: Final[Rows] = MappingProxyType({})
 
 #: A link in the lock's place would have another file locked and emptied, a pipe would wait for a reader.
 _LOCK_FLAGS: Final = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -142,7 +147,20 @@ class StateStore:
         self._drop(INSTANCE, instance_id)
         self._drop(CHECKS, instance_id)
 
-    def put_checks(self, rows: Mapping[str, bytes | None]) -> None:
+    def put_instances(self, instances: Rows, terms: Rows) -> None:
+        """Save registrations, packed, by id, and term registers, packed, by service; None removes one."""
+        for service, register in terms.items():
+            if register is None:
+                self.drop_term(service)
+            else:
+                self.put_term(service, register)
+        for instance_id, payload in instances.items():
+            if payload is None:
+                self.drop_instance(instance_id)
+            else:
+                self.put_instance(instance_id, payload)
+
+    def put_checks(self, rows: Rows) -> None:
         """Save the state of ttl checks, packed, by the ids of their instances; None removes it."""
         for instance_id, body in rows.items():
             if body is None:
@@ -234,13 +252,9 @@ class AsyncStateStore:
         async with self._turn:
             return await trio.to_thread.run_sync(self._store.load)
 
-    async def put(self, instance_id: str, payload: bytes, *, term: tuple[str, bytes] | None = None) -> None:
-        """See `StateStore.put_instance`; with a service and its packed term register in ``term``, both or neither."""
-        await self._write(functools.partial(self._store.put_instance, instance_id, payload), term)
-
-    async def drop(self, instance_id: str, *, term: tuple[str, bytes] | None = None) -> None:
-        """See `StateStore.drop_instance`; with a service and its packed term register in ``term``, both or neither."""
-        await self._write(functools.partial(self._store.drop_instance, instance_id), term)
+    async def put_instances(self, instances: Rows, terms: Rows = _NO_ROWS) -> None:
+        """See `StateStore.put_instances`; all of it, or nothing if the disk fails."""
+        await self._write(functools.partial(self._store.put_instances, instances, terms))
 
     async def put_policy(self, key: str, word: bytes) -> None:
         """See `StateStore.put_policy`."""
@@ -258,7 +272,7 @@ class AsyncStateStore:
         """See `StateStore.drop_term`."""
         await self._write(functools.partial(self._store.drop_term, service))
 
-    async def put_checks(self, rows: Mapping[str, bytes | None]) -> None:
+    async def put_checks(self, rows: Rows) -> None:
         """See `StateStore.put_checks`."""
         await self._write(functools.partial(self._store.put_checks, rows))
 
@@ -288,10 +302,8 @@ class AsyncStateStore:
             async with self._turn:
                 await trio.to_thread.run_sync(self._store.close)
 
-    async def _write(self, write: Callable[[], None], term: tuple[str, bytes] | None = None) -> None:
+    async def _write(self, write: Callable[[], None]) -> None:
         batch = self._batch
-        if term is not None:
-            batch.writes.append(functools.partial(self._store.put_term, *term))
         batch.writes.append(write)
         async with self._turn:
             if batch is self._batch:  # the first of a batch to get the lock commits for all

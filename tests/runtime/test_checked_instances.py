@@ -30,6 +30,7 @@ from gossipreg import (
 )
 from gossipreg.model import NODE_SERVICE
 from gossipreg.runtime.checks import dialing
+from gossipreg.runtime.state_store import Rows
 from gossipreg.spec import InstanceSpec
 from tests.runtime.checks.targets import Target, serving
 from tests.runtime.nodes import PATIENCE, config
@@ -310,10 +311,7 @@ async def test_checks_that_this_version_cannot_read_keep_their_instance_out(
 
 @attrs.define
 class FullDisk:
-    async def put(self, instance_id: str, payload: bytes, *, term: object = None) -> None:
-        await self.drop(instance_id)
-
-    async def drop(self, instance_id: str, *, term: object = None) -> None:
+    async def put_instances(self, instances: Rows, terms: Rows) -> None:
         await trio.lowlevel.checkpoint()
         raise StorageError("cannot use the data directory: disk full: free some space on its disk")
 

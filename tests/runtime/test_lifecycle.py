@@ -16,7 +16,7 @@ import trio.testing
 
 from gossipreg import Address, Health, Node, StorageError, open_node
 from gossipreg.runtime import state_writer as module
-from gossipreg.runtime.state_store import StateStore
+from gossipreg.runtime.state_store import Rows, StateStore
 from gossipreg.runtime.state_writer import StateWriter
 from tests.runtime.nodes import PATIENCE, config
 
@@ -28,10 +28,7 @@ class FakeStore:
     is_full: bool = True
     peers: trio.MemorySendChannel[list[Address]] | None = None
 
-    async def put(self, instance_id: str, payload: bytes, *, term: object = None) -> None:
-        await self._write()
-
-    async def drop(self, instance_id: str, *, term: object = None) -> None:
+    async def put_instances(self, instances: Rows, terms: Rows) -> None:
         await self._write()
 
     async def set_peers(self, addresses: Iterable[Address]) -> None:
@@ -94,13 +91,13 @@ class SlowKeeper:
     writing: trio.Event = attrs.field(factory=trio.Event)
     go_on: trio.Event = attrs.field(factory=trio.Event)
 
-    async def put(self, instance_id: str, payload: bytes, *, term: object = None) -> None:
+    async def put_instances(self, instances: Rows, terms: Rows) -> None:
+        [(instance_id, body)] = instances.items()
         await self._write(instance_id)
-        self.on_disk.add(instance_id)
-
-    async def drop(self, instance_id: str, *, term: object = None) -> None:
-        await self._write(instance_id)
-        self.on_disk.discard(instance_id)
+        if body is None:
+            self.on_disk.discard(instance_id)
+        else:
+            self.on_disk.add(instance_id)
 
     async def _write(self, instance_id: str) -> None:
         await trio.lowlevel.checkpoint()

@@ -257,14 +257,14 @@ async def test_what_files_define_keeps_its_heartbeats_too(tmp_path: Path) -> Non
     spec = InstanceSpec(service="orders", port=80, id="o", checks=(Check(ttl=60),))
     defined = LocalRegistration.of(spec, member="ann", host="127.0.0.1", zone="")
     async with open_node(config("ann", data_dir=tmp_path)) as node:
-        assert await node._lifecycle.registrar.define([defined]) == {}
+        assert await node._lifecycle.defined_instances.define([defined]) == {}
         await node.heartbeat("o")
     async with open_node(config("ann", data_dir=tmp_path)) as node:
         assert node.services() == {}
-        assert await node._lifecycle.registrar.define([defined]) == {}
+        assert await node._lifecycle.defined_instances.define([defined]) == {}
         assert len(node.lookup("orders")) == 1
     async with open_node(config("ann", data_dir=tmp_path)) as node:
-        await node._lifecycle.registrar.define([])
+        await node._lifecycle.defined_instances.define([])
         assert not node._lifecycle.registrar.monitor._recalled
     assert on_disk(tmp_path) == attrs.evolve(on_disk(tmp_path), instances={}, checks={})
 

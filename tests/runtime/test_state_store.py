@@ -432,7 +432,7 @@ async def test_writes_that_come_together_share_a_commit(tmp_path: Path) -> None:
     seen = commits(store)
     async with trio.open_nursery() as nursery:
         for number in range(500):
-            nursery.start_soon(store.put, f"orders-{number}", b"payload %d" % number)
+            nursery.start_soon(store.put_instances, {f"orders-{number}": b"payload %d" % number})
     assert len(seen) <= 3
     assert await store.load() == SavedState(
         instances={f"orders-{number}": b"payload %d" % number for number in range(500)}
@@ -444,10 +444,10 @@ async def test_every_kind_of_write_is_kept_in_the_order_it_was_asked_for(tmp_pat
     store = await AsyncStateStore.open(tmp_path)
     await store.set_identity("a", 17)
     await store.set_peers(iter(PEERS))
-    await store.put("orders-0", b"first")
-    await store.put("orders-0", b"second")
-    await store.put("orders-1", b"short-lived")
-    await store.drop("orders-1")
+    await store.put_instances({"orders-0": b"first"})
+    await store.put_instances({"orders-0": b"second"})
+    await store.put_instances({"orders-1": b"short-lived"})
+    await store.put_instances({"orders-1": None})
     await store.close()
     assert reopened(tmp_path) == SavedState(name="a", generation=17, peers=PEERS, instances={"orders-0": b"second"})
 
@@ -458,7 +458,7 @@ async def test_on_a_full_disk_every_writer_of_the_commit_is_told_and_the_store_g
 
     async def put(number: int) -> None:
         try:
-            await store.put(f"orders-{number}", bytes(10_000))
+            await store.put_instances({f"orders-{number}": bytes(10_000)})
         except StorageError as error:
             refused.append(str(error))
 
@@ -478,8 +478,8 @@ async def test_a_writer_that_is_cancelled_leaves_the_others_their_commit(tmp_pat
     store = await AsyncStateStore.open(tmp_path)
     async with trio.open_nursery() as nursery, store._turn:
         with trio.move_on_after(0):
-            await store.put("orders-0", b"cancelled while it waits")
-        nursery.start_soon(store.put, "orders-1", b"payload")
+            await store.put_instances({"orders-0": b"cancelled while it waits"})
+        nursery.start_soon(store.put_instances, {"orders-1": b"payload"})
         await trio.testing.wait_all_tasks_blocked()
     assert (await store.load()).instances["orders-1"] == b"payload"
     await store.close()
@@ -488,14 +488,14 @@ async def test_a_writer_that_is_cancelled_leaves_the_others_their_commit(tmp_pat
 async def test_closing_waits_for_the_writes_and_cannot_be_cancelled(tmp_path: Path) -> None:
     store = await AsyncStateStore.open(tmp_path)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(store.put, "orders-0", b"payload")
+        nursery.start_soon(store.put_instances, {"orders-0": b"payload"})
         await trio.testing.wait_all_tasks_blocked()
         with trio.CancelScope() as scope:
             scope.cancel()
             await store.close()
     assert reopened(tmp_path) == SavedState(instances={"orders-0": b"payload"})
     with pytest.raises(StorageError):
-        await store.put("orders-1", b"too late")
+        await store.put_instances({"orders-1": b"too late"})
 
 
 # Sudden death
@@ -508,11 +508,11 @@ from gossipreg.runtime.state_store import AsyncStateStore
 async def register(store, task):
     for turn in range(1_000_000):
         instance_id = f"{sys.argv[2]}-{task}-{turn}"
-        await store.put(instance_id, instance_id.encode() * 20)
+        await store.put_instances({instance_id: instance_id.encode() * 20})
         os.write(1, f"+{instance_id}\\n".encode())
         if turn % 5 == task:
             os.write(1, f"?{instance_id}\\n".encode())
-            await store.drop(instance_id)
+            await store.put_instances({instance_id: None})
             os.write(1, f"-{instance_id}\\n".encode())
 
 async def main():

@@ -81,7 +81,7 @@ async def set_policy(node: Node) -> None:
 
 async def expire(node: Node) -> None:
     await node.register("web", port=1, id="web", checks=[Check(ttl=60.0)])  # critical until the first heartbeat
-    node._lifecycle.registrar._expired("web", "ttl")
+    node._lifecycle.registrar.health._expired("web", "ttl")
 
 
 FAULTS = {
@@ -97,7 +97,7 @@ FAULTS = {
     "note of peers": Fault(AsyncStateStore, "set_peers", fails=fail_late),
     "note of ttl checks": Fault(AsyncStateStore, "put_checks", beat, fails=fail_late),
     "note of policies": Fault(PolicyWriter, "_store_policy", set_policy, fails=fail_late),
-    "withdrawal": Fault(Registrar, "_deregister", expire, fails=fail_late),
+    "withdrawal": Fault(Registrar, "withdraw", expire, fails=fail_late),
 }
 
 

@@ -165,7 +165,7 @@ async def test_a_claim_that_the_disk_refuses_fences_no_instance_and_takes_no_num
     async with open_node(config("ann", data_dir=tmp_path)) as ann, open_node(config("bob", ann)) as bob:
         await two_claims(ann, bob)
         with monkeypatch.context() as patch:
-            patch.setattr("gossipreg.runtime.state_store.AsyncStateStore.put", full)
+            patch.setattr("gossipreg.runtime.state_store.AsyncStateStore.put_instances", full)
             before = ann.index(), ann._engine.fingerprint
             for id_ in ("pg-1", "pg-9"):
                 with pytest.raises(StorageError):
@@ -188,7 +188,7 @@ async def test_a_number_is_given_once_though_the_claim_before_is_still_being_wri
                 nursery.start_soon(claim, number)
         assert sorted(given) == list(range(1, 9))
         assert ann.next_term("pg") == 9
-        assert not ann._lifecycle.registrar._pending_terms
+        assert not ann._lifecycle.policies._pending_terms
     async with open_node(config("ann", data_dir=tmp_path)) as ann:
         assert ann.next_term("pg") == 9
 

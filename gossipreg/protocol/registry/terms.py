@@ -96,9 +96,9 @@ class Terms:
         register = self._registers.get(service)
         return 0 if register is None else register.seen
 
-    def has_room(self, service: str) -> bool:
-        """Whether a user may state a term of ``service``."""
-        return service in self._registers or len(self._registers) < limits.TERMS_MAX
+    def has_room(self, service: str, *, beside: int = 0) -> bool:
+        """Whether a user may state a term of ``service``, and of ``beside`` services more that have none yet."""
+        return service in self._registers or len(self._registers) + beside < limits.TERMS_MAX
 
     def accepts(self, said: TermRegister) -> bool:
         """Whether there is room for ``said``. There is twice the room that users are given, as for policies."""

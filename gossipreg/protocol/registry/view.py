@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterable, Mapping
 from itertools import accumulate
 from types import MappingProxyType
@@ -32,7 +33,7 @@ _EMPTY_MAX = 4096
 
 @attrs.frozen
 class ServiceView:
-    """One service at one moment: every instance, those that can serve, and their running total of weights.
+    """One service at one moment: every instance, by id and owner; those that can serve; their running total of weights.
 
     ``lost`` is what to call in a panic, if that is anything else.
     """
@@ -42,6 +43,13 @@ class ServiceView:
     healthy: tuple[Instance, ...] = ()
     shares: tuple[int, ...] = ()
     lost: Lost | None = None
+
+    def find(self, id: str, owner: str) -> Instance | None:
+        """The instance of that id and owner, if there is one."""
+        wanted = id, owner
+        place = bisect_left(self.instances, wanted, key=lambda each: (each.id, each.owner))
+        found = self.instances[place : place + 1]
+        return found[0] if found and (found[0].id, found[0].owner) == wanted else None
 
     def to_call(self, panic: float) -> tuple[Instance, ...]:
         """Those that can serve; if fewer than that share can be reached, also what was lost at once."""

@@ -88,10 +88,11 @@ class Monitor:
 
     # What is checked
 
-    def make_room(self, instance: str, checks: Sequence[Check]) -> None:
-        """Raise ``InvalidInstance`` if there would be too many checks; nothing has changed then."""
-        count = self._count - len(self._running_checks.get(instance, ())) + len(checks)
-        if count > limits.CHECKS_PER_NODE_MAX:
+    def make_room(self, wanted: Mapping[str, Sequence[Check]]) -> None:
+        """Raise ``InvalidInstance`` if there would be too many with the checks ``wanted``, by instance."""
+        gone = sum(len(self._running_checks.get(instance, ())) for instance in wanted)
+        count = self._count - gone + sum(map(len, wanted.values()))
+        if count > max(self._count, limits.CHECKS_PER_NODE_MAX):
             raise InvalidInstance(
                 "checks",
                 f"this node would run {count}, {limits.CHECKS_PER_NODE_MAX} are allowed: "

@@ -196,11 +196,11 @@ async def test_there_is_an_end_to_how_many_checks_a_node_runs(
 ) -> None:
     monkeypatch.setattr(limits, "CHECKS_PER_NODE_MAX", 2)
     watcher.monitor.put("a", [tcp("x"), tcp("y")])
-    watcher.monitor.make_room("a", [tcp("z")])
+    watcher.monitor.make_room({"a": [tcp("z")]})
     with pytest.raises(InvalidInstance, match="checks: this node would run 3, 2 are allowed: deregister some"):
-        watcher.monitor.make_room("b", [tcp("z")])
+        watcher.monitor.make_room({"b": [tcp("z")]})
     watcher.monitor.drop("a")
-    watcher.monitor.make_room("b", [tcp("z")])
+    watcher.monitor.make_room({"b": [tcp("z")]})
 
 
 # What is told

@@ -1,0 +1,146 @@
+"""Instance health: publishes what the checks of this node's own instances, and those of the node itself, find.
+
+The published health of an instance is the gravest of its checks, of its maintenance and of the checks of its node. It
+is part of the record, and no part of the registration: it is never written to disk. Whatever a check changes is
+published at once, by the engine's verb that registers.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from functools import partial
+
+import attrs
+import trio
+
+from gossipreg import limits
+from gossipreg.check import Check
+from gossipreg.errors import InvalidInstance, NodeClosed, RecordTooLarge, StorageError, UnknownInstance
+from gossipreg.model import NODE_REASON, NODE_SERVICE, Health, Instance
+from gossipreg.protocol.registry.checks import Finding
+from gossipreg.protocol.registry.payload import pack_instance
+from gossipreg.runtime.checks.dialing import AllowedTargets
+from gossipreg.runtime.checks.monitor import Monitor
+from gossipreg.runtime.checks.probing import probe
+from gossipreg.runtime.node_context import NodeContext
+from gossipreg.runtime.registrations import LocalRegistration
+from gossipreg.runtime.supervision import run_contained
+from gossipreg.targets import CheckRules
+from gossipreg.text import shortened
+
+log = logging.getLogger(__name__)
+
+
+@attrs.define(eq=False, repr=False)
+class InstanceHealth:
+    """The health of one node's own instances.
+
+    ``registrations`` are the registrar's, by id. An instance whose check has been critical for too long is withdrawn
+    by ``withdraw``, while ``exclusively`` holds its id.
+    """
+
+    _context: NodeContext
+    _registrations: Mapping[str, LocalRegistration]
+    _check_rules: CheckRules
+    _exclusively: Callable[[str], AbstractAsyncContextManager[None]]
+    _withdraw: Callable[[str], Awaitable[None]]
+    _commands: str  # `Config.command_checks`
+    monitor: Monitor = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        context = self._context
+        self.monitor = Monitor(
+            context.driver.nursery, self._probe, self._checked, self._flapped, self._expired, context.counters
+        )
+
+    # What is published
+
+    def offer(self, registration: LocalRegistration) -> tuple[Instance, bytes]:
+        """The instance with the health that its checks give it, or those of the node if they are graver; packed."""
+        instance = self._with_health(registration)
+        payload = registration.payload if instance == registration.instance else pack_instance(instance)
+        return instance, payload
+
+    def _with_health(self, registration: LocalRegistration) -> Instance:
+        id_ = registration.instance.id
+        health, reason = self.monitor.standing(id_, registration.checks, registration.maintenance)
+        node = self._registrations.get(NODE_SERVICE)
+        if node is not None and node.checks and id_ != NODE_SERVICE:
+            nodes, why = self.monitor.standing(NODE_SERVICE, node.checks, None)
+            if nodes.gravity > health.gravity:
+                health, reason = nodes, shortened(f"{NODE_REASON}{why}", limits.REASON_CHARS_MAX)
+        if (health, reason) == (registration.instance.health, registration.instance.reason):
+            return registration.instance
+        return attrs.evolve(registration.instance, health=health, reason=reason)
+
+    def follow_node(self, changed: Collection[str]) -> None:
+        """Publish what the health of the node itself changes, if its registration or its checks are in ``changed``."""
+        if NODE_SERVICE in changed:
+            for id_ in list(self._registrations):
+                if id_ != NODE_SERVICE:
+                    self._follow_node_of(id_)
+
+    def _follow_node_of(self, id: str) -> None:
+        """Publish an instance anew; without new calls, if its record has no room for what the node's check found."""
+        try:
+            self._checked(id)
+        except RecordTooLarge as error:
+            log.warning("instance %s is drained while a check of its node fails: %s", id, error)
+            instance = attrs.evolve(self._registrations[id].instance, weight=0)
+            self._publish(instance, pack_instance(instance))
+
+    def _checked(self, id: str) -> None:
+        """Publish the instance anew if the result of a check changes it."""
+        published = self._context.engine.own(id)
+        if published is not None and not self._context.engine.identity.left:
+            instance = self._with_health(self._registrations[id])
+            if instance != published:
+                self._publish(*self.offer(self._registrations[id]))
+                self.follow_node([id])
+
+    def _publish(self, instance: Instance, payload: bytes) -> None:
+        self._context.driver.say(self._context.engine.register(instance, trio.current_time(), payload))
+
+    # What checks do
+
+    def check_targets(self, registration: LocalRegistration, before: Sequence[Check]) -> None:
+        """Raise ``InvalidInstance`` for a new check that this node would not run; those ``before`` go on as they do."""
+        own = self._own_hosts(registration.instance)
+        for place, check in enumerate(registration.checks):
+            flaw = None if check in before else check.flaw(self._check_rules, own)
+            if flaw is not None:
+                raise InvalidInstance(f"checks[{place}].{flaw[0]}", flaw[1])
+
+    def _own_hosts(self, instance: Instance) -> tuple[str, ...]:
+        """The hosts that are an instance's own: where it is, and where this node is."""
+        return instance.host, self._context.engine.identity.address.host
+
+    async def _probe(self, id: str, check: Check) -> Finding | None:
+        registration = self._registrations.get(id)
+        own = () if registration is None else self._own_hosts(registration.instance)
+        allowed = AllowedTargets(self._check_rules, own)
+        return await probe(check, commands=self._commands != "off", allowed=allowed)
+
+    def _flapped(self, id: str, check: str) -> None:
+        self._context.change_log.write([("check", f"{id} {check}")])
+
+    def _expired(self, id: str, check: str) -> None:
+        log.warning("instance %s is deregistered: its check %s was critical for too long", id, check)
+        withdraw = partial(self.withdraw_critical, id, check)
+        self._context.driver.nursery.start_soon(
+            run_contained, self._context.counters, f"the withdrawal of {id}", withdraw
+        )
+
+    async def withdraw_critical(self, id: str, check: str) -> None:
+        """Withdraw an instance because of a check, unless that has recovered or is no longer there."""
+        try:
+            async with self._exclusively(id):
+                state = self.monitor.state(id, check)
+                if state is not None and state.health is Health.CRITICAL:
+                    await self._withdraw(id)
+        except StorageError as error:
+            log.warning("instance %s stays for now: %s", id, error)
+        except (UnknownInstance, NodeClosed):
+            pass  # it is gone already
