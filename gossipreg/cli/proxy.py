@@ -146,7 +146,7 @@ def proxy(
 
     When it is ready it writes one line to standard output. SIGTERM or Ctrl-C makes it accept no more connections and
     exit with 0 when the last one has ended, or the drain time is over; a second one stops it at once, with 1. SIGHUP
-    makes it read --forwards again: what is unchanged goes on, and no caller is refused.
+    makes it read --forwards again, SIGUSR2 makes a new process take its place; no caller is refused meanwhile.
 
     Examples:
       gossipreg proxy --listen 127.0.0.1:9000 --service orders

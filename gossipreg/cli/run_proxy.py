@@ -9,9 +9,8 @@ import json
 import logging
 import os
 import resource
-import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from typing import Final
 
@@ -19,16 +18,17 @@ import attrs
 import trio
 
 from gossipreg.cli.client import AgentClient
+from gossipreg.cli.proxy_signals import HANDLED, Reload, Signals
 from gossipreg.config import AgentConfig, Config
-from gossipreg.errors import GossipregError
-from gossipreg.frontends.proxy import Forward, Ports, serve_metrics
+from gossipreg.frontends.proxy import Forward, Ports, open_metrics, serve_metrics
 from gossipreg.frontends.proxy.follow import AgentSource, NodeSource, Source
 from gossipreg.frontends.proxy.listeners import take_handed_over
+from gossipreg.frontends.proxy.succession import Inheritance
+from gossipreg.limits import NAME_CHARS_MAX
 from gossipreg.model import Address
 from gossipreg.runtime import exposure_warnings
 from gossipreg.runtime.node import Node
 from gossipreg.runtime.opening import open_node
-from gossipreg.runtime.supervision import leaves
 
 _log = logging.getLogger("gossipreg.proxy")
 
@@ -37,10 +37,6 @@ _AGENTS_BIND: Final = Config().bind
 
 #: Descriptors for everything but connections: sockets to listen on, gossip, the agent, scrapes.
 _OTHER_DESCRIPTORS: Final = 128
-
-
-#: Reads the ports again. Raises ``ConfigError``.
-Reload = Callable[[], Sequence[Forward]]
 
 
 def run(
@@ -52,8 +48,8 @@ def run(
 ) -> None:
     """Run a balancer until it is told to stop, following ``agent``, or a node of its own if there is none.
 
-    On SIGHUP ``reload`` says which ports there are from now on. Raises ``BindError`` for a port, ``AgentUnreachable``,
-    and what ``open_node`` raises, alone or in a group.
+    On SIGHUP ``reload`` says which ports there are from now on, on SIGUSR2 a new process takes over. Raises
+    ``BindError`` for a port, ``AgentUnreachable``, and what ``open_node`` raises, alone or in a group.
     """
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
@@ -80,23 +76,46 @@ async def _serve(
     metrics: Address | None,
     reload: Reload | None,
 ) -> None:
-    handed_over = take_handed_over(os.environ)
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
+    inherited = Inheritance.taken(os.environ)
+    handed_over = inherited.listeners or take_handed_over(os.environ)
+    with trio.open_signal_receiver(*HANDLED) as signals:
         async with AsyncExitStack() as stack:
-            node = await stack.enter_async_context(open_node(_node_config(config, forwards))) if agent is None else None
+            own = _node_config(config, forwards, is_successor=inherited.is_successor)
+            node = await stack.enter_async_context(open_node(own)) if agent is None else None
             async with trio.open_nursery() as nursery:
                 async with trio.open_nursery() as serving:
                     ports = Ports(_source(node, agent), serving)
                     bound = await ports.open(forwards, handed_over)
-                    for address in handed_over:
+                    for address, sockets in handed_over.items():
                         _log.warning("the socket at %s was handed over and leads nowhere: no port has it", address)
+                        for each in sockets:
+                            each.close()
+                    handling = Signals(ports, reload, _warn_of_ports)
                     if metrics is not None:
-                        metrics = await nursery.start(serve_metrics, ports.proxies, metrics)
+                        handling.metrics = await _metrics_listeners(metrics, inherited)
+                        metrics = await nursery.start(_serve_metrics, handling, metrics)
                     _warn_of_exposure(bound, forwards, agent, metrics)
-                    nursery.start_soon(_handle_signals, signals, ports, reload)
+                    nursery.start_soon(handling.handle, signals)
                     _print_ready(bound, forwards, node, agent, metrics, as_json=config.log_format == "json")
+                    inherited.tell_ready()
                 nursery.cancel_scope.cancel()
     _log.info("done: %s", ports.total())
+
+
+async def _metrics_listeners(address: Address, inherited: Inheritance) -> Sequence[trio.SocketListener]:
+    if inherited.metrics and address.port in {each.getsockname()[1] for each in inherited.metrics}:
+        return [trio.SocketListener(trio.socket.from_stdlib_socket(each)) for each in inherited.metrics]
+    for each in inherited.metrics:
+        each.close()
+    return await open_metrics(address)
+
+
+async def _serve_metrics(
+    handling: Signals, address: Address, *, task_status: trio.TaskStatus[Address] = trio.TASK_STATUS_IGNORED
+) -> None:
+    """Serve them until the balancer ends, or another process has taken over."""
+    with handling.metrics_scope:
+        await serve_metrics(handling.ports.proxies, address, handling.metrics, task_status=task_status)
 
 
 def _source(node: Node | None, agent: AgentClient | None) -> Source:
@@ -107,10 +126,16 @@ def _source(node: Node | None, agent: AgentClient | None) -> Source:
     return AgentSource(agent.address, agent.token)
 
 
-def _node_config(config: AgentConfig, forwards: Sequence[Forward]) -> AgentConfig:
-    """The settings of the balancer's own node: beside an agent's on the same host, and of one name at each start."""
+def _node_config(config: AgentConfig, forwards: Sequence[Forward], *, is_successor: bool) -> AgentConfig:
+    """The settings of the balancer's own node: beside an agent's on the same host, and of one name at each start.
+
+    A successor has another name: the member that it follows has not left yet.
+    """
     port = forwards[0].listen.port
     name = config.name or (f"{socket.gethostname().split('.')[0]}-proxy-{port}" if port else None)
+    if name is not None and is_successor:
+        suffix = f"-{os.getpid()}"
+        name = name[: NAME_CHARS_MAX - len(suffix)] + suffix
     bind = "127.0.0.1:0" if config.bind == _AGENTS_BIND else config.bind
     return attrs.evolve(config, name=name, bind=bind)
 
@@ -119,44 +144,20 @@ def _warn_of_exposure(
     bound: Sequence[Address], forwards: Sequence[Forward], agent: AgentClient | None, metrics: Address | None
 ) -> None:
     """Warn about listeners beyond this machine, and about a token that leaves it."""
-    ports = zip(bound, forwards, strict=True)
-    exposed = [exposure_warnings.balancer_warning(address, forward.leads_to) for address, forward in ports]
-    exposed.append(None if metrics is None else exposure_warnings.metrics_warning(metrics))
+    _warn_of_ports(list(zip(bound, forwards, strict=True)))
+    exposed = [None if metrics is None else exposure_warnings.metrics_warning(metrics)]
     exposed.append(None if agent is None or agent.token is None else exposure_warnings.token_warning(agent.address))
-    for sentence in exposed:
-        if sentence is not None:
-            _log.warning("%s", sentence)
+    _warn(exposed)
 
 
-async def _handle_signals(signals: AsyncIterator[int], ports: Ports, reload: Reload | None) -> None:
-    """Let the connections end at the first signal; end the process at once at one that comes meanwhile.
-
-    SIGHUP reads the ports again, and never ends anything.
-    """
-    told = False
-    async for number in signals:
-        name = signal.Signals(number).name
-        if number == signal.SIGHUP:
-            if not told:
-                await _reload(ports, reload)
-            continue
-        if told:
-            _log.warning("%s while connections end: stopping at once", name)
-            os._exit(1)
-        told = True
-        _log.info("%s: accepting no more, %d connections to end", name, ports.connections)
-        ports.stop()
+def _warn_of_ports(opened: Sequence[tuple[Address, Forward]]) -> None:
+    """Warn about ports that other machines reach."""
+    _warn([exposure_warnings.balancer_warning(address, forward.leads_to) for address, forward in opened])
 
 
-async def _reload(ports: Ports, reload: Reload | None) -> None:
-    if reload is None:
-        _log.info("SIGHUP: there is nothing to read again: the ports were given by --listen and --service")
-        return
-    try:
-        await ports.replace(await trio.to_thread.run_sync(reload))
-    except* GossipregError as errors:
-        for error in leaves(errors):
-            _log.error("%s (the ports stay as they were)", error)
+def _warn(sentences: Sequence[str | None]) -> None:
+    for sentence in filter(None, sentences):
+        _log.warning("%s", sentence)
 
 
 def _print_ready(

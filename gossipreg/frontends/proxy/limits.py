@@ -64,3 +64,7 @@ HEADER_BYTES_MAX: Final = 4096
 #: How long a caller that was refused by a TLS alert may take to close (seconds). Closed at once with bytes of its left
 #: to be read, the connection would be reset, and the caller might not get the alert.
 ALERT_SECONDS: Final = 1.0
+
+#: How long a process that takes over the ports may take to be ready (seconds): to start, and to reach its agent or to
+#: join. After that it is ended, and this one goes on.
+SUCCESSOR_SECONDS: Final = 60.0

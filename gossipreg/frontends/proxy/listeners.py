@@ -46,15 +46,25 @@ def take_handed_over(environ: Mapping[str, str]) -> dict[Address, list[socket.so
         return {}
     found: dict[Address, list[socket.socket]] = {}
     for descriptor in range(_FIRST_HANDED_OVER, _FIRST_HANDED_OVER + int(environ["LISTEN_FDS"])):
-        os.set_inheritable(descriptor, False)
-        given = socket.socket(fileno=descriptor)
-        is_tcp = given.family in (socket.AF_INET, socket.AF_INET6) and given.type == socket.SOCK_STREAM
-        if is_tcp and given.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
-            given.setblocking(False)
+        given = listening_socket(descriptor)
+        if given is not None:
             found.setdefault(Address(*given.getsockname()[:2]), []).append(given)
-        else:
-            given.detach()
     return found
+
+
+def listening_socket(descriptor: int) -> socket.socket | None:
+    """The TCP socket with that ``descriptor``, if it listens. Another process has opened it; none inherits it from us.
+
+    Raises ``OSError`` if there is no such descriptor, or it is no socket.
+    """
+    os.set_inheritable(descriptor, False)
+    given = socket.socket(fileno=descriptor)
+    is_tcp = given.family in (socket.AF_INET, socket.AF_INET6) and given.type == socket.SOCK_STREAM
+    if is_tcp and given.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+        given.setblocking(False)
+        return given
+    given.detach()
+    return None
 
 
 def accept_now(listener: trio.socket.SocketType) -> trio.socket.SocketType | None:

@@ -46,15 +46,28 @@ _OUTCOMES: Final = (
 )
 
 
-async def serve_metrics(
-    proxies: Sequence[Proxy], address: Address, *, task_status: trio.TaskStatus[Address] = trio.TASK_STATUS_IGNORED
-) -> None:
-    """Show ``proxies`` to Prometheus until cancelled; starts with the address it got. Raises ``BindError``."""
+async def open_metrics(address: Address) -> list[trio.SocketListener]:
+    """Listeners for Prometheus. Raises ``BindError``."""
     try:
-        listeners = await trio.open_tcp_listeners(address.port, host=address.host)
+        return await trio.open_tcp_listeners(address.port, host=address.host)
     except OSError as error:
         reason, remedy = explain(error, flag="--metrics")
         raise BindError(f"cannot listen on {address} for metrics: {reason}: {remedy}") from None
+
+
+async def serve_metrics(
+    proxies: Sequence[Proxy],
+    address: Address,
+    listeners: Sequence[trio.SocketListener] | None = None,
+    *,
+    task_status: trio.TaskStatus[Address] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Show ``proxies`` to Prometheus until cancelled; starts with the address it got. Raises ``BindError``.
+
+    With ``listeners``, which it closes in the end, it does not open its own.
+    """
+    if listeners is None:
+        listeners = await open_metrics(address)
     bound = Address(*listeners[0].socket.getsockname()[:2])
     task_status.started(bound)
     acceptor = Acceptor(_MetricsHandler(proxies, Guard(asked=address, bound=bound)))

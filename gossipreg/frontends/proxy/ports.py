@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import socket
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from itertools import chain
 
@@ -60,8 +61,8 @@ class Ports:
 
         return of
 
-    async def replace(self, forwards: Sequence[Forward]) -> None:
-        """Have these ports open, and no others.
+    async def replace(self, forwards: Sequence[Forward]) -> list[tuple[Address, Forward]]:
+        """Have these ports open, and no others; returns those that are opened or changed, each with its address.
 
         One that stays as it is goes on. One with other settings gets them for its next connection; the socket stays
         open, so no caller is refused. Raises as `open` does, and then all is as it was.
@@ -77,8 +78,7 @@ class Ports:
             if forward.listen in by_address
         }
         try:
-            if wanted:
-                await self.open(wanted, handed_over)
+            bound = await self.open(wanted, handed_over) if wanted else []
         finally:
             for left in handed_over.values():  # it failed before they were taken
                 for each in left:
@@ -94,6 +94,33 @@ class Ports:
             len(goes),
             len(kept),
         )
+        return list(zip(bound, wanted, strict=True))
+
+    @contextmanager
+    def listeners_for_another(self) -> Iterator[dict[Address, list[socket.socket]]]:
+        """Duplicates of the listening sockets, by the address that a port was given, for as long as the block.
+
+        A port that took any free address is not among them: the other process could not tell which of its own it is.
+        """
+        given = {
+            proxy.forward.listen: proxy.duplicate_listeners() for proxy in self.proxies if proxy.forward.listen.port
+        }
+        try:
+            yield given
+        finally:
+            for each in chain.from_iterable(given.values()):
+                each.close()
+
+    def hand_over(self) -> None:
+        """Accept no more: another process has the same sockets, and the callers that wait are its.
+
+        The connections that are open have the drain time to end, as after `stop`.
+        """
+        for proxy in self.proxies:
+            proxy.stop(is_replaced=proxy.forward.listen.port != 0)
+            proxy.drain()
+        for proxy in self._stopped:
+            proxy.drain()
 
     def stop(self) -> None:
         """Accept no more at any port."""

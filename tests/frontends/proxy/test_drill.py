@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -20,6 +21,7 @@ import trio
 from gossipreg.model import Address
 from tests.drills.agents import Agent, Agents, open_agents
 from tests.frontends.proxy.conftest import until
+from tests.frontends.proxy.test_proxy import can_connect
 
 pytestmark = pytest.mark.slow
 
@@ -185,6 +187,56 @@ async def test_a_restart_with_a_socket_that_was_handed_over_refuses_no_caller(ag
                     await until(lambda: len(load.since(again)) > 20)
                     nursery.cancel_scope.cancel()
     assert set(load.since(0)) == {"a"}
+
+
+async def test_a_restart_by_sigusr2_refuses_no_caller_and_cuts_none_that_ends_in_time(agents: Agents) -> None:
+    agent = await agents.start("agent")
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
+        at, metrics = (Address(*each.getsockname()) for each in (one, other))
+    where = ("--listen", str(at), "--metrics", str(metrics), "--drain-time", "3600")
+    command = ("gossipreg", "proxy", *where, "--service", "orders", "--http", agent.http, "--log-format", "json")
+    async with program(*service("a", agent)), program(*command) as (first, _):
+        load = Load(at, patience=60.0)
+        assert first.stdout is not None
+        kept = await trio.open_tcp_stream(*at)
+        async with kept, trio.open_nursery() as nursery:
+            await kept.send_all(b"?")
+            assert await kept.receive_some() == b"a ?"
+            for _ in range(_CALLERS):
+                nursery.start_soon(load.call)
+            await until(lambda: len(load.answers) > 20)
+            first.send_signal(signal.SIGUSR2)
+            with trio.fail_after(60):
+                second = json.loads(await first.stdout.receive_some())
+            assert second["forwards"][0]["listen"] == str(at)
+            again = trio.current_time()
+            await until(lambda: len(load.since(again)) > 100)
+            await kept.send_all(b"still here?")
+            assert await kept.receive_some() == b"a still here?"
+            await kept.aclose()
+            with trio.fail_after(60):
+                assert await first.wait() == 0, "it ends with its last connection"
+            ended = trio.current_time()
+            await until(lambda: len(load.since(ended)) > 20)
+            successor = await trio.to_thread.run_sync(listening_process, at)
+            nursery.cancel_scope.cancel()
+        os.kill(successor, signal.SIGTERM)
+        await until(lambda: not can_connect(at))
+    assert set(load.since(0)) == {"a"}
+
+
+def listening_process(at: Address) -> int:
+    """The process that listens there, as the kernel tells it of sockets and descriptors."""
+    inode = next(
+        fields[9]
+        for fields in map(str.split, Path("/proc/net/tcp").read_text().splitlines()[1:])
+        if fields[1].endswith(f":{at.port:04X}") and fields[3] == "0A"
+    )
+    for descriptor in Path("/proc").glob("[0-9]*/fd/*"):
+        with suppress(OSError):
+            if os.readlink(descriptor) == f"socket:[{inode}]":
+                return int(descriptor.parts[2])
+    raise AssertionError(f"no process listens at {at}")
 
 
 async def test_on_sighup_the_ports_are_read_again_and_a_mistake_changes_nothing(agents: Agents, tmp_path: Path) -> None:

@@ -153,6 +153,29 @@ async def test_a_port_by_tls_names_follows_each_of_its_services(stage: Stage, so
     assert {service: len(each.balancer.backends) for service, each in port.upstreams.items()} == {"a": 1, "b": 1}
 
 
+async def test_ports_that_are_handed_over_let_no_caller_in_and_refuse_none(stage: Stage) -> None:
+    ports = Ports(KnownInstances({"a": [await stage.instance("a", service="a")]}), stage.nursery)
+    at = free()
+    await ports.open([forward(at, drain_time=0.05), forward("127.0.0.1:0")])
+    stream = await trio.open_tcp_stream(*at)
+    await stream.send_all(b"x")
+    assert await stream.receive_some() == b"x"
+    with ports.listeners_for_another() as listeners:
+        assert set(listeners) == {at}, "another process could not tell which port had any free address"
+        ports.hand_over()
+        await until(lambda: ports.connections == 0)
+        with socket.create_connection(at) as waiting:
+            accepted, _ = listeners[at][0].accept()
+            accepted.close()
+            assert waiting.recv(1) == b""
+        with pytest.raises(trio.BrokenResourceError):
+            await stream.receive_some()
+    assert ports.proxies[0].counters["drained"] == 1
+    await stream.aclose()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(at)
+
+
 def open_descriptors() -> list[Path]:
     """Those of this process, where the kernel lists them."""
     return list(Path("/proc/self/fd").glob("*"))

@@ -1,0 +1,127 @@
+"""Signals of a running balancer: what ends it waits for nothing that changes it."""
+
+from __future__ import annotations
+
+import signal
+import socket
+from collections import Counter
+from collections.abc import Sequence
+
+import attrs
+import pytest
+import trio
+
+from gossipreg.cli.proxy_signals import Signals
+from gossipreg.errors import ConfigError
+from gossipreg.frontends.proxy import Forward, Ports
+from gossipreg.frontends.proxy.follow import Deliver
+from gossipreg.model import Address
+
+
+@attrs.define
+class SilentAgent:
+    """A source that answers for one service only; whoever asks for another waits for ever."""
+
+    counters: Counter[str] = attrs.field(factory=Counter)
+    asked: list[str] = attrs.field(factory=list)
+
+    async def follow(
+        self,
+        service: str,
+        deliver: Deliver,
+        *,
+        panic: float = 0.0,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        self.asked.append(service)
+        if service == "known":
+            task_status.started()
+        await trio.sleep_forever()
+
+
+@attrs.define
+class Running:
+    """A balancer without a process: its ports, and what its signals do."""
+
+    nursery: trio.Nursery
+    forwards: list[Forward] = attrs.field(factory=list)
+    source: SilentAgent = attrs.field(factory=SilentAgent)
+    opened: list[tuple[Address, Forward]] = attrs.field(factory=list)
+    ports: Ports = attrs.field(init=False)
+    send: trio.MemorySendChannel[int] = attrs.field(init=False)
+
+    async def begin(self) -> None:
+        self.ports = Ports(self.source, self.nursery)
+        await self.ports.open([Forward(listen="127.0.0.1:0", service="known")])
+        self.send, received = trio.open_memory_channel[int](10)
+        self.nursery.start_soon(Signals(self.ports, self.reload, self.opened.extend).handle, received)
+
+    def reload(self) -> Sequence[Forward]:
+        if not self.forwards:
+            raise ConfigError("there is no port")
+        return [*(proxy.forward for proxy in self.ports.proxies), *self.forwards]
+
+
+@pytest.fixture
+async def running(nursery: trio.Nursery) -> Running:
+    made = Running(nursery)
+    await made.begin()
+    return made
+
+
+def free() -> Address:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return Address(*server.getsockname())
+
+
+async def until_true(condition: object) -> None:
+    with trio.fail_after(60):
+        while not condition():  # type: ignore[operator]  # noqa: ASYNC110
+            await trio.sleep(0.001)
+
+
+async def test_the_end_does_not_wait_for_a_reload_that_waits_for_its_agent(running: Running) -> None:
+    running.forwards = [Forward(listen=free(), service="unknown")]
+    await running.send.send(signal.SIGHUP)
+    await until_true(lambda: "unknown" in running.source.asked)
+    at = running.ports.proxies[0].bound
+    assert at is not None
+    await running.send.send(signal.SIGTERM)
+    with trio.fail_after(60):
+        while True:
+            try:
+                socket.create_connection(at).close()
+            except ConnectionRefusedError:
+                break
+            await trio.sleep(0.01)
+    assert [proxy.forward.service for proxy in running.ports.proxies] == ["known"]
+
+
+async def test_ports_that_a_reload_opens_are_told_and_a_mistake_opens_none(
+    running: Running, caplog: pytest.LogCaptureFixture
+) -> None:
+    await running.send.send(signal.SIGHUP)
+    await until_true(lambda: "there is no port (the ports stay as they were)" in caplog.text)
+    at = free()
+    running.forwards = [Forward(listen=at, service="known")]
+    await running.send.send(signal.SIGHUP)
+    await until_true(lambda: running.opened)
+    assert running.opened == [(at, running.forwards[0])]
+
+
+async def test_signals_that_come_while_one_is_handled_are_handled_once_more(running: Running) -> None:
+    read = 0
+
+    def reload() -> Sequence[Forward]:
+        nonlocal read
+        read += 1
+        return [proxy.forward for proxy in running.ports.proxies]
+
+    running.send.close()
+    send, received = trio.open_memory_channel[int](10)
+    running.nursery.start_soon(Signals(running.ports, reload, running.opened.extend).handle, received)
+    for _ in range(5):
+        send.send_nowait(signal.SIGHUP)
+    await until_true(lambda: read >= 1)
+    await trio.testing.wait_all_tasks_blocked(0.01)
+    assert 1 <= read <= 2
