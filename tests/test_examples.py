@@ -37,7 +37,7 @@ from tests.runtime.nodes import PATIENCE, config
 
 ROOT: Final = Path(__file__).parents[1]
 
-#: The tests that try all examples of a language on a page: nothing else that is there is tried by nobody.
+#: The tests that try all examples of a language on a page: so that none that is there goes untried.
 _TRIED: Final = {
     ("cli.md", "bash"): "tests/cli/test_completion.py",
     ("cli.md", "fish"): "tests/cli/test_completion.py",

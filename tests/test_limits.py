@@ -42,7 +42,7 @@ _CONNECTION: Final = "frontends/serving/test_connection.py"
 BY_EFFECT: Final = {
     "CREDENTIAL_KEYS_MAX": "runtime/test_credentials.py::test_a_file_of_keys_that_cannot_be_used_is_named",
     "SNAPSHOT_BYTES_MAX": "runtime/test_snapshot_file.py::test_a_file_holds_no_more_than_may_be_read",
-    "JOIN_SECONDS": "frontends/http/test_roles.py::test_one_that_reaches_nobody_gives_none",
+    "JOIN_SECONDS": "frontends/http/test_roles.py::test_one_that_reaches_no_node_gives_none",
     "CHECK_READ_BYTES_MAX": "runtime/checks/test_probing.py::test_a_body_without_end_is_not_read_to_its_end",
     "WAIT_SECONDS": "frontends/http/test_blocking.py::test_when_its_time_is_over_it_is_told_what_there_is",
     "WAIT_JITTER": "frontends/http/test_blocking.py::test_when_its_time_is_over_it_is_told_what_there_is",

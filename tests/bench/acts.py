@@ -230,7 +230,7 @@ class Acts:
             subject = await session.offer(key)
         observers = [agent.name for agent in self.cluster.agents]
         if math.isinf(await self.cluster.sightings.by_all(OFFERED, subject, observers, self.plan.patience)):
-            raise BenchError(f"{self.cluster.label}: not everybody saw what {victim.name} offered before it was hurt")
+            raise BenchError(f"{self.cluster.label}: not all saw what {victim.name} offered before it was hurt")
         await trio.sleep(self.plan.calm)
         self.cluster.sightings.forget()
         return subject

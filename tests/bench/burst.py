@@ -1,6 +1,6 @@
 """A burst of registrations through one agent: what it costs, and how long it delays another agent's.
 
-All requests are sent at once, over one connection or several, and nobody waits for an answer in between, as a client
+All requests are sent at once, over one connection or several, without waiting for an answer in between, as a client
 does that pipelines. When half of them are answered, one more instance is registered through another agent. Time runs
 from the first byte until the last agent has shown the last of the instances; packets and bytes are counted until the
 echoes are over, and what the cluster sends at rest in as long a time is taken off.

@@ -98,7 +98,7 @@ async def connect(port: int) -> AsyncIterator[HttpClient]:
     try:
         stream = await trio.open_tcp_stream("127.0.0.1", port)
     except OSError as error:
-        raise BenchError(f"nobody answers at 127.0.0.1:{port}: {error}") from None
+        raise BenchError(f"no answer at 127.0.0.1:{port}: {error}") from None
     async with stream:
         try:
             yield HttpClient(port, stream)

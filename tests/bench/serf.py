@@ -14,7 +14,7 @@ the idle rows once more in clear. What is measured, and between which moments:
                   moment the request is sent, over an open connection, until the last agent shows it
     kill, stop    SIGKILL or SIGSTOP of one agent that offers something, until the last of the others dropped what it
                   offered from its lookups (gone), and took the agent for failed; then it is replaced by a new one
-    idle          nobody asks anything: every IP packet from or to a gossip port is counted on `lo`, UDP and TCP;
+    idle          nothing is asked: every IP packet from or to a gossip port is counted on `lo`, UDP and TCP;
                   CPU by each process's own clock; the spread is over four slices of the time. The cluster is two
                   minutes old by then (64 agents): sooner, Serf's exchanges of the whole state have not begun
     memory        of every agent, from /proc/PID

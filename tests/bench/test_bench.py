@@ -82,7 +82,7 @@ def test_more_agents_may_have_another_target() -> None:
 # Who saw what when
 
 
-async def test_everybody_has_seen_it_when_the_last_one_has() -> None:
+async def test_all_have_seen_it_when_the_last_one_has() -> None:
     sightings = Sightings()
     sightings.note("a", OFFERED, "x", 1.0)
     async with trio.open_nursery() as nursery:
@@ -95,13 +95,13 @@ async def test_everybody_has_seen_it_when_the_last_one_has() -> None:
         assert await sightings.by_all(OFFERED, "x", ["a", "b"], patience=5) == 3.0
 
 
-async def test_if_one_does_not_see_it_in_time_nobody_says_that_all_did(autojump_clock: Any) -> None:
+async def test_if_one_does_not_see_it_in_time_it_is_not_said_that_all_did(autojump_clock: Any) -> None:
     sightings = Sightings()
     sightings.note("a", OFFERED, "x", 1.0)
     assert await sightings.by_all(OFFERED, "x", ["a", "b"], patience=5) == math.inf
 
 
-def test_who_accuses_a_member_that_nobody_hurt_is_remembered() -> None:
+def test_the_accuser_of_an_unharmed_member_is_remembered() -> None:
     sightings = Sightings()
     sightings.condemn("victim")
     sightings.note("a", FAILED, "victim", 1.0)

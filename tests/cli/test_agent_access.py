@@ -91,7 +91,7 @@ def test_an_agent_that_all_could_ask_from_everywhere_does_not_start(start: Start
         assert fails("--http", "0.0.0.0:0", *arguments) == Ran(
             2,
             "",
-            "gossipreg: cannot answer HTTP at 0.0.0.0:0 to whoever asks: pass --tokens-file FILE with the tokens of "
+            "gossipreg: cannot answer HTTP at 0.0.0.0:0 to every caller: pass --tokens-file FILE with the tokens of "
             "those who may, or --insecure on a trusted network\n",
         )
     start("--http", "0.0.0.0:0", "--insecure")

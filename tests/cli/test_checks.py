@@ -98,7 +98,7 @@ def test_checks_may_be_in_a_file(tmp_path: Path, fake: FakeAgent, ask: Callable[
         ("command='a", '--check: "command=\'a" cannot be read: No closing quotation'),
     ],
 )
-def test_a_check_that_cannot_be_is_one_line_and_nobody_is_asked(
+def test_a_check_that_cannot_be_is_one_line_and_no_agent_is_asked(
     check: str, sentence: str, fake: FakeAgent, ask: Callable[..., Ran]
 ) -> None:
     ran = ask("register", "orders", "--port", "1", "--check", check)

@@ -52,7 +52,7 @@ def test_an_agent_that_refuses_is_quoted(fake: FakeAgent) -> None:
         AgentClient.at(fake.address).delete("instances", "nix")
 
 
-def test_a_token_is_shown_to_the_agent_and_to_nobody_else(fake: FakeAgent) -> None:
+def test_a_token_is_shown_to_the_agent_only(fake: FakeAgent) -> None:
     agent = attrs.evolve(AgentClient.at(fake.address), token="a-token-that-is-secret")
     agent.get("node")
     assert fake.authorizations == ["Bearer a-token-that-is-secret"]

@@ -29,6 +29,6 @@ def test_an_owner_is_passed_on(fake: FakeAgent, ask: Callable[..., Ran]) -> None
     assert fake.requests[-1][1] == "/api/v1/credentials/pg-1?service=pg&owner=web-1"
 
 
-@pytest.mark.parametrize("id_", ["nobody", "pg-2"])
+@pytest.mark.parametrize("id_", ["missing", "pg-2"])
 def test_the_agents_own_sentence_says_why_not(ask: Callable[..., Ran], id_: str) -> None:
     assert ask("credentials", id_, "--service", "pg") == Ran(1, "", f"gossipreg: 'pg' has no instance '{id_}'\n")

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.skipif(sys.version_info >= (3, 14), reason="this Python
 
 
 class _Knot:
-    """Something that only a collection can find once nobody holds it."""
+    """Something that only a collection can find once nothing refers to it."""
 
     def __init__(self) -> None:
         self.itself = self
@@ -37,7 +37,7 @@ async def test_what_survived_is_frozen_and_what_became_garbage_is_found(
         assert gc.get_freeze_count() > 1000
         del knot
         gc.collect()
-        assert seen() is not None, "frozen as it is, nobody looks at it"
+        assert seen() is not None, "frozen objects are not looked at"
         await trio.sleep(601)
         assert seen() is None
         assert gc.get_freeze_count() > 1000, "what survived is frozen again"

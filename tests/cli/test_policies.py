@@ -1,4 +1,4 @@
-"""The commands about what is to be everywhere: splits, weights, and maintenance of anybody's instance."""
+"""The commands about what is to be everywhere: splits, weights, and maintenance of any node's instance."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_a_weight_is_changed_and_left_to_its_owner_again(fake: FakeAgent, ask: C
     assert not fake.policies
 
 
-def test_an_instance_of_anybodys_is_taken_out_by_a_policy(fake: FakeAgent, ask: Callable[..., Ran]) -> None:
+def test_an_instance_of_any_node_is_taken_out_by_a_policy(fake: FakeAgent, ask: Callable[..., Ran]) -> None:
     ran = ask("maintenance", "orders-7", "--service", "orders", "--reason", "new disk")
     assert ran.out.split("\t")[3] == "maintenance: new disk"
     assert ask("maintenance", "orders-7", "--service", "orders").out.split("\t")[3] == "maintenance"
@@ -81,7 +81,7 @@ def test_an_instance_of_anybodys_is_taken_out_by_a_policy(fake: FakeAgent, ask: 
         (("weight", "orders-1", "5"), "missing option '--service'"),
     ],
 )
-def test_what_makes_no_policy_is_one_line_and_nobody_is_asked(
+def test_what_makes_no_policy_is_one_line_and_no_agent_is_asked(
     arguments: tuple[str, ...], sentence: str, fake: FakeAgent, ask: Callable[..., Ran]
 ) -> None:
     ran = ask(*arguments)

@@ -12,7 +12,7 @@ from tests.cli.conftest import Ran
 from tests.cli.fake_agent import INSTANCE, MEMBER, FakeAgent
 from tests.hidden import hidden
 
-NO_SUCH_SERVICE = "gossipreg: no service nobody is registered: see `gossipreg services`\n"
+NO_SUCH_SERVICE = "gossipreg: no service missing is registered: see `gossipreg services`\n"
 
 
 def test_services_are_counted(ask: Callable[..., Ran]) -> None:
@@ -57,9 +57,9 @@ def test_a_lookup_in_a_panic_says_how_many_are_stale(fake: FakeAgent, ask: Calla
 
 
 def test_a_lookup_that_finds_none_is_empty_with_a_note_and_no_failure(ask: Callable[..., Ran]) -> None:
-    assert ask("lookup", "nobody") == Ran(0, "", NO_SUCH_SERVICE)
-    assert ask("lookup", "nobody", "--tag", "a", "--role", "b").err == (NO_SUCH_SERVICE)
-    assert ask("lookup", "nobody", "--all").err == NO_SUCH_SERVICE
+    assert ask("lookup", "missing") == Ran(0, "", NO_SUCH_SERVICE)
+    assert ask("lookup", "missing", "--tag", "a", "--role", "b").err == (NO_SUCH_SERVICE)
+    assert ask("lookup", "missing", "--all").err == NO_SUCH_SERVICE
 
 
 def test_a_lookup_that_finds_none_points_at_those_that_cannot_serve(fake: FakeAgent, ask: Callable[..., Ran]) -> None:
@@ -154,7 +154,7 @@ def test_an_owner_that_is_no_member_is_said_to_be_none(other: FakeAgent, ask: Ca
     assert ask("deregister", "orders-2", "--owner", "wbe-2").err == (
         "gossipreg: no member is called wbe-2: did you mean web-2?\n"
     )
-    assert ask("deregister", "orders-2", "--owner", "nobody").err.endswith("see `gossipreg members`\n")
+    assert ask("deregister", "orders-2", "--owner", "missing").err.endswith("see `gossipreg members`\n")
 
 
 def test_an_owner_whose_agent_is_not_found_leaves_its_command_to_be_run_there(

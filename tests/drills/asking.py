@@ -20,7 +20,7 @@ _READ_BYTES: Final = 65_536
 
 
 class NoAnswer(Exception):
-    """Nobody is there, or the answer broke off."""
+    """No process listens there, or the answer broke off."""
 
 
 @attrs.frozen

@@ -74,7 +74,7 @@ Balancer = Callable[[Stage, Path, str], AbstractAsyncContextManager[None]]
     "balancer",
     [pytest.param(haproxy, id="haproxy", marks=[pytest.mark.peer, WITH_HAPROXY]), pytest.param(proxy, id="proxy")],
 )
-async def test_a_second_after_an_owner_is_killed_nobody_is_sent_to_what_it_offered_and_no_request_fails(
+async def test_a_second_after_an_owner_is_killed_no_caller_is_sent_to_what_it_offered_and_no_request_fails(
     request: pytest.FixtureRequest, balancer: Balancer, tmp_path: Path, measured: Measured, nursery: trio.Nursery
 ) -> None:
     """Of what it offers, one dies with it, as with an embedded node, and one lives on and would still answer."""

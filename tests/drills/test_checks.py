@@ -16,7 +16,7 @@ from tests.drills.waiting import eventually
 from tests.runtime.checks.targets import serving
 
 
-async def test_after_a_kill_an_agent_checks_its_instances_again_and_everybody_hears(
+async def test_after_a_kill_an_agent_checks_its_instances_again_and_all_agents_hear(
     agents: Agents, tmp_path: Path
 ) -> None:
     async with serving() as target:
@@ -85,7 +85,7 @@ async def test_a_service_whose_health_turns_500_leaves_every_lookup_within_an_in
     )
 
 
-async def test_an_agent_that_was_stopped_holds_it_against_nobody(agents: Agents) -> None:
+async def test_an_agent_that_was_stopped_holds_it_against_no_other(agents: Agents) -> None:
     async with serving() as target:
         agent = await agents.start("a")
         checks = [{"http": target.url, "interval": 0.05, "timeout": 0.3}, {"ttl": 0.8, "name": "beat"}]

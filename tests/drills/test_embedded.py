@@ -79,7 +79,7 @@ async def test_a_watch_gives_a_snapshot_first_and_then_what_changed() -> None:
             assert snapshot.index < added.index < changed.index < removed.index
 
 
-async def test_a_watcher_that_never_reads_hurts_nobody_and_catches_up_in_one_step() -> None:
+async def test_a_watcher_that_never_reads_harms_no_other_and_catches_up_in_one_step() -> None:
     async with open_node(_config("a")) as near, open_node(_config("b", near)) as far:
         with trio.fail_after(_PATIENCE):
             sleeper, events = near.watch("orders"), near.events()

@@ -33,7 +33,7 @@ async def _believed(agents: list[Agent], name: str, status: str) -> None:
     await eventually(check)
 
 
-async def test_a_killed_agent_fails_everywhere_and_nobody_is_sent_to_it(quick_agents: Agents) -> None:
+async def test_a_killed_agent_fails_everywhere_and_no_lookup_names_it(quick_agents: Agents) -> None:
     agents = await quick_agents.cluster("a", "b", "c", "d")
     ids = await _offering(agents)
     await quick_agents.agree(agents, offers={"orders": ids})

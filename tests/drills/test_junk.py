@@ -129,7 +129,7 @@ async def test_nonsense_from_a_keyholder_is_counted_and_does_no_harm(target: _Ta
     await target.check_it_is_well()
 
 
-async def test_nobody_can_send_an_agent_to_a_name_server(target: _Target) -> None:
+async def test_no_stranger_can_send_an_agent_to_a_name_server(target: _Target) -> None:
     hosts = ("no.such.host.invalid", "localhost", "a..b", "a\0b", "", "127.0.0.1%lo")
     updates = [MemberUpdate("ghost", 1_700_000_000_000, 0, Status.ALIVE, Address(host, 7940)) for host in hosts]
     await target.throw(target.junk.sealed(pack_sender(77) + pack(update)) for update in updates)

@@ -9,17 +9,17 @@ _AGENTS = 16
 _LARGE = 40 * 1024
 
 
-async def test_a_record_of_forty_kib_reaches_everybody(agents: Agents, measured: Measured) -> None:
-    everybody = await agents.cluster(*(f"node-{number}" for number in range(_AGENTS)))
+async def test_a_record_of_forty_kib_reaches_all_agents(agents: Agents, measured: Measured) -> None:
+    members = await agents.cluster(*(f"node-{number}" for number in range(_AGENTS)))
     text = "".join(chr(ord("a") + number % 26) for number in range(_LARGE))
-    await everybody[-1].register("orders", 8080, id="large", meta={"text": text})
+    await members[-1].register("orders", 8080, id="large", meta={"text": text})
 
     async def check_all_have_it() -> None:
-        found = await asked(everybody, _orders)
+        found = await asked(members, _orders)
         assert [[each["meta"]["text"] == text for each in instances] for instances in found] == [[True]] * _AGENTS
 
     took = await eventually(check_all_have_it)
-    await agents.agree(everybody)
+    await agents.agree(members)
     measured(f"a record of {_LARGE} bytes: on all {_AGENTS} after {took:.2f} s")
 
 

@@ -57,7 +57,7 @@ def _resume(agents: list[Agent]) -> None:
         agent.resume()
 
 
-async def test_one_that_is_back_on_its_port_before_anybody_knocks_is_failed_by_nobody(quick_agents: Agents) -> None:
+async def test_one_that_is_back_on_its_port_before_any_recheck_is_failed_by_none(quick_agents: Agents) -> None:
     agents = await quick_agents.cluster("a", "b", "c", "d")
     *watchers, victim = agents
     await _hold_lifelines(agents)
@@ -106,7 +106,7 @@ async def test_a_stranger_that_took_the_port_of_the_dead_is_not_taken_for_it_nor
     async with _stranger(Address.parse(victim.gossip)) as heard:
         _resume(watchers)
         await eventually(partial(_fail_just, "d", watchers))
-        assert heard, "somebody has knocked"
+        assert heard, "a member has rechecked"
         assert await _counted(watchers, "refusals") == [0, 0, 0]
     back = await quick_agents.again(victim)
     await quick_agents.agree([*watchers, back])
@@ -120,16 +120,16 @@ async def _fail_just(name: str, agents: list[Agent]) -> None:
 @pytest.mark.netns
 @needs_namespaces
 @needs_firewall
-async def test_a_firewall_that_rejects_one_observer_gets_nobody_failed(tmp_path: Path) -> None:
+async def test_a_firewall_that_rejects_one_observer_gets_no_member_failed(tmp_path: Path) -> None:
     with cable() as network:
         async with open_agents(tmp_path, QUICK) as agents:
             seed = await _start(agents, network.left, "a")
             watchers = [seed, await _start(agents, network.left, "b", seed)]
             accused = await _start(agents, network.left, "c", seed)
             observer = await _start(agents, network.right, "d", seed)
-            everybody = [*watchers, accused, observer]
-            await agents.agree(everybody)
-            await _hold_lifelines(everybody)
+            members = [*watchers, accused, observer]
+            await agents.agree(members)
+            await _hold_lifelines(members)
 
             network.reject(Address.parse(accused.gossip).port)
 
@@ -139,8 +139,8 @@ async def test_a_firewall_that_rejects_one_observer_gets_nobody_failed(tmp_path:
 
             await eventually(is_refused_and_refuted)
             await trio.sleep(_WATCHED)
-            await agents.agree(everybody)
-            assert await _counted(everybody, "failures_declared") == [0, 0, 0, 0]
+            await agents.agree(members)
+            assert await _counted(members, "failures_declared") == [0, 0, 0, 0]
             assert await _counted(watchers, "refusals") == [0, 0]
 
 

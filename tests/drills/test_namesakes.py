@@ -25,17 +25,17 @@ async def test_a_younger_namesake_stops_with_a_sentence_and_the_older_one_is_und
     joined: str, agents: Agents
 ) -> None:
     bystander, elder, other = await agents.cluster("a", "b", "c")
-    everybody = [bystander, elder, other]
+    members = [bystander, elder, other]
     await elder.register("orders", 8080, id="orders-b")
-    await agents.agree(everybody, offers={"orders": {"orders-b"}})
+    await agents.agree(members, offers={"orders": {"orders-b"}})
     before = await elder.node()
     heard: list[tuple[str, Any]] = []
     async with trio.open_nursery() as nursery:
-        for agent in everybody:
+        for agent in members:
             await nursery.start(_note, agent, heard)
         younger = await agents.fails("b", join=[elder if joined == "its namesake" else bystander])
         await bystander.register("orders", 8081, id="last-word")
-        await agents.agree(everybody, offers={"orders": {"orders-b", "last-word"}})
+        await agents.agree(members, offers={"orders": {"orders-b", "last-word"}})
         nursery.cancel_scope.cancel()
     assert younger.status == 1
     assert younger.err.splitlines()[-1] == (

@@ -76,7 +76,7 @@ async def test_clusters_told_to_join_each_other_stay_two(camps: _Camps, quick_ag
 
 
 @pytest.mark.parametrize("camps", [_CAMPS["two names"], _CAMPS["two keys"]], ids=["two names", "two keys"])
-async def test_an_address_that_passes_to_another_cluster_takes_nobody_along(
+async def test_an_address_that_passes_to_another_cluster_takes_no_member_along(
     camps: _Camps, quick_agents: Agents, tmp_path: Path
 ) -> None:
     red, blue = camps.flags(tmp_path)

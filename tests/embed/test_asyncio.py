@@ -147,7 +147,7 @@ def test_a_watch_gives_a_snapshot_and_then_what_changes() -> None:
     play_with_ann(scene)
 
 
-def test_a_change_that_nobody_waited_for_long_enough_is_the_next_one() -> None:
+def test_a_change_for_which_no_wait_was_long_enough_is_the_next_one() -> None:
     async def scene(node: AsyncioNode) -> None:
         watch = node.watch("orders")
         await anext(watch)
@@ -332,7 +332,7 @@ def test_ctrl_c_ends_the_program_and_the_node_says_goodbye() -> None:
                         while len(ann.members()) < 2:
                             await anext(events)
                         os.kill(os.getpid(), signal.SIGINT)
-                        await bob.wait_for("nobody offers this")
+                        await bob.wait_for("never offered")
                 finally:
                     print({member.name: str(member.status) for member in ann.members()}["bob"])
         try:

@@ -62,7 +62,7 @@ def test_a_threshold_is_a_share() -> None:
         Chooser(FakeRegistry(), panic=50)
 
 
-def test_when_there_is_nobody_the_refusal_names_the_service() -> None:
+def test_when_there_is_no_instance_the_refusal_names_the_service() -> None:
     with pytest.raises(NoInstance, match=r"^no instance of 'orders' can be called now$"):
         chooser().choose("orders")
     with pytest.raises(NoInstance, match=r"^no other instance of 'orders' can be called now$"):

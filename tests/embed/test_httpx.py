@@ -150,7 +150,7 @@ def test_which_hosts_are_services_can_be_said(hosts: Hosts) -> None:
         assert web.get("http://orders/").text == "orders"
 
 
-def test_when_there_is_nobody_to_call_both_httpx_and_we_say_so(hosts: Hosts) -> None:
+def test_when_there_is_no_instance_to_call_both_httpx_and_we_say_so(hosts: Hosts) -> None:
     with client(calls(), hosts) as web:
         with pytest.raises(NoInstanceToCall, match=r"^no instance of 'orders' can be called now$") as refused:
             web.get("http://orders/")
@@ -232,7 +232,7 @@ def test_other_answers_are_answers(hosts: Hosts) -> None:
         assert [web.get("http://orders/").status_code for _ in range(3)] == [500, 200, 500]
 
 
-def test_a_full_pool_is_nobodys_failure_and_not_tried_again(hosts: Hosts) -> None:
+def test_a_full_pool_is_no_failure_of_an_instance_and_not_tried_again(hosts: Hosts) -> None:
     hosts.answers["a"] = httpx.PoolTimeout
     chooser = calls(A, B)
     with client(chooser, hosts) as web, pytest.raises(httpx.PoolTimeout):

@@ -128,7 +128,7 @@ def test_a_watch_gives_a_snapshot_and_then_what_changes(node: BlockingNode) -> N
         assert next(watch).removed == (made,)
 
 
-def test_a_change_that_nobody_waited_for_long_enough_is_the_next_one(node: BlockingNode) -> None:
+def test_a_change_for_which_no_wait_was_long_enough_is_the_next_one(node: BlockingNode) -> None:
     watch = node.watch("orders")
     watch.get()
     for _ in range(3):
@@ -175,7 +175,7 @@ def test_a_callback_may_use_the_node(node: BlockingNode) -> None:
         assert told.get(timeout=PATIENCE) == "stock-ann-1"
 
 
-def test_closing_a_watch_ends_it_for_whoever_waits(node: BlockingNode) -> None:
+def test_closing_a_watch_ends_every_wait_for_it(node: BlockingNode) -> None:
     watch = node.watch("orders")
     next(watch)
     with ThreadPoolExecutor(1) as pool:
@@ -256,7 +256,7 @@ def test_a_node_that_has_to_yield_its_name_says_so_at_every_verb_and_at_the_end(
     assert not node.is_closed
 
 
-def test_when_the_loop_breaks_nobody_waits_for_ever_and_the_mistake_is_shown(node: BlockingNode) -> None:
+def test_when_the_loop_breaks_no_call_waits_for_ever_and_the_mistake_is_shown(node: BlockingNode) -> None:
     def use() -> None:
         with open_node(config("bob")) as broken, ThreadPoolExecutor(1) as pool:
             waiting = pool.submit(broken.wait_for, "orders")
@@ -276,7 +276,7 @@ def test_when_the_loop_breaks_nobody_waits_for_ever_and_the_mistake_is_shown(nod
 # Processes
 
 
-def test_a_node_that_nobody_closed_says_goodbye_when_the_interpreter_ends(node: BlockingNode) -> None:
+def test_a_node_that_was_not_closed_leaves_when_the_interpreter_ends(node: BlockingNode) -> None:
     run(
         f"""
         from gossipreg.embed.threads import start_node
@@ -304,7 +304,7 @@ def test_ctrl_c_ends_a_wait_and_the_node_still_says_goodbye(node: BlockingNode) 
                 while len(node.members()) < 2:
                     next(watch)
                 threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT)).start()
-                node.wait_for("nobody offers this")
+                node.wait_for("never offered")
         except KeyboardInterrupt:
             print("interrupted", node.is_closed)
         """

@@ -321,7 +321,7 @@ class FakeNode:
         return len(self._listeners) - self._hidden
 
     def hold(self, instance: Instance) -> None:
-        """See ``instance`` come or change, whoever owns it."""
+        """See ``instance`` come or change, of whichever owner."""
         if instance.term:
             self.highest[instance.service] = max(instance.term, self.highest.get(instance.service, 0))
         key = (instance.owner, instance.id)

@@ -1,4 +1,4 @@
-"""Who may do what over HTTP: every route of every frontend, asked with a token of each scope."""
+"""What a token of each scope may do over HTTP: every route of every frontend, asked with each."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ async def test_every_route_is_for_a_token_of_its_scope_and_for_no_other(frontend
     for whose, method, pattern, action in ROUTES:
         if whose != frontend:
             continue
-        for token in (None, "a-token-that-nobody-has", *TOKENS.values()):
+        for token in (None, "a-token-of-no-caller", *TOKENS.values()):
             answer = await ask(listener(node()), method, target_of(pattern), BODIES.get((method, pattern)), token)
             where = (method, pattern, token, answer)
             if action.scope is None or token == TOKENS[action.scope]:
@@ -328,7 +328,7 @@ async def test_without_a_readers_token_probes_say_a_word(token: str | None) -> N
     assert (answer.status, json.loads(answer.body), answer.headers) == (200, {"status": "ok"}, ())
     answer = await ask(listener(fake), "GET", "/readyz", token=token)
     assert (answer.status, json.loads(answer.body), answer.headers) == (200, {"ready": True, "reason": ""}, ())
-    fake.joined, fake.join_failures = False, (JoinFailure("10.0.0.9:7940", "refused", "nobody listens there"),)
+    fake.joined, fake.join_failures = False, (JoinFailure("10.0.0.9:7940", "refused", "connection refused"),)
     answer = await ask(listener(fake), "GET", "/readyz", token=token)
     assert (answer.status, json.loads(answer.body)) == (503, {"ready": False, "reason": "not joined"})
     fake.leaving = True
@@ -342,9 +342,9 @@ async def test_with_one_or_where_none_is_asked_for_probes_say_all(access: Access
     answer = await ask(listener(fake, access), "GET", "/healthz", token=token)
     assert json.loads(answer.body)["counters"]
     assert answer.headers
-    fake.joined, fake.join_failures = False, (JoinFailure("10.0.0.9:7940", "refused", "nobody listens there"),)
+    fake.joined, fake.join_failures = False, (JoinFailure("10.0.0.9:7940", "refused", "connection refused"),)
     answer = await ask(listener(fake, access), "GET", "/readyz", token=token)
-    assert json.loads(answer.body)["reason"] == "not joined: 10.0.0.9:7940: nobody listens there"
+    assert json.loads(answer.body)["reason"] == "not joined: 10.0.0.9:7940: connection refused"
 
 
 async def test_a_closed_agent_tells_a_stranger_no_more_than_that() -> None:

@@ -55,7 +55,7 @@ async def test_a_service_is_its_servers_by_weight(client: ApiClient) -> None:
     }
 
 
-async def test_a_service_of_which_nobody_can_be_called_stays_without_servers(client: ApiClient) -> None:
+async def test_a_service_of_which_no_instance_can_be_called_stays_without_servers(client: ApiClient) -> None:
     client.hold("a", health=Health.CRITICAL, tags=["traefik.http.routers.shop.rule=Path(`/`)"])
     assert await http(client) == {
         "services": {"orders": {"loadBalancer": {"servers": []}}},

@@ -76,7 +76,7 @@ def test_health_is_carried_at_once_and_a_copy_is_renewed_in_time(
     assert told.names() == ["copied", "health"]
 
 
-def test_a_copy_that_somebody_took_away_is_written_again(copier: Copier, old: FakeRegistry, new: FakeRegistry) -> None:
+def test_a_copy_that_was_taken_away_is_written_again(copier: Copier, old: FakeRegistry, new: FakeRegistry) -> None:
     old.hold(original("a"))
     copier.round(0)
     new.drop("a")

@@ -80,7 +80,7 @@ async def test_every_kind_of_name_is_found_and_changes_are_seen(tmp_path: Path, 
             pointers = data(await ask(at, "1.0.0.127.in-addr.arpa", "PTR"))
             assert sorted(pointers) == [f"{name}.node.gossipreg." for name in ("alpha", "beta", "gamma")]
 
-        for name in ("nothing.service.consul", "orders.service.other.dc.consul", "nobody.node.consul"):
+        for name in ("nothing.service.consul", "orders.service.other.dc.consul", "missing.node.consul"):
             assert code(await ask(at, name)) == "NXDOMAIN", name
         for name, type_ in (("orders.service.consul", "AAAA"), ("_tcp.service.consul", "A"), ("service.consul", "A")):
             answer = await ask(at, name, type_)

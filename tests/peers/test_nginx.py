@@ -72,7 +72,7 @@ async def test_it_follows_by_a_rendered_file(tmp_path: Path) -> None:
         client="nginx",
         version=await version_of("nginx", "-v"),
         api="rendered file",
-        did="follows `gossipreg render`, nobody left is 502",
+        did="follows `gossipreg render`, with no instance left it is 502",
         weights="30:10 for 3:1",
         seconds=seconds,
     )

@@ -239,7 +239,7 @@ def test_indexes_do_not_fall_below_those_of_a_past_run_whose_clock_was_ahead_of_
     deliver(node, B, attrs.evolve(A, generation=BORN + past))
     first = first_index(BORN + past)
     million = 1_000_000  # changes that the past run may have seen
-    for service in ("orders", "nobody offers this"):
+    for service in ("orders", "never offered"):
         assert node.view.service(service).index >= first + million
     before = node.view.service("orders").index
     node.register(instance("y"), 7.0)

@@ -229,7 +229,7 @@ def test_a_suspect_that_sessions_is_told_so_although_its_frame_is_junk_to_us() -
 def test_a_stream_on_which_nothing_was_compared_does_not_introduce_a_newcomer() -> None:
     node = engine("a", has_seeds=True)
     node.handle_timeout(0.0)
-    receive_over_stream(node, B, Fetch("nobody", BORN, 1, "x"), End())
+    receive_over_stream(node, B, Fetch("missing", BORN, 1, "x"), End())
     assert not node.identity.announced
 
 

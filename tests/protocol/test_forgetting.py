@@ -71,8 +71,8 @@ def test_a_member_that_is_present_is_not_forgotten(held: MemberUpdate) -> None:
 
 def test_who_is_not_there_or_gone_or_this_node_itself_is_told_apart() -> None:
     node = among(attrs.evolve(B, status=Status.LEFT))
-    with pytest.raises(UnknownMember, match="no member 'nobody' is remembered"):
-        node.forget("nobody", 7.0)
+    with pytest.raises(UnknownMember, match="no member 'missing' is remembered"):
+        node.forget("missing", 7.0)
     for itself in (node, engine("a", has_seeds=True)):
         with pytest.raises(MemberPresent, match="'a' is this node itself"):
             itself.forget("a", 7.0)

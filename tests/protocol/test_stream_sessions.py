@@ -258,7 +258,7 @@ def test_a_fetch_is_answered_with_the_record_or_with_what_became_of_it() -> None
     node.receive(packet(B, y, removal), B.address, 0.0)
     assert fetched("x") == [TableDigest("b", BORN, 3, removal.table_xor, ("x",)), End()]
     assert fetched("x", generation=BORN + 1) == [End()]
-    assert fetched("x", owner="nobody") == [End()]
+    assert fetched("x", owner="missing") == [End()]
 
 
 # Frames

@@ -197,7 +197,7 @@ async def test_a_heartbeat_may_say_how_it_is(node: Node) -> None:
     with pytest.raises(InvalidInstance, match="call set_maintenance"):
         await node.heartbeat("o", health=Health.MAINTENANCE)
     with pytest.raises(UnknownInstance):
-        await node.heartbeat("nobody")
+        await node.heartbeat("missing")
 
 
 # Maintenance
@@ -221,7 +221,7 @@ async def test_a_reason_that_cannot_be_is_refused(reason: Any, node: Node) -> No
     with pytest.raises(InvalidInstance, match=r"^reason: "):
         await node.set_maintenance("o", reason)
     with pytest.raises(UnknownInstance):
-        await node.set_maintenance("nobody", "new disk")
+        await node.set_maintenance("missing", "new disk")
     assert node.lookup("orders")
 
 

@@ -58,14 +58,14 @@ async def test_an_index_does_not_fall_when_the_clock_was_set_back_and_nothing_is
                 await ann.register("orders", port=port)
             await joined(ann, peer)
             address = ann.address
-            before = ann.index(), ann.index("orders"), ann.index("nobody offers this")
+            before = ann.index(), ann.index("orders"), ann.index("never offered")
         at_the_time(monkeypatch, -HOUR)
         async with open_node(config("ann", peer, bind=str(address))) as ann:
             await ann.register("orders", port=80)
             with trio.fail_after(PATIENCE):
                 while ann.info().generation <= before[0] // 1000:
                     await ann.wait_changed(None, ann.index())
-            after = ann.index(), ann.index("orders"), ann.index("nobody offers this")
+            after = ann.index(), ann.index("orders"), ann.index("never offered")
             assert all(later > earlier for earlier, later in zip(before, after, strict=True))
 
 
@@ -93,7 +93,7 @@ async def test_an_index_on_disk_is_ahead_of_all_that_were_given(
             assert saved.index > highest
     at_the_time(monkeypatch, -HOUR)
     async with open_node(config("ann", data_dir=tmp_path)) as node:
-        assert min(node.index(), node.index("orders"), node.index("nobody offers this")) > highest
+        assert min(node.index(), node.index("orders"), node.index("never offered")) > highest
 
 
 @pytest.mark.slow
@@ -276,7 +276,7 @@ async def test_states_that_cannot_be_read_are_set_aside_and_their_checks_begin_a
         await node.register("orders", port=80, id="o", checks=[Check(ttl=60)])
         await node.heartbeat("o")
     with closing(StateStore.open(tmp_path)) as store:
-        store.put_checks({"o": b"\xc1", "nobody": b"\xc1"})
+        store.put_checks({"o": b"\xc1", "missing": b"\xc1"})
     async with open_node(config("ann", data_dir=tmp_path)) as node:
         [only] = node.lookup("orders", healthy=False)
         assert only.reason == "ttl: not checked yet"

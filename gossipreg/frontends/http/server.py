@@ -94,7 +94,7 @@ def check_safety(
         return
     if not is_local:
         raise InsecureError(
-            f"cannot answer HTTP at {asked or address} to whoever asks: pass --tokens-file FILE with the tokens of "
+            f"cannot answer HTTP at {asked or address} to every caller: pass --tokens-file FILE with the tokens of "
             "those who may, or --insecure on a trusted network"
         )
 

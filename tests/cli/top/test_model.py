@@ -55,7 +55,7 @@ def test_each_second_is_remembered_by_its_worst_moment() -> None:
     assert list(shown.services["orders"].samples) == [(2, 3), (1, 3), (2, 3)]
 
 
-def test_a_service_that_nobody_can_serve_is_known_from_its_count_alone() -> None:
+def test_a_service_that_no_instance_can_serve_is_known_from_its_count_alone() -> None:
     shown = model()
     shown.refresh(NODE, SERVICES | {"billing": {"healthy": 0, "instances": 1}}, 11.0)
     assert list(shown.services["billing"].samples) == [(0, 1)]

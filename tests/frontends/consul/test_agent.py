@@ -385,11 +385,11 @@ async def test_a_malformed_service_is_refused_in_plain_text_and_changes_nothing(
         ("agent/check/update/service:web", b"", 400),
         ("agent/check/update/service:web", {"Status": "fine"}, 400),
         ("agent/check/update/service:web", {"Status": "passing", "Output": 3}, 400),
-        ("agent/check/pass/nobody", None, 404),
-        ("agent/check/deregister/nobody", None, 404),
+        ("agent/check/pass/missing", None, 404),
+        ("agent/check/deregister/missing", None, 404),
         ("agent/check/pass/http", None, 400),
-        ("agent/service/deregister/nobody", None, 404),
-        ("agent/service/maintenance/nobody?enable=true", None, 404),
+        ("agent/service/deregister/missing", None, 404),
+        ("agent/service/maintenance/missing?enable=true", None, 404),
         ("agent/service/maintenance/web", None, 400),
         ("agent/maintenance?enable=perhaps", None, 400),
         ("agent/service/register?x=%ff", WEB, 400),
@@ -464,7 +464,7 @@ def guarded(tmp_path: Any) -> Client:
 
 async def test_without_the_right_token_permission_is_denied(guarded: Client) -> None:
     assert (await guarded.ask("GET", "catalog/services")).status == 403
-    said = await guarded.ask("GET", "catalog/services?token=somebody-elses-token")
+    said = await guarded.ask("GET", "catalog/services?token=another-callers-token")
     assert (said.status, said.text) == (403, "ACL not found"), "clients compare these words"
     assert (await guarded.ask("GET", "catalog/services?token=reader-reader-reader")).status == 200
     said = await guarded.ask("PUT", "agent/service/register?token=reader-reader-reader", WEB)

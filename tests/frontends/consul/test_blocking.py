@@ -93,7 +93,7 @@ async def test_a_query_waits_until_its_own_result_changes(
         ("health/service/web?filter=Service.ID==web-1", attrs.evolve(WEB, id="web-2")),
         ("catalog/services", attrs.evolve(DB, weight=7)),
         ("health/state/critical", attrs.evolve(DB, tags=("new",))),
-        ("health/service/nobody", attrs.evolve(DB, tags=("new",))),
+        ("health/service/missing", attrs.evolve(DB, tags=("new",))),
     ],
 )
 async def test_what_a_query_does_not_show_does_not_wake_it(
@@ -150,7 +150,9 @@ async def test_an_index_or_a_time_that_is_none_is_refused(client: Client, query:
     assert (await client.ask("GET", f"health/service/web?{query}")).status == 400
 
 
-async def test_who_waits_while_the_node_closes_is_told(node: FakeNode, client: Client, nursery: trio.Nursery) -> None:
+async def test_a_blocked_reader_is_told_when_the_node_closes(
+    node: FakeNode, client: Client, nursery: trio.Nursery
+) -> None:
     index = (await client.ask("GET", "health/service/web")).index
     waiter = Waiter(client, f"health/service/web?index={index}", nursery)
     await settled()
@@ -243,7 +245,7 @@ async def test_when_the_node_raises_its_indexes_those_of_answers_that_stay_the_s
     node = Raised()
     node.hold(WEB)
     client = Client(node)
-    paths = ["health/service/web", "catalog/services", "health/service/nobody"]
+    paths = ["health/service/web", "catalog/services", "health/service/missing"]
     for path in paths:
         await client.ask("GET", path)
     node.floor = 1_000

@@ -49,7 +49,7 @@ async def test_an_instance_is_told_with_its_node_and_its_checks(client: Client) 
 
 
 async def test_every_answer_of_the_catalog_has_consuls_headers(client: Client) -> None:
-    said = await client.ask("GET", "health/service/nobody")
+    said = await client.ask("GET", "health/service/missing")
     assert (said.status, said.json) == (200, [])
     assert said.index > 0
     assert said.headers["x-consul-knownleader"] == "true"
@@ -69,14 +69,14 @@ async def test_every_answer_of_the_catalog_has_consuls_headers(client: Client) -
         ("?filter=Service.Weights.Passing==3", ["web-2"]),
         ("?near=beta", ["web-2", "web-1"]),
         ("?near=_agent", ["web-1", "web-2"]),
-        ("?near=nobody", ["web-1", "web-2"]),
+        ("?near=missing", ["web-1", "web-2"]),
     ],
 )
 async def test_instances_are_chosen_and_ordered_as_asked(client: Client, query: str, found: list[str]) -> None:
     assert await ids(client, f"health/service/web{query}") == found
 
 
-async def test_who_asks_for_passing_gets_just_those(node: FakeNode, client: Client) -> None:
+async def test_a_query_for_passing_gets_just_those(node: FakeNode, client: Client) -> None:
     node.hold(attrs.evolve(FAR, health=Health.WARNING, reason="http: 429"))
     assert await ids(client, "health/service/web?passing") == ["web-1"]
     assert await ids(client, "health/service/web?passing=1") == ["web-1"]
@@ -132,12 +132,12 @@ async def test_a_node_is_told_with_what_it_offers_by_name_or_by_id(client: Clien
     beta = await client.get("catalog/node/beta")
     assert list(beta["Services"]) == ["web-2"]
     assert await client.get(f"catalog/node/{beta['Node']['ID']}") == beta
-    assert await client.get("catalog/node/nobody") is None
+    assert await client.get("catalog/node/missing") is None
     listed = await client.get("catalog/node-services/beta")
     assert [each["ID"] for each in listed["Services"]] == ["web-2"]
-    assert (await client.get("catalog/node-services/nobody"))["Node"] is None
+    assert (await client.get("catalog/node-services/missing"))["Node"] is None
     assert [check["CheckID"] for check in await client.get("health/node/beta")] == ["serfHealth", "service:web-2"]
-    assert await client.get("health/node/nobody") == []
+    assert await client.get("health/node/missing") == []
 
 
 async def test_a_members_node_id_depends_on_its_name_alone(client: Client) -> None:
@@ -175,7 +175,7 @@ async def test_what_is_kept_of_each_service_comes_to_the_same_as_looking_at_all(
 async def test_a_service_is_a_prepared_query_of_its_own(client: Client) -> None:
     found = await client.get("query/web/execute?near=_agent&limit=1")
     assert (found["Service"], [each["Service"]["ID"] for each in found["Nodes"]]) == ("web", ["web-1"])
-    assert (await client.ask("GET", "query/nobody/execute")).status == 404
+    assert (await client.ask("GET", "query/missing/execute")).status == 404
     assert (await client.ask("GET", "query/web/execute?limit=many")).status == 400
 
 
@@ -208,4 +208,4 @@ async def test_the_health_of_an_own_instance_is_in_the_status_code(node: FakeNod
     said = await client.ask("GET", "agent/health/service/name/web")
     assert (said.status, said.json[0]["AggregatedStatus"]) == (503, "critical")
     assert (await status("id/web-2"))[0] == 404
-    assert (await status("name/nobody"))[0] == 404
+    assert (await status("name/missing"))[0] == 404

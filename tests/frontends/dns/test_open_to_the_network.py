@@ -53,7 +53,7 @@ async def test_a_question_for_every_type_gets_the_least(port: int) -> None:
 
 @attrs.define
 class Wire:
-    """A UDP socket at which queries wait, each from a source of its own choice; what was sent to whom."""
+    """A UDP socket at which queries wait, each from a source of its own choice; and where what was sent to."""
 
     queries: list[tuple[bytes, tuple[str, int]]]
     sent: list[tuple[bytes, tuple[str, int]]] = attrs.field(factory=list)

@@ -45,7 +45,7 @@ def test_a_network_that_was_refused_is_answered_again_later() -> None:
     assert reflection.allows("192.0.2.1", 8000, 1.0)
 
 
-def test_what_is_remembered_is_bounded_and_who_is_sent_to_is_not_forgotten() -> None:
+def test_what_is_remembered_is_bounded_and_a_destination_is_not_forgotten() -> None:
     reflection = Reflection()
     for number in range(3 * limits.UNPROVEN_NETWORKS_MAX):
         reflection.allows(f"10.{number // 256 % 256}.{number % 256}.1", 100, 0.0)

@@ -115,7 +115,7 @@ async def test_a_connection_that_sends_no_query_is_closed(dns_client: DnsClient,
     assert await client.receive_some() == b""
 
 
-async def test_a_client_that_goes_in_the_middle_harms_nobody(
+async def test_a_client_that_goes_in_the_middle_harms_no_other(
     fake: FakeNode, address: Address, resolver: dns.asyncresolver.Resolver
 ) -> None:
     offer(fake, "10.0.0.1")

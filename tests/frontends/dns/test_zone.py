@@ -103,7 +103,7 @@ def test_only_those_that_can_serve_are_given(dns_client: DnsClient) -> None:
     assert dns_client.records("orders.service.gossipreg") == ["10.0.0.3"]
 
 
-def test_a_service_that_nobody_can_serve_exists_without_records(dns_client: DnsClient) -> None:
+def test_a_service_that_no_instance_can_serve_exists_without_records(dns_client: DnsClient) -> None:
     dns_client.offer(health=Health.CRITICAL)
     response = dns_client.ask("orders.service.gossipreg")
     assert (code(response), response.answer) == ("NOERROR", [])
@@ -160,7 +160,7 @@ def test_a_protocol_in_place_of_a_tag_chooses_nothing(dns_client: DnsClient, nam
         r"\255\254.service",
     ],
 )
-def test_a_name_that_nobody_has_does_not_exist(dns_client: DnsClient, name: str) -> None:
+def test_an_unknown_name_does_not_exist(dns_client: DnsClient, name: str) -> None:
     dns_client.offer(tags=["v2"], zone="north")
     response = dns_client.ask(f"{name}.gossipreg")
     assert code(response) == "NXDOMAIN"

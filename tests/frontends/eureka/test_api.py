@@ -72,7 +72,7 @@ async def test_renewals_are_heartbeats_for_the_lease(client: Client, fake: FakeN
     assert fake.beats == [(ID, LEASE, Health.PASSING, "")]
 
 
-async def test_who_is_starting_says_so_until_it_is_up(client: Client, fake: FakeNode) -> None:
+async def test_an_instance_that_is_starting_says_so_until_it_is_up(client: Client, fake: FakeNode) -> None:
     await client.post(post(status="STARTING"))
     assert [check.name for check in fake.checked[ID]] == [LEASE, STATUS]
     assert (ID, STATUS, Health.CRITICAL, "STARTING") in fake.beats
@@ -82,7 +82,7 @@ async def test_who_is_starting_says_so_until_it_is_up(client: Client, fake: Fake
 
 async def test_a_renewal_of_what_is_not_here_has_the_client_register(client: Client, fake: FakeNode) -> None:
     fake.hold(THEIRS)
-    for id_ in ("nobody", "theirs"):
+    for id_ in ("missing", "theirs"):
         answer = await client.ask("PUT", f"apps/ORDERS/{id_}")
         assert answer.status_code == 404
         assert answer.content == b"", "some clients read an instance from it"
@@ -241,7 +241,7 @@ async def test_metadata_is_added_to(client: Client, fake: FakeNode) -> None:
     assert instance is not None
     assert instance.weight == 5
     assert (await client.shown())[ID]["metadata"] == {"team": "b", "weight": "5", "new": "x y", "zone": "north"}
-    assert (await client.ask("PUT", "apps/ORDERS/nobody/metadata?a=b")).status_code == 404
+    assert (await client.ask("PUT", "apps/ORDERS/missing/metadata?a=b")).status_code == 404
 
 
 async def test_two_applications_of_a_host_may_use_one_id(client: Client, fake: FakeNode) -> None:
@@ -259,7 +259,7 @@ async def test_two_applications_of_a_host_may_use_one_id(client: Client, fake: F
     assert list(await client.shown("BILLING")) == ["host-1"]
 
 
-async def test_nobody_elses_registration_is_written_over(client: Client, fake: FakeNode) -> None:
+async def test_no_registration_of_another_agent_is_written_over(client: Client, fake: FakeNode) -> None:
     await fake.register("web", port=80, id=ID)
     await fake.register("web", port=80, id=f"orders:{ID}")
     answer = await client.post(post())
@@ -305,7 +305,7 @@ async def test_an_operators_policy_is_not_undone(client: Client, fake: FakeNode)
 
 
 @pytest.mark.parametrize(
-    "path", ["apps/BILLING", "apps/ORDERS/nobody", "instances/nobody", "apps/BILLING/x", "nothing"]
+    "path", ["apps/BILLING", "apps/ORDERS/missing", "instances/missing", "apps/BILLING/x", "nothing"]
 )
 async def test_what_is_not_there_is_not_found(client: Client, path: str) -> None:
     await client.post(post())
@@ -315,7 +315,7 @@ async def test_what_is_not_there_is_not_found(client: Client, path: str) -> None
 
 
 async def test_an_unknown_virtual_address_is_an_empty_list(client: Client) -> None:
-    answer = await client.ask("GET", "svips/nobody")
+    answer = await client.ask("GET", "svips/missing")
     assert answer.json()["applications"]["application"] == []
 
 

@@ -189,7 +189,7 @@ async def test_then_only_what_came_changed_and_went_is(node: FakeNode, apps: App
     assert (await changes(apps)) == {}
 
 
-async def test_what_changed_while_nobody_asked_is_told_to_those_who_ask_then(
+async def test_what_changed_between_requests_is_in_the_next_answers(
     node: FakeNode, apps: ApplicationCache, clock: Clock
 ) -> None:
     node.hold(orders())

@@ -351,7 +351,7 @@ def test_a_lease_lapses_after_its_duration_and_ends_after_another() -> None:
 
 
 @pytest.mark.parametrize("status", ["STARTING", "DOWN", "OUT_OF_SERVICE", "UNKNOWN", "", "dancing"])
-def test_who_does_not_say_up_is_not_called(status: str) -> None:
+def test_an_instance_that_does_not_say_up_is_not_called(status: str) -> None:
     lease, check = posted(status=status).spec("x").checks
     assert lease.name == LEASE
     assert (check.name, check.initial) == (STATUS, Health.CRITICAL)
@@ -364,7 +364,7 @@ def test_an_id_that_is_taken_by_another_application_stays_its_id_in_eureka() -> 
     assert id_of(instance, kept_of(instance)) == "host-1:orders:8080"
 
 
-def test_who_is_posted_again_was_registered_when_it_first_was() -> None:
+def test_an_instance_posted_again_was_registered_when_it_first_was() -> None:
     first = posted()
     again = PostedInstance.read("ORDERS", post(leaseInfo={"durationInSecs": 7}), NOW + 5000).since(first)
     assert again.info.lease.registered == NOW
@@ -398,7 +398,7 @@ def test_meta_that_only_looks_like_a_post_is_none(text: str) -> None:
     assert PostedInstance.of(instance) is None
 
 
-def test_meta_that_somebody_wrote_by_hand_shows_nothing_of_a_wrong_type() -> None:
+def test_meta_that_was_written_by_hand_shows_nothing_of_a_wrong_type() -> None:
     """It may also come from an older version of this program, which kept what was posted as it came."""
     kept = {
         "status": "UP",

@@ -44,7 +44,7 @@ async def becomes(client: Client, wanted: str | None, *, within: float) -> float
 
 
 @pytest.mark.slow
-async def test_a_lease_that_nobody_renews_lapses_and_then_ends() -> None:
+async def test_a_lease_that_is_not_renewed_lapses_and_then_ends() -> None:
     async with open_node(Config(name="alpha", bind="127.0.0.1:0")) as node, asking(node) as client:
         await client.post(post(leaseInfo={"durationInSecs": 1}))
         assert await status(client) == "UP"
@@ -57,7 +57,7 @@ async def test_a_lease_that_nobody_renews_lapses_and_then_ends() -> None:
         assert (await client.ask("PUT", f"apps/ORDERS/{ID}")).status_code == 404
 
 
-async def test_who_says_that_it_is_not_up_is_shown_as_it_says_and_not_called() -> None:
+async def test_an_instance_that_says_it_is_not_up_is_shown_as_it_says_and_not_called() -> None:
     async with open_node(Config(name="alpha", bind="127.0.0.1:0")) as node, asking(node) as client:
         for said in ("STARTING", "UP", "DOWN", "OUT_OF_SERVICE", "UP"):
             await client.post(post(status=said))

@@ -25,7 +25,7 @@ def test_the_last_change_of_an_instance_is_told() -> None:
     assert said(recent) == [("ADDED", "2"), ("DELETED", "3")]
 
 
-def test_what_went_and_came_back_is_modified_for_those_who_did_not_see_it_go() -> None:
+def test_what_went_and_came_back_is_modified_for_readers_that_did_not_see_it_go() -> None:
     recent = RecentChanges()
     recent.note("A", "DELETED", shown("one", 1), now=0)
     recent.note("A", "ADDED", shown("one", 2), now=1)
@@ -54,7 +54,7 @@ def test_a_change_is_forgotten_in_time_and_the_version_says_so() -> None:
     assert said(recent) == []
 
 
-def test_it_is_torn_until_it_has_noted_for_as_long_as_anybody_may_ask_for() -> None:
+def test_it_is_torn_until_it_has_noted_for_as_long_as_a_reader_may_ask_for() -> None:
     recent = RecentChanges()
     assert recent.torn(0)
     recent.begin(5)

@@ -147,7 +147,7 @@ async def test_a_client_that_goes_is_not_waited_for(fake: FakeNode, address: Add
             await trio.lowlevel.checkpoint()
 
 
-async def test_a_node_that_closes_lets_nobody_wait(fake: FakeNode, nursery: trio.Nursery) -> None:
+async def test_a_node_that_closes_answers_every_blocked_reader(fake: FakeNode, nursery: trio.Nursery) -> None:
     waiter = Waiter(acceptor(fake), nursery, "/api/v1/services/orders?index=1")
     await waiter.begin()
     fake.close()
@@ -218,7 +218,7 @@ async def test_one_too_many_hears_of_a_change_while_it_is_held(fake: FakeNode, m
         await waiter.stream.aclose()
 
 
-async def test_a_thousand_who_wait_for_one_service_are_served_by_one_lookup(
+async def test_a_thousand_readers_of_one_service_are_served_by_one_lookup(
     fake: FakeNode, nursery: trio.Nursery
 ) -> None:
     listener = acceptor(fake)
@@ -235,7 +235,7 @@ async def test_a_thousand_who_wait_for_one_service_are_served_by_one_lookup(
     assert fake.lookups == before + 1
 
 
-async def test_what_is_about_everything_is_made_once_for_all_who_waited(fake: FakeNode) -> None:
+async def test_what_is_about_everything_is_made_once_for_all_blocked_readers(fake: FakeNode) -> None:
     made: list[int] = []
 
     async def make() -> bytes:
@@ -279,7 +279,7 @@ async def test_an_index_does_not_fall_when_the_node_is_born_again() -> None:
             assert highest < 2**53
 
 
-async def test_a_real_node_wakes_those_who_wait_and_ends_with_them() -> None:
+async def test_a_real_node_wakes_its_blocked_readers_and_ends_with_them() -> None:
     async with open_node(Config(name="alpha", bind="127.0.0.1:0")) as node, trio.open_nursery() as nursery:
         bound = await nursery.start(partial(serve_http, node, Address("127.0.0.1", 0), leave=trio.Event().set))
         async with httpx.AsyncClient(base_url=f"http://{bound}/api/v1", trust_env=False) as client:

@@ -66,7 +66,7 @@ async def test_a_heartbeat_needs_nothing_but_an_id(client: httpx.AsyncClient, fa
 
 
 async def test_a_heartbeat_that_cannot_be_is_refused(client: httpx.AsyncClient, fake: FakeNode) -> None:
-    assert (await client.put("/api/v1/heartbeats/nobody")).status_code == 404
+    assert (await client.put("/api/v1/heartbeats/missing")).status_code == 404
     answer = await client.put("/api/v1/heartbeats/o?health=fine")
     assert (answer.status_code, answer.json()["error"]) == (
         400,
@@ -74,10 +74,10 @@ async def test_a_heartbeat_that_cannot_be_is_refused(client: httpx.AsyncClient, 
     )
 
 
-async def test_the_checks_of_nobody_are_not_found(client: httpx.AsyncClient) -> None:
+async def test_the_checks_of_an_unknown_instance_are_not_found(client: httpx.AsyncClient) -> None:
     assert (await client.get("/api/v1/checks")).json() == {"checks": []}
-    assert (await client.get("/api/v1/checks/nobody")).status_code == 404
-    assert (await client.put("/api/v1/maintenance/nobody")).status_code == 404
+    assert (await client.get("/api/v1/checks/missing")).status_code == 404
+    assert (await client.put("/api/v1/maintenance/missing")).status_code == 404
 
 
 async def test_maintenance_needs_no_reason(client: httpx.AsyncClient, fake: FakeNode) -> None:

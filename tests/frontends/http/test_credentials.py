@@ -1,4 +1,4 @@
-"""Credentials are handed out over HTTP for a token of that scope, and to nobody else."""
+"""Credentials are handed out over HTTP for a token of that scope only."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ async def app(fake: FakeNode, nursery: trio.Nursery, tmp_path: Path) -> AsyncIte
         yield client
 
 
-async def test_who_has_the_token_is_told_and_told_not_to_keep_it(app: httpx.AsyncClient) -> None:
+async def test_a_caller_with_the_token_is_told_and_told_not_to_keep_it(app: httpx.AsyncClient) -> None:
     answer = await app.get("/credentials/pg-1?service=pg")
     assert answer.status_code == 200
     assert answer.json() == {"id": "pg-1", "service": "pg", "owner": "alpha", "credentials": LOGIN}
@@ -63,7 +63,7 @@ async def test_a_reading_is_logged_with_whose_token_it_was_and_without_what_was_
     assert "horse" not in caplog.text
 
 
-async def test_who_has_another_token_or_none_is_not(app: httpx.AsyncClient, client: httpx.AsyncClient) -> None:
+async def test_a_caller_with_another_token_or_none_is_not(app: httpx.AsyncClient, client: httpx.AsyncClient) -> None:
     answer = await app.get("/credentials/pg-1?service=pg", headers={"Authorization": "Bearer all-but-credentials"})
     assert answer.status_code == 403
     answer = await app.get("/credentials/pg-1?service=pg", headers={"Authorization": ""})
@@ -72,7 +72,7 @@ async def test_who_has_another_token_or_none_is_not(app: httpx.AsyncClient, clie
     assert answer.status_code == 403
 
 
-async def test_who_may_not_know_is_not_told_whether_there_is_anything(client: httpx.AsyncClient) -> None:
+async def test_a_caller_without_the_token_is_not_told_whether_there_is_anything(client: httpx.AsyncClient) -> None:
     here, nowhere = [await client.get(f"/api/v1/credentials/{id}?service=pg") for id in ("pg-1", "pg-9")]
     assert (here.status_code, here.text) == (nowhere.status_code, nowhere.text)
 

@@ -66,7 +66,7 @@ ACCEPTING = [each.label for each in OPERATIONS if each.label not in ("PUT /api/v
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    """Where a node that nobody can make leave answers."""
+    """Where a node answers that cannot be made to leave."""
     ready = threading.Event()
     told: list[Address] = []
     trio_token: list[trio.lowlevel.TrioToken] = []

@@ -90,7 +90,7 @@ async def test_a_member_that_failed_can_be_forgotten_and_no_other(client: httpx.
     assert refused.status_code == 409
     sentence = "'gamma' is alive: only a member that failed can be forgotten"
     assert refused.json() == {"error": sentence, "code": "member_present"}
-    assert (await client.delete("/api/v1/members/nobody")).status_code == 404
+    assert (await client.delete("/api/v1/members/missing")).status_code == 404
 
 
 async def test_a_leaving_node_is_not_healthy_but_still_answers(client: httpx.AsyncClient, fake: FakeNode) -> None:

@@ -50,7 +50,7 @@ async def test_what_cannot_serve_is_scraped_all_the_same_unless_asked_otherwise(
     assert await ports("") == ["1", "2", "3"]
     assert await ports("?service=orders") == ["1", "2"]
     assert await ports("?service=orders&healthy") == ["1"]
-    assert await ports("?service=nobody") == []
+    assert await ports("?service=missing") == []
 
 
 def test_labels_are_of_the_form_that_prometheus_takes() -> None:

@@ -97,6 +97,6 @@ async def test_the_names_on_the_page_are_those_that_are_exported(fake: FakeNode,
     assert exported <= listed
 
 
-def test_an_agent_that_nobody_scrapes_does_not_load_the_library() -> None:
+def test_an_agent_that_is_never_scraped_does_not_load_the_library() -> None:
     code = "import sys, gossipreg.frontends.http; sys.exit('prometheus_client' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

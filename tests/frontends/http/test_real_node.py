@@ -75,5 +75,5 @@ async def test_a_service_says_how_it_is_and_its_keeper_takes_it_out() -> None:
             assert (check["kind"], check["output"], check["settings"]) == ("ttl", "disk full", {"ttl": 60.0})
             refused = await client.put("/heartbeats/o?check=http")
             assert (refused.status_code, refused.json()["error"]) == (400, "check: 'o' has no check 'http'; it has ttl")
-            assert (await client.put("/heartbeats/nobody")).status_code == 404
+            assert (await client.put("/heartbeats/missing")).status_code == 404
         nursery.cancel_scope.cancel()

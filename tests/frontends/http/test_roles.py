@@ -25,7 +25,7 @@ async def test_a_term_is_listed_with_its_primary_and_without_once_that_is_gone(
     assert (await client.put("/api/v1/instances", json=body)).json()["term"] == 7
 
 
-async def test_a_reset_says_who_did_it_and_what_was_never_stated_cannot_be_reset(
+async def test_a_reset_names_its_caller_and_what_was_never_stated_cannot_be_reset(
     client: httpx.AsyncClient, fake: FakeNode
 ) -> None:
     fake.hold(OLD)
@@ -52,14 +52,14 @@ async def test_an_agent_that_is_about_to_join_gives_the_next_term_once_it_has(
     with trio.fail_after(60):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(register)
-            while not fake.waiting:  # noqa: ASYNC110 - nothing tells that somebody waits
+            while not fake.waiting:  # noqa: ASYNC110 - nothing tells that a reader waits
                 await trio.sleep(0.001)
             fake.joined = True
             fake.hold(OLD)
     assert answers[0].json()["term"] == 7
 
 
-async def test_one_that_reaches_nobody_gives_none(
+async def test_one_that_reaches_no_node_gives_none(
     client: httpx.AsyncClient, fake: FakeNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("gossipreg.frontends.serving.limits.JOIN_SECONDS", 0.01)

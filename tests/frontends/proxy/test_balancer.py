@@ -55,7 +55,7 @@ histories = st.lists(st.tuples(names, st.sampled_from(["choose", "end", "fail", 
     st.sampled_from([None, "north"]),
     st.sampled_from(Balance),
 )
-def test_whatever_happened_somebody_is_chosen_while_anybody_with_a_weight_is_left(
+def test_whatever_happened_an_instance_is_chosen_while_one_with_a_weight_is_left(
     cluster: dict[str, tuple[int, str]],
     history: list[tuple[str, str, float]],
     suspects: frozenset[str],
@@ -90,7 +90,7 @@ def test_whatever_happened_somebody_is_chosen_while_anybody_with_a_weight_is_lef
     rested = [each for each in left if not each.is_resting(now)]
     assert not (rested and backend.is_resting(now)), "one that failed went before one that did not"
     trusted = [each for each in rested if not each.deprioritized]
-    assert not (trusted and backend.deprioritized), "a suspect went before one whom nobody suspects"
+    assert not (trusted and backend.deprioritized), "a suspect went before an instance that is not suspected"
     near = [each for each in trusted if zone in (None, each.instance.zone)]
     assert not near or backend in near
     if balance is Balance.LEAST_CONNECTIONS and near:
@@ -379,7 +379,7 @@ def test_one_in_another_zone_goes_before_a_new_one_next_listener() -> None:
     assert share(made, "b", 0.0, count=100) == pytest.approx(0.0, abs=0.02)
 
 
-def test_whoever_comes_while_we_are_still_learning_is_not_new() -> None:
+def test_an_instance_that_comes_while_we_are_still_learning_is_not_new() -> None:
     made = Balancer(Random(1), slow_start=10)
     made.replace([instance("a")], now=0.0)
     made.replace([instance("a"), instance("b")], now=1.0)

@@ -60,7 +60,9 @@ class Load:
 
     address: Address
     patience: float = _PATIENCE  # seconds
-    answers: list[tuple[float, str]] = attrs.field(factory=list)  # when it was sent, and who answered; "" for nobody
+    answers: list[tuple[float, str]] = attrs.field(
+        factory=list
+    )  # when it was sent, and which instance answered; "" for none
 
     async def call(self) -> None:
         while True:
@@ -73,7 +75,7 @@ class Load:
             await trio.sleep(_PAUSE)
 
     def since(self, moment: float) -> list[str]:
-        """Who answered what was sent from that moment on."""
+        """Which instance answered what was sent from that moment on."""
         return [name for began, name in self.answers if began >= moment]
 
 

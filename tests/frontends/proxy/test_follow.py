@@ -168,7 +168,7 @@ async def test_a_node_of_our_own_is_followed(nursery: trio.Nursery) -> None:
         await until(lambda: table.instances == (first, second))
 
 
-async def test_what_was_lost_at_once_is_told_to_whoever_has_a_threshold(nursery: trio.Nursery) -> None:
+async def test_what_was_lost_at_once_is_told_to_followers_with_a_threshold(nursery: trio.Nursery) -> None:
     async with AsyncExitStack() as stack:
         ann = await stack.enter_async_context(open_node(config("ann")))
         bob = await stack.enter_async_context(open_node(config("bob", ann)))

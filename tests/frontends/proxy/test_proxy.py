@@ -1,4 +1,4 @@
-"""The balancer on real sockets: who gets a connection, and what becomes of it."""
+"""The balancer on real sockets: which instance gets a connection, and what becomes of it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.frontends.proxy.making import added, instance, removed, seen, snapsho
 
 
 def refusing() -> Instance:
-    """An instance where nobody listens."""
+    """An instance at which no process listens."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         return instance("refusing", port=server.getsockname()[1])
 
@@ -52,7 +52,7 @@ async def call_from(host: str, address: Address) -> str:
         return said.decode()
 
 
-# Who is chosen
+# Which instance is chosen
 
 
 async def test_callers_are_spread_over_the_instances(stage: Stage) -> None:
@@ -126,7 +126,7 @@ async def test_an_instance_that_does_not_accept_is_given_up_after_the_connect_ti
             assert proxy.counters["connects_failed"] == 1
 
 
-async def test_a_caller_is_turned_away_when_nobody_can_be_connected_to(stage: Stage) -> None:
+async def test_a_caller_is_turned_away_when_no_instance_can_be_connected_to(stage: Stage) -> None:
     proxy, address = await stage.proxy(refusing(), refusing())
     assert await call(address) == ""
     assert proxy.counters["not_connected"] == 1
@@ -172,7 +172,7 @@ async def test_beyond_the_limit_of_a_port_callers_wait(stage: Stage) -> None:
         assert await second.receive_some() == b"2"
 
 
-async def test_an_instance_is_told_who_calls(stage: Stage) -> None:
+async def test_an_instance_is_told_its_caller(stage: Stage) -> None:
     _, address = await stage.proxy(await stage.instance("a"), proxy_protocol="v1")
     async with await trio.open_tcp_stream(*address) as stream:
         me = stream.socket.getsockname()[1]
@@ -247,15 +247,15 @@ async def test_a_reader_that_stops_slows_the_writer_down(stage: Stage) -> None:
     await until(lambda: proxy.open == 0)
 
 
-@pytest.mark.parametrize("who", ["the caller", "the instance"])
-async def test_a_connection_that_breaks_is_reset_on_the_other_side(stage: Stage, who: str) -> None:
+@pytest.mark.parametrize("broken_side", ["the caller", "the instance"])
+async def test_a_connection_that_breaks_is_reset_on_the_other_side(stage: Stage, broken_side: str) -> None:
     apply = trio.Event()
     fate: list[str] = []
 
     async def serve(stream: trio.SocketStream) -> None:
         await stream.receive_some()
         apply.set()
-        if who == "the instance":
+        if broken_side == "the instance":
             linger_not(stream)
         else:
             fate.append(await ends(stream))
@@ -267,7 +267,7 @@ async def test_a_connection_that_breaks_is_reset_on_the_other_side(stage: Stage,
     async with await trio.open_tcp_stream(*address) as stream:
         await stream.send_all(b"x")
         await apply.wait()
-        if who == "the caller":
+        if broken_side == "the caller":
             linger_not(stream)
         else:
             fate.append(await ends(stream))
@@ -351,7 +351,7 @@ async def test_a_host_that_does_not_exist_is_named() -> None:
         await Proxy(Forward(listen="no-such-host.invalid:1", service="orders")).serve()
 
 
-async def test_when_it_stops_nobody_new_is_let_in_and_who_is_there_may_finish(stage: Stage) -> None:
+async def test_when_it_stops_no_new_caller_is_let_in_and_those_present_may_finish(stage: Stage) -> None:
     a = await stage.instance("a")
     proxy = Proxy(Forward(listen="127.0.0.1:0", service="orders"))
     proxy.apply([snapshot(a)])
@@ -368,7 +368,7 @@ async def test_when_it_stops_nobody_new_is_let_in_and_who_is_there_may_finish(st
     assert proxy.counters["drained"] == 0
 
 
-async def test_when_it_stops_those_who_do_not_end_are_cut_after_the_drain_time(stage: Stage) -> None:
+async def test_when_it_stops_connections_that_do_not_end_are_cut_after_the_drain_time(stage: Stage) -> None:
     proxy = Proxy(Forward(listen="127.0.0.1:0", service="orders", drain_time=0.05))
     proxy.apply([snapshot(await stage.instance("a"))])
     async with trio.open_nursery() as nursery:
@@ -381,7 +381,7 @@ async def test_when_it_stops_those_who_do_not_end_are_cut_after_the_drain_time(s
     await stream.aclose()
 
 
-async def test_who_knocked_before_it_stopped_is_served(stage: Stage) -> None:
+async def test_a_caller_that_connected_before_it_stopped_is_served(stage: Stage) -> None:
     proxy, address = await stage.proxy(await stage.named("a"))
     with socket.create_connection(address) as knocking:  # no task has run since: it waits in the kernel's queue
         proxy.stop()

@@ -22,7 +22,7 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "file"
 
 
-def test_a_new_file_can_be_read_by_everybody(file: Path) -> None:
+def test_a_new_file_can_be_read_by_every_user(file: Path) -> None:
     assert replace(file, "one")
     assert (file.read_text(), file.stat().st_mode & 0o777) == ("one", 0o644)
 
@@ -50,7 +50,7 @@ def test_mode_and_owner_stay_and_nothing_else_is_left_behind(file: Path) -> None
     assert list(file.parent.iterdir()) == [file]
 
 
-def test_who_has_the_old_file_open_goes_on_reading_the_old_text(file: Path) -> None:
+def test_a_reader_that_has_the_old_file_open_goes_on_reading_the_old_text(file: Path) -> None:
     replace(file, "one")
     with file.open() as opened:
         replace(file, "two, and longer")

@@ -109,7 +109,7 @@ def test_the_last_instance_of_a_service_may_go(renderer: Renderer) -> None:
     assert renderer.file.read_text() == ""
 
 
-def test_whom_an_agent_that_was_restarted_does_not_know_stays_until_it_had_its_time(renderer: Renderer) -> None:
+def test_an_instance_that_a_restarted_agent_does_not_know_stays_until_it_had_its_time(renderer: Renderer) -> None:
     rendering = renderer.rendering()
     rendering.update()
     renderer.restart_agent()
@@ -124,7 +124,7 @@ def test_whom_an_agent_that_was_restarted_does_not_know_stays_until_it_had_its_t
     assert renderer.file.read_text() == "a\nc\n"
 
 
-def test_whom_it_knows_to_be_unwell_does_not_stay(renderer: Renderer) -> None:
+def test_an_instance_that_it_knows_to_be_unwell_does_not_stay(renderer: Renderer) -> None:
     rendering = renderer.rendering()
     rendering.update()
     renderer.restart_agent()
@@ -147,7 +147,7 @@ def test_services_that_it_does_not_know_stay_as_long(renderer: Renderer) -> None
     assert renderer.file.read_text() == "users 1\n"
 
 
-def test_an_agent_that_was_restarted_is_believed_that_those_are_gone_whom_it_has_known(renderer: Renderer) -> None:
+def test_a_restarted_agent_is_believed_that_instances_are_gone_which_it_has_known(renderer: Renderer) -> None:
     rendering = renderer.rendering()
     rendering.update()
     renderer.restart_agent()
@@ -177,7 +177,7 @@ def test_what_an_earlier_run_wrote_is_not_emptied_for_an_agent_that_has_just_bee
 
 
 def test_a_service_that_was_empty_before_holds_nothing_back(renderer: Renderer) -> None:
-    rendering = renderer.rendering(TEMPLATE + "{{ instances('nobody') | length }}")
+    rendering = renderer.rendering(TEMPLATE + "{{ instances('missing') | length }}")
     rendering.update()
     renderer.restart_agent()
     renderer.cluster.add("c")
@@ -200,7 +200,7 @@ def test_empty_is_believed_where_it_is_allowed_or_there_was_nothing(
     assert renderer.file.read_text() == ""
 
 
-def test_an_agent_that_hears_nobody_is_believed_all_but_that_nothing_is_left(renderer: Renderer) -> None:
+def test_an_isolated_agent_is_believed_all_but_that_nothing_is_left(renderer: Renderer) -> None:
     rendering = renderer.rendering()
     rendering.update()
     renderer.cluster.node["isolated"] = True
@@ -213,7 +213,7 @@ def test_an_agent_that_hears_nobody_is_believed_all_but_that_nothing_is_left(ren
     assert renderer.file.read_text() == "a\n"
 
 
-def test_whom_an_agent_has_not_known_since_it_was_restarted_stays_while_it_hears_nobody(renderer: Renderer) -> None:
+def test_an_instance_that_a_restarted_agent_has_not_known_stays_while_it_is_isolated(renderer: Renderer) -> None:
     rendering = renderer.rendering()
     rendering.update()
     renderer.restart_agent()

@@ -101,7 +101,7 @@ def test_it_includes_what_lies_beside_it_and_reads_it_anew(file: Path, cluster: 
     [
         ("\n{% if %}", 2, "Expected an expression, got 'end of statement block'"),
         ("\n\n{{ nonsense }}", 3, "'nonsense' is undefined"),
-        ("{{ instances('nobody')[0].address }}", 1, "list object has no element 0"),
+        ("{{ instances('missing')[0].address }}", 1, "list object has no element 0"),
         ("\n{{ 1 / 0 }}", 2, "ZeroDivisionError: division by zero"),
         ("\n{{ instances }}\n{{ ''.__class__ }}", 3, "access to attribute '__class__' of 'str' object is unsafe."),
         ("\n{% include 'missing' %}", 2, "includes missing, which is not beside it"),

@@ -100,7 +100,7 @@ def test_no_token_is_asked_for_one(file: Path) -> None:
 
 def test_a_token_is_known_by_its_name_and_never_shown(file: Path) -> None:
     access = Access.from_file(file)
-    assert (access.holder(WRITER), access.holder("nobody's"), access.holder(None)) == ("ci", None, None)
+    assert (access.holder(WRITER), access.holder("unknown-token"), access.holder(None)) == ("ci", None, None)
     for secret in (READER, WRITER, OPERATOR):
         assert secret not in repr(access)
         assert hashlib.sha256(secret.encode()).hexdigest()[:8] not in repr(access).lower()
@@ -244,7 +244,7 @@ async def test_every_route_but_those_of_supervisors_asks_for_a_token(
 
 async def test_a_client_is_told_what_its_token_is_for(file: Path, fake: FakeNode, nursery: trio.Nursery) -> None:
     async with await listener(file, fake, nursery) as client:
-        for headers in ({}, {"Authorization": "Bearer a-token-that-nobody-has"}):
+        for headers in ({}, {"Authorization": "Bearer a-token-of-no-caller"}):
             answer = await client.get("/api/v1/token", headers=headers)
             assert answer.json() == {"required": True, "name": None, "scopes": []}
             assert "x-gossipreg-isolated" not in answer.headers
@@ -272,7 +272,7 @@ async def test_beyond_this_machine_a_listener_without_tokens_does_not_open(fake:
     with pytest.raises(InsecureError) as caught:
         await serve_http(fake, Address("0.0.0.0", 0), leave=lambda: None)
     assert str(caught.value) == (
-        "cannot answer HTTP at 0.0.0.0:0 to whoever asks: pass --tokens-file FILE with the tokens of those who may, "
+        "cannot answer HTTP at 0.0.0.0:0 to every caller: pass --tokens-file FILE with the tokens of those who may, "
         "or --insecure on a trusted network"
     )
 

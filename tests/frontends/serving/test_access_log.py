@@ -141,13 +141,13 @@ async def test_a_token_is_logged_by_its_name_only(
         headers = {"Authorization": f"Bearer {READER}"}
         await client.get("/api/v1/node", headers=headers)
         await client.delete("/api/v1/instances/a", headers=headers)
-        await client.get("/api/v1/node", headers={"Authorization": "Bearer an-unknown-token-of-somebody"})
+        await client.get("/api/v1/node", headers={"Authorization": "Bearer an-unknown-token-of-ann"})
     read, refused, unknown = lines(caplog)
     assert [each.levelno for each in (read, refused, unknown)] == [logging.DEBUG, logging.WARNING, logging.WARNING]
     assert read.getMessage().endswith(", token dashboard)")
     assert [vars(each)["token"] for each in (read, refused, unknown)] == ["dashboard", "dashboard", None]
     assert READER not in caplog.text
-    assert "somebody" not in caplog.text
+    assert "an-unknown-token" not in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -200,7 +200,7 @@ async def test_a_body_that_cannot_be_read_shows_no_token(
     assert (answer.status_code, vars(line)["token"]) == (400, None)
 
 
-async def test_one_who_waits_is_logged_when_he_is_answered(
+async def test_a_blocked_read_is_logged_when_it_is_answered(
     fake: FakeNode, nursery: trio.Nursery, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG, LOGGER)

@@ -50,7 +50,7 @@ def test_one_that_is_larger_than_the_bound_is_kept_alone() -> None:
     assert (kept.last("a"), kept.last("b"), kept.total) == (None, b"large", 5)
 
 
-async def test_a_value_is_made_once_for_all_who_ask_meanwhile() -> None:
+async def test_a_value_is_made_once_for_all_callers_that_ask_meanwhile() -> None:
     kept, made = cache(), 0
 
     async def make() -> tuple[bytes, bool]:

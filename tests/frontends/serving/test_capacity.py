@@ -45,13 +45,13 @@ def test_with_fewer_all_shrink_by_the_same_share_and_the_rest_is_left(descriptor
     assert streams + waiting < connections
 
 
-def test_a_process_with_hardly_any_still_answers_somebody() -> None:
+def test_a_process_with_hardly_any_still_answers_one_caller() -> None:
     assert rooms(0)[0] == limits.CONNECTIONS_MIN
     assert rooms(0) == rooms(limits.OTHER_DESCRIPTORS)
     assert Capacity.within(0).waiting_to_be_served == limits.WAITING_TO_BE_SERVED_MIN
 
 
-def test_a_thousand_watchers_and_a_thousand_who_wait_find_room_and_others_beside_them() -> None:
+def test_a_thousand_watchers_and_a_thousand_blocked_readers_find_room_and_others_beside_them() -> None:
     connections, streams, waiting = rooms(DESCRIPTORS)
     assert streams >= 1000 <= waiting
     assert connections >= streams + waiting + 512
@@ -59,7 +59,7 @@ def test_a_thousand_watchers_and_a_thousand_who_wait_find_room_and_others_beside
 
 @attrs.define(eq=False)
 class Clients:
-    """Seats that note who has given way."""
+    """Seats that note which callers have given way."""
 
     gone: list[str] = attrs.field(factory=list)
 

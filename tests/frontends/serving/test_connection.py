@@ -43,7 +43,7 @@ async def test_requests_sent_at_once_are_answered_in_order(fake: FakeNode) -> No
             put(body),
             get("/api/v1/services/orders"),
             get("/api/v1/nothing"),
-            get("/api/v1/services/orders").replace(b"GET", b"HEAD").replace(b"orders", b"nobody"),
+            get("/api/v1/services/orders").replace(b"GET", b"HEAD").replace(b"orders", b"missing"),
         )
     # The HEAD answer names a length of a body that is not there, so it comes last.
     assert [each.status for each in said] == [200, 201, 200, 404, 200]
@@ -110,7 +110,7 @@ async def test_a_body_may_be_called_uncompressed_and_a_request_without_one_anyth
 
 
 async def test_nothing_is_read_after_a_request_with_two_lengths_of_two_kinds(fake: FakeNode) -> None:
-    # What a proxy in front takes for the body may hold a request of somebody else's (RFC 9112 §6.1, §11.2).
+    # What a proxy in front takes for the body may hold a request of another caller (RFC 9112 §6.1, §11.2).
     body = b"0\r\n\r\n" + put(b'{"service": "smuggled", "port": 1}')
     request = get("/healthz", "Transfer-Encoding: chunked", f"Content-Length: {len(body)}") + body
     async with trio.open_nursery() as nursery:
@@ -189,7 +189,7 @@ BAD = {
     "a header name with a space": (get("/healthz", "A : b"), 400),
     "two lengths": (put(b"{}", "Content-Length: 3"), 400),
     "a length that is no number": (get("/healthz", "Content-Length: -1"), 400),
-    "a coding that nobody knows": (get("/healthz", "Transfer-Encoding: gzip"), 501),
+    "an unknown coding": (get("/healthz", "Transfer-Encoding: gzip"), 501),
     "a chunk without a size": (get("/healthz", "Transfer-Encoding: chunked") + b"zz\r\n", 400),
     "a chunk longer than it says": (get("/healthz", "Transfer-Encoding: chunked") + b"1\r\nab\r\n0\r\n\r\n", 400),
     "a chunk's size without an end": (get("/healthz", "Transfer-Encoding: chunked") + b"1;" + LONG.encode(), 400),
@@ -321,7 +321,7 @@ async def test_the_time_to_be_idle_is_not_given_anew_for_each_of_many_polls(
         await stream.aclose()
 
 
-async def test_who_asks_ahead_lets_others_have_their_turn(fake: FakeNode, address: Address) -> None:
+async def test_a_pipelining_client_lets_others_have_their_turn(fake: FakeNode, address: Address) -> None:
     seen: set[int] = set()
 
     async def other() -> None:

@@ -51,7 +51,7 @@ async def test_the_file_is_its_owners_alone_and_goes_with_the_listener(fake: Fak
     assert not file.path.exists()
 
 
-async def test_a_socket_that_nobody_listens_at_is_replaced(fake: FakeNode, file: SocketFile) -> None:
+async def test_a_socket_without_a_listener_is_replaced(fake: FakeNode, file: SocketFile) -> None:
     with socket.socket(socket.AF_UNIX) as stale:
         stale.bind(str(file.path))
     async with trio.open_nursery() as nursery:
@@ -61,7 +61,7 @@ async def test_a_socket_that_nobody_listens_at_is_replaced(fake: FakeNode, file:
         nursery.cancel_scope.cancel()
 
 
-async def test_a_socket_that_somebody_listens_at_stays_theirs(fake: FakeNode, file: SocketFile) -> None:
+async def test_a_socket_with_a_listener_is_left_to_it(fake: FakeNode, file: SocketFile) -> None:
     async with trio.open_nursery() as nursery:
         await nursery.start(serving(fake, file))
         with pytest.raises(BindError) as refused:
@@ -90,6 +90,6 @@ async def test_what_has_taken_the_files_place_is_left_alone(fake: FakeNode, file
     async with trio.open_nursery() as nursery:
         await nursery.start(serving(fake, file))
         os.rename(file.path, file.path.with_suffix(".old"))
-        file.path.write_text("somebody else's")
+        file.path.write_text("another program's")
         nursery.cancel_scope.cancel()
-    assert file.path.read_text() == "somebody else's"
+    assert file.path.read_text() == "another program's"

@@ -28,7 +28,7 @@ def ends() -> Iterator[tuple[PromptStream, socket.socket]]:
             yield PromptStream(trio.SocketStream(trio.socket.from_stdlib_socket(accepted))), theirs
 
 
-async def test_what_the_kernel_takes_is_handed_over_without_a_turn_of_anybody(
+async def test_what_the_kernel_takes_is_handed_over_without_a_turn_of_another_task(
     ends: tuple[PromptStream, socket.socket],
 ) -> None:
     ours, theirs = ends
@@ -139,7 +139,7 @@ async def test_the_kernels_clients_are_served_by_it(ends: tuple[PromptStream, so
     assert source == "127.0.0.1"
 
 
-async def test_a_closed_stream_says_so_to_all_who_use_it(ends: tuple[PromptStream, socket.socket]) -> None:
+async def test_a_closed_stream_says_so_to_all_its_users(ends: tuple[PromptStream, socket.socket]) -> None:
     ours, _theirs = ends
     async with trio.open_nursery() as nursery:
 

@@ -1,4 +1,4 @@
-"""Every answer says how far it can be relied on, whoever's client has asked, and nothing is rendered anew for it."""
+"""Every answer says how far it can be relied on, in every frontend, and nothing is rendered anew for it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LOOKUPS = (
     "/api/v1/members",
     "/api/v1/services",
     "/api/v1/services/orders",
-    "/api/v1/services/nobody",
+    "/api/v1/services/missing",
     "/api/v1/policies",
     "/api/v1/http_sd",
     "/healthz",

@@ -13,7 +13,7 @@ from gossipreg.frontends.serving.response import HttpError, http_error
     [
         (HttpError(403, "no"), 403, "no"),
         (InvalidInstance("port", "none"), 400, "port: none"),
-        (UnknownInstance("who?"), 404, "who?"),
+        (UnknownInstance("which?"), 404, "which?"),
         (NodeClosed("gone"), 503, "gone"),
         (StorageError("full"), 500, "full"),
     ],

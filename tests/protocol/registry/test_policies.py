@@ -202,7 +202,7 @@ def test_a_policy_may_fill_all_the_room_there_is_for_one(monkeypatch: pytest.Mon
 
 
 def flood(count: int, ms: int, *, writer: str = "evil") -> list[PolicyVersion]:
-    return [version(Maintenance("nobody", f"o{n}"), ms, counter=n, writer=writer, removed=True) for n in range(count)]
+    return [version(Maintenance("missing", f"o{n}"), ms, counter=n, writer=writer, removed=True) for n in range(count)]
 
 
 def hear_at(policies: Policies, wall: int, *said: PolicyVersion) -> None:

@@ -124,7 +124,7 @@ def test_a_dropped_owner_offers_nothing() -> None:
     deliver(registry, *history([("x", 1)]).said)
     registry.take_dirty()
     registry.drop("b")
-    registry.drop("nobody")
+    registry.drop("missing")
     assert registry.table("b") is None
     assert len(registry) == 0
     assert registry.take_dirty() == ["orders"]
@@ -141,7 +141,7 @@ def test_services_are_looked_at_again_once_in_order_of_change() -> None:
     assert registry.take_dirty() == ["s2", "s1"]
     assert registry.take_dirty() == []
     registry.touch("a")
-    registry.touch("nobody")
+    registry.touch("missing")
     assert sorted(registry.take_dirty()) == ["s1", "s2"]
 
 

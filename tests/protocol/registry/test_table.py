@@ -175,7 +175,7 @@ def test_an_id_may_be_offered_again_after_its_removal() -> None:
 def test_a_digest_buries_what_it_calls_gone_and_nothing_newer() -> None:
     past = history([("x", 1), ("y", 1), ("x", None), ("x", 2)])
     behind = told(past.said[:2])
-    assert behind.apply_digest(TableDigest("b", BORN, 3, past.said[2].table_xor, gone=("x", "nobody"))) == [
+    assert behind.apply_digest(TableDigest("b", BORN, 3, past.said[2].table_xor, gone=("x", "missing"))) == [
         past.said[0]
     ]
     assert behind.is_complete

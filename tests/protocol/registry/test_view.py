@@ -58,7 +58,7 @@ def test_an_index_is_raised_and_never_lowered_for_any_service() -> None:
     seen.view.raise_to(BORN - 7)
     assert seen.view.service("orders").index == seen.view.highest == BORN + 1
     seen.view.raise_to(BORN + 100)
-    for service in ("orders", "nobody offers this"):
+    for service in ("orders", "never offered"):
         assert seen.view.service(service).index == BORN + 100
     assert seen.ids() == ["x"]
     assert seen.offer("y") == ["orders"]

@@ -65,7 +65,7 @@ def test_sources_are_remembered_within_a_bound_the_latest_the_longest(monkeypatc
 
 
 def junk(number: int) -> bytes:
-    key_id = SealedPackets(KEY, "prod", b"anybody.").encode(b"", NOW)[1:5]
+    key_id = SealedPackets(KEY, "prod", b"any-run.").encode(b"", NOW)[1:5]
     return b"\x81" + key_id + number.to_bytes(8, "big") + bytes(60)
 
 

@@ -168,7 +168,7 @@ def test_another_key_is_named_as_such_even_where_its_id_is_forged(payload: bytes
     receiver, stranger = sealed(), sealed(b"stranger", key=OTHER_KEY)
     packet = stranger.encode(payload, NOW)
     assert reason(receiver.decode(packet, NOW)) is Refusal.UNKNOWN_KEY
-    key_id = sealed(b"anybody.").encode(b"", NOW)[1:5]
+    key_id = sealed(b"any-run.").encode(b"", NOW)[1:5]
     assert reason(receiver.decode(packet[:1] + key_id + packet[5:], NOW)) is Refusal.FORGED
 
 
@@ -329,7 +329,7 @@ def test_no_packet_from_a_made_up_future_keeps_its_run_remembered_for_ever(monke
 
 def test_nothing_is_remembered_of_a_packet_that_does_not_authenticate() -> None:
     receiver = sealed()
-    key_id = sealed(b"anybody.").encode(b"", NOW)[1:5]
+    key_id = sealed(b"any-run.").encode(b"", NOW)[1:5]
     for number in range(100):
         junk = b"\x81" + key_id + number.to_bytes(8, "big") + bytes(60)
         assert reason(receiver.decode(junk, NOW)) is Refusal.FORGED

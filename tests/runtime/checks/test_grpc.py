@@ -62,7 +62,7 @@ async def test_what_the_server_says_of_itself_and_of_a_service_decides(peer: Pee
 
 
 async def test_a_service_that_the_server_does_not_know_is_critical(peer: Peer) -> None:
-    finding = await ask(peer.port, "/nobody")
+    finding = await ask(peer.port, "/missing")
     assert finding is not None
     assert finding.health is Health.CRITICAL
     assert finding.text.startswith("gRPC status 5 ")
