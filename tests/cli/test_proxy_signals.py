@@ -20,7 +20,7 @@ from gossipreg.model import Address
 
 @attrs.define
 class SilentAgent:
-    """A source that answers for one service only; whoever asks for another waits for ever."""
+    """A source that answers for one service only; a request for another waits for ever."""
 
     counters: Counter[str] = attrs.field(factory=Counter)
     asked: list[str] = attrs.field(factory=list)
