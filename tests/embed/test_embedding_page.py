@@ -111,6 +111,7 @@ def test_the_scripts_say_what_they_do(folder: Path) -> None:
     assert run(folder, "calling.py") == ["no instance of 'shop' can be called now"]
     assert run(folder, "requests_calling.py") == ["no instance of 'shop' can be called now"]
     assert run(folder, "aiohttp_calling.py") == ["no instance of 'shop' can be called now"]
+    assert run(folder, "grpc_calling.py") == ["no instance of 'shop' can be called now"]
     assert run(folder, "choosing.py") == ["8080", "8081"]
 
 
@@ -122,6 +123,7 @@ def test_the_scripts_that_read_as_one_page_are_all_of_them() -> None:
         "choosing.py",
         "fastapi_app.py",
         "flask_app.py",
+        "grpc_calling.py",
         "gunicorn.conf.py",
         "requests_calling.py",
         "threads_script.py",
