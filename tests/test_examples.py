@@ -68,6 +68,7 @@ _TRIED: Final = {
     ("dns.md", "systemd"): "tests/peers/dns_resolvers.py",
     ("dns.md", "unbound"): "tests/peers/dns_resolvers.py",
     ("embedding.md", "python"): "tests/embed/test_embedding_page.py",
+    ("frameworks.md", "python"): "tests/peers/test_frameworks.py",
     ("extending.md", "python"): "tests/frontends/test_extending_page.py",
     ("extending.md", "toml"): "tests/frontends/test_extending_page.py",
     ("http-api.md", "http"): "tests/frontends/http/test_http_api_page.py",

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
 from typing import Any
 
 from gossipreg.config import Config
-from gossipreg.embed.asyncio_calls import AsyncioWatch, wait_done
+from gossipreg.embed.asyncio_calls import AsyncioWatch, wait_done, wait_left
 from gossipreg.embed.asyncio_node import AsyncioNode
 from gossipreg.embed.node_thread import NodeThread
-from gossipreg.embed.signals import leave_first
+from gossipreg.embed.signals import ENDING_SIGNALS, DeferredSignals, leave_first
 
-__all__ = ["AsyncioNode", "AsyncioWatch", "leave_first", "lifespan", "open_node"]
+__all__ = ["AsyncioNode", "AsyncioWatch", "leave_first", "lifespan", "open_node", "stop_signals"]
 
 
 @asynccontextmanager
@@ -39,24 +38,56 @@ async def open_node(config: Config | None = None) -> AsyncIterator[AsyncioNode]:
 
 
 def lifespan(
-    config: Config | None, service: str, *, port: int, drain_on_sigterm: bool = False, **fields: Any
+    config: Config | None, service: str, *, port: int, signals: Sequence[int] = ENDING_SIGNALS, **fields: Any
 ) -> Callable[[object], AbstractAsyncContextManager[dict[str, Any]]]:
     """An ASGI application's lifespan that offers it as an instance of ``service`` for as long as it serves.
 
     For ``FastAPI(lifespan=lifespan(...))`` and Starlette; handlers find the node as ``request.state.node``. ``fields``
     are those of `AsyncioNode.register`. When the server ends the lifespan the node drains and leaves. By then the
-    server has stopped listening: with ``drain_on_sigterm`` the node leaves first, as `leave_first` has it.
+    server has stopped listening, so ``signals`` are deferred until the node has left, as `leave_first` has it; ``()``
+    defers none.
     """
 
     @asynccontextmanager
     async def living(app: object) -> AsyncIterator[dict[str, Any]]:  # noqa: ARG001 - whatever application it is
-        async with open_node(config) as node:
-            await node.register(service, port=port, **fields)
-            if drain_on_sigterm and threading.current_thread() is threading.main_thread():
-                leave_first(node)  # no signal ever comes to servers in other threads, as those of test clients are
-            yield {"node": node}
+        deferred = DeferredSignals.hold(signals) if signals else None
+        try:
+            async with open_node(config) as node:
+                await node.register(service, port=port, **fields)
+                if deferred is not None:
+                    deferred.attach(node)
+                yield {"node": node}
+        finally:
+            if deferred is not None:
+                deferred.release()  # if it failed before, else there is nothing to release
 
     return living
+
+
+@contextmanager
+def stop_signals(*signums: int) -> Iterator[asyncio.Event]:
+    """An event of the running loop that is set when the program is told to end: by SIGTERM, SIGINT or SIGQUIT.
+
+    For programs without a server that has handlers of its own; asyncio's loop or uvloop, in the main thread. Wait for
+    the event inside of `open_node`: at the end of that block the node leaves. ``signums``: other signals. When one has
+    come they have their default effect again, so a second one ends the program at once.
+    """
+    loop, stopped, waiting = asyncio.get_running_loop(), asyncio.Event(), list(signums or ENDING_SIGNALS)
+
+    def end() -> None:
+        while waiting:
+            loop.remove_signal_handler(waiting.pop())
+
+    def stop() -> None:
+        stopped.set()
+        end()
+
+    for each in waiting:
+        loop.add_signal_handler(each, stop)
+    try:
+        yield stopped
+    finally:
+        end()
 
 
 class _TaskCancellation:
@@ -94,9 +125,9 @@ async def _leave(thread: NodeThread) -> None:
         return  # it is not here, and the process that has it goes on
     thread.stop()
     cancelled: asyncio.CancelledError | None = None
-    while not thread.ended.done():
+    while not thread.ended.done() and thread.leave_patience:
         try:
-            await wait_done(thread.ended)
+            await wait_left(thread)
         except asyncio.CancelledError as error:
             cancelled = error
     if cancelled is not None and thread.failure() is None:

@@ -11,7 +11,7 @@ from typing import Any, Generic, Self, TypeVar
 import attrs
 
 from gossipreg.embed.node_reads import NodeReads
-from gossipreg.embed.node_thread import forked_message
+from gossipreg.embed.node_thread import NodeThread, forked_message
 from gossipreg.embed.watch_steps import WatchSteps
 from gossipreg.errors import NodeClosed
 
@@ -42,7 +42,7 @@ class AsyncioCalls(NodeReads):
     async def _leave(self) -> None:
         if not self._thread.is_forked:  # else it is not here, and the process that has it goes on
             self._thread.stop()
-            await wait_done(self._thread.ended)
+            await wait_left(self._thread)
 
     async def _wait_closed(self) -> None:
         if self._thread.is_forked:
@@ -85,6 +85,14 @@ async def wait_done(future: Future[Any]) -> None:
     """Return when ``future`` is settled. A cancellation cancels the waiting, not the future."""
     if not future.done():
         await _wakeup_of(future).wait()
+
+
+async def wait_left(thread: NodeThread) -> None:
+    """Return when the node has ended after ``stop``, or when it should have: the program ends all the same."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(thread.leave_patience):
+            await wait_done(thread.ended)
+    thread.warn_unless_left()
 
 
 def _wakeup_of(future: Future[Any]) -> asyncio.Event:

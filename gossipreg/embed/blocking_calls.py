@@ -49,7 +49,10 @@ class BlockingCalls(NodeReads):
         if self._thread.is_forked:
             return  # it is not here, and the process that has it goes on
         self._thread.stop()
-        self._thread.ended.exception(timeout)
+        if timeout is None:
+            self._thread.wait_left()
+        else:
+            self._thread.ended.exception(timeout)
 
     def _wait_closed(self, timeout: float | None) -> None:
         if self._thread.is_forked:

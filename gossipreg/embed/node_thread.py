@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import logging
 import os
 import sys
 import threading
+import time
 from collections.abc import Awaitable, Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from functools import partial
 from typing import Any, TypeVar
 from weakref import WeakSet
@@ -22,18 +24,21 @@ import attrs
 import trio
 
 from gossipreg.config import Config
-from gossipreg.errors import GossipregError, NodeClosed
+from gossipreg.errors import ConfigError, GossipregError, NodeClosed
 from gossipreg.runtime.node import Node
 from gossipreg.runtime.opening import open_node
 from gossipreg.runtime.supervision import is_broken_invariant
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
 #: Finalizers of a higher priority run first: the node leaves before anything that it offers is taken down.
 _BEFORE_OTHERS = 1000
 
-#: How much longer than its leave a node that was never closed may delay the exit of the interpreter (seconds).
-_EXIT_PATIENCE = 2.0
+#: How much longer than its drain and its farewell a node may delay the end of its program (seconds): a disk that hangs,
+#: a starved thread. With the default settings a program so waits 3.2 s at most.
+_LEAVE_PATIENCE = 2.0
 
 
 @attrs.define(eq=False, repr=False)
@@ -48,12 +53,13 @@ class NodeThread:
     _token: trio.lowlevel.TrioToken | None = attrs.field(init=False, default=None)
     _nursery: trio.Nursery | None = attrs.field(init=False, default=None)  # where calls run; None: none are accepted
     _stop: trio.Event = attrs.field(init=False, factory=trio.Event)
-    _stopping: bool = attrs.field(init=False, default=False)
+    _stop_by: float | None = attrs.field(init=False, default=None)  # until when it may leave; None: it is to stay
     _unsettled: set[Future[Any]] = attrs.field(init=False, factory=set)
 
     @classmethod
     def start(cls, config: Config) -> NodeThread:
-        """Open a node in a new thread; ``opened`` is settled when it is there."""
+        """Open a node in a new thread; ``opened`` is settled when it is there. Raises ``ConfigError``: see below."""
+        _check_threads()
         thread = cls(config)
         _open_threads.add(thread)
         _leave_when_a_child_exits()
@@ -82,11 +88,29 @@ class NodeThread:
         return future
 
     def stop(self) -> None:
-        """Make the node leave gracefully; ``ended`` is settled when it has. Does not wait."""
-        self._stopping = True
+        """Make the node leave gracefully; ``ended`` is settled when it has. A signal handler may call this."""
+        if self._stop_by is None:
+            settings = self.config.protocol
+            self._stop_by = time.monotonic() + settings.drain_time + settings.leave_linger + _LEAVE_PATIENCE
         if self._token is not None and not self.is_forked:
             with contextlib.suppress(trio.RunFinishedError):
                 self._token.run_sync_soon(self._stop.set)
+
+    @property
+    def leave_patience(self) -> float:
+        """How long a program that has called `stop` still waits for the node to leave (seconds)."""
+        assert self._stop_by is not None, "it was stopped"
+        return max(0.0, self._stop_by - time.monotonic())
+
+    def wait_left(self) -> None:
+        """Return when the node has ended after `stop`, or when it should have: the program ends all the same."""
+        wait([self.ended], self.leave_patience)
+        self.warn_unless_left()
+
+    def warn_unless_left(self) -> None:
+        """Log that the program goes on without waiting for the node any longer, if it does."""
+        if not self.ended.done():
+            log.warning("the node has not left in time: its program goes on, and its peers will find that it failed")
 
     def disown(self) -> None:
         """In a fork: close the copies of the node's sockets and locks."""
@@ -117,7 +141,7 @@ class NodeThread:
 
     async def _live(self) -> None:
         self._token = trio.lowlevel.current_trio_token()
-        if self._stopping:
+        if self._stop_by is not None:
             self._stop.set()  # `stop` was called before there was a token
         async with open_node(self.config) as node, trio.open_nursery() as nursery:
             self._nursery, self._node = nursery, node
@@ -171,6 +195,17 @@ def _settle(future: Future[Any], error: BaseException | None) -> None:
             future.set_exception(error)
 
 
+def _check_threads() -> None:
+    """Raise ``ConfigError`` where a thread is none: a node would run only while all else waits, and trio not at all."""
+    for library, module in (("gevent", "gevent.monkey"), ("eventlet", "eventlet.patcher")):
+        patcher = sys.modules.get(module)
+        is_patched = getattr(patcher, "is_module_patched", None) or getattr(patcher, "is_monkey_patched", None)
+        if is_patched is not None and (is_patched("threading") or is_patched("thread")):
+            raise ConfigError(
+                f"{library} has replaced threads, so no node can run in this process: run `gossipreg agent` beside it"
+            )
+
+
 def forked_message(pid: int) -> str:
     """Why a fork of the process ``pid`` cannot use the node that it opened."""
     return (
@@ -191,9 +226,7 @@ def _leave_at_exit() -> None:
     for thread in threads:
         thread.stop()
     for thread in threads:
-        settings = thread.config.protocol
-        with contextlib.suppress(Exception):
-            thread.ended.result(settings.drain_time + settings.leave_linger + _EXIT_PATIENCE)
+        thread.wait_left()
 
 
 def _leave_when_a_child_exits() -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from gossipreg import MemberEvent, Status
+from gossipreg import Status
 from gossipreg.embed.httpx import AsyncTransport, Transport
 from gossipreg.embed.threads import BlockingNode, open_node
 from tests.embed.pages import PATIENCE, programs_of, run
@@ -122,9 +122,7 @@ def test_the_scripts_that_read_as_one_page_are_all_of_them() -> None:
         "calling.py",
         "choosing.py",
         "fastapi_app.py",
-        "flask_app.py",
         "grpc_calling.py",
-        "gunicorn.conf.py",
         "requests_calling.py",
         "threads_script.py",
         "trio_program.py",
@@ -135,7 +133,6 @@ def test_the_scripts_that_read_as_one_page_are_all_of_them() -> None:
 # Servers
 
 UVICORN = ["-m", "uvicorn", "--fd", "FD", "fastapi_app:app"]
-GUNICORN = ["-m", "gunicorn", "--workers", "2", "--bind", "fd://FD", "flask_app:app"]
 
 
 @pytest.mark.slow
@@ -164,37 +161,6 @@ def test_a_fastapi_app_that_is_killed_is_gone_too(folder: Path, node: BlockingNo
 
 
 @pytest.mark.slow
-def test_each_worker_of_gunicorn_is_a_member_and_all_leave_on_sigterm(folder: Path, node: BlockingNode) -> None:
-    with serving(folder, node, *GUNICORN) as (server, port):
-        found = node.wait_for("shop", at_least=2, timeout=PATIENCE)
-        assert {instance.port for instance in found} == {port}
-        assert len({instance.owner for instance in found}) == 2
-        with httpx.Client(transport=Transport(node)) as client:
-            assert client.get("http://shop/").json() == [f"127.0.0.1:{port}"] * 2
-        server.send_signal(signal.SIGTERM)
-        assert_it_serves_until_it_is_gone(node, port)
-        assert server.wait(PATIENCE) == 0
-    assert status_of_others(node) == ["left", "left"]
-
-
-@pytest.mark.slow
-def test_a_worker_that_is_killed_is_gone_and_replaced(folder: Path, node: BlockingNode) -> None:
-    with serving(folder, node, *GUNICORN) as (server, _):
-        before = {instance.owner for instance in node.wait_for("shop", at_least=2, timeout=PATIENCE)}
-        os.kill(workers_of(server.pid)[0], signal.SIGKILL)
-        changes = node.events()
-        killed: set[str] = set()
-        after = set(before)
-        while not killed or len(after - killed) < 2:
-            for event in changes.get(PATIENCE):
-                if isinstance(event, MemberEvent) and event.kind == "failed":
-                    killed.add(event.member.name)
-            after = {instance.owner for instance in node.lookup("shop")}
-    assert len(killed) == 1
-    assert killed < before
-
-
-@pytest.mark.slow
 def test_a_plain_wsgi_program_is_there_while_it_serves_and_gone_when_it_ends(folder: Path, node: BlockingNode) -> None:
     with serving(folder, node, "wsgi_app.py") as (server, _):
         [found] = node.wait_for("shop", timeout=PATIENCE)
@@ -208,11 +174,6 @@ def test_a_plain_wsgi_program_is_there_while_it_serves_and_gone_when_it_ends(fol
 async def ask_asynchronously(node: BlockingNode) -> object:
     async with httpx.AsyncClient(transport=AsyncTransport(node)) as client:
         return (await client.get("http://shop/")).json()
-
-
-def workers_of(pid: int) -> list[int]:
-    """The processes that the process has forked."""
-    return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])

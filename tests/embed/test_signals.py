@@ -185,3 +185,112 @@ def test_a_signal_to_a_fork_ends_the_fork_and_is_not_told_to_the_parents_loop() 
         asyncio.run(main())
     """
     assert run(textwrap.dedent(program)) == "True [] False\n"
+
+
+def test_each_of_several_signals_is_passed_on_once_and_in_order() -> None:
+    said = run(
+        """
+        import os, signal, threading
+        from gossipreg.embed.threads import leave_first, start_node
+        from tests.embed.seeing import config
+        heard, done = [], threading.Event()
+        def hear(number, frame):
+            heard.append((signal.Signals(number).name, node.is_closed))
+            if len(heard) == 3:
+                done.set()
+            if number == signal.SIGINT:
+                raise ValueError("a handler that fails")
+        for each in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+            signal.signal(each, hear)
+        node = start_node(config("bob"))
+        leave_first(node)
+        os.kill(os.getpid(), signal.SIGINT)
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+        except ValueError:
+            pass  # of the first, though the second was heard as well
+        print(*[name for name, _ in heard])
+        node.wait_closed()
+        os.kill(os.getpid(), signal.SIGQUIT)
+        done.wait(10)
+        print(heard[2])
+        """
+    )
+    assert said == "SIGINT SIGTERM\n('SIGQUIT', True)\n"
+
+
+def test_a_signal_that_the_program_ignores_stays_ignored() -> None:
+    said = run(
+        """
+        import os, signal, time
+        from gossipreg.embed.threads import leave_first, open_node
+        from tests.embed.seeing import config
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        with open_node(config("bob")) as node:
+            leave_first(node)
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.5)
+            print(node.leaving, signal.getsignal(signal.SIGINT) is signal.SIG_IGN)
+        """
+    )
+    assert said == "False True\n"
+
+
+def test_handlers_of_nodes_that_are_closed_are_not_piled_up() -> None:
+    said = run(
+        """
+        import signal
+        from gossipreg.embed.threads import leave_first, open_node
+        from tests.embed.seeing import config
+        def hear(number, frame):
+            print("heard")
+        signal.signal(signal.SIGTERM, hear)
+        for _ in range(3):
+            with open_node(config("bob")) as node:
+                leave_first(node, signal.SIGTERM)
+        print(signal.getsignal(signal.SIGTERM).__self__.before[signal.SIGTERM] is hear)
+        signal.raise_signal(signal.SIGTERM)
+        """
+    )
+    assert said == "True\nheard\n"
+
+
+HANGING = """
+    import asyncio, os, signal, threading, time
+    from gossipreg import Node
+    from gossipreg.embed import node_thread
+    from gossipreg.embed.threads import leave_first, open_node, start_node
+    from tests.embed.seeing import config
+    node_thread._LEAVE_PATIENCE = 0.2
+    released = threading.Event()
+    async def leave(self):  # as with a disk that hangs: the thread itself is stuck
+        released.wait()
+    Node.leave = leave
+"""
+
+
+@pytest.mark.parametrize(
+    "ending",
+    [
+        "with open_node(config('bob')): pass",
+        "start_node(config('bob')).leave()",
+        "start_node(config('bob'))",
+        """
+    from gossipreg.embed import asyncio as embedded
+    async def main():
+        async with embedded.open_node(config("bob")):
+            pass
+    asyncio.run(main())
+        """,
+        """
+    heard = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: heard.set())
+    leave_first(start_node(config("bob")))
+    os.kill(os.getpid(), signal.SIGTERM)
+    heard.wait()
+        """,
+    ],
+    ids=["block", "leave", "exit", "asyncio", "signal"],
+)
+def test_a_node_that_cannot_leave_delays_the_end_of_its_program_for_a_bounded_time(ending: str) -> None:
+    assert run(textwrap.dedent(HANGING + "    " + ending.strip() + "\n    print('ended')\n")) == "ended\n"
