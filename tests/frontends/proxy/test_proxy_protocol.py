@@ -30,7 +30,7 @@ async def told(address: Address, sent: bytes) -> bytes:
 
 @pytest.mark.parametrize("sent", ["v1", "v2"])
 @pytest.mark.parametrize("passed", ["v1", "v2"])
-async def test_who_calls_is_told_to_the_instance(stage: Stage, sent: str, passed: str) -> None:
+async def test_the_caller_is_told_to_the_instance(stage: Stage, sent: str, passed: str) -> None:
     proxy, address = await stage.proxy(
         await stage.instance("a"), trust_proxy=("127.0.0.1", "10.0.0.0/8"), proxy_protocol=passed
     )
@@ -73,7 +73,7 @@ async def test_a_trusted_source_that_says_nothing_is_cut(stage: Stage, autojump_
     assert proxy.counters["too_late"] == 1
 
 
-async def test_a_header_that_tells_nobody_leaves_the_addresses_of_the_connection(stage: Stage) -> None:
+async def test_a_header_without_addresses_leaves_those_of_the_connection(stage: Stage) -> None:
     _, address = await stage.proxy(await stage.instance("a"), trust_proxy=("127.0.0.1",), proxy_protocol="v1")
     assert (await told(address, b"PROXY UNKNOWN\r\n")).startswith(b"PROXY TCP4 127.0.0.1 127.0.0.1 ")
 

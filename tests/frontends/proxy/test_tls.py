@@ -169,7 +169,7 @@ async def test_a_caller_that_has_not_said_its_name_when_the_port_is_gone_is_coun
         await until(lambda: proxy.counters["drained"] == 1)
 
 
-async def test_an_alert_that_nobody_reads_holds_a_place_for_a_second_only(
+async def test_an_alert_that_is_not_read_holds_a_place_for_a_second_only(
     tls: TlsStage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("gossipreg.frontends.proxy.limits.ALERT_SECONDS", 0.05)
