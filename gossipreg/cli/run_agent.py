@@ -209,6 +209,7 @@ async def _open_http(
 ) -> Address | SocketFile:
     """Start the HTTP listener; return the address that it got."""
     from gossipreg.frontends.http import serve_http  # an agent with `--http off` does without
+    from gossipreg.frontends.web import create_page
 
     _raise_descriptor_limit()
 
@@ -224,7 +225,7 @@ async def _open_http(
         reload=reload,
         access=access,
         insecure=config.insecure,
-        compatibility_apis=apis,
+        compatibility_apis=(*apis, create_page()),
         counters=node.counters,
     )
     got: Address | SocketFile = await nursery.start(serve)

@@ -14,6 +14,7 @@ from gossipreg.config import COMPATIBILITY_APIS
 from gossipreg.frontends.http.routes import ROUTES
 from gossipreg.frontends.serving.compatibility_api import load
 from gossipreg.frontends.serving.scopes import Action
+from gossipreg.frontends.web import create_page
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "scopes.md"
 
@@ -31,6 +32,8 @@ def every_route() -> Iterator[tuple[str, str, str, Action]]:
         [create_api] = load((name,))
         for method, pattern, action in create_api.routes:
             yield name, method, pattern, action
+    for method, pattern, action in create_page().routes:
+        yield "web", method, pattern, action
 
 
 def with_table(text: str) -> str:

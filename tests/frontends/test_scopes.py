@@ -18,6 +18,7 @@ from gossipreg.frontends.serving.dispatcher import Dispatcher
 from gossipreg.frontends.serving.request import Request
 from gossipreg.frontends.serving.response import DeferredResponse, Response
 from gossipreg.frontends.serving.scopes import Action, Scope
+from gossipreg.frontends.web import create_page
 from gossipreg.model import Address, Instance, JoinFailure, Status
 from gossipreg.policy import Maintenance
 from tests.frontends.fake_node import FakeNode, member
@@ -105,7 +106,7 @@ def access_of(*more: Token) -> Access:
 
 
 def listener(fake: FakeNode, access: Access | None = None) -> Dispatcher:
-    return dispatcher(fake, access_of() if access is None else access, *load(COMPATIBILITY_APIS))
+    return dispatcher(fake, access_of() if access is None else access, *load(COMPATIBILITY_APIS), create_page())
 
 
 async def ask(
@@ -131,7 +132,7 @@ def target_of(pattern: str) -> str:
 ROUTES: Final = list(every_route())
 
 
-@pytest.mark.parametrize("frontend", ["native", *COMPATIBILITY_APIS])
+@pytest.mark.parametrize("frontend", ["native", "web", *COMPATIBILITY_APIS])
 async def test_every_route_is_for_a_token_of_its_scope_and_for_no_other(frontend: str) -> None:
     for whose, method, pattern, action in ROUTES:
         if whose != frontend:
@@ -140,7 +141,7 @@ async def test_every_route_is_for_a_token_of_its_scope_and_for_no_other(frontend
             answer = await ask(listener(node()), method, target_of(pattern), BODIES.get((method, pattern)), token)
             where = (method, pattern, token, answer)
             if action.scope is None or token == TOKENS[action.scope]:
-                good = (501,) if action is Action.ABSENT else (200, 201, 202, 204, 404)
+                good = (501,) if action is Action.ABSENT else (200, 201, 202, 204, 308, 404)
                 assert answer.status in good, where
             elif token in TOKENS.values() or whose == "consul":
                 assert answer.status == 403, where

@@ -54,6 +54,7 @@ from gossipreg.runtime.supervision import count_bug
 log = logging.getLogger(__name__)
 
 _REASONS: Final = {status.value: status.phrase.encode("ascii") for status in http.HTTPStatus}
+_WITHOUT_BODY: Final = frozenset({204, 304})
 _CLOSE: Final = (b"connection", b"close")
 _STREAM: Final = ((b"content-type", b"text/event-stream"), (b"cache-control", b"no-store"), _CLOSE)
 
@@ -418,17 +419,19 @@ def _head(status: int, headers: list[tuple[bytes, bytes]]) -> h11.Response:
 
 
 def _headers(answer: Response, name: bytes) -> list[tuple[bytes, bytes]]:
-    headers = [_date(int(time.time())), (request_id.HEADER, name), *answer.headers]
+    return [_date(int(time.time())), (request_id.HEADER, name), *answer.headers, *_about_body(answer)]
+
+
+def _about_body(answer: Response) -> tuple[tuple[bytes, bytes], ...]:
+    """What a client must know to find the answer's end (RFC 9112 §6.3)."""
     if answer.body:
-        headers += [(b"content-type", answer.media), (b"content-length", b"%d" % len(answer.body))]
-    return headers
+        return (b"content-type", answer.media), (b"content-length", b"%d" % len(answer.body))
+    return () if answer.status in _WITHOUT_BODY else ((b"content-length", b"0"),)
 
 
 def _raw_answer_head(answer: Response, name: bytes) -> bytes:
     """The head of an answer to a GET, as h11 would write it."""
-    headers = answer.headers
-    if answer.body:
-        headers += ((b"content-type", answer.media), (b"content-length", b"%d" % len(answer.body)))
+    headers = (*answer.headers, *_about_body(answer))
     return b"%bx-request-id: %b\r\n\r\n" % (_raw_head(answer.status, headers, int(time.time())), name)
 
 

@@ -36,12 +36,19 @@ class Dispatcher:
     compatibility_apis: tuple[CompatibilityApi, ...] = ()
     _closed: str | None = attrs.field(init=False, default=None)  # why, once it is
     _apis: tuple[tuple[str, CompatibilityApi], ...] = attrs.field(init=False)  # by the beginning of their paths
+    _at_prefix: dict[str, CompatibilityApi] = attrs.field(init=False)  # those that have a route at their prefix itself
     _levels: access_log.LogLevels = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         every = (self.default, *self.compatibility_apis)
         self._levels = access_log.LogLevels(frozenset().union(*(each.routine for each in every)))
         self._apis = tuple((f"{prefix}/", each) for each in self.compatibility_apis for prefix in each.prefixes)
+        self._at_prefix = {
+            pattern: each
+            for each in self.compatibility_apis
+            for _, pattern, _ in each.routes
+            if pattern in each.prefixes
+        }
 
     async def close_with_node(self) -> None:
         """Wait until the node is closed, and from then on answer only that: its state is stale from that moment."""
@@ -107,11 +114,11 @@ class Dispatcher:
         except HttpError as error:
             return "", "", error.answer
         method = request.method
-        for prefix, api in self._apis:
-            if request.target.startswith(prefix):
-                pattern, reply = await api.answer(request, self.server)
-                break
-        else:
+        api = self._at_prefix.get(request.target) or next(
+            (api for prefix, api in self._apis if request.target.startswith(prefix)), None
+        )
+        if api is None:
+            api = self.default
             method = "GET" if method == "HEAD" else method
-            pattern, reply = await self.default.answer(request, self.server)
+        pattern, reply = await api.answer(request, self.server)
         return (method, pattern, reply) if pattern else ("", "", reply)

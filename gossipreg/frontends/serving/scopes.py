@@ -23,6 +23,7 @@ class Action(Enum):
     """What a client may want to do: the scope that its token must have for it, None for no token; and what it is."""
 
     PROBE = None, "whether the agent is up, or ready: a word and a status code"
+    SHOW_PAGE = None, "the files of the web page, which hold nothing of the cluster"
     SHOW_TOKEN = None, "which scopes the token of the request has"
     READ_STATUS = Scope.READ, "the agent about itself: name, counters, metrics"
     READ_CLUSTER = Scope.READ, "members, services, instances, policies, roles, and what changes of them"

@@ -1,0 +1,226 @@
+// The page: connects to the agent, keeps what it tells, and shows the part that the URL names.
+
+import { Api } from "./api.js";
+import { attribute, el, fill, given, say } from "./dom.js";
+import { Members } from "./members.js";
+import { Registry } from "./model.js";
+import { Overview } from "./overview.js";
+import { findProblems } from "./problems.js";
+import { hash, parse } from "./route.js";
+import { ServicePage } from "./service.js";
+import { Services } from "./services.js";
+import { EventStream } from "./stream.js";
+import { T } from "./text.js";
+import { clock } from "./time.js";
+import { TokenDialog } from "./token.js";
+
+const POLL_MS = 5000; // what has no events: the agent itself, policies, checks
+const HIDDEN_MS = 60_000; // a page in the background lets its connection go after that
+
+const PAGES = {
+  overview: (app) => new Overview(app),
+  services: (app) => new Services(app),
+  service: (app, name) => new ServicePage(app, name),
+  members: (app) => new Members(app),
+};
+
+class App {
+  api = new Api();
+  registry = new Registry();
+  node = null;
+  policies = [];
+  unreadable = [];
+  checks = [];
+  scopes = new Set();
+  route = parse(location.hash);
+  panicked = false;
+  #ahead = 0; // of the agent's clock to this one (seconds)
+  #problems = null;
+  #view = null;
+  #place = "";
+  #frame = 0;
+  #hiding = 0;
+  #panics = null;
+
+  constructor() {
+    this.stream = new EventStream(this.api, {
+      hear: (name, data) => this.#hear(name, data), tell: () => this.#state(),
+    });
+    this.tokens = new TokenDialog((token) => this.#use(token));
+    this.api.onRefused = (error) => this.#refused(error);
+    this.#header();
+    addEventListener("hashchange", () => this.#go());
+    addEventListener("keydown", (event) => this.#key(event));
+    document.addEventListener("visibilitychange", () => this.#visible());
+    setInterval(() => this.#poll(), POLL_MS);
+    setInterval(() => { this.#state(); this.changed(); }, 1000); // ages, and the countdown to the next attempt
+    this.stream.start();
+    this.#poll();
+    this.#go();
+  }
+
+  /** The agent's time: seconds since the epoch. */
+  now() {
+    return Date.now() / 1000 + this.#ahead;
+  }
+
+  /** The word for a moment before the agent's account begins. */
+  before() {
+    const from = this.registry.completeFrom;
+    return from ? T.before(clock(from, this.now())) : "–";
+  }
+
+  get problems() {
+    return (this.#problems ??= findProblems(this));
+  }
+
+  /** Show anew, once in the next frame, what may have changed. */
+  changed() {
+    this.#problems = null;
+    this.#frame ||= requestAnimationFrame(() => this.#render());
+  }
+
+  /** Change the search or filters of the place where the viewer is. */
+  refine(query) {
+    const { page, name } = this.route;
+    history.replaceState(null, "", hash(page, name, { ...this.route.query, ...query }));
+    this.route = parse(location.hash);
+    this.#render();
+  }
+
+  #hear(name, data) {
+    this.registry.apply(name, data, this.now());
+    if (name === "snapshot") this.#recall();
+    this.changed();
+  }
+
+  /** Ask for the last hour, after each snapshot: what happened while the page was not connected is in it. */
+  async #recall() {
+    try {
+      const history = await this.api.get("changes");
+      this.#ahead = history.now - Date.now() / 1000;
+      this.registry.recall(history);
+      this.changed();
+    } catch { /* the state of the connection says so */ }
+  }
+
+  async #poll() {
+    if (document.hidden || this.tokens.element.open) return;
+    try {
+      const [node, policies, checks, token] = await Promise.all(["node", "policies", "checks", "token"].map((path) => this.api.get(path)));
+      const panics = node.counters.panicked_lookups ?? 0;
+      this.panicked = this.#panics !== null && panics > this.#panics;
+      this.#panics = panics;
+      this.node = node;
+      this.policies = policies.policies;
+      this.unreadable = policies.unreadable;
+      this.checks = checks.checks;
+      this.scopes = new Set(token.scopes);
+      this.#tokenName = token.name;
+      this.tokenButton.hidden = !token.required;
+      this.changed();
+    } catch { /* the state of the connection says so */ }
+  }
+
+  #tokenName = null;
+
+  #use(token) {
+    this.api.use(token);
+    this.stream.start();
+    this.#poll();
+  }
+
+  #refused(error) {
+    this.tokenButton.hidden = false;
+    if (error.status === 401) this.tokens.open(this.api.hasToken ? T.token.unknown : "");
+    else if (!this.registry.known) this.tokens.open(error.message);
+  }
+
+  // Where the viewer is
+
+  #go() {
+    this.route = parse(location.hash);
+    const place = `${this.route.page}/${this.route.name}`;
+    const isFirst = this.#place === "";
+    if (place !== this.#place) {
+      this.#place = place;
+      this.#view?.destroy?.();
+      const make = PAGES[this.route.page] ?? PAGES.overview;
+      this.#view = make(this, this.route.name);
+      fill(document.getElementById("main"), this.#view.element);
+      scrollTo(0, 0);
+      if (!isFirst) this.#view.heading.focus({ preventScroll: true });
+    }
+    this.#render();
+  }
+
+  #render() {
+    this.#frame = 0;
+    const problems = this.registry.known ? this.problems.filter((each) => each.level !== "note").length : 0;
+    document.title = `${problems ? `(${problems}) ` : ""}${this.#view.title} · ${this.node?.name ?? "gossipreg"}`;
+    this.#navigation(problems);
+    this.#view.render(this.route);
+  }
+
+  #header() {
+    this.agent = el("span", { class: "agent" });
+    this.links = [["overview", T.overview], ["services", T.services], ["members", T.members]].map(([page, word]) =>
+      el("a", { href: hash(page), "data-page": page }, word, el("span", { class: "number" })));
+    this.mark = el("span", { class: "connection" });
+    this.tokenButton = el("button", { type: "button", class: "small", hidden: true, on: { click: () => this.tokens.open() } }, T.token.button);
+    fill(document.getElementById("head"), el("a", { class: "brand", href: hash("overview") }, "gossipreg"), this.agent,
+      el("nav", { "aria-label": "Pages" }, this.links), this.mark, this.tokenButton);
+  }
+
+  #navigation(problems) {
+    const { registry } = this;
+    const present = [...registry.members.values()].filter((each) => each.status !== "left").length;
+    const numbers = { overview: problems || "", services: registry.services.size || "", members: present || "" };
+    const here = this.route.page === "service" ? "services" : this.route.page;
+    for (const link of this.links) {
+      attribute(link, "aria-current", link.dataset.page === here ? "page" : null);
+      say(link.querySelector(".number"), String(numbers[link.dataset.page]));
+    }
+    this.links[0].classList.toggle("bad", problems > 0);
+    if (this.node) fill(this.agent, given(`${this.node.name} · ${this.node.cluster}`));
+    this.tokenButton.title = this.#tokenName ? T.token.has(this.#tokenName, [...this.scopes]) : T.token.hint;
+  }
+
+  // The connection
+
+  #state() {
+    const { state, since, reason, retryAt } = this.stream;
+    const bar = document.getElementById("state");
+    say(this.mark, state === "live" ? `● ${T.live}` : state === "paused" ? T.paused : state === "lost" ? "✖" : T.connecting);
+    this.mark.className = `connection ${state}`;
+    bar.hidden = state !== "lost";
+    document.body.classList.toggle("lost", state === "lost");
+    if (state !== "lost") return void say(bar, "");
+    const sentence = this.registry.known ? T.notConnected(clock(since / 1000), reason) : T.neverConnected(reason);
+    if (!bar.firstChild || bar.dataset.sentence !== sentence) {
+      bar.dataset.sentence = sentence;
+      fill(bar, el("span", {}, sentence), " ", el("span", { "aria-live": "off" }), " ",
+        el("button", { type: "button", class: "small", on: { click: () => this.stream.start() } }, T.retryNow));
+    }
+    say(bar.children[1], retryAt ? T.retryIn(Math.max(0, Math.ceil((retryAt - Date.now()) / 1000))) : "");
+  }
+
+  #visible() {
+    clearTimeout(this.#hiding);
+    if (document.hidden) this.#hiding = setTimeout(() => this.stream.stop(), HIDDEN_MS);
+    else if (this.stream.state === "paused") {
+      this.stream.start();
+      this.#poll();
+    }
+  }
+
+  #key(event) {
+    if (event.key !== "/" || event.target.matches("input, textarea, select") || event.ctrlKey || event.metaKey) return;
+    const search = document.querySelector('main input[type="search"]');
+    if (!search) return;
+    event.preventDefault();
+    search.focus();
+  }
+}
+
+new App();

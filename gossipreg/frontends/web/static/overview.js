@@ -1,0 +1,62 @@
+// The overview: what is wrong, since when, why, and what to do; one quiet line if nothing is.
+
+import { el, fill, given, keyed, say } from "./dom.js";
+import { T, many } from "./text.js";
+import { age, clock } from "./time.js";
+
+const LEVEL = { bad: ["✖", "bad"], warn: ["▲", "attention"], note: ["●", "note"] };
+
+export class Overview {
+  title = T.overview;
+
+  constructor(app) {
+    this.app = app;
+    this.heading = el("h1", { tabindex: -1 }, T.overview);
+    this.line = el("p", { class: "lead" });
+    this.list = el("ul", { class: "problems" });
+    this.extra = el("div", { class: "facts" });
+    this.element = el("section", {}, this.heading, this.line, this.list, this.extra);
+  }
+
+  render() {
+    const { app } = this;
+    const { registry, node } = app;
+    if (!registry.known) return void say(this.line, T.loading);
+    const problems = app.problems;
+    const grave = problems.filter((each) => each.level !== "note").length;
+    const alive = [...registry.members.values()].filter((each) => each.status === "alive").length;
+    say(this.line, grave ? T.problems(grave) : T.allWell(registry.services.size, registry.instanceCount, alive));
+    this.line.className = `lead ${grave ? "bad" : "well"}`;
+    const now = app.now();
+    keyed(this.list, problems, (each) => each.key, (each) => JSON.stringify(each), (each) => problem(each, now));
+    for (const each of this.list.querySelectorAll("time")) say(each, ageOf(Number(each.dataset.at), now));
+    if (node) this.#facts(node, alive);
+  }
+
+  #facts(node, alive) {
+    const { registry } = this.app;
+    const facts = [
+      ["Agent", `${node.name} at ${node.address}, version ${node.version || "unknown"}`],
+      ["Cluster", `${node.cluster}: ${many(alive, "member")} alive, ${Math.floor(node.reachable * 100)} % of the others reachable`],
+      ["Registry", `${many(registry.services.size, "service")}, ${many(registry.instanceCount, "instance")}, ${many(this.app.policies.length, "policy", "policies")}`],
+      ["State", `fingerprint ${node.fingerprint}: equal on agents that know the same`],
+    ];
+    if (node.clock_skew !== null) facts.push(["Clock", `${Math.abs(node.clock_skew).toFixed(3)} s ${node.clock_skew < 0 ? "behind" : "ahead of"} its peers`]);
+    fill(this.extra, el("dl", {}, facts.map(([name, text]) => el("div", {}, el("dt", {}, name), el("dd", {}, given(text))))));
+  }
+}
+
+function problem(each, now) {
+  const [sign, word] = LEVEL[each.level];
+  const title = each.href ? el("a", { href: each.href }, given(each.title)) : given(each.title);
+  return el("li", { class: each.level },
+    el("span", { class: "sign", role: "img", "aria-label": word }, sign),
+    el("div", {},
+      el("p", { class: "what" }, title, each.since > 1 ? el("time", { "data-at": each.since, title: clock(each.since) }, ageOf(each.since, now)) : null),
+      each.why ? el("p", { class: "why" }, given(each.why)) : null,
+      each.todo ? el("p", { class: "todo" }, el("b", {}, `${T.toDo}: `), given(each.todo)) : null));
+}
+
+function ageOf(since, now) {
+  return T.since(clock(since, now), age(now - since));
+}

@@ -1,0 +1,65 @@
+// Problems are found, the gravest first, and each says since when, why and what to do.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { Registry } from "./model.js";
+import { findProblems, whyIdle } from "./problems.js";
+
+const NODE = {
+  name: "alpha", address: "10.0.0.1:7940", generation: 1000, isolated: false, silence: 0, joined: true, join_failures: {},
+  serving_last_known: false, name_conflict: null, draining: false, leaving: false, problems: [], warnings: [], local_health: 0,
+};
+const member = (name, status, more = {}) => ({ name, status, address: "10.0.0.2:7940", generation: 1000, draining: false, zone: "", ...more });
+const instance = (id, more = {}) => ({ id, service: "orders", owner: "alpha", health: "passing", reason: "", tags: [], meta: {}, role: null, zone: "", weight: 1, ...more });
+
+function found({ members = [], instances = [], node = {}, ...more } = {}) {
+  const registry = new Registry();
+  registry.apply("snapshot", { members, instances }, 100);
+  const state = { registry, node: { ...NODE, ...node }, policies: [], unreadable: [], checks: [], panicked: false, ...more };
+  return findProblems(state);
+}
+
+test("of a cluster that is well nothing is said", () => {
+  assert.deepEqual(found({ members: [member("alpha", "alive"), member("old", "left")], instances: [instance("a")] }), []);
+});
+
+test("each kind of trouble is named with its cause", () => {
+  const all = found({
+    members: [member("beta", "failed"), member("gamma", "suspect"), member("delta", "alive", { draining: true })],
+    instances: [
+      instance("a", { health: "critical", reason: "http: 500" }), instance("b", { health: "critical", reason: "http: 500" }),
+      instance("u", { service: "users" }), instance("v", { service: "users", health: "warning", reason: "slow" }),
+      instance("p", { service: "pg", role: "primary" }), instance("q", { service: "pg", role: "fenced" }),
+    ],
+    node: { isolated: true, silence: 9, joined: false, join_failures: { "10.0.0.9:7940": { detail: "refused" } }, problems: ["the clock is 5 s ahead"], warnings: ["no key"], local_health: 3 },
+    policies: [{ key: "split:nix", kind: "split", service: "nix", by: "tag", shares: { v1: 1 }, at: 7 }],
+    unreadable: [{ key: "canary:orders", writer: "beta", at: 8 }],
+    checks: [{ instance: "a", service: "orders", name: "http", flapping: true, reason: "" }],
+    panicked: true,
+  });
+  const titles = all.map((each) => each.title).join("\n");
+  for (const part of ["isolated", "not joined", "panic", "beta has failed", "gamma is suspect", "orders has no instance that can serve",
+    "primary of pg", "users: 1 instance with a warning", "check http of a flaps", "policy split:nix has no effect", "cannot read the policy canary:orders",
+    "the clock is 5 s ahead", "no key", "local health is 3", "1 member draining: delta"]) assert.ok(titles.includes(part), part);
+  assert.ok(all.find((each) => each.title.includes("orders has no")).why.startsWith("2 × http: 500"));
+  assert.ok(all.find((each) => each.title.includes("not joined")).why.includes("10.0.0.9:7940: refused"));
+  assert.ok(all.find((each) => each.title.includes("beta")).todo.includes("gossipreg forget beta"));
+  const levels = all.map((each) => ["bad", "warn", "note"].indexOf(each.level));
+  assert.deepEqual(levels, [...levels].sort());
+  assert.equal(new Set(all.map((each) => each.key)).size, all.length);
+});
+
+test("a hundred failed members are not a hundred lines", () => {
+  const all = found({ members: Array.from({ length: 100 }, (_, place) => member(`m-${place}`, "failed")) });
+  assert.equal(all.length, 41);
+  assert.ok(all.some((each) => each.title.startsWith("60 more members")));
+});
+
+test("a policy is idle when it is about nothing, or a share of it is", () => {
+  const service = { instances: new Map([["alpha/a", instance("a", { tags: ["v1"] })]]) };
+  const split = { kind: "split", service: "orders", by: "tag", shares: { v1: 9, v2: 1 } };
+  assert.match(whyIdle(split, service), /tag v2/);
+  assert.equal(whyIdle({ ...split, shares: { v1: 9, v2: 0 } }, service), null);
+  assert.equal(whyIdle({ kind: "weight", service: "orders", instance: "a", owner: null }, service), null);
+  assert.match(whyIdle({ kind: "weight", service: "orders", instance: "a", owner: "beta" }, service), /called a/);
+});
