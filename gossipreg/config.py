@@ -451,7 +451,11 @@ class Config:
     key: str | None = setting(
         _SECRET, None, "Key that seals the gossip: 32 bytes in base64, as `gossipreg keygen` prints.", repr=False
     )
-    key_file: Path | None = setting(OptionalPath(), None, "File that holds the key.")
+    key_file: Path | None = setting(
+        OptionalPath(),
+        None,
+        "File that holds the key. It may hold several, one a line: the first seals, all open. Read again on SIGHUP.",
+    )
     insecure: bool = setting(
         Switch(), default=False, doc="Allow gossip in clear, and HTTP without tokens, beyond loopback."
     )
@@ -459,7 +463,9 @@ class Config:
         _SECRET, None, "Key that seals and opens credentials of instances: another one, written like `key`.", repr=False
     )
     credential_key_file: Path | None = setting(
-        OptionalPath(), None, "File that holds it. It may hold several, one a line: the first seals, all open."
+        OptionalPath(),
+        None,
+        "File that holds it. It may hold several, one a line: the first seals, all open. Read again on SIGHUP.",
     )
     data_dir: Path | None = setting(
         OptionalPath(),
@@ -559,6 +565,11 @@ def _key_bytes(text: str) -> bytes:
     if len(key) != KEY_BYTES:
         raise ConfigError(f"the key has {len(key)} bytes, not {KEY_BYTES}: make one with `gossipreg keygen --out FILE`")
     return key
+
+
+def encode_key(key: bytes) -> str:
+    """A key as `parse_key` reads it."""
+    return base64.b64encode(key).decode()
 
 
 def key_id(key: bytes) -> str:

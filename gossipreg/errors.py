@@ -104,6 +104,26 @@ class UnknownTerm(GossipregError):
     """No term of the service was ever stated, so there is none to reset."""
 
 
+class GossipInClear(GossipregError):
+    """The cluster's gossip is not sealed, so it has no keys."""
+
+
+class UnknownKey(GossipregError):
+    """No key of that id is held."""
+
+
+class KeyInUse(GossipregError):
+    """A member seals with the key, so it cannot be given up; the sentence names those that do."""
+
+
+class KeyNotHeld(GossipregError):
+    """A member does not hold the key, so the cluster cannot seal with it; the sentence names those that do not."""
+
+
+class TooManyKeys(GossipregError):
+    """As many keys are held as are allowed."""
+
+
 class NotJoined(GossipregError):
     """The node has reached no member yet, so it cannot know what is asked of it."""
 

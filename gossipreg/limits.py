@@ -110,6 +110,13 @@ CREDENTIALS_MAX: Final = 64
 #: Credential keys that one node opens with: the present one and those that are being replaced.
 CREDENTIAL_KEYS_MAX: Final = 16
 
+#: Keys that a node's packets and streams may be sealed with: the primary one, and those that are being replaced.
+GOSSIP_KEYS_MAX: Final = 16
+
+#: Statements about keys that are remembered: of the keys in force, and of those that were given up, which the file of a
+#: host that was away may still hold. One rotation a month makes 64 in five years.
+KEY_STATEMENTS_MAX: Final = 64
+
 #: Shares of one split. Each is a version or a zone with readers of its own.
 SPLIT_SHARES_MAX: Final = 64
 

@@ -16,6 +16,7 @@ from gossipreg.cli.credentials import credentials
 from gossipreg.cli.demo import demo
 from gossipreg.cli.help_page import SectionedGroup
 from gossipreg.cli.keygen import keygen
+from gossipreg.cli.keys import keys
 from gossipreg.cli.members import drain, forget, info, leave, members
 from gossipreg.cli.migrate import migrate
 from gossipreg.cli.policies import policy, weight
@@ -31,7 +32,7 @@ from gossipreg.errors import ConfigError, GossipregError
 _SECTIONS: Final[Mapping[str, Sequence[click.Command]]] = {
     "Run": (agent, proxy, render, migrate, demo, keygen),
     "Ask the agent": (lookup, services, checks, credentials, members, top, watch, info),
-    "Tell the agent": (register, deregister, heartbeat, maintenance, weight, policy, role, drain, forget, leave),
+    "Tell the agent": (register, deregister, heartbeat, maintenance, weight, policy, role, keys, drain, forget, leave),
     "Try it out": (sim,),
 }
 

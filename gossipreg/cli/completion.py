@@ -115,6 +115,11 @@ def _policies(agent: AgentClient, _: click.Context) -> Iterator[tuple[str, str]]
         yield policy["key"], policy["kind"]
 
 
+def _keys(agent: AgentClient, _: click.Context) -> Iterator[tuple[str, str]]:
+    for key in agent.get("keys")["keys"]:
+        yield key["id"], "primary" if key["primary"] else f"held by {key['held_by']}"
+
+
 def _roles(agent: AgentClient, _: click.Context) -> Iterator[tuple[str, str]]:
     for role in agent.get("roles")["roles"]:
         yield role["service"], f"term {role['claimed']}"
@@ -127,4 +132,5 @@ own_ids_or_of_service = _completes(_own_or_all)
 members = _completes(_members)
 failed_members = _completes(_failed_members)
 policies = _completes(_policies)
+keys = _completes(_keys)
 roles = _completes(_roles)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import os
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import click
 from gossipreg.cli import show
 from gossipreg.cli.agent_options import as_json
 from gossipreg.cli.help_page import command
-from gossipreg.config import KEY_BYTES, key_id
+from gossipreg.config import KEY_BYTES, encode_key, key_id
 from gossipreg.errors import GossipregError
 from gossipreg.runtime.files import MAKE
 
@@ -34,7 +33,7 @@ def keygen(out: Path | None, *, as_json: bool) -> None:
     import secrets  # no other command needs it
 
     key = secrets.token_bytes(KEY_BYTES)
-    text = base64.b64encode(key).decode()
+    text = encode_key(key)
     if out is None:
         show.say(text, {"key": text, "id": key_id(key)}, as_json=as_json)
     else:

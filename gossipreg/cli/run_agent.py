@@ -134,7 +134,7 @@ async def _serve(
             for error in await define(node, located):
                 raise error
             leave = trio.Event()
-            reloads: list[Reload] = [partial(_define_again, node, files)]
+            reloads: list[Reload] = [node.reread_keys, partial(_define_again, node, files)]
             nursery.start_soon(run_restarting, node.counters, "the watch over pauses", keep_pauses_short)
             nursery.start_soon(_leave_when_told, node, leave)
             reload = partial(_reload, reloads, trio.Lock())

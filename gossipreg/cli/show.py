@@ -173,6 +173,24 @@ def roles(document: Any) -> TextTable:
     )
 
 
+def keys(document: Any) -> TextTable:
+    """The table of ``GET /api/v1/keys``."""
+    return TextTable(
+        ("key", "primary", "held by", "used by", "given up", "not held by"),
+        [
+            (
+                key["id"],
+                "primary" if key["primary"] else "",
+                str(key["held_by"]),
+                str(key["used_by"]),
+                "" if key["until"] is None else local(key["until"]),
+                ", ".join(key["not_held_by"]),
+            )
+            for key in document["keys"]
+        ],
+    )
+
+
 def _rule(policy: Mapping[str, Any]) -> str:
     if policy["kind"] == "split":
         shares = ", ".join(f"{label}={share}" for label, share in policy["shares"].items())

@@ -14,6 +14,7 @@ from gossipreg.embed.blocking_calls import BlockingCalls, BlockingWatch
 from gossipreg.embed.watch_steps import WatchSteps
 from gossipreg.model import Event, Health, Instance, NodeInfo, ServiceChange, ServiceTerm
 from gossipreg.policy import Policy, Rule
+from gossipreg.runtime.node_keyring import KEPT_SECONDS
 from gossipreg.spec import InstanceSpec
 
 
@@ -160,6 +161,42 @@ class BlockingNode(BlockingCalls):
     def remove_policy(self, key: str, *, timeout: float | None = None) -> None:
         """Remove the policy of that key on every node. Raises ``UnknownPolicy``, ``NodeClosed``, ``StorageError``."""
         self._call(lambda: self._node.remove_policy(key), timeout)
+
+    def add_gossip_key(self, key: str, *, timeout: float | None = None) -> str:
+        """Have every member hold ``key``, too: 32 bytes in base64; returns its id. Idempotent.
+
+        It travels sealed with the present primary key. With a data directory it is on disk first. Raises
+        ``ConfigError`` if it is no key, ``GossipInClear``, ``TooManyKeys``, ``NotJoined``, ``NodeClosed``,
+        ``StorageError``.
+        """
+        return self._call(lambda: self._node.add_gossip_key(key), timeout)
+
+    def use_gossip_key(
+        self,
+        id: str,
+        *,
+        kept: float = KEPT_SECONDS,
+        force: bool = False,
+        timeout: float | None = None,
+    ) -> None:
+        """Have every member seal with the key of that id, and hold the one so far for ``kept`` seconds more.
+
+        Waits some seconds for members that do not hold it yet. Raises ``KeyNotHeld`` if one does not, unless ``force``;
+        ``UnknownKey``, ``GossipInClear``, ``NotJoined``, ``NodeClosed``, ``StorageError``.
+        """
+        self._call(lambda: self._node.use_gossip_key(id, kept=kept, force=force), timeout)
+
+    def remove_gossip_key(self, id: str, *, timeout: float | None = None) -> None:
+        """Have every member give up the key of that id at once, also where a file holds it.
+
+        Raises ``KeyInUse`` if a present member seals with it; ``UnknownKey``, ``GossipInClear``, ``NotJoined``,
+        ``NodeClosed``, ``StorageError``.
+        """
+        self._call(lambda: self._node.remove_gossip_key(id), timeout)
+
+    def reread_keys(self, *, timeout: float | None = None) -> None:
+        """Read ``key_file`` and ``credential_key_file`` again. Raises ``ConfigError``: then nothing has changed."""
+        self._call(self._node.reread_keys, timeout)
 
     def forget(self, name: str, *, timeout: float | None = None) -> None:
         """Remove a failed member and its instances on every node at once; nothing happens if it has left.

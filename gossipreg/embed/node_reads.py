@@ -11,6 +11,7 @@ from collections.abc import Mapping
 import attrs
 
 from gossipreg.embed.embedded_node import EmbeddedNode
+from gossipreg.keys import GossipKey
 from gossipreg.model import Address, Instance, Member, ServiceCount, ServiceTerm
 from gossipreg.policy import Policy, UnreadablePolicy
 
@@ -157,6 +158,10 @@ class NodeReads(EmbeddedNode):
     def unreadable_policies(self) -> tuple[UnreadablePolicy, ...]:
         """The policies that this release cannot read and so does not obey; `remove_policy` removes them."""
         return self._node.unreadable_policies()
+
+    def gossip_keys(self) -> tuple[GossipKey, ...]:
+        """The keys that seal the gossip, the primary one first, and the members that hold each; empty in clear."""
+        return self._node.gossip_keys()
 
     @property
     def drained(self) -> str | None:

@@ -55,6 +55,7 @@ from gossipreg.protocol.path_tests import PathTests
 from gossipreg.protocol.peer_streams import PeerStreams
 from gossipreg.protocol.record_handler import RecordHandler
 from gossipreg.protocol.registry.clock import Clock
+from gossipreg.protocol.registry.key_statements import Statement
 from gossipreg.protocol.registry.payload import pack_instance
 from gossipreg.protocol.registry.policy_version import PolicyVersion
 from gossipreg.protocol.registry.registry import Registry
@@ -347,6 +348,11 @@ class Engine:
         """The version that removes the policy of that key. Raises as `remove_policy` does."""
         self._check_open()
         return self.local_policies.removal_of(key, now)
+
+    def key_statement_of(self, statement: Statement, now: float) -> PolicyVersion:
+        """The version that states something about a key of the cluster: for `publish_policy`. Raises `NotJoined`."""
+        self._check_open()
+        return self.local_policies.statement_of(statement, now)
 
     def publish_policy(self, version: PolicyVersion, now: float) -> list[Output]:
         """Broadcast a version of this node's own, unless a later one of its policy has arrived since it was made."""

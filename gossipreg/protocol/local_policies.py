@@ -12,6 +12,7 @@ from gossipreg.errors import InvalidPolicy, NotJoined, UnknownPolicy, UnknownTer
 from gossipreg.policy import Rule
 from gossipreg.protocol.clock_watch import ClockWatch
 from gossipreg.protocol.membership.identity import Identity
+from gossipreg.protocol.registry.key_statements import Statement, pack_statement
 from gossipreg.protocol.registry.policy_version import PolicyVersion, pack_rule
 from gossipreg.protocol.registry.terms import TermRegister
 from gossipreg.protocol.state import ClusterState
@@ -40,9 +41,14 @@ class LocalPolicies:
     def removal_of(self, key: str, now: float) -> PolicyVersion:
         """The version that removes the policy of that key. Raises `UnknownPolicy`."""
         version = self.state.policies.get(key)
-        if version is None or version.payload is None:
+        if version is None or version.payload is None or version.statement is not None:
             raise UnknownPolicy(f"no policy {key!r:.80} is in force: see `gossipreg policy list`")
         return self.clocks.new_policy_version(key, None, now)
+
+    def statement_of(self, statement: Statement, now: float) -> PolicyVersion:
+        """The version that states something about a key of the cluster. Raises `NotJoined`."""
+        self._check_joined("change the keys")
+        return self.clocks.new_policy_version(statement.about, pack_statement(statement), now)
 
     def next_term(self, service: str) -> int:
         """One more than the highest term known of ``service``. Raises `NotJoined`.

@@ -12,9 +12,10 @@ import trio
 #: Changes remembered. A watcher that falls further behind compares everything; it loses nothing.
 _KEPT = 4096
 
-#: What changed: a service or a member, and its name; a policy, and its key; the term register of a service, and its
-#: name; a check of our own, and its instance's id and its own name; or whether this node is isolated, and its name.
-Entry = tuple[Literal["service", "member", "policy", "term", "check", "node"], str]
+#: What changed: a service or a member, and its name; a policy, and its key; what is stated about the keys of the
+#: gossip; the term register of a service, and its name; a check of our own, and its instance's id and its own name; or
+#: whether this node is isolated, and its name.
+Entry = tuple[Literal["service", "member", "policy", "keys", "term", "check", "node"], str]
 
 
 @attrs.define(eq=False, repr=False)

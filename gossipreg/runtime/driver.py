@@ -37,7 +37,9 @@ from gossipreg.protocol.outputs import (
     TermsChanged,
     Transmit,
 )
+from gossipreg.protocol.registry.key_statements import is_about_keys
 from gossipreg.protocol.registry.view import first_index
+from gossipreg.protocol.wire.keyring import GossipKeyring
 from gossipreg.runtime.change_log import ChangeLog
 from gossipreg.runtime.datagrams import Datagrams
 from gossipreg.runtime.diagnostics import ClockReporter, LogLimiter, PrimaryConflicts, clock_detail, log_path
@@ -79,7 +81,7 @@ class Driver:
     seeds: Seeds
     change_log: ChangeLog
     cluster: str
-    key: bytes | None = attrs.field(repr=False)
+    keyring: GossipKeyring | None = attrs.field(repr=False)
     nursery: trio.Nursery
     on_failure: Callable[[GossipregError], None] | None = None
     streams: Streams = attrs.field(init=False)
@@ -93,7 +95,7 @@ class Driver:
         self.join_report = JoinReport(self.cluster, self.seeds, trio.current_time())
         self.streams = Streams(
             self.cluster,
-            self.key,
+            self.keyring,
             self.engine.settings.stream_patience,
             self.engine.counters,
             self.frame,
@@ -212,6 +214,8 @@ class Driver:
                 self._primary_conflicts.warn(news.services)
             case PoliciesChanged():
                 self.change_log.write(("policy", key) for key in news.keys)
+                if any(map(is_about_keys, news.keys)):
+                    self.change_log.write([("keys", "")])
             case TermsChanged():
                 self.change_log.write(("term", service) for service in news.services)
             case IsolationChanged():

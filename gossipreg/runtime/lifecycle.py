@@ -12,6 +12,7 @@ from gossipreg.errors import NodeClosed, StorageError
 from gossipreg.runtime.advertised_address import AdvertisedAddress
 from gossipreg.runtime.defined_instances import DefinedInstances
 from gossipreg.runtime.node_context import NodeContext
+from gossipreg.runtime.node_keyring import NodeKeyring
 from gossipreg.runtime.policy_writer import PolicyWriter
 from gossipreg.runtime.registrar import Registrar
 from gossipreg.runtime.saved_state import Place, SavedState
@@ -30,6 +31,7 @@ class NodeLifecycle:
     policies: PolicyWriter
     state_writer: StateWriter | None  # None: the node has no data directory
     advertised_address: AdvertisedAddress
+    keyring: NodeKeyring
     leaving: bool = attrs.field(init=False, default=False)  # it drains in order to leave, or has left
     drained: str | None = attrs.field(init=False, default=None)  # why it was told to drain, if it was
     warnings: dict[str, None] = attrs.field(init=False, factory=dict)  # about how it is set up
@@ -49,6 +51,7 @@ class NodeLifecycle:
         for warning in saved.warnings:
             log.warning("%s", warning)
         unusable = [*self.policies.restore(saved), *self.registrar.restore(saved)]
+        self.keyring.apply()
         if saved.drained is not None:
             why = f" ({saved.drained})" if saved.drained else ""
             log.warning("this node still drains, as before its restart%s: end that with `gossipreg drain --end`", why)

@@ -12,8 +12,10 @@ import attrs
 import trio
 
 from gossipreg.check import Check, CheckReport
+from gossipreg.config import parse_key
 from gossipreg.counters import Count
 from gossipreg.errors import InvalidInstance, NodeClosed, NoInstance
+from gossipreg.keys import GossipKey
 from gossipreg.model import (
     NODE_SERVICE,
     PRIMARY,
@@ -38,6 +40,7 @@ from gossipreg.protocol.registry.terms import TermRegister
 from gossipreg.runtime.lifecycle import NodeLifecycle
 from gossipreg.runtime.node_context import NodeContext
 from gossipreg.runtime.node_info import node_info
+from gossipreg.runtime.node_keyring import KEPT_SECONDS
 from gossipreg.runtime.registrar import Registrar
 from gossipreg.runtime.registrations import LocalRegistration, registration_note
 from gossipreg.runtime.watches import EventWatch, ServiceWatch
@@ -482,6 +485,42 @@ class Node:
     async def remove_policy(self, key: str) -> None:
         """Remove the policy of that key on every node. Raises ``UnknownPolicy``, ``NodeClosed``, ``StorageError``."""
         await self._lifecycle.policies.remove_policy(key)
+
+    @any_thread
+    def gossip_keys(self) -> tuple[GossipKey, ...]:
+        """The keys that seal the gossip, the primary one first, and the members that hold each; empty in clear."""
+        if self._context.has_ended:
+            self._context.check_open()
+        return self._lifecycle.keyring.keys()
+
+    async def add_gossip_key(self, key: str) -> str:
+        """Have every member hold ``key``, too: 32 bytes in base64; returns its id. Idempotent.
+
+        It travels sealed with the present primary key. With a data directory it is on disk first. Raises
+        ``ConfigError`` if it is no key, ``GossipInClear``, ``TooManyKeys``, ``NotJoined``, ``NodeClosed``,
+        ``StorageError``.
+        """
+        return await self._lifecycle.keyring.add(parse_key(key, where="key"))
+
+    async def use_gossip_key(self, id: str, *, kept: float = KEPT_SECONDS, force: bool = False) -> None:
+        """Have every member seal with the key of that id, and hold the one so far for ``kept`` seconds more.
+
+        Waits some seconds for members that do not hold it yet. Raises ``KeyNotHeld`` if one does not, unless ``force``;
+        ``UnknownKey``, ``GossipInClear``, ``NotJoined``, ``NodeClosed``, ``StorageError``.
+        """
+        await self._lifecycle.keyring.use(id, kept=kept, force=force)
+
+    async def remove_gossip_key(self, id: str) -> None:
+        """Have every member give up the key of that id at once, also where a file holds it.
+
+        Raises ``KeyInUse`` if a present member seals with it; ``UnknownKey``, ``GossipInClear``, ``NotJoined``,
+        ``NodeClosed``, ``StorageError``.
+        """
+        await self._lifecycle.keyring.remove(id)
+
+    async def reread_keys(self) -> None:
+        """Read ``key_file`` and ``credential_key_file`` again. Raises ``ConfigError``: then nothing has changed."""
+        await self._lifecycle.keyring.reread()
 
     async def forget(self, name: str) -> None:
         """Remove a failed member and its instances on every node at once; nothing happens if it has left.

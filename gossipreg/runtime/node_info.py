@@ -58,4 +58,8 @@ def node_info(lifecycle: NodeLifecycle, members: Sequence[Member], services: Map
 def _problems(lifecycle: NodeLifecycle, now: float) -> tuple[str, ...]:
     address, errors = lifecycle.advertised_address, lifecycle.context.driver.datagrams.errors
     local = [None if address is None else address.problem, errors.problem]
-    return (*(problem for problem in local if problem), *problems_of(lifecycle.context.engine, now))
+    return (
+        *(problem for problem in local if problem),
+        *lifecycle.keyring.problems,
+        *problems_of(lifecycle.context.engine, now),
+    )

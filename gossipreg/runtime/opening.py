@@ -13,17 +13,16 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import attrs
 import trio
 
 from gossipreg import limits
-from gossipreg.config import DEFAULT_PORT, Config, parse_key
+from gossipreg.config import DEFAULT_PORT, Config
 from gossipreg.counters import all_at_zero
-from gossipreg.errors import ConfigError, UnsafeFile
+from gossipreg.errors import ConfigError
 from gossipreg.model import Address, is_name
 from gossipreg.protocol.engine import Engine
-from gossipreg.protocol.registry.credentials import Keyring
 from gossipreg.protocol.registry.view import first_index
+from gossipreg.protocol.wire.keyring import GossipKeyring
 from gossipreg.protocol.wire.packets import ChecksummedPackets, PacketCodec, SealedPackets
 from gossipreg.runtime import exposure_warnings
 from gossipreg.runtime.advertised_address import AdvertisedAddress
@@ -31,11 +30,12 @@ from gossipreg.runtime.change_log import ChangeLog
 from gossipreg.runtime.datagrams import Datagrams
 from gossipreg.runtime.defined_instances import DefinedInstances
 from gossipreg.runtime.driver import Driver
-from gossipreg.runtime.files import read_secret
 from gossipreg.runtime.joining import Seeds
+from gossipreg.runtime.key_files import NodeKeys
 from gossipreg.runtime.lifecycle import NodeLifecycle
 from gossipreg.runtime.node import Node
 from gossipreg.runtime.node_context import NodeContext
+from gossipreg.runtime.node_keyring import NodeKeyring
 from gossipreg.runtime.node_record import meta_of, state_meta
 from gossipreg.runtime.policy_writer import PolicyWriter
 from gossipreg.runtime.registrar import Registrar
@@ -50,23 +50,9 @@ if TYPE_CHECKING:
     from gossipreg.runtime.state_store import AsyncStateStore
 
 
-@attrs.frozen
-class _Keys:
-    """The keys of a node, as its configuration gives them."""
-
-    gossip: bytes | None = attrs.field(repr=False)
-    credentials: Keyring
-
-    @classmethod
-    def of(cls, config: Config) -> _Keys:
-        """Raises ``ConfigError``."""
-        key = _key_of(config)
-        return cls(key, _keyring_of(config, key))
-
-
 def check_start(config: Config) -> None:
     """Raise what `open_node` would raise because of settings and the files that they name; nothing is opened."""
-    check_safety(resolve_bind(config.bind), config, sealed=_Keys.of(config).gossip is not None)
+    check_safety(resolve_bind(config.bind), config, sealed=bool(NodeKeys.of(config).gossip))
 
 
 @asynccontextmanager
@@ -77,9 +63,9 @@ async def open_node(config: Config | None = None) -> AsyncIterator[Node]:
     to stop in the middle because its name is held by another, the block is cancelled and ``NameConflict`` raised.
     """
     config = config or Config()
-    keys = _Keys.of(config)
+    keys = NodeKeys.of(config)
     bind = resolve_bind(config.bind)
-    check_safety(bind, config, sealed=keys.gossip is not None)
+    check_safety(bind, config, sealed=bool(keys.gossip))
     snapshot = None if config.snapshot is None else await _open_snapshot(config.snapshot, config.cluster)
     store = None if config.data_dir is None else await _open_store(config.data_dir)
     try:
@@ -99,7 +85,7 @@ async def open_node(config: Config | None = None) -> AsyncIterator[Node]:
 @asynccontextmanager
 async def _running(
     config: Config,
-    keys: _Keys,
+    keys: NodeKeys,
     sockets: GossipSockets,
     store: AsyncStateStore | None,
     saved: SavedState | None,
@@ -143,6 +129,7 @@ async def _running(
                 if snapshot is not None:
                     snapshot.begin(context)
                     start("writing the snapshot", partial(snapshot.keep, context))
+                start("following the keys", lifecycle.keyring.follow)
                 start("watching the advertised address", lifecycle.advertised_address.run)
                 nursery.start_soon(context.driver.run)
                 nursery.start_soon(context.driver.serve, sockets.tcp)
@@ -175,7 +162,7 @@ async def _running(
 def _create(
     *,
     config: Config,
-    keys: _Keys,
+    keys: NodeKeys,
     sockets: GossipSockets,
     store: AsyncStateStore | None,
     seeds: Seeds,
@@ -186,9 +173,9 @@ def _create(
     nursery: trio.Nursery,
 ) -> NodeLifecycle:
     counters = all_at_zero()
-    key = keys.gossip
+    keyring = GossipKeyring(keys.gossip) if keys.gossip else None
     codec: PacketCodec = (
-        ChecksummedPackets(config.cluster) if key is None else SealedPackets(key, config.cluster, os.urandom(8))
+        ChecksummedPackets(config.cluster) if keyring is None else SealedPackets(keyring, config.cluster, os.urandom(8))
     )
     engine = Engine.create(
         name=name,
@@ -201,11 +188,13 @@ def _create(
         packet_room=limits.PACKET_BYTES_MAX - codec.overhead,
         now=trio.current_time(),
         counters=counters,
-        checks_clocks=key is not None,
+        checks_clocks=keyring is not None,
         index=index,
     )
     change_log = ChangeLog(engine.view.highest)
-    driver = Driver(engine, Datagrams(sockets.udp, codec, counters), seeds, change_log, config.cluster, key, nursery)
+    driver = Driver(
+        engine, Datagrams(sockets.udp, codec, counters), seeds, change_log, config.cluster, keyring, nursery
+    )
     context = NodeContext(config.cluster, engine, driver, change_log, counters, store)
     driver.on_failure = context.close
     policies = PolicyWriter(context)
@@ -220,8 +209,12 @@ def _create(
         policies,
         None if store is None else StateWriter(context, registrar.monitor, store),
         AdvertisedAddress(bound, sockets.address, follows, registrar.move),
+        NodeKeyring(keyring, config, keys.gossip, context, policies, registrar),
     )
-    if key is None and (exposed := exposure_warnings.gossip_warning(Address(bound, sockets.address.port))) is not None:
+    if (
+        keyring is None
+        and (exposed := exposure_warnings.gossip_warning(Address(bound, sockets.address.port))) is not None
+    ):
         lifecycle.warn(exposed)
     return lifecycle
 
@@ -236,46 +229,6 @@ async def _open_store(directory: Path) -> AsyncStateStore:
     from gossipreg.runtime.state_store import AsyncStateStore  # most embedded nodes store nothing
 
     return await AsyncStateStore.open(directory)
-
-
-def _key_of(config: Config) -> bytes | None:
-    if config.key is not None:
-        return parse_key(config.key, where="key")
-    if config.key_file is None:
-        return None
-    return parse_key(_text_of_keys("key_file", config.key_file), where=f"key_file {config.key_file}")
-
-
-def _keyring_of(config: Config, gossip_key: bytes | None) -> Keyring:
-    """The credential keys that a configuration gives, if any. Raises ``ConfigError``."""
-    text, file = config.credential_key, config.credential_key_file
-    if text is not None:
-        where, lines = "credential_key", [text]
-    elif file is not None:
-        where = f"credential_key_file {file}"
-        lines = [line for line in _text_of_keys("credential_key_file", file).splitlines() if line.strip()]
-    else:
-        return Keyring(config.cluster)
-    if not 1 <= len(lines) <= limits.CREDENTIAL_KEYS_MAX:
-        raise ConfigError(f"{where}: {len(lines)} keys are not 1 to {limits.CREDENTIAL_KEYS_MAX}, one a line")
-    keys = tuple(parse_key(line, where=where) for line in lines)
-    if gossip_key in keys:
-        raise ConfigError(
-            f"{where}: it holds the key of the gossip, which all members have: "
-            "make another with `gossipreg keygen --out FILE`"
-        )
-    return Keyring(config.cluster, keys)
-
-
-def _text_of_keys(setting: str, path: Path) -> str:
-    try:
-        return read_secret(path).decode("ascii")
-    except UnsafeFile as unsafe:
-        raise UnsafeFile(f"{setting}: {unsafe}") from None
-    except OSError as error:
-        raise ConfigError(f"{setting}: cannot read {path}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise ConfigError(f"{setting}: {path} holds no key: make one with `gossipreg keygen --out FILE`") from None
 
 
 def _generation(saved: SavedState | None, wall: int) -> int:

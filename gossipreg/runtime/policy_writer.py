@@ -22,6 +22,7 @@ import trio
 from gossipreg.errors import StorageError
 from gossipreg.model import Instance
 from gossipreg.policy import Rule
+from gossipreg.protocol.registry.key_statements import Statement
 from gossipreg.protocol.registry.policy_version import PolicyVersion
 from gossipreg.protocol.registry.terms import TermRegister
 from gossipreg.protocol.wire.messages import Junk, message_of, pack
@@ -74,6 +75,11 @@ class PolicyWriter:
         """Put a rule out of force on every node; otherwise as `set_policy`."""
         self._context.check_open()
         await self._publish(partial(self._context.engine.policy_removal_of, key))
+
+    async def state(self, statement: Statement) -> None:
+        """State something about a key of the cluster; otherwise as `set_policy`. Raises ``NotJoined``."""
+        self._context.check_open()
+        await self._publish(partial(self._context.engine.key_statement_of, statement))
 
     async def _publish(self, version_at: Callable[[float], PolicyVersion]) -> None:
         context = self._context

@@ -42,7 +42,7 @@ import trio
 
 from gossipreg.errors import FieldError, GossipregError, InvalidInstance, StorageError, UnknownInstance
 from gossipreg.model import Address, Instance
-from gossipreg.protocol.registry.credentials import NONCE_BYTES, Keyring
+from gossipreg.protocol.registry.credentials import NONCE_BYTES, CredentialKeyring
 from gossipreg.protocol.registry.payload import BadPayload
 from gossipreg.runtime.checks.monitor import Monitor
 from gossipreg.runtime.checks.ttl_state import UnusableTtlState, unpack
@@ -68,7 +68,7 @@ class Registrar:
     _policies: PolicyWriter
     command_checks: str  # see `Config`
     _check_rules: CheckRules
-    keyring: Keyring
+    keyring: CredentialKeyring
     registrations: dict[str, LocalRegistration] = attrs.field(init=False, factory=dict)  # by id
     not_defined_yet: dict[str, LocalRegistration] = attrs.field(
         init=False, factory=dict
@@ -275,6 +275,11 @@ class Registrar:
         held = b"" if before is None else before.instance.sealed
         sealed = self.keyring.seal(registration.credentials, registration.instance, os.urandom(NONCE_BYTES), held)
         return attrs.evolve(registration, instance=attrs.evolve(registration.instance, sealed=sealed), credentials={})
+
+    async def use_keyring(self, keyring: CredentialKeyring) -> None:
+        """Seal and open credentials with these keys from now on, and seal anew what a key that is replaced sealed."""
+        self.keyring = keyring
+        await self.renew_credentials()
 
     async def renew_credentials(self) -> None:
         """Seal anew what an earlier run sealed with a key that is being replaced."""

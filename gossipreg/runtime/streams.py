@@ -22,6 +22,7 @@ from gossipreg import limits
 from gossipreg.counters import Count
 from gossipreg.model import Address
 from gossipreg.protocol.outputs import OpenStream
+from gossipreg.protocol.wire.keyring import GossipKeyring
 from gossipreg.protocol.wire.streams import NONCE_BYTES, StreamCodec, StreamRefused
 from gossipreg.runtime.accepting import serve
 from gossipreg.runtime.diagnostics import SendErrors
@@ -64,7 +65,7 @@ class Streams:
     """Every stream of a node, by number: positive for opened ones, negative for accepted ones."""
 
     cluster: str
-    key: bytes | None = attrs.field(repr=False)
+    keyring: GossipKeyring | None = attrs.field(repr=False)
     patience: float  # seconds without progress after which an accepted stream is closed
     counters: Counter[str]
     on_frame: OnFrame
@@ -108,6 +109,12 @@ class Streams:
         if line is not None:
             line.closing = True
             line.outbox.close()
+
+    def end_unheld(self) -> None:
+        """End the streams that are sealed with a key that is not held any more; what still needs one opens another."""
+        for line in list(self._lines.values()):
+            if self.keyring is not None and any(each not in self.keyring for each in line.codec.key_ids):
+                self._break_off(line)
 
     def disown(self) -> None:
         """Close this process's copies of all sockets, in a fork of the process that owns them; no peer notices."""
@@ -204,7 +211,7 @@ class Streams:
         line.scope.cancel()
 
     def _line(self, number: int, peer: Address, *, opened_by_us: bool) -> _Line:
-        codec = StreamCodec(self.cluster, self.key, os.urandom(NONCE_BYTES), opened_by_us)
+        codec = StreamCodec(self.cluster, self.keyring, os.urandom(NONCE_BYTES), opened_by_us)
         line = self._lines[number] = _Line(number, peer, codec, *trio.open_memory_channel[bytes](_OUTBOX_FRAMES))
         return line
 
@@ -256,6 +263,8 @@ class Streams:
             with trio.fail_at(line.deadline):
                 data = await stream.receive_some(_READ_BYTES)
             if not data:
+                if line.codec.doubt is not None and not line.heard:
+                    raise StreamRefused(line.codec.doubt)
                 return
             was_ready, was_mid_frame = line.codec.ready, line.codec.is_mid_frame
             frames = line.codec.feed(data)
@@ -315,5 +324,5 @@ class Streams:
             self.report.failed(line.peer, line.reason)
         elif not line.closing:
             # A member that holds the same key refuses the first frame from a cluster of another name, and only that.
-            other = line.codec.ready and self.key is not None
+            other = line.codec.ready and self.keyring is not None
             self.report.failed(line.peer, JoinFailureReason.OTHER_CLUSTER if other else JoinFailureReason.CLOSED)

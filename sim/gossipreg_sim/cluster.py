@@ -27,6 +27,7 @@ from gossipreg.protocol.outputs import (
 )
 from gossipreg.protocol.registry.policy_version import PolicyVersion
 from gossipreg.protocol.registry.terms import TermRegister
+from gossipreg.protocol.wire.keyring import GossipKeyring
 from gossipreg.protocol.wire.packets import ChecksummedPackets, PacketCodec, SealedPackets
 from gossipreg.protocol.wire.reader import Reader
 from gossipreg_sim.network import Constant, Latency, Network
@@ -174,7 +175,9 @@ class Cluster:
             return Bare(ChecksummedPackets.overhead if self.key is None else SealedPackets.overhead)
         if self.key is None:
             return ChecksummedPackets(self.name)
-        return SealedPackets(self.key, self.name, self.world.rng("seal", name, start_number).bits().to_bytes(8))
+        return SealedPackets(
+            GossipKeyring((self.key,)), self.name, self.world.rng("seal", name, start_number).bits().to_bytes(8)
+        )
 
     def crash(self, name: str, *, host: bool = False) -> None:
         """Kill a process: its kernel closes its streams and refuses new ones. With ``host`` the host falls silent."""

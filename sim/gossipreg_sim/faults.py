@@ -11,6 +11,7 @@ import attrs
 
 from gossipreg import limits
 from gossipreg.model import Address
+from gossipreg.protocol.wire.keyring import GossipKeyring
 from gossipreg.protocol.wire.packets import SealedPackets
 from gossipreg_sim.cluster import Cluster
 from gossipreg_sim.conditions import (
@@ -333,7 +334,9 @@ class Faults:
             changed = bytes([real[place] ^ 1 + rng.below(255)])
             packet = real[:place] + changed + real[place + 1 :]
             if which == 2:
-                codec = SealedPackets(rng.bits().to_bytes(8) * 4, self.cluster.name, rng.bits().to_bytes(8))
+                codec = SealedPackets(
+                    GossipKeyring((rng.bits().to_bytes(8) * 4,)), self.cluster.name, rng.bits().to_bytes(8)
+                )
                 packet = codec.encode(
                     real[: limits.PACKET_BYTES_MAX - codec.overhead], EPOCH_MS / 1000 + self.cluster.world.seconds
                 )

@@ -115,6 +115,7 @@ class FakeAgent:
         self.members = list(members)
         self.policies: dict[str, Any] = {}
         self.roles: list[dict[str, Any]] = []
+        self.keys: list[dict[str, Any]] = []
         #: What the answer to a registration says stands in its way, by id.
         self.notes: dict[str, str] = {}
         #: One list of (event, data) for each stream that is opened; the last is followed by silence, the others end.
@@ -198,6 +199,16 @@ class FakeAgent:
                 return 204, None
             case ("DELETE", "policies", key):
                 return 404, no(404, f"no policy {key!r} is in force: see `gossipreg policy list`")
+            case ("GET", "keys"):
+                return 200, {"keys": list(self.keys)}
+            case ("PUT", "keys"):
+                return 200, {"id": "0a1b2c3d"}
+            case ("PUT", "primary_key"):
+                return 200, {"keys": list(self.keys)}
+            case ("DELETE", "keys", id_):
+                if id_ not in [key["id"] for key in self.keys]:
+                    return 404, {"error": f"no member holds a key {id_!r}", "code": "unknown_key"}
+                return 204, None
             case ("GET", "roles"):
                 return 200, {"roles": list(self.roles)}
             case ("DELETE", "roles", name):

@@ -24,6 +24,7 @@ from tests.drills.agents import Agent, Agents, Measured, key_file, open_agents, 
 from tests.drills.junk import Junk, Recording, record
 from tests.drills.lengths import scaled
 from tests.drills.waiting import PATIENCE, eventually
+from tests.keyrings import ring, ring_or_clear
 
 _PACKETS = scaled(20_000, 1_000_000)
 _INSIDER_PACKETS = scaled(5_000, 100_000)
@@ -101,7 +102,7 @@ async def target(
     flags = () if key is None else ("--key-file", file)
 
     def codec() -> PacketCodec:
-        return ChecksummedPackets(_CLUSTER) if key is None else SealedPackets(key, _CLUSTER, os.urandom(8))
+        return ChecksummedPackets(_CLUSTER) if key is None else SealedPackets(ring(key), _CLUSTER, os.urandom(8))
 
     if not _RECORDED:
         _RECORDED.append(await record(monkeypatch))
@@ -161,7 +162,7 @@ async def _throw_streams(target: _Target, count: int) -> None:
     rng = target.junk.rng
     for _ in range(count):
         stream = await trio.open_tcp_stream(*Address.parse(target.agent.gossip))
-        codec = StreamCodec(_CLUSTER, target.key, os.urandom(NONCE_BYTES), opened_by_us=True)
+        codec = StreamCodec(_CLUSTER, ring_or_clear(target.key), os.urandom(NONCE_BYTES), opened_by_us=True)
         hello = codec.hello()
         with trio.fail_after(PATIENCE), suppress(trio.BrokenResourceError):
             async with stream:

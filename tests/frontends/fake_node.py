@@ -10,16 +10,21 @@ import attrs
 import trio
 
 from gossipreg.check import Check, CheckReport
+from gossipreg.config import key_id, parse_key
 from gossipreg.errors import (
     CredentialsUnavailable,
+    KeyInUse,
+    KeyNotHeld,
     MemberPresent,
     NodeClosed,
     NotJoined,
     UnknownInstance,
+    UnknownKey,
     UnknownMember,
     UnknownPolicy,
     UnknownTerm,
 )
+from gossipreg.keys import GossipKey
 from gossipreg.model import (
     NODE_SERVICE,
     Address,
@@ -69,6 +74,7 @@ class FakeNode:
     command_checks: str = "off"
     lookups: int = 0
     checked: dict[str, tuple[Check, ...]] = attrs.field(factory=dict)  # by id
+    keys: dict[str, GossipKey] = attrs.field(factory=dict)  # by id
     rules: dict[str, Rule] = attrs.field(factory=dict)  # by key
     secrets: dict[str, Mapping[str, str]] = attrs.field(factory=dict)  # by id
     highest: dict[str, int] = attrs.field(factory=dict)  # term that was ever stated, by service
@@ -224,6 +230,32 @@ class FakeNode:
         if self.rules.pop(key, None) is None:
             raise UnknownPolicy(f"no policy {key!r} is in force: see `gossipreg policy list`")
         self._ring()
+
+    def gossip_keys(self) -> tuple[GossipKey, ...]:
+        self._check_open()
+        return tuple(self.keys.values())
+
+    async def add_gossip_key(self, key: str) -> str:
+        id_ = key_id(parse_key(key, where="key"))
+        self.keys[id_] = GossipKey(id_, not self.keys, (self.name,), (), ("beta",), None)
+        return id_
+
+    async def use_gossip_key(self, id: str, *, kept: float = 3600.0, force: bool = False) -> None:
+        if id not in self.keys:
+            raise UnknownKey(f"this node holds no key {id!r}")
+        if self.keys[id].not_held_by and not force:
+            raise KeyNotHeld(f"key {id} is not held by beta")
+        self.keys = {
+            name: attrs.evolve(each, primary=name == id, until=1767225600.0 + kept if each.primary else None)
+            for name, each in self.keys.items()
+        }
+
+    async def remove_gossip_key(self, id: str) -> None:
+        if id not in self.keys:
+            raise UnknownKey(f"no member holds a key {id!r}")
+        if self.keys[id].primary:
+            raise KeyInUse(f"key {id} is used by alpha")
+        del self.keys[id]
 
     async def deregister(self, id: str) -> None:
         self._check_open()

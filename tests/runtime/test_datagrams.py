@@ -19,12 +19,13 @@ from gossipreg.model import Address
 from gossipreg.protocol.wire.packets import FRESHNESS_SECONDS, ChecksummedPackets, PacketCodec, SealedPackets
 from gossipreg.runtime import datagrams as module
 from gossipreg.runtime.datagrams import Datagrams
+from tests.keyrings import ring
 
 KEY = bytes(range(32))
 
 
 def sealed() -> SealedPackets:
-    return SealedPackets(KEY, "shop", os.urandom(8))
+    return SealedPackets(ring(KEY), "shop", os.urandom(8))
 
 
 @attrs.define

@@ -18,6 +18,7 @@ from gossipreg.protocol.outputs import OpenStream
 from gossipreg.protocol.wire.streams import NONCE_BYTES, StreamCodec
 from gossipreg.runtime import streams as module
 from gossipreg.runtime.streams import Streams
+from tests.keyrings import ring_or_clear
 
 KEY = bytes(range(32))
 
@@ -71,7 +72,7 @@ def side(nursery: trio.Nursery) -> MakeSide:
         listener.setblocking(False)
         listener.bind(("127.0.0.1", 0))
         listener.listen()
-        streams = Streams(cluster, key, patience, Counter(), on_frame, on_end, nursery)
+        streams = Streams(cluster, ring_or_clear(key), patience, Counter(), on_frame, on_end, nursery)
         made = Side(streams, Address(*listener.getsockname()), frames, ended)
         nursery.start_soon(streams.serve, listener)
         return made

@@ -18,7 +18,7 @@ import trio
 from gossipreg import Check, Node, WeightOverride, open_node
 from gossipreg.cli import run_agent
 from gossipreg.protocol.inbound import Inbound
-from gossipreg.protocol.registry.credentials import Keyring
+from gossipreg.protocol.registry.credentials import CredentialKeyring
 from gossipreg.protocol.wire.packets import ChecksummedPackets
 from gossipreg.protocol.wire.streams import StreamCodec
 from gossipreg.runtime import advertised_address, state_writer
@@ -141,12 +141,12 @@ async def test_a_node_outlives_a_mistake_in_renewing_credentials(tmp_path: Path,
             await node.register("pg", port=1, id=id_, credentials={"user": "app"})
     tried = []
 
-    def supersedes(_: Keyring, instance: Any) -> bool:
+    def supersedes(_: CredentialKeyring, instance: Any) -> bool:
         tried.append(instance.id)
         return True
 
-    monkeypatch.setattr(Keyring, "supersedes", supersedes)
-    monkeypatch.setattr(Keyring, "open", fail)
+    monkeypatch.setattr(CredentialKeyring, "supersedes", supersedes)
+    monkeypatch.setattr(CredentialKeyring, "open", fail)
     async with open_node(config("ann", **options)) as node:
         await counted(node)
         assert sorted(tried) == ["one", "two"], "one that cannot be renewed keeps no other from it"

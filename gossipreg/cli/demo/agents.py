@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import secrets
 import select
@@ -16,7 +15,7 @@ from typing import Any, Final, Self
 import attrs
 
 from gossipreg.cli.client import AgentClient
-from gossipreg.config import KEY_BYTES
+from gossipreg.config import KEY_BYTES, encode_key
 from gossipreg.errors import GossipregError
 
 #: How long an agent may take to say that it is ready (seconds): its interpreter starts beside fifteen others.
@@ -41,7 +40,7 @@ class DemoAgents:
         self._processes: list[subprocess.Popen[str]] = []
         self._key_file = self._home / "key"
         self._key_file.touch(mode=0o600)
-        self._key_file.write_text(base64.b64encode(secrets.token_bytes(KEY_BYTES)).decode())
+        self._key_file.write_text(encode_key(secrets.token_bytes(KEY_BYTES)))
 
     @property
     def _home(self) -> Path:

@@ -122,6 +122,12 @@ OPERATIONS: Final[Mapping[tuple[str, str], Operation]] = {
     ("GET", "/api/v1/token"): Operation(
         {200: _object(required=_BOOLEAN, name=_optional(_TEXT), scopes=_list(_ref("Scope")))}
     ),
+    ("GET", "/api/v1/keys"): Operation({200: _object(keys=_list(_ref("GossipKey")))}, (403,)),
+    ("PUT", "/api/v1/keys"): Operation({200: _object(id=_TEXT)}, (400, 403, 409, 411, 413), body="GossipKeyAdded"),
+    ("DELETE", "/api/v1/keys/NAME"): Operation({204: None}, (403, 404, 409)),
+    ("PUT", "/api/v1/primary_key"): Operation(
+        {200: _object(keys=_list(_ref("GossipKey")))}, (400, 403, 404, 409, 411, 413), body="GossipKeyUsed"
+    ),
     ("GET", "/api/v1/events"): Operation({200: _TEXT}, (400,), media="text/event-stream"),
     ("GET", "/api/v1/http_sd"): Operation(
         {200: _list(_object(targets=_list(_TEXT), labels=_map(_TEXT)))},
@@ -314,6 +320,25 @@ def _schemas() -> dict[str, Json]:
         "PolicyWanted": {"oneOf": [_wanted(kind) for kind in KINDS]},
         "Registration": _request(InstanceSpec),
         "Readiness": _object(ready=_BOOLEAN, reason=_TEXT),
+        "GossipKey": _object(
+            id=_TEXT,
+            primary=_BOOLEAN,
+            held_by=_WHOLE,
+            used_by=_WHOLE,
+            not_held_by=_list(_TEXT),
+            until=_optional(_NUMBER),
+        ),
+        "GossipKeyAdded": _object(
+            key={**_TEXT, "pattern": "^[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=$", "description": "32 bytes in base64."}
+        ),
+        "GossipKeyUsed": {
+            **_object(
+                id=_TEXT,
+                keep={**_TEXT, "description": "How long the key so far stays held, such as 72h."},
+                force=_BOOLEAN,
+            ),
+            "required": ["id"],
+        },
         "Error": {**_object(error=_TEXT, code=_TEXT, field=_TEXT), "required": ["error", "code"]},
     }
 

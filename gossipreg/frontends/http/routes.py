@@ -10,6 +10,7 @@ from gossipreg.frontends.http.changes import changes, token
 from gossipreg.frontends.http.context import NativeContext, Route
 from gossipreg.frontends.http.credentials import credentials
 from gossipreg.frontends.http.http_sd import http_sd
+from gossipreg.frontends.http.keys import add_key, keys, remove_key, use_key
 from gossipreg.frontends.http.metrics import metrics
 from gossipreg.frontends.http.openapi import document
 from gossipreg.frontends.http.policies import policies, remove_policy, set_policy
@@ -58,6 +59,10 @@ ROUTES: Final = (
     Route("DELETE", "/api/v1/roles/NAME", reset_role, Action.RESET_ROLE),
     Route("GET", "/api/v1/changes", changes, Action.READ_CLUSTER, ("service",)),
     Route("GET", "/api/v1/events", handlers.events, Action.READ_CLUSTER, ("service", "all", "panic")),
+    Route("GET", "/api/v1/keys", keys, Action.MANAGE_KEYS),
+    Route("PUT", "/api/v1/keys", add_key, Action.MANAGE_KEYS),
+    Route("DELETE", "/api/v1/keys/NAME", remove_key, Action.MANAGE_KEYS),
+    Route("PUT", "/api/v1/primary_key", use_key, Action.MANAGE_KEYS),
     Route("GET", "/api/v1/http_sd", http_sd, Action.READ_CLUSTER, ("service", "healthy")),
     Route("GET", "/api/v1/token", token, Action.SHOW_TOKEN),
     Route("GET", "/api/v1/openapi.json", openapi, Action.READ_STATUS),

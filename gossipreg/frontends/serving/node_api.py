@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Mapping
 from typing import Protocol
 
 from gossipreg.check import CheckReport
+from gossipreg.keys import GossipKey
 from gossipreg.model import Address, Event, Health, Instance, Member, NodeInfo, ServiceCount, ServiceTerm
 from gossipreg.policy import Policy, Rule, UnreadablePolicy
 from gossipreg.spec import InstanceSpec
@@ -170,6 +171,22 @@ class NodeApi(Protocol):
 
     async def remove_policy(self, key: str) -> None:
         """Remove a policy from the whole cluster. Raises ``UnknownPolicy``."""
+        ...
+
+    def gossip_keys(self) -> tuple[GossipKey, ...]:
+        """The keys that seal the gossip, the primary one first; empty in clear."""
+        ...
+
+    async def add_gossip_key(self, key: str) -> str:
+        """Have every member hold a key; returns its id. Raises ``ConfigError``, ``GossipInClear``, ``TooManyKeys``."""
+        ...
+
+    async def use_gossip_key(self, id: str, *, kept: float = ..., force: bool = False) -> None:
+        """Have every member seal with a key. Raises ``UnknownKey``, ``KeyNotHeld``, ``GossipInClear``."""
+        ...
+
+    async def remove_gossip_key(self, id: str) -> None:
+        """Have every member give up a key. Raises ``UnknownKey``, ``KeyInUse``, ``GossipInClear``."""
         ...
 
     @property

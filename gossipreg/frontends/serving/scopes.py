@@ -42,6 +42,7 @@ class Action(Enum):
     LEAVE = Scope.OPERATOR, "have the agent leave the cluster"
     RELOAD = Scope.OPERATOR, "have the agent read its files again"
     FORGET = Scope.OPERATOR, "have a member that failed forgotten everywhere"
+    MANAGE_KEYS = Scope.OPERATOR, "the ids of the keys that seal the gossip; add, use and remove one"
     RESET_ROLE = Scope.OPERATOR, "reset the term of a service"
     ABSENT = Scope.READ, "what there is not: 501, with what to use instead"
 

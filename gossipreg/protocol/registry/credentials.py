@@ -41,7 +41,7 @@ _BODY_BYTES_MAX: Final = (limits.SEALED_BYTES_MAX - _HEADER_BYTES - _TAG_BYTES) 
 
 
 @attrs.frozen
-class Keyring:
+class CredentialKeyring:
     """The credential keys that a node holds: the first seals, all open. So a key can be changed at any time."""
 
     cluster: str

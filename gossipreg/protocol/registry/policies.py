@@ -4,8 +4,8 @@ Theory of operation (docs/decisions/0014). Any node may write. Of two versions o
 counts, of equal stamps (two writers under one name) the greater digest; so versions merge in any order to the same
 result. A removal is a version like any other and is kept as a tombstone, or an old rule would come back from a node
 that was away: as many as `limits.POLICIES_REMOVED_MAX`. Versions that cannot be read here, as those of a later release
-may be, are kept apart, so that they take no room from others. Which ones are kept follows from their content:
-`RankedVersions`.
+may be, are kept apart, so that they take no room from others; so are statements about keys. Which ones are kept follows
+from their content: `RankedVersions`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import attrs
 
 from gossipreg import limits
 from gossipreg.policy import Policy, Rule, UnreadablePolicy
+from gossipreg.protocol.registry.key_statements import Statement
 from gossipreg.protocol.registry.policy_version import PolicyVersion
 from gossipreg.protocol.registry.ranked_versions import RankedVersions, is_ahead
 
@@ -30,6 +31,7 @@ class Policies:
 
     _versions: dict[str, PolicyVersion] = attrs.field(factory=dict)
     _by_service: dict[str, dict[str, Rule]] = attrs.field(factory=dict)  # service -> key -> rule
+    _statements: RankedVersions = attrs.field(factory=RankedVersions)  # about keys
     _removed: RankedVersions = attrs.field(factory=RankedVersions)
     _unreadable: RankedVersions = attrs.field(factory=RankedVersions)  # with a payload that is no rule to this release
 
@@ -63,9 +65,15 @@ class Policies:
         )
         return tuple(UnreadablePolicy(version.key, version.writer, version.ms / 1000) for version in versions)
 
+    @property
+    def statements(self) -> tuple[Statement, ...]:
+        """What is stated about the keys that seal the gossip, sorted by key."""
+        versions = sorted(self._statements, key=lambda each: each.key)
+        return tuple(version.statement for version in versions if version.statement is not None)
+
     def __len__(self) -> int:
         """How many are in force."""
-        return len(self._versions) - len(self._removed) - len(self._unreadable)
+        return len(self._versions) - len(self._removed) - len(self._unreadable) - len(self._statements)
 
     def is_news(self, version: PolicyVersion, wall: int = _ANY_TIME) -> bool:
         """Whether to take ``version`` at ``wall`` (ms since the epoch): it outranks what is held and has room."""
@@ -89,6 +97,8 @@ class Policies:
 
     def _pool_of(self, version: PolicyVersion) -> tuple[RankedVersions, tuple[int, int]] | None:
         """Where versions like ``version`` are kept, with how many in all and of one writer; None for rules in force."""
+        if version.statement is not None:
+            return self._statements, (limits.KEY_STATEMENTS_MAX, limits.KEY_STATEMENTS_MAX)
         if version.payload is None:
             return self._removed, (limits.POLICIES_REMOVED_MAX, limits.POLICIES_REMOVED_PER_WRITER_MAX)
         if version.is_unreadable:

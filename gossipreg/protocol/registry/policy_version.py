@@ -1,4 +1,7 @@
-"""Policy version: one version of the policy of one key, with its rule as packed by its writer."""
+"""Policy version: one version of the policy of one key, with its rule as packed by its writer.
+
+The same table holds what is stated about the cluster's keys: see `key_statements`.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +16,14 @@ from gossipreg import limits
 from gossipreg.errors import InvalidPolicy
 from gossipreg.policy import KINDS, Maintenance, Policy, Rule, Split, WeightOverride
 from gossipreg.protocol.registry.clock import Stamp
+from gossipreg.protocol.registry.key_statements import Statement, is_about_keys, unpack_statement
 from gossipreg.protocol.registry.payload import BadPayload
 
 _FIELDS: Final = {Split: ("shares", "by"), WeightOverride: ("instance", "weight"), Maintenance: ("instance", "reason")}
+
+
+def _size_of(payload: bytes | None) -> str:
+    return "None" if payload is None else f"<{len(payload)} bytes>"
 
 
 @attrs.frozen
@@ -26,7 +34,7 @@ class PolicyVersion:
     ms: int
     counter: int
     writer: str
-    payload: bytes | None
+    payload: bytes | None = attrs.field(repr=_size_of)  # it may hold a key
 
     @property
     def stamp(self) -> Stamp:
@@ -53,10 +61,20 @@ class PolicyVersion:
         except BadPayload:
             return None
 
+    @cached_property
+    def statement(self) -> Statement | None:
+        """What it states about a key of the cluster, if it is about one."""
+        if self.payload is None or not is_about_keys(self.key):
+            return None
+        try:
+            return unpack_statement(self.payload, self.key)
+        except BadPayload:
+            return None
+
     @property
     def is_unreadable(self) -> bool:
         """Whether it sets something that this release does not understand, or that none would."""
-        return self.payload is not None and self.rule is None
+        return self.payload is not None and self.rule is None and self.statement is None
 
     @property
     def policy(self) -> Policy | None:

@@ -9,6 +9,7 @@ evict each other first, so that one writer cannot evict all others' either.
 from __future__ import annotations
 
 from bisect import bisect_left, insort
+from collections.abc import Iterator
 from typing import Final
 
 import attrs
@@ -32,6 +33,9 @@ class RankedVersions:
 
     def __len__(self) -> int:
         return len(self._versions)
+
+    def __iter__(self) -> Iterator[PolicyVersion]:
+        return iter(tuple(self._versions))
 
     def accepts(self, version: PolicyVersion, most: int, most_of_writer: int, wall: int) -> bool:
         """Whether ``version`` would stay, with room for ``most`` versions and for ``most_of_writer`` of one writer."""

@@ -1,10 +1,10 @@
 """Packets: how a payload is encoded into a datagram, sealed or only checksummed, and how one is opened or refused.
 
 A sealed packet is ``version | key id | sender id | counter | AES-256-GCM(send time | payload)`` (cf. OSCORE, RFC 8613:
-sender id, sender key, replay window). Four rules make it work:
+sender id, sender key, replay window). Five rules make it work:
 
 - **No nonce repeats, however long a key is used.** Each boot of a node draws a random *sender id*, HKDF turns (key,
-  sender id) into a sender key, and under one sender key the nonce is a counter that only rises.
+  sender id) into a sender key, and the nonce is the sender's counter, which only rises, whichever key seals.
 - **A known sender is checked by its counters.** Each is accepted once, within a sliding window behind the highest.
   What arrives out of order must also have been sent shortly before the newest, so that the packets a past run of this
   node opened cannot be replayed to the next. The sender's clock is compared with itself only: a clock that is set while
@@ -13,6 +13,8 @@ sender id, sender key, replay window). Four rules make it work:
   push the window ahead of its true owner. A leap that no sender can have made is refused; and a packet that was sent
   after all that were accepted of its sender is no replay, so it is accepted whatever the window says, and puts it back
   (docs/decisions/0038).
+- **A sender stays the same under each key.** While the cluster's key is replaced its packets come under two keys: one
+  window and one clock are kept for both, so that a key that is new to us makes no sender a stranger.
 - **An unknown sender is checked by our clock.** Its first packet is accepted only if it is fresh. A sender is forgotten
   only when nothing we opened from it would still be fresh, so forgetting allows no replay.
 
@@ -30,10 +32,11 @@ from typing import ClassVar, Final, Protocol
 
 import attrs
 
-from gossipreg import config, limits
+from gossipreg import limits
 from gossipreg.counters import Count
 from gossipreg.protocol.cipher import Cipher
 from gossipreg.protocol.wire.derivations import DerivationBudget
+from gossipreg.protocol.wire.keyring import GossipKeyring
 
 #: How far the send time of an unknown sender's packet may be from our clock (s). NTP keeps hosts within a second of
 #: each other, so 30 forgives a clock that is not maintained; and it is far below the time for which tombstones and
@@ -180,10 +183,10 @@ class ChecksummedPackets:
 
 
 @attrs.define(eq=False, repr=False)
-class _SenderKey:
-    """The key of one sender: its cipher, and its replay window."""
+class _Sender:
+    """One sender: its cipher under each key that it has sealed with, and its replay window."""
 
-    cipher: Cipher
+    ciphers: dict[bytes, Cipher]  # by key id
     highest: int  # counter
     sent: float  # when the highest was sent, s, by the sender's clock
     heard: float  # when its last packet came, s
@@ -193,9 +196,9 @@ class _SenderKey:
     seen: int = 1  # bit i: the packet `highest - i` was opened
 
     @classmethod
-    def met(cls, cipher: Cipher, counter: int, sent: float, wall: float) -> _SenderKey:
+    def met(cls, key_id: bytes, cipher: Cipher, counter: int, sent: float, wall: float) -> _Sender:
         """The sender whose first packet is this one."""
-        return cls(cipher, counter, sent, wall, sent - wall + _LEAD_SECONDS, sent, max(sent, wall))
+        return cls({key_id: cipher}, counter, sent, wall, sent - wall + _LEAD_SECONDS, sent, max(sent, wall))
 
     def leaps(self, counter: int, wall: float) -> bool:
         """Whether no sender could have come to ``counter`` since its last packet."""
@@ -239,33 +242,33 @@ class _SenderKey:
 
 @attrs.define(eq=False, repr=False)
 class SealedPackets:
-    """Packets that only holders of ``key`` can read and make, each accepted once.
+    """Packets that only holders of the cluster's keys can read and make, each accepted once.
 
-    ``sender_id``: 8 random bytes, drawn anew at every boot. Packets carry the id of their key, and senders are known by
-    (key id, sender id), so that further keys can be accepted beside the primary one.
+    ``sender_id``: 8 random bytes, drawn anew at every boot. The primary key of ``keyring`` seals; all its keys open.
     """
 
     overhead: ClassVar[int] = _HEADER.size + _SENT_BYTES + _TAG_BYTES
 
-    key: bytes = attrs.field(repr=False)
+    keyring: GossipKeyring = attrs.field(repr=False)
     cluster: str
     sender_id: bytes
-    _key_id: bytes = attrs.field(init=False)
+    _sealer: bytes = attrs.field(init=False)  # the id of the key that `_cipher` seals under
     _cipher: Cipher = attrs.field(init=False, repr=False)
     _counter: int = attrs.field(init=False, default=0)
-    _senders: dict[bytes, _SenderKey] = attrs.field(init=False, factory=dict, repr=False)
+    _senders: dict[bytes, _Sender] = attrs.field(init=False, factory=dict, repr=False)
     _budget: DerivationBudget = attrs.field(init=False, factory=DerivationBudget)
 
     def __attrs_post_init__(self) -> None:
         assert len(self.sender_id) == 8, f"a run of {len(self.sender_id)} bytes"
-        self._key_id = bytes.fromhex(config.key_id(self.key))
-        self._cipher = self._cipher_of(self.sender_id)
+        self._seal_with_primary()
 
     def encode(self, payload: bytes, wall: float) -> bytes:
         """The packet that carries ``payload``, stamped with ``wall`` (s) and the next counter of this sender."""
         assert len(payload) + self.overhead <= limits.PACKET_BYTES_MAX, f"a payload of {len(payload)} bytes"
         assert self._counter < _COUNTER_END, "a nonce would repeat"
-        header = _HEADER.pack(_SEALED, self._key_id, self.sender_id, self._counter)
+        if self._sealer != self.keyring.primary_id:
+            self._seal_with_primary()
+        header = _HEADER.pack(_SEALED, self._sealer, self.sender_id, self._counter)
         self._counter += 1
         sent = int(wall * 1000).to_bytes(_SENT_BYTES, "big")
         return header + self._cipher.encrypt(_nonce(header), sent + payload, self._authenticated(header))
@@ -277,34 +280,38 @@ class SealedPackets:
         _, key_id, sender_id, counter = _HEADER.unpack_from(packet)
         if (refusal := self._misfit_head(key_id, sender_id, counter)) is not None:
             return Refused(refusal)
-        sender = self._senders.get(key_id + sender_id)
+        sender = self._senders.get(sender_id)
         if sender is None:
-            return self._meet(key_id + sender_id, packet, wall, host)
+            return self._meet(packet, wall, host)
         if sender.leaps(counter, wall):
             return Refused(Refusal.LEAPT)
-        if (opened := self._decrypt(sender.cipher, packet)) is None:
-            return Refused(Refusal.FORGED)
-        sent, payload = opened
-        refusal = sender.accept(counter, sent, wall)
-        return payload if refusal is None else Refused(refusal)
+        cipher = sender.ciphers.get(key_id)
+        if cipher is None:
+            return self._meet_again(sender, packet, wall, host)
+        opened = self._decrypt(cipher, packet)
+        return Refused(Refusal.FORGED) if opened is None else self._accept(sender, counter, opened, wall)
 
     def vouch(self, host: str) -> None:
         """A stream from ``host`` has proven to hold the key: its packets are not a stranger's."""
         self._budget.vouch(host)
 
+    def _seal_with_primary(self) -> None:
+        self._sealer = self.keyring.primary_id
+        self._cipher = self._cipher_of(self._sealer, self.sender_id)
+
     def _misfit_head(self, key_id: bytes, sender_id: bytes, counter: int) -> Refusal | None:
-        if key_id != self._key_id:
+        if key_id not in self.keyring:
             return Refusal.UNKNOWN_KEY
         if counter >= _COUNTER_END:
             return Refusal.LEAPT
         return Refusal.REFLECTED if sender_id == self.sender_id else None
 
-    def _meet(self, known_as: bytes, packet: bytes, wall: float, host: str) -> bytes | Refused:
+    def _meet(self, packet: bytes, wall: float, host: str) -> bytes | Refused:
         """Open the first packet of a sender, and remember the sender if it is accepted."""
-        _, _, sender_id, counter = _HEADER.unpack_from(packet)
+        _, key_id, sender_id, counter = _HEADER.unpack_from(packet)
         if not self._budget.take(host, wall):
             return Refused(Refusal.OVER_BUDGET)
-        cipher = self._cipher_of(sender_id)
+        cipher = self._cipher_of(key_id, sender_id)
         if (opened := self._decrypt(cipher, packet)) is None:
             return Refused(Refusal.FORGED)
         sent, payload = opened
@@ -313,8 +320,25 @@ class SealedPackets:
         self._budget.vouch(host)
         if not self._make_room(wall):
             return Refused(Refusal.TOO_MANY_SENDERS)
-        self._senders[known_as] = _SenderKey.met(cipher, counter, sent, wall)
+        self._senders[sender_id] = _Sender.met(key_id, cipher, counter, sent, wall)
         return payload
+
+    def _meet_again(self, sender: _Sender, packet: bytes, wall: float, host: str) -> bytes | Refused:
+        """Open the first packet of a known sender under another key."""
+        _, key_id, sender_id, counter = _HEADER.unpack_from(packet)
+        if not self._budget.take(host, wall):
+            return Refused(Refusal.OVER_BUDGET)
+        cipher = self._cipher_of(key_id, sender_id)
+        if (opened := self._decrypt(cipher, packet)) is None:
+            return Refused(Refusal.FORGED)
+        sender.ciphers = {each: held for each, held in sender.ciphers.items() if each in self.keyring}
+        sender.ciphers[key_id] = cipher
+        return self._accept(sender, counter, opened, wall)
+
+    def _accept(self, sender: _Sender, counter: int, opened: tuple[float, bytes], wall: float) -> bytes | Refused:
+        sent, payload = opened
+        refusal = sender.accept(counter, sent, wall)
+        return payload if refusal is None else Refused(refusal)
 
     def _make_room(self, wall: float) -> bool:
         """Forget the sender unheard for longest if there are too many; not if a packet of it might still be fresh.
@@ -329,8 +353,10 @@ class SealedPackets:
         del self._senders[oldest]
         return True
 
-    def _cipher_of(self, sender_id: bytes) -> Cipher:
-        return Cipher(self.key, salt=sender_id, info=b"gossipreg packet" + self.cluster.encode())
+    def _cipher_of(self, key_id: bytes, sender_id: bytes) -> Cipher:
+        key = self.keyring.get(key_id)
+        assert key is not None, "a cipher of a key that is not held"
+        return Cipher(key, salt=sender_id, info=b"gossipreg packet" + self.cluster.encode())
 
     def _authenticated(self, header: bytes) -> bytes:
         return header + self.cluster.encode()

@@ -5,7 +5,12 @@ Both sides send a hello at once, so neither waits for the other to speak first::
     "GREG" | version | kind | nonce (16) | proof (8)
 
 The kind is 0 (clear: the proof is a digest of the hello, keyed by the cluster's name) or 1 (sealed: the proof is the
-id of the key and 4 zero bytes). Frames follow: a 4-byte length, most significant first, and so many bytes of body.
+id of the sender's primary key and 4 zero bytes). Frames follow: a 4-byte length, most significant first, and so many
+bytes of body.
+
+While the key of a cluster is replaced, two nodes may have different primary keys, and one of them may not know the
+other's. Each seals with the peer's if it holds that, since the peer then does, too; else with its own, and hopes. Each
+tries both on the first frame that comes. So a node that was away with the old key can come back, and learn the new one.
 
 Each frame is bound to its *place*: which side sent it, and how many came before it from there. A sealed body is
 AES-256-GCM with the place as nonce, under a subkey that HKDF derives from the key and *both* nonces. Each side chose
@@ -20,14 +25,15 @@ import enum
 import hashlib
 import itertools
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import ClassVar, Final, Protocol
 
 import attrs
 
-from gossipreg import config, limits
+from gossipreg import limits
 from gossipreg.counters import Count
 from gossipreg.protocol.cipher import Cipher
+from gossipreg.protocol.wire.keyring import KEY_ID_BYTES, GossipKeyring, id_of
 
 #: Random bytes that each side puts into its hello.
 NONCE_BYTES: Final = 16
@@ -108,12 +114,13 @@ class _ChecksummedFrames:
 class _SealedFrames:
     """The body encrypted, and its tag."""
 
-    __slots__ = ("_cipher",)
+    __slots__ = ("_cipher", "key_id")
 
     overhead: ClassVar[int] = 16
 
     def __init__(self, cluster: str, nonces: bytes, key: bytes) -> None:
         self._cipher = Cipher(key, salt=nonces, info=_PERSON + cluster.encode())
+        self.key_id = id_of(key)
 
     def encode(self, place: bytes, body: bytes) -> bytes:
         return self._cipher.encrypt(place, body)
@@ -126,35 +133,45 @@ class _SealedFrames:
 class StreamCodec:
     """One end of one stream. Send its `hello` at once; `frame` waits until it is `ready`, by being fed.
 
-    ``cluster``: the cluster's name. ``key``: the cluster's key, or none to speak in clear. ``nonce``: `NONCE_BYTES`
+    ``cluster``: the cluster's name. ``keyring``: the node's keys, or none to speak in clear. ``nonce``: `NONCE_BYTES`
     random bytes, never used before. ``opened_by_us`` tells the two ends apart.
     """
 
     cluster: str
-    key: bytes | None = attrs.field(repr=False)
+    keyring: GossipKeyring | None = attrs.field(repr=False)
     nonce: bytes
     opened_by_us: bool
+    doubt: StreamRefusal | None = attrs.field(init=False, default=None)  # why the peer may not understand us
+    _own: bytes | None = attrs.field(init=False, repr=False)  # the key that our hello names
     _outgoing: Iterator[bytes] = attrs.field(init=False, repr=False)
     _incoming: Iterator[bytes] = attrs.field(init=False, repr=False)
-    _frames: _FrameCodec | None = attrs.field(init=False, default=None, repr=False)
+    _encoder: _FrameCodec | None = attrs.field(init=False, default=None, repr=False)
+    _decoders: Sequence[_FrameCodec] = attrs.field(init=False, default=(), repr=False)  # one, once a frame has come
     _refusal: StreamRefusal | None = attrs.field(init=False, default=None)
     _buffer: bytearray = attrs.field(init=False, factory=bytearray, repr=False)
 
     def __attrs_post_init__(self) -> None:
         assert self.cluster, "an empty name would key nothing"
         assert len(self.nonce) == NONCE_BYTES, f"a nonce of {len(self.nonce)} bytes"
+        self._own = None if self.keyring is None else self.keyring.primary
         self._outgoing = _places(from_opener=self.opened_by_us)
         self._incoming = _places(from_opener=not self.opened_by_us)
 
     @property
     def ready(self) -> bool:
         """Whether the peer's hello was read, so that frames can be sent."""
-        return self._frames is not None
+        return self._encoder is not None
 
     @property
     def is_mid_frame(self) -> bool:
         """Whether the first bytes of a frame are here and its last are not."""
-        return self._frames is not None and bool(self._buffer)
+        return self._encoder is not None and bool(self._buffer)
+
+    @property
+    def key_ids(self) -> set[bytes]:
+        """The ids of the keys that seal the stream, as far as that is known; none in clear."""
+        codecs = (*self._decoders, self._encoder)
+        return {each.key_id for each in codecs if isinstance(each, _SealedFrames)}
 
     def hello(self) -> bytes:
         """What to send first, without waiting for the peer."""
@@ -162,9 +179,9 @@ class StreamCodec:
 
     def frame(self, body: bytes) -> bytes:
         """``body``, at most ``limits.FRAME_BYTES_MAX`` bytes, as it goes on the stream next."""
-        assert self._frames is not None, "a frame before the peer's hello"
+        assert self._encoder is not None, "a frame before the peer's hello"
         assert len(body) <= limits.FRAME_BYTES_MAX, f"a frame of {len(body)} bytes"
-        sealed = self._frames.encode(next(self._outgoing), body)
+        sealed = self._encoder.encode(next(self._outgoing), body)
         return _LENGTH.pack(len(sealed)) + sealed
 
     def feed(self, data: bytes) -> list[bytes]:
@@ -177,9 +194,9 @@ class StreamCodec:
             raise StreamRefused(self._refusal)
         self._buffer += data
         try:
-            if self._frames is None:
-                self._frames = self._read_hello()
-            return [] if self._frames is None else self._read_frames(self._frames)
+            if self._encoder is None:
+                self._read_hello()
+            return [] if self._encoder is None else self._read_frames(self._encoder.overhead)
         except StreamRefused as refused:
             self._refusal = refused.reason
             self._buffer.clear()
@@ -187,55 +204,80 @@ class StreamCodec:
 
     @property
     def _kind(self) -> int:
-        return _CLEAR if self.key is None else _SEALED
+        return _CLEAR if self._own is None else _SEALED
 
     def _proof(self, nonce: bytes) -> bytes:
-        """The end of a hello with ``nonce`` that comes from our cluster and has our key, if any."""
-        if self.key is None:
+        """The end of a hello with ``nonce`` from our cluster and, if it is sealed, with our primary key."""
+        if self._own is None:
             key = self.cluster.encode()
             return hashlib.blake2b(nonce, key=key, digest_size=_PROOF_BYTES, person=_PERSON).digest()
-        return bytes.fromhex(config.key_id(self.key)).ljust(_PROOF_BYTES, b"\0")
+        return id_of(self._own).ljust(_PROOF_BYTES, b"\0")
 
-    def _read_hello(self) -> _FrameCodec | None:
+    def _read_hello(self) -> None:
+        """Read the peer's hello, if it is here: it says how frames are encoded."""
         if not _MAGIC.startswith(self._buffer[: len(_MAGIC)]):
             raise StreamRefused(StreamRefusal.NOT_GOSSIPREG)
         if len(self._buffer) < _HELLO.size:
-            return None
+            return
         _, version, kind, nonce, proof = _HELLO.unpack_from(self._buffer)
         if version != _VERSION or kind not in (_CLEAR, _SEALED):
             raise StreamRefused(StreamRefusal.WRONG_VERSION)
         if kind != self._kind:
             raise StreamRefused(StreamRefusal.IN_CLEAR if kind == _CLEAR else StreamRefusal.SEALED)
-        if proof != self._proof(nonce):
-            in_clear = self.key is None
-            raise StreamRefused(StreamRefusal.WRONG_CLUSTER_OR_CORRUPT if in_clear else StreamRefusal.UNKNOWN_KEY)
+        if self._own is None and proof != self._proof(nonce):
+            raise StreamRefused(StreamRefusal.WRONG_CLUSTER_OR_CORRUPT)
+        if self._own is not None and proof[KEY_ID_BYTES:] != bytes(_PROOF_BYTES - KEY_ID_BYTES):
+            raise StreamRefused(StreamRefusal.UNKNOWN_KEY)
         if nonce == self.nonce:
             raise StreamRefused(StreamRefusal.REFLECTED)
         del self._buffer[: _HELLO.size]
         nonces = self.nonce + nonce if self.opened_by_us else nonce + self.nonce
-        if self.key is None:
-            return _ChecksummedFrames(self.cluster, nonces)
-        return _SealedFrames(self.cluster, nonces, self.key)
+        if self._own is None:
+            self._encoder = _ChecksummedFrames(self.cluster, nonces)
+            self._decoders = (self._encoder,)
+        else:
+            self._choose_keys(self._own, proof[:KEY_ID_BYTES], nonces)
 
-    def _read_frames(self, codec: _FrameCodec) -> list[bytes]:
+    def _choose_keys(self, own: bytes, named: bytes, nonces: bytes) -> None:
+        """Choose the keys of both directions, when we named ``own`` and the peer the key of the id ``named``."""
+        assert self.keyring is not None, "a key without a keyring"
+        own_frames = _SealedFrames(self.cluster, nonces, own)
+        theirs = own if named == own_frames.key_id else self.keyring.get(named)
+        if theirs is None:
+            self.doubt = StreamRefusal.UNKNOWN_KEY
+        if theirs is None or theirs == own:
+            self._encoder, self._decoders = own_frames, (own_frames,)
+        else:
+            self._encoder = _SealedFrames(self.cluster, nonces, theirs)
+            self._decoders = (own_frames, self._encoder)
+
+    def _read_frames(self, overhead: int) -> list[bytes]:
         bodies = []
         start = 0
         while len(self._buffer) >= start + _LENGTH.size:
             (length,) = _LENGTH.unpack_from(self._buffer, start)
-            if length < codec.overhead:
+            if length < overhead:
                 raise StreamRefused(StreamRefusal.FRAME_TOO_SHORT)
-            if length > limits.FRAME_BYTES_MAX + codec.overhead:
+            if length > limits.FRAME_BYTES_MAX + overhead:
                 raise StreamRefused(StreamRefusal.FRAME_TOO_LONG)
             end = start + _LENGTH.size + length
             if len(self._buffer) < end:
                 break
-            body = codec.decode(next(self._incoming), bytes(self._buffer[start + _LENGTH.size : end]))
-            if body is None:
-                raise StreamRefused(StreamRefusal.FORGED)
-            bodies.append(body)
+            bodies.append(self._decode(bytes(self._buffer[start + _LENGTH.size : end])))
             start = end
         del self._buffer[:start]
         return bodies
+
+    def _decode(self, sealed: bytes) -> bytes:
+        """The body of the next frame; the first one tells with which key the peer seals."""
+        place = next(self._incoming)
+        for decoder in self._decoders:
+            body = decoder.decode(place, sealed)
+            if body is not None:
+                self._decoders = (decoder,)
+                self.doubt = None
+                return body
+        raise StreamRefused(self.doubt or StreamRefusal.FORGED)
 
 
 def _places(*, from_opener: bool) -> Iterator[bytes]:

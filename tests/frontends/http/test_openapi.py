@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import inspect
 import re
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
+from gossipreg.config import key_id
 from gossipreg.frontends.http import handlers
 from gossipreg.frontends.http.openapi import OPERATIONS, document
 from gossipreg.frontends.http.routes import ROUTES
@@ -18,6 +20,8 @@ from tests.frontends.fake_node import FakeNode
 DOCUMENT = document(ROUTES)
 
 #: Everything a program may be told, by asking for it: how, and the status code. The order matters.
+KEY, OTHER_KEY = (key_id(base64.b64decode(text)) for text in ("A" * 43 + "=", "B" * 42 + "A="))
+
 CALLS: list[tuple[str, str, Any, int]] = [
     ("GET", "/healthz", None, 200),
     ("GET", "/readyz", None, 200),
@@ -32,6 +36,19 @@ CALLS: list[tuple[str, str, Any, int]] = [
     ("GET", "/api/v1/services/orders?all&stated", None, 200),
     ("GET", "/api/v1/changes?service=orders", None, 200),
     ("GET", "/api/v1/changes?service=", None, 400),
+    ("PUT", "/api/v1/keys", {"key": "A" * 43 + "="}, 200),
+    ("PUT", "/api/v1/keys", {"key": "B" * 42 + "A="}, 200),
+    ("PUT", "/api/v1/keys", {"key": "?"}, 400),
+    ("PUT", "/api/v1/keys", {"x": "y" * 200_000}, 413),
+    ("GET", "/api/v1/keys", None, 200),
+    ("PUT", "/api/v1/primary_key", {"id": OTHER_KEY}, 409),
+    ("PUT", "/api/v1/primary_key", {"id": OTHER_KEY, "keep": "1h", "force": True}, 200),
+    ("PUT", "/api/v1/primary_key", {"id": "none"}, 404),
+    ("PUT", "/api/v1/primary_key", {"id": OTHER_KEY, "keep": "?"}, 400),
+    ("PUT", "/api/v1/primary_key", {"x": "y" * 200_000}, 413),
+    ("DELETE", f"/api/v1/keys/{OTHER_KEY}", None, 409),
+    ("DELETE", f"/api/v1/keys/{KEY}", None, 204),
+    ("DELETE", f"/api/v1/keys/{KEY}", None, 404),
     ("GET", "/api/v1/token", None, 200),
     ("GET", "/api/v1/services/orders?all=perhaps", None, 400),
     ("GET", "/api/v1/http_sd", None, 200),
@@ -197,6 +214,7 @@ def test_every_answer_that_is_told_of_is_asked_for_above_or_in_the_tests_below()
     }
     asked = {(operation(method, path)["operationId"], status) for method, path, _, status in CALLS}
     elsewhere = {("credentials", status) for status in (200, 400, 404, 409)}  # for a token: test_credentials
+    elsewhere.add(("add_key", 409))  # in clear, as the node of test_fuzzed is
     assert told - asked == {("health", 503), ("ready", 503), ("forget", 204), ("events", 200)} | elsewhere
 
 

@@ -15,7 +15,7 @@ from gossipreg.frontends.http.policies import parse
 from gossipreg.frontends.serving.response import HttpError
 from gossipreg.model import Health, Instance
 from gossipreg.policy import Maintenance, Rule, Split, WeightOverride, check_rule
-from gossipreg.protocol.registry.credentials import Keyring, _unpacked, packed
+from gossipreg.protocol.registry.credentials import CredentialKeyring, _unpacked, packed
 from gossipreg.protocol.registry.payload import BadPayload, pack_instance, unpack_instance
 from gossipreg.protocol.registry.policy_version import PolicyVersion, pack_rule, unpack_rule
 from tests.fuzz.target import Target, check_error_text, outcome
@@ -109,7 +109,7 @@ def _policy_seeds() -> Iterator[bytes]:
 def _credentials(data: bytes) -> str:
     """First byte: sealed bytes unchanged, packed and then sealed by a key holder, or as a client writes them."""
     kind, data = data[:1], data[1:]
-    ring = Keyring("fuzz", (_KEY,))
+    ring = CredentialKeyring("fuzz", (_KEY,))
     if kind == b"j":
         return _sealed(ring, data)
     if kind == b"p":
@@ -122,7 +122,7 @@ def _credentials(data: bytes) -> str:
     return "opened"
 
 
-def _sealed(ring: Keyring, data: bytes) -> str:
+def _sealed(ring: CredentialKeyring, data: bytes) -> str:
     try:
         value = json.loads(data)
     except (ValueError, RecursionError):
@@ -141,7 +141,7 @@ def _sealed(ring: Keyring, data: bytes) -> str:
 
 
 def _credential_seeds() -> Iterator[bytes]:
-    sealed = Keyring("fuzz", (_KEY,)).seal({"user": "u", "password": "p"}, _instance(), bytes(12))
+    sealed = CredentialKeyring("fuzz", (_KEY,)).seal({"user": "u", "password": "p"}, _instance(), bytes(12))
     yield b"s" + sealed
     yield b"s" + sealed[:40]
     yield b"p" + packed({"user": "u", "password": "p"})

@@ -26,6 +26,7 @@ from gossipreg.protocol.wire.packets import ChecksummedPackets, PacketCodec, Ref
 from gossipreg.protocol.wire.reader import Reader, unpack
 from gossipreg.protocol.wire.streams import StreamCodec, StreamRefused
 from tests.fuzz.target import Target
+from tests.keyrings import ring, ring_or_clear
 from tests.protocol.making import BORN, engine, history, update
 
 _KEY: Final = bytes(range(32))
@@ -39,11 +40,11 @@ _SENDER: Final = b"sender__"
 
 def _codecs() -> tuple[PacketCodec, PacketCodec]:
     """Return a sealed and a clear receiver that know no sender yet."""
-    return SealedPackets(_KEY, _CLUSTER, b"receiver"), ChecksummedPackets(_CLUSTER)
+    return SealedPackets(ring(_KEY), _CLUSTER, b"receiver"), ChecksummedPackets(_CLUSTER)
 
 
 def _sealed(payload: bytes) -> bytes:
-    return SealedPackets(_KEY, _CLUSTER, _SENDER).encode(payload, _WALL)
+    return SealedPackets(ring(_KEY), _CLUSTER, _SENDER).encode(payload, _WALL)
 
 
 def _packets(data: bytes) -> str:
@@ -146,7 +147,7 @@ _NONCES: Final = (b"o" * 16, b"p" * 16)
 
 
 def _codec(key: bytes | None, *, opener: bool) -> StreamCodec:
-    return StreamCodec(_CLUSTER, key, _NONCES[0 if opener else 1], opened_by_us=opener)
+    return StreamCodec(_CLUSTER, ring_or_clear(key), _NONCES[0 if opener else 1], opened_by_us=opener)
 
 
 def _streams(data: bytes) -> str:

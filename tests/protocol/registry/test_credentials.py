@@ -15,22 +15,24 @@ from gossipreg import limits
 from gossipreg.errors import CredentialsUnavailable, InvalidInstance
 from gossipreg.model import Instance
 from gossipreg.protocol.registry import credentials as credentials_module
-from gossipreg.protocol.registry.credentials import NONCE_BYTES, Keyring
+from gossipreg.protocol.registry.credentials import NONCE_BYTES, CredentialKeyring
 
 OLD, NEW = b"o" * 32, b"n" * 32
 NONCE = bytes(range(NONCE_BYTES))
 LOGIN = {"user": "app", "password": "correct horse"}
 
-ring = Keyring("shop", (OLD,))
+ring = CredentialKeyring("shop", (OLD,))
 bare = Instance(id="pg-1", service="pg", host="10.0.0.1", port=5432, owner="ann")
 
 
-def carrying(credentials: Mapping[str, str] = LOGIN, keyring: Keyring = ring, nonce: bytes = NONCE) -> Instance:
+def carrying(
+    credentials: Mapping[str, str] = LOGIN, keyring: CredentialKeyring = ring, nonce: bytes = NONCE
+) -> Instance:
     """The instance as it carries them."""
     return attrs.evolve(bare, sealed=keyring.seal(credentials, bare, nonce))
 
 
-def why_not(keyring: Keyring, instance: Instance) -> str:
+def why_not(keyring: CredentialKeyring, instance: Instance) -> str:
     with pytest.raises(CredentialsUnavailable) as refused:
         keyring.open(instance)
     return str(refused.value)
@@ -63,7 +65,7 @@ def test_what_was_sealed_is_what_is_opened(credentials: dict[str, str]) -> None:
 )
 def test_what_was_sealed_for_one_instance_cannot_be_opened_as_anothers(cluster: str, changes: dict[str, Any]) -> None:
     moved = attrs.evolve(carrying(), **changes)
-    assert "they were sealed for another instance, or changed" in why_not(Keyring(cluster, (OLD,)), moved)
+    assert "they were sealed for another instance, or changed" in why_not(CredentialKeyring(cluster, (OLD,)), moved)
 
 
 def test_how_it_is_may_change_without_sealing_anew() -> None:
@@ -86,19 +88,21 @@ def test_junk_is_refused_in_a_sentence(junk: bytes) -> None:
 
 def test_who_lacks_the_key_is_told_which_it_is() -> None:
     name = carrying().sealed[:4].hex()
-    assert why_not(Keyring("shop"), carrying()) == (
+    assert why_not(CredentialKeyring("shop"), carrying()) == (
         f"the credentials of instance 'pg-1' of 'pg' are sealed with the key {name}, which is not here: "
         "this node has no credential key: add it to the file of credential_key_file"
     )
-    assert f"the key {name}, which is not among the credential keys" in why_not(Keyring("shop", (NEW,)), carrying())
+    assert f"the key {name}, which is not among the credential keys" in why_not(
+        CredentialKeyring("shop", (NEW,)), carrying()
+    )
 
 
 def test_the_first_key_seals_and_all_open() -> None:
-    both = Keyring("shop", (NEW, OLD))
+    both = CredentialKeyring("shop", (NEW, OLD))
     assert both.open(carrying()) == LOGIN
     renewed = carrying(keyring=both)
     assert (both.supersedes(carrying()), both.supersedes(renewed), both.supersedes(bare)) == (True, False, False)
-    assert Keyring("shop", (NEW,)).open(renewed) == LOGIN
+    assert CredentialKeyring("shop", (NEW,)).open(renewed) == LOGIN
     why_not(ring, renewed)
 
 
@@ -111,12 +115,12 @@ def test_the_same_under_the_same_key_is_not_sealed_again() -> None:
     ("keyring", "credentials", "instance"),
     [
         (ring, LOGIN | {"password": "another"}, bare),
-        (Keyring("shop", (NEW, OLD)), LOGIN, bare),
+        (CredentialKeyring("shop", (NEW, OLD)), LOGIN, bare),
         (ring, LOGIN, attrs.evolve(bare, service="mysql")),
     ],
     ids=["other credentials", "another key", "another instance"],
 )
-def test_anything_else_is(keyring: Keyring, credentials: dict[str, str], instance: Instance) -> None:
+def test_anything_else_is(keyring: CredentialKeyring, credentials: dict[str, str], instance: Instance) -> None:
     sealed = keyring.seal(credentials, instance, b"x" * NONCE_BYTES, carrying().sealed)
     assert sealed != carrying().sealed
     assert keyring.open(attrs.evolve(instance, sealed=sealed)) == credentials
@@ -128,14 +132,14 @@ def test_the_size_does_not_tell_how_long_a_password_is() -> None:
 
 
 def test_an_instance_without_credentials_needs_no_key() -> None:
-    assert Keyring("shop").seal({}, bare, NONCE) == b""
+    assert CredentialKeyring("shop").seal({}, bare, NONCE) == b""
 
 
 def test_one_with_credentials_needs_a_key() -> None:
     with pytest.raises(
         CredentialsUnavailable, match=r"^credentials: this node has no credential key .* credential_key_file"
     ):
-        Keyring("shop").seal(LOGIN, bare, NONCE)
+        CredentialKeyring("shop").seal(LOGIN, bare, NONCE)
 
 
 SECRET = "hunter2"

@@ -18,6 +18,7 @@ from gossipreg.protocol.registry.policies import Policies
 from gossipreg.protocol.registry.policy_version import PolicyVersion, pack_rule, unpack_rule
 from gossipreg.protocol.wire.messages import SENDER_BYTES, pack
 from gossipreg.protocol.wire.packets import SealedPackets
+from tests.keyrings import ring
 from tests.protocol.making import law
 
 RULES: list[Rule] = [
@@ -134,7 +135,7 @@ def test_a_rule_that_does_not_fit_a_packet_is_refused() -> None:
 def test_the_longest_word_fits_a_sealed_packet() -> None:
     names = "n" * limits.NAME_CHARS_MAX
     longest = PolicyVersion("k" * limits.POLICY_KEY_CHARS_MAX, 2**53, 2**16 - 1, names, bytes(limits.POLICY_BYTES_MAX))
-    seal = SealedPackets(bytes(32), names, bytes(8))
+    seal = SealedPackets(ring(bytes(32)), names, bytes(8))
     assert SENDER_BYTES + len(pack(longest)) + seal.overhead <= limits.PACKET_BYTES_MAX
 
 

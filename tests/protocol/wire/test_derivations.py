@@ -7,6 +7,7 @@ import pytest
 from gossipreg import limits
 from gossipreg.protocol.wire.derivations import DerivationBudget
 from gossipreg.protocol.wire.packets import FRESHNESS_SECONDS, ChecksummedPackets, Refusal, Refused, SealedPackets
+from tests.keyrings import ring
 
 KEY = bytes(range(32))
 NOW = 1_750_000_000.0
@@ -65,7 +66,7 @@ def test_sources_are_remembered_within_a_bound_the_latest_the_longest(monkeypatc
 
 
 def junk(number: int) -> bytes:
-    key_id = SealedPackets(KEY, "prod", b"any-run.").encode(b"", NOW)[1:5]
+    key_id = SealedPackets(ring(KEY), "prod", b"any-run.").encode(b"", NOW)[1:5]
     return b"\x81" + key_id + number.to_bytes(8, "big") + bytes(60)
 
 
@@ -74,13 +75,16 @@ def reason(answer: bytes | Refused) -> Refusal | None:
 
 
 def test_junk_under_random_runs_costs_no_more_than_the_budget() -> None:
-    receiver = SealedPackets(KEY, "prod", b"receiver")
+    receiver = SealedPackets(ring(KEY), "prod", b"receiver")
     why = [reason(receiver.decode(junk(each), NOW, FLOODER)) for each in range(100)]
     assert why == [Refusal.FORGED] * 4 + [Refusal.OVER_BUDGET] * 96
 
 
 def test_known_runs_are_heard_whatever_the_flood() -> None:
-    member, receiver = SealedPackets(KEY, "prod", b"member.."), SealedPackets(KEY, "prod", b"receiver")
+    member, receiver = (
+        SealedPackets(ring(KEY), "prod", b"member.."),
+        SealedPackets(ring(KEY), "prod", b"receiver"),
+    )
     assert receiver.decode(member.encode(b"hello", NOW), NOW, MEMBER) == b"hello"
     for each in range(100):
         receiver.decode(junk(each), NOW, MEMBER)
@@ -88,11 +92,17 @@ def test_known_runs_are_heard_whatever_the_flood() -> None:
 
 
 def test_under_a_flood_from_everywhere_a_member_that_restarts_and_a_newcomer_with_a_stream_are_met() -> None:
-    member, receiver = SealedPackets(KEY, "prod", b"member.."), SealedPackets(KEY, "prod", b"receiver")
+    member, receiver = (
+        SealedPackets(ring(KEY), "prod", b"member.."),
+        SealedPackets(ring(KEY), "prod", b"receiver"),
+    )
     receiver.decode(member.encode(b"hello", NOW), NOW, MEMBER)
     for each in range(100):
         receiver.decode(junk(each), NOW, f"10.6.0.{each}")
-    restarted, newcomer = SealedPackets(KEY, "prod", b"member.2"), SealedPackets(KEY, "prod", b"newcomer")
+    restarted, newcomer = (
+        SealedPackets(ring(KEY), "prod", b"member.2"),
+        SealedPackets(ring(KEY), "prod", b"newcomer"),
+    )
     assert receiver.decode(restarted.encode(b"back", NOW), NOW, MEMBER) == b"back"
     assert reason(receiver.decode(newcomer.encode(b"new", NOW), NOW, NEWCOMER)) is Refusal.OVER_BUDGET
     receiver.vouch(NEWCOMER)
@@ -100,7 +110,10 @@ def test_under_a_flood_from_everywhere_a_member_that_restarts_and_a_newcomer_wit
 
 
 def test_a_replayed_packet_proves_no_run() -> None:
-    member, receiver = SealedPackets(KEY, "prod", b"member.."), SealedPackets(KEY, "prod", b"receiver")
+    member, receiver = (
+        SealedPackets(ring(KEY), "prod", b"member.."),
+        SealedPackets(ring(KEY), "prod", b"receiver"),
+    )
     recorded = member.encode(b"hello", NOW - FRESHNESS_SECONDS - 1)
     assert reason(receiver.decode(recorded, NOW, FLOODER)) is Refusal.STALE
     for each in range(100):

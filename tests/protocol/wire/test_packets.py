@@ -25,6 +25,7 @@ from gossipreg.protocol.wire.packets import (
     Refused,
     SealedPackets,
 )
+from tests.keyrings import ring
 
 KEY = bytes(range(32))
 OTHER_KEY = bytes(range(1, 33))
@@ -34,7 +35,7 @@ Seals = list[tuple[PacketCodec, PacketCodec]]
 
 
 def sealed(sender: bytes = b"receiver", *, key: bytes = KEY, cluster: str = "prod") -> SealedPackets:
-    return SealedPackets(key, cluster, sender)
+    return SealedPackets(ring(key), cluster, sender)
 
 
 def pairs() -> Seals:
@@ -419,3 +420,73 @@ def test_a_node_without_a_key_never_loads_the_cryptography_library() -> None:
 
 def test_every_refusal_has_a_counter() -> None:
     assert [each.counter for each in Refusal] == [f"packets_{each}" for each in Refusal]
+
+
+# While the key is replaced
+
+
+def in_rotation(sender: bytes = b"receiver", *, keys: tuple[bytes, ...] = (OTHER_KEY, KEY)) -> SealedPackets:
+    return SealedPackets(ring(*keys), "prod", sender)
+
+
+def test_each_key_that_is_held_opens_and_the_primary_one_seals() -> None:
+    receiver = in_rotation()
+    for number, key in enumerate((KEY, OTHER_KEY)):
+        sender = sealed(f"sender.{number}".encode(), key=key)
+        assert receiver.decode(sender.encode(b"payload", NOW), NOW) == b"payload"
+    packet = receiver.encode(b"payload", NOW)
+    assert packet[1:5] == bytes.fromhex(config.key_id(OTHER_KEY))
+    assert reason(sealed(b"another.").decode(packet, NOW)) is Refusal.UNKNOWN_KEY
+
+
+def test_a_key_that_is_given_up_opens_nothing_any_more() -> None:
+    receiver, sender = in_rotation(), sealed(b"sender..")
+    assert receiver.decode(sender.encode(b"before", NOW), NOW) == b"before"
+    receiver.keyring.replace([OTHER_KEY])
+    assert reason(receiver.decode(sender.encode(b"after", NOW), NOW)) is Refusal.UNKNOWN_KEY
+
+
+def test_no_counter_comes_twice_when_the_primary_key_changes_there_and_back() -> None:
+    sender = in_rotation(b"sender..", keys=(KEY, OTHER_KEY))
+    heads = set()
+    for primary, other in [(KEY, OTHER_KEY), (OTHER_KEY, KEY)] * 3:
+        sender.keyring.replace([primary, other])
+        packet = sender.encode(b"payload", NOW)
+        assert packet[1:5] == bytes.fromhex(config.key_id(primary))
+        heads.add(packet[13:21])
+    assert len(heads) == 6
+
+
+def test_a_packet_is_accepted_once_under_whichever_key_it_came() -> None:
+    receiver, sender = in_rotation(), in_rotation(b"sender..", keys=(KEY, OTHER_KEY))
+    old = [sender.encode(b"old", NOW) for _ in range(2)]
+    sender.keyring.replace([OTHER_KEY, KEY])
+    new = sender.encode(b"new", NOW)
+    assert receiver.decode(old[0], NOW) == b"old"
+    assert receiver.decode(new, NOW) == b"new"
+    assert receiver.decode(old[1], NOW) == b"old", "it was overtaken by one under the new key"
+    for packet in (*old, new):
+        assert reason(receiver.decode(packet, NOW)) is Refusal.REPLAYED
+
+
+def test_a_sender_whose_clock_is_wrong_stays_known_under_the_new_key() -> None:
+    receiver, sender = in_rotation(), in_rotation(b"sender..", keys=(KEY, OTHER_KEY))
+    assert receiver.decode(sender.encode(b"met", NOW), NOW) == b"met"
+    wrong = NOW + 10 * FRESHNESS_SECONDS  # set while it runs
+    sender.keyring.replace([OTHER_KEY])
+    assert receiver.decode(sender.encode(b"new key", wrong), NOW + 1) == b"new key"
+    assert reason(receiver.decode(in_rotation(b"stranger").encode(b"", wrong), NOW + 1)) is Refusal.STALE
+
+
+def test_junk_in_the_name_of_a_known_sender_under_another_key_costs_its_source_and_changes_nothing() -> None:
+    receiver, sender = in_rotation(), sealed(b"sender..")
+    assert receiver.decode(sender.encode(b"met", NOW), NOW, "127.0.0.1") == b"met"
+    junk = bytearray(in_rotation(b"sender..").encode(b"junk", NOW))
+    junk[13:21] = (1).to_bytes(8, "big")
+    reasons = [reason(receiver.decode(bytes(junk), NOW, "127.0.0.9")) for _ in range(2000)]
+    assert reasons[0] is Refusal.FORGED
+    assert reasons[-1] is Refusal.OVER_BUDGET
+    assert receiver.decode(sender.encode(b"still", NOW), NOW, "127.0.0.1") == b"still"
+    new_key = in_rotation(b"sender..")
+    packets = [new_key.encode(b"", NOW) for _ in range(4)]
+    assert receiver.decode(packets[3], NOW, "127.0.0.1") == b""

@@ -16,9 +16,10 @@ from gossipreg.model import Event, InstanceEvent, MemberEvent, Snapshot
 from gossipreg.policy import Rule
 from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg.runtime.joining import Seeds
+from gossipreg.runtime.key_files import NodeKeys
 from gossipreg.runtime.lifecycle import NodeLifecycle
 from gossipreg.runtime.node import Node
-from gossipreg.runtime.opening import _create, _Keys
+from gossipreg.runtime.opening import _create
 from gossipreg.runtime.sockets import GossipSockets
 from gossipreg_sim.world import EPOCH_MS, World
 from tests.sim.conformance.diary import Diary
@@ -47,7 +48,7 @@ class TrioCluster:
             async with trio.open_nursery() as nursery:
                 lifecycle = self._lifecycles[name] = _create(
                     config=Config(name=name, cluster="sim", protocol=self.settings),
-                    keys=_Keys.of(Config()),
+                    keys=NodeKeys.of(Config()),
                     sockets=GossipSockets(udp, cast("socket.socket", tcp), address_of(name)),
                     store=None,
                     seeds=Seeds(tuple(str(address_of(seed)) for seed in seeds)),

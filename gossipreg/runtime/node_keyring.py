@@ -1,0 +1,266 @@
+"""Node keyring: which keys seal the gossip of a running node, by its file and the cluster's statements.
+
+It follows both: the file is read again when that is asked for, the statements are followed as they come. What the node
+holds it states in its node record, from which each member counts how many are ready for the next step of a rotation.
+A cluster that has never changed its key states nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import attrs
+import trio
+
+from gossipreg import limits
+from gossipreg.config import Config, key_id
+from gossipreg.errors import ConfigError, GossipInClear, GossipregError, KeyInUse, KeyNotHeld, TooManyKeys, UnknownKey
+from gossipreg.keys import GossipKey
+from gossipreg.model import NODE_SERVICE, Status
+from gossipreg.protocol.registry.key_statements import (
+    KeysInForce,
+    KeyStatement,
+    PrimaryKeyStatement,
+    Statement,
+    is_key_id,
+    keys_in_force,
+)
+from gossipreg.protocol.wire.keyring import GossipKeyring
+from gossipreg.runtime.key_files import NodeKeys
+from gossipreg.runtime.node_context import NodeContext
+from gossipreg.runtime.node_record import state_beside_meta
+from gossipreg.runtime.policy_writer import PolicyWriter
+from gossipreg.runtime.registrar import Registrar
+
+log = logging.getLogger(__name__)
+
+#: How long a key that was primary stays held by default (seconds): a host that was off over a long weekend comes back.
+KEPT_SECONDS: Final = 72 * 3600.0
+
+#: How long `NodeKeyring.use` waits for members that do not hold the key yet (seconds). The CLI waits 5 s for an answer.
+_WAIT_SECONDS: Final = 3.0
+
+#: How many members a sentence names.
+_NAMED_MAX: Final = 5
+
+#: The entry of a node record that lists the ids of the node's keys, the primary one first.
+_META: Final = "gossipreg.keys"
+
+
+@attrs.define(eq=False, repr=False)
+class NodeKeyring:
+    """The keys of one node's gossip. ``keyring`` is that of its codecs; None: the node speaks in clear."""
+
+    keyring: GossipKeyring | None
+    _config: Config
+    _files: tuple[bytes, ...]
+    _context: NodeContext
+    _policies: PolicyWriter
+    _registrar: Registrar
+    _in_force: KeysInForce | None = attrs.field(init=False, default=None)
+
+    def apply(self) -> None:
+        """Hold what is in force now."""
+        if self.keyring is None:
+            return
+        before, now = self._in_force, keys_in_force(self._files, self._statements(), time.time())
+        self._in_force = now
+        if now.keys != self.keyring.keys:
+            self.keyring.replace(now.keys)
+            self._context.driver.streams.end_unheld()
+            ids = self.keyring.ids
+            log.info("the gossip is sealed with key %s; keys held: %s", ids[0], ", ".join(ids))
+        if now.lacking is not None and (before is None or before.lacking != now.lacking):
+            log.warning("%s", self._lacking(now.lacking))
+        for id_ in set(now.given_up) - set(() if before is None else before.given_up):
+            log.warning("%s", self._given_up(id_))
+
+    async def follow(self) -> None:
+        """Follow the cluster's statements until the node is closed."""
+        if self.keyring is None:
+            return
+        change_log = self._context.change_log
+        while not change_log.closed:
+            self.apply()
+            await self._state_held()
+            until = None if self._in_force is None else self._in_force.until
+            with trio.move_on_after(math.inf if until is None else max(0.0, until - time.time())):
+                await change_log.wait_for(("keys", ""))
+
+    async def reread(self) -> None:
+        """Read the key files again. Raises ``ConfigError``: then nothing has changed.
+
+        A cluster that was started in clear, or sealed, stays so.
+        """
+        keys = await trio.to_thread.run_sync(NodeKeys.of, self._config)
+        if self.keyring is not None:
+            self._files = keys.gossip
+            self.apply()
+            await self._state_held()
+        await self._registrar.use_keyring(keys.credentials)
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What is wrong with the keys, each a sentence."""
+        if self._in_force is None:
+            return ()
+        lacking = () if self._in_force.lacking is None else (self._lacking(self._in_force.lacking),)
+        return (*lacking, *map(self._given_up, self._in_force.given_up))
+
+    # What a user asks
+
+    def keys(self) -> tuple[GossipKey, ...]:
+        """Every key that this node or another present member holds, the primary one first. None in clear."""
+        if self.keyring is None:
+            return ()
+        held = self._held_by_member()
+        ids = dict.fromkeys([*self.keyring.ids, *(id_ for ids in held.values() for id_ in ids)])
+        until = {each.id: each.until for each in self._statements() if isinstance(each, KeyStatement)}
+        return tuple(self._key(id_, held, until.get(id_)) for id_ in ids)
+
+    async def add(self, key: bytes) -> str:
+        """Have every member hold ``key``, too; returns its id. Idempotent.
+
+        It travels to them sealed with the present primary key. Raises ``ConfigError`` for a key of credentials,
+        ``GossipInClear``, ``TooManyKeys``, and what `PolicyWriter` raises.
+        """
+        keyring = self._sealed()
+        id_ = key_id(key)
+        if key in self._registrar.keyring.keys:
+            raise ConfigError(f"key {id_} seals credentials: make another one with `gossipreg keygen --out FILE`")
+        if id_ not in keyring.ids and len(keyring.ids) >= limits.GOSSIP_KEYS_MAX:
+            raise TooManyKeys(
+                f"{len(keyring.ids)} keys are held, as many as are allowed: remove one, see `gossipreg keys list`"
+            )
+        if KeyStatement(id_, key) not in self._statements():
+            await self._state(KeyStatement(id_, key))
+        return id_
+
+    async def use(self, id_: str, *, kept: float = KEPT_SECONDS, force: bool = False) -> None:
+        """Have every member seal with the key of this id; the one that was primary is held for ``kept`` seconds more.
+
+        Waits a moment for members that do not hold it yet. Raises ``GossipInClear``, ``UnknownKey`` if this node does
+        not hold it, ``KeyNotHeld`` if another present member does not, unless ``force``, and what `PolicyWriter`
+        raises.
+        """
+        keyring = self._sealed()
+        if id_ not in keyring.ids:
+            raise UnknownKey(f"this node holds no key {id_!r:.40}: add it first, see `gossipreg keys list`")
+        if not force:
+            await self._wait_until_held(id_)
+        stated = {each.id: each for each in self._statements() if isinstance(each, KeyStatement)}
+        before = keyring.ids[0]
+        if id_ in stated and stated[id_].until is not None:
+            await self._state(attrs.evolve(stated[id_], until=None))
+        await self._state(PrimaryKeyStatement(id_))
+        if before != id_:
+            old = stated.get(before, KeyStatement(before))
+            await self._state(attrs.evolve(old, until=time.time() + kept))
+
+    async def remove(self, id_: str) -> None:
+        """Have every member give up the key of this id at once. A file that holds it is of no use any more.
+
+        Raises ``GossipInClear``, ``UnknownKey``, ``KeyInUse`` if a present member seals with it, and what
+        `PolicyWriter` raises.
+        """
+        self._sealed()
+        key = next((each for each in self.keys() if each.id == id_), None)
+        if key is None:
+            raise UnknownKey(f"no member holds a key {id_!r:.40}: see `gossipreg keys list`")
+        if key.used_by:
+            raise KeyInUse(
+                f"key {id_} is used by {_names(key.used_by)}: have the cluster use another one first, with "
+                "`gossipreg keys use ID`"
+            )
+        await self._state(KeyStatement(id_, until=0.0))
+
+    # How it is done
+
+    def _sealed(self) -> GossipKeyring:
+        self._context.check_open()
+        if self.keyring is None:
+            raise GossipInClear(
+                "the gossip of this cluster is in clear, so it has no keys: start every agent with --key-file"
+            )
+        return self.keyring
+
+    def _statements(self) -> tuple[Statement, ...]:
+        return self._context.engine.state.policies.statements
+
+    async def _state(self, statement: Statement) -> None:
+        await self._policies.state(statement)
+        self.apply()
+
+    async def _state_held(self) -> None:
+        """State the ids of the keys that the node holds, once the cluster has begun to change them."""
+        assert self.keyring is not None, "in clear there is nothing to state"
+        ids = self.keyring.ids
+        wanted = " ".join(ids) if len(ids) > 1 or self._statements() else None
+        try:
+            me = self._context.engine.identity
+            await state_beside_meta(self._registrar, _META, wanted, host=me.address.host, zone=me.zone)
+        except GossipregError as error:
+            log.warning("which keys this node holds is not stated: %s", error)
+
+    async def _wait_until_held(self, id_: str) -> None:
+        change_log = self._context.change_log
+        with trio.move_on_after(_WAIT_SECONDS):
+            while self._lacks(id_):
+                await change_log.wait(change_log.position)
+        lacks = self._lacks(id_)
+        if lacks:
+            raise KeyNotHeld(
+                f"key {id_} is not held by {_names(lacks)}: what others seal with it would be lost there; wait, or add "
+                "it to their files, or use --force"
+            )
+
+    def _lacks(self, id_: str) -> tuple[str, ...]:
+        return next((each.not_held_by for each in self.keys() if each.id == id_), ())
+
+    def _held_by_member(self) -> Mapping[str, Sequence[str]]:
+        """The ids that each present member has stated to hold, the one that it seals with first."""
+        assert self.keyring is not None, "in clear there are none"
+        engine = self._context.engine
+        stated = {
+            each.owner: [id_ for id_ in each.meta.get(_META, "").split()[: limits.GOSSIP_KEYS_MAX] if is_key_id(id_)]
+            for each in engine.view.service(NODE_SERVICE).instances
+            if each.id == NODE_SERVICE
+        }
+        # Before the first change every member that is heard has the one key, and states nothing.
+        default = self.keyring.ids if len(self.keyring.ids) == 1 and not self._statements() else ()
+        present = [each.name for each in engine.members.snapshot() if each.status in (Status.ALIVE, Status.SUSPECT)]
+        held = {name: stated.get(name) or default for name in sorted(present)}
+        return held | {self._context.name: self.keyring.ids}
+
+    def _key(self, id_: str, held: Mapping[str, Sequence[str]], until: float | None) -> GossipKey:
+        assert self.keyring is not None, "in clear there are none"
+        holders = tuple(name for name, ids in held.items() if id_ in ids)
+        return GossipKey(
+            id_,
+            id_ == self.keyring.ids[0],
+            holders,
+            tuple(name for name, ids in held.items() if ids and ids[0] == id_),
+            tuple(name for name in held if name not in holders),
+            until,
+        )
+
+    def _lacking(self, id_: str) -> str:
+        return (
+            f"the cluster seals its gossip with key {id_}, which this node does not hold, so it hears little: add the "
+            f"key to {self._where()} and send SIGHUP"
+        )
+
+    def _given_up(self, id_: str) -> str:
+        return f"key {id_} in {self._where()} was given up by the cluster and is not used: remove it there"
+
+    def _where(self) -> str:
+        return "the setting key" if self._config.key_file is None else str(self._config.key_file)
+
+
+def _names(members: Sequence[str]) -> str:
+    named = ", ".join(members[:_NAMED_MAX])
+    return named if len(members) <= _NAMED_MAX else f"{named} and {len(members) - _NAMED_MAX} more"
