@@ -171,6 +171,7 @@ _NEMESES: Final = (
     Nemesis("moved", "another address; the agent keeps running", _on_some("moved"), handles_process=True),
     Nemesis("namesake", "a second agent starts with a name in use", _on_some("namesake"), handles_process=True),
     Nemesis("reject", "one host's own firewall rejects all that it sends", _on_some("reject")),
+    Nemesis("rotate", "a key of the gossip is added, and later used in place of the one so far", _on_some("rotate")),
 )
 
 NEMESES: Final = {each.name: each for each in _NEMESES}

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
+import os
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 import attrs
 
 from tests.chaos.faults import Fault
 from tests.chaos.history import Ended, FaultChanged, Leaving, Record, Started, UnexpectedExit, Wiped
 from tests.chaos.hosts import Host, HostNetwork
+from tests.chaos.http import NoAnswer, NotSent, ask
 from tests.chaos.progress import Progress
 
 #: Nemeses that cut some hosts off from the others.
@@ -17,6 +21,9 @@ _PARTING: Final = ("unplugged", "halves", "few")
 
 #: Nemeses that set clocks wrong.
 _CLOCKS: Final = ("clock", "days")
+
+#: Time limit for an agent to change the keys; it may wait for members that do not hold one (seconds).
+_KEYS_SECONDS: Final = 10.0
 
 #: Time limit for a namesake to start, to detect the other, and to exit (seconds of progress).
 _NAMESAKE_SECONDS: Final = 60.0
@@ -31,6 +38,7 @@ class Nemeses:
     record: Callable[[Record], None]
     _at_work: dict[int, Fault] = attrs.field(factory=dict)
     _numbers: int = 0
+    _added: dict[str, Any] = attrs.field(factory=dict)  # the id of the key that was added last
 
     async def begin(self, fault: Fault) -> int:
         """Begin a fault; return the number that ends it."""
@@ -93,6 +101,9 @@ class Nemeses:
                 self.network.start(self.network.spare)
             case "reject":
                 host.reject()
+            case "rotate":
+                key = os.urandom(32)
+                self._added = await self._ask(host, "/api/v1/keys", {"key": base64.b64encode(key).decode()})
 
     async def _end_at(self, host: Host, fault: Fault) -> None:
         match fault.nemesis:
@@ -113,6 +124,23 @@ class Nemeses:
                 await self._namesake_ends()
             case "reject":
                 host.accept()
+            case "rotate":
+                await self._ask(host, "/api/v1/primary_key", {**self._added, "force": True})
+
+    async def _ask(self, host: Host, target: str, document: dict[str, Any]) -> dict[str, Any]:
+        """Ask a host's agent to change the keys, or another if that one does not answer or refuses; return the answer.
+
+        Raises ``NotSent`` if none has done it.
+        """
+        others = [each for each in self.network.hosts if each is not host]
+        said = ""
+        for each in (host, *others):
+            with contextlib.suppress(NotSent, NoAnswer):
+                answer = await ask(each.socket, "PUT", target, document, patience=_KEYS_SECONDS)
+                if answer.status == 200:
+                    return dict(answer.document)
+                said = f"{said} {each.name}: {answer.document}"
+        raise NotSent(f"no agent changes the keys:{said}")
 
     async def _leave(self, host: Host) -> None:
         host.wanted = False

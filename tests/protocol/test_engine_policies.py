@@ -6,13 +6,14 @@ import msgpack
 import pytest
 
 from gossipreg import limits
-from gossipreg.errors import InvalidPolicy, NodeClosed, UnknownPolicy
+from gossipreg.errors import InvalidPolicy, NodeClosed, NotJoined, UnknownPolicy
 from gossipreg.model import Health
 from gossipreg.policy import Maintenance, Split, WeightOverride
 from gossipreg.protocol.anti_entropy.reconcile import Compare, Listing
 from gossipreg.protocol.engine import Engine
 from gossipreg.protocol.outputs import InstancesChanged, Output, PoliciesChanged
 from gossipreg.protocol.registry.clock import AHEAD_MAX
+from gossipreg.protocol.registry.key_statements import PrimaryKeyStatement
 from gossipreg.protocol.registry.policy_version import PolicyVersion, pack_rule
 from gossipreg.protocol.wire.messages import pack
 from tests.protocol.delivering import deliver, receive_over_stream, replies
@@ -107,6 +108,22 @@ def test_a_policy_that_cannot_be_read_here_has_no_effect_is_told_on_and_can_be_r
     node.remove_policy(SPLIT.key, 6.2)
     with pytest.raises(UnknownPolicy):
         node.remove_policy(SPLIT.key, 6.2)
+
+
+def test_what_is_stated_about_a_key_is_told_on_as_a_policy_is_and_is_none_that_a_user_can_remove() -> None:
+    node = among(B)
+    primary = PrimaryKeyStatement("0a1b2c3d")
+    stated = node.key_statement_of(primary, 6.0)
+    assert policies_changed(node.publish_policy(stated, 6.0)) == [(primary.about,)]
+    assert stated in said_to(node.handle_timeout(6.1), B.address)
+    assert (node.state.policies.statements, node.state.policies.in_force) == ((primary,), ())
+    with pytest.raises(UnknownPolicy, match=primary.about):
+        node.remove_policy(primary.about, 6.2)
+
+
+def test_a_node_that_has_reached_no_member_states_nothing_about_keys() -> None:
+    with pytest.raises(NotJoined, match="cannot change the keys"):
+        engine(has_seeds=True).key_statement_of(PrimaryKeyStatement("0a1b2c3d"), 6.0)
 
 
 def test_equal_policies_are_equal_fingerprints_whatever_the_order() -> None:
