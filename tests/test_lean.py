@@ -99,6 +99,11 @@ def test_an_embedded_node_that_offers_and_looks_up_needs_trio_alone() -> None:
     assert loaded_by(OPEN, "") == {"trio"}
 
 
+def test_a_node_without_a_data_directory_loads_no_module_for_mistakes_and_disks_alone() -> None:
+    told = subprocess.run([sys.executable, "-c", OPEN, ""], capture_output=True, text=True, check=True).stdout.split()
+    assert {"json", "shlex", "statistics", "decimal", "fractions"}.isdisjoint(told)
+
+
 def test_a_sealed_node_needs_cryptography_too(key_file: str) -> None:
     assert loaded_by(OPEN, key_file) == {"trio", "cryptography"}
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 import errno
 import os
 import pwd
-import shlex
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -102,30 +101,34 @@ def check_parent(path: Path) -> None:
     parent = Path(os.path.realpath(path)).parent
     mode = parent.stat().st_mode
     if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
-        raise UnsafeFile(
-            f"every user of this machine can replace {path}: run chmod o-w {shlex.quote(str(parent))}, or move it"
-        )
+        raise UnsafeFile(f"every user of this machine can replace {path}: run chmod o-w {_quoted(parent)}, or move it")
 
 
 def flaw(path: Path, status: os.stat_result, user: int, *, secret: bool) -> str | None:
     """Why a process of ``user`` must not use a file or directory of that ``status``, in a sentence; None if it may."""
-    mode, owner, name = stat.S_IMODE(status.st_mode), status.st_uid, shlex.quote(str(path))
+    mode, owner = stat.S_IMODE(status.st_mode), status.st_uid
     if owner not in (user, _ROOT):
         each = "-R " if stat.S_ISDIR(status.st_mode) else ""
-        return f"{path} belongs to {_user(owner)}, who can change it: run chown {each}{_user(user)} {name}"
+        return f"{path} belongs to {_user(owner)}, who can change it: run chown {each}{_user(user)} {_quoted(path)}"
     if secret and mode & (_OTHERS_READ | _OTHERS_WRITE) & ~_allowed_by_root(owner, user):
         who = "every user of this machine" if mode & (stat.S_IROTH | stat.S_IWOTH) else "its group"
         wanted = "640" if _allowed_by_root(owner, user) else "600"
-        return f"{path} is secret, and {who} can open it (mode {mode:04o}): run chmod {wanted} {name}"
+        return f"{path} is secret, and {who} can open it (mode {mode:04o}): run chmod {wanted} {_quoted(path)}"
     if mode & _OTHERS_WRITE:
         who = "every user of this machine" if mode & stat.S_IWOTH else "its group"
-        return f"{path} can be changed by {who} (mode {mode:04o}): run chmod go-w {name}"
+        return f"{path} can be changed by {who} (mode {mode:04o}): run chmod go-w {_quoted(path)}"
     return None
 
 
 def _allowed_by_root(owner: int, user: int) -> int:
     """Root may let a group read a secret: that is how systemd and Kubernetes hand one to a service's user."""
     return stat.S_IRGRP if owner == _ROOT and user != _ROOT else 0
+
+
+def _quoted(path: Path) -> str:
+    import shlex  # only for a mistake
+
+    return shlex.quote(str(path))
 
 
 def _user(uid: int) -> str:

@@ -6,7 +6,6 @@ of each row by itself; the store sets aside a row that has another one, and the 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
@@ -58,11 +57,11 @@ class StateRows:
         try:
             match kind.decode():
                 case "identity":
-                    self._fields |= _identity(json.loads(body))
+                    self._fields |= _identity(_loads(body))
                 case "peers":
-                    self._fields["peers"] = tuple(_peers(json.loads(body)))
+                    self._fields["peers"] = tuple(_peers(_loads(body)))
                 case "drain":
-                    self._fields["drained"] = _text(json.loads(body)["reason"])
+                    self._fields["drained"] = _text(_loads(body)["reason"])
                 case "instance" | "policy" | "term" | "checks" as known:
                     self._bodies[known][key.decode()] = body
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
@@ -111,3 +110,9 @@ def _number(value: Any) -> int:
     if type(value) is not int or not 0 <= value <= _NUMBER_MAX:
         raise ValueError(f"{value!r:.80} is not a whole number from 0 to 2**53 - 1")
     return value
+
+
+def _loads(body: bytes) -> Any:
+    import json  # only with a data directory: it takes 2 ms to import
+
+    return json.loads(body)

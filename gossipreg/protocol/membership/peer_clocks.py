@@ -9,7 +9,6 @@ whose clock is wrong moves it little.
 from __future__ import annotations
 
 from collections import OrderedDict
-from statistics import median
 
 import attrs
 
@@ -52,4 +51,11 @@ class PeerClocks:
         None when nothing was read lately.
         """
         fresh = [theirs for theirs, at in self._readings.values() if now - at <= _READING_SECONDS]
-        return (offset - median(fresh)) / 1000 if fresh else None
+        return (offset - _median(fresh)) / 1000 if fresh else None
+
+
+def _median(values: list[float]) -> float:
+    """Return the middle one of ``values``, or the mean of the two; `statistics` takes 5 ms to import."""
+    ranked = sorted(values)
+    middle = len(ranked) // 2
+    return ranked[middle] if len(ranked) % 2 else (ranked[middle - 1] + ranked[middle]) / 2
