@@ -10,6 +10,7 @@ from __future__ import annotations
 import array
 import fcntl
 import math
+import os
 import socket
 import struct
 import termios
@@ -102,11 +103,33 @@ class Relay:
         return _unsent(self.caller), _unsent(self.instance)
 
     async def _copy(self, source: trio.socket.SocketType, to: trio.socket.SocketType, counter: ForwardCount) -> None:
+        """Copy until ``source`` ends, and pass the end on.
+
+        It waits, and reads then, by system calls of its own: a `recv` of trio first tries, in vain at most times, and
+        each of its calls lets all other tasks run. Here they run once for each piece.
+        """
+        reading, writing = source.fileno(), to.fileno()
+        is_full = False
         with self._breaking():
-            while piece := await source.recv(PIECE_BYTES):
+            while True:
+                if is_full:  # most likely there is more; the other tasks have their turn all the same
+                    await trio.lowlevel.checkpoint()
+                else:
+                    await trio.lowlevel.wait_readable(reading)
+                try:
+                    piece = os.read(reading, PIECE_BYTES)
+                except BlockingIOError:
+                    is_full = False
+                    continue
+                if not piece:
+                    break
+                is_full = len(piece) == PIECE_BYTES
                 self.counters[counter] += len(piece)
                 self._moved_at = trio.current_time()
-                sent = await to.send(piece)
+                try:
+                    sent = os.write(writing, piece)
+                except BlockingIOError:
+                    sent = 0
                 if sent < len(piece):
                     await self._send_rest(to, memoryview(piece)[sent:])
             to.shutdown(socket.SHUT_WR)
