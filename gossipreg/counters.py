@@ -174,7 +174,7 @@ class Count(Described):
     MEMBERS_GAVE_WAY = (
         "members_gave_way",
         "members",
-        "Members forgotten to make room: those that this node never heard from first, then those that failed or left.",
+        "Members forgotten to make room: those that this node has not heard first, then those that failed or left.",
     )
 
     # Registry
