@@ -90,10 +90,13 @@ class ConsulRegistry:
         path = f"/v1/agent/check/update/{quote(_check_id(instance.id), safe='')}"
         return self.endpoint.send("PUT", path, {"Status": _status(instance), "Output": instance.reason}) != 404
 
-    def remove(self, copy: ListedInstance) -> None:
+    def holds(self, copy: ListedInstance) -> bool:
         """See `MigrationSide`. A copy that another agent holds is left to the migration that made it."""
-        if copy.node in ("", self.node):
-            self.endpoint.send("PUT", f"/v1/agent/service/deregister/{quote(copy.id, safe='')}")
+        return copy.node in ("", self.node)
+
+    def remove(self, copy: ListedInstance) -> bool:
+        """See `MigrationSide`."""
+        return self.endpoint.send("PUT", f"/v1/agent/service/deregister/{quote(copy.id, safe='')}") != 404
 
 
 def _status(instance: ListedInstance) -> str:

@@ -18,6 +18,12 @@ EMPTY_SECONDS: Final = 60.0
 #: servers answer lists from caches of up to a minute.
 _UNLISTED_SECONDS: Final = 90.0
 
+#: Why a copy without an original is not removed.
+_ELSEWHERE: Final = "another node holds this copy: what made it there removes it, or it lapses"
+
+#: Why a removal came to nothing.
+_NOT_HERE: Final = "the copy is gone already, or another node holds it, where it lapses"
+
 #: What was done, to which instance, and why.
 Report = Callable[[str, ListedInstance | None, str], None]
 
@@ -109,7 +115,8 @@ class Copier:
         ):
             for each in instances:
                 self._skip(each, sentence)
-        self._forget_told({each.key for each in (*wanted.moved, *wanted.foreign)} | {each.key for each in wanted.write})
+        still = (*wanted.moved, *wanted.foreign, *wanted.write, *wanted.remove)
+        self._forget_told({each.key for each in still})
         if self._empty_since == now and (self._written or wanted.remove):
             kept = f"its copies go in {EMPTY_SECONDS:.0f} s"
             self.report("source empty", None, f"{self.source.name} holds nothing: {kept}")
@@ -167,15 +174,21 @@ class Copier:
     def _remove(self, copy: ListedInstance, now: float) -> None:
         if now < self._removed.get(copy.key, -_UNLISTED_SECONDS) + _UNLISTED_SECONDS:
             return
+        if not self.target.holds(copy):
+            self._skip(copy, _ELSEWHERE)
+            return
         if self.dry:
             self.report("would remove", copy, "")
             return
         try:
-            self.target.remove(copy)
+            is_removed = self.target.remove(copy)
         except RegistryRefused as error:
             self._skip(copy, str(error))
             return
         self._removed[copy.key] = now
         self._written.pop(copy.key, None)
         self._renewed.pop(copy.key, None)
-        self.report("removed", copy, "")
+        if is_removed:
+            self.report("removed", copy, "")
+        else:
+            self._skip(copy, _NOT_HERE)

@@ -56,9 +56,14 @@ class EurekaRegistry:
         del seconds
         return self.endpoint.send("PUT", _path(instance)) != 404
 
-    def remove(self, copy: ListedInstance) -> None:
+    def holds(self, copy: ListedInstance) -> bool:
+        """See `MigrationSide`. A list does not tell which agent holds an instance; a removal does."""
+        del copy
+        return True
+
+    def remove(self, copy: ListedInstance) -> bool:
         """See `MigrationSide`."""
-        self.endpoint.send("DELETE", _path(copy))
+        return self.endpoint.send("DELETE", _path(copy)) != 404
 
 
 def _path(instance: ListedInstance) -> str:

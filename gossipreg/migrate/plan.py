@@ -48,5 +48,5 @@ def plan(source: Iterable[ListedInstance], target: Iterable[ListedInstance], ori
         else:
             keep.append(each)
     wanted = {each.key for each in (*write, *keep)}
-    remove = tuple(copy for key, copy in own.items() if key not in wanted)
+    remove = tuple(each for each in there if each.origin == origin and each.key not in wanted)
     return Plan(tuple(write), tuple(keep), remove, tuple(moved), tuple(foreign))

@@ -92,6 +92,10 @@ class MigrationSide(Protocol):
         """Tell that a copy's original is there, and how it is. False if the copy is not there any more."""
         ...
 
-    def remove(self, copy: ListedInstance) -> None:
-        """Take a copy back; nothing happens if it is gone."""
+    def holds(self, copy: ListedInstance) -> bool:
+        """Whether a listed copy can be taken back here: another node's cannot."""
+        ...
+
+    def remove(self, copy: ListedInstance) -> bool:
+        """Take a copy back. False if it is not here, because it is gone or another node holds it."""
         ...

@@ -27,6 +27,7 @@ class FakeRegistry:
     is_away: bool = False
     refuses: frozenset[str] = frozenset()
     hides: frozenset[str] = frozenset()  # what its list, from a cache, does not have yet
+    elsewhere: frozenset[str] = frozenset()  # held by another node, which the list does not tell
     lasting: dict[str, float | None] = attrs.field(factory=dict)
 
     def hold(self, *instances: ListedInstance) -> None:
@@ -67,7 +68,10 @@ class FakeRegistry:
         self.held[instance.key] = attrs.evolve(held, health=instance.health, reason=instance.reason)
         return True
 
-    def remove(self, copy: ListedInstance) -> None:
+    def holds(self, copy: ListedInstance) -> bool:
+        return copy.node != "other"
+
+    def remove(self, copy: ListedInstance) -> bool:
         self._answer()
         self.calls.append(("remove", copy.id))
-        self.held.pop(copy.key, None)
+        return copy.id not in self.elsewhere and self.held.pop(copy.key, None) is not None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import attrs
 import pytest
 
 from gossipreg.errors import ConfigError
@@ -99,7 +100,10 @@ def test_a_copy_is_as_its_original_and_knows_where_it_is_from(
         assert (copy.origin, copy.copied_digest) == ("consul:dc1", original.digest)
         assert target.services["web-1"]["Meta"][MARK].startswith("consul:dc1#")
         assert there.renew(original, seconds)
-        there.remove(copy)
+        assert there.holds(copy)
+        assert not there.holds(attrs.evolve(copy, node="other"))
+        assert there.remove(copy)
+        assert not there.remove(copy), "it is gone"
         assert there.instances() == []
         assert not there.renew(original, seconds)
 

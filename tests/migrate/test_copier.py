@@ -6,6 +6,7 @@ import attrs
 import pytest
 
 from gossipreg.migrate.copier import EMPTY_SECONDS, Copier
+from gossipreg.migrate.plan import plan
 from gossipreg.migrate.registry import ListedInstance
 from tests.migrate.fake_registry import FakeRegistry, original
 
@@ -226,3 +227,31 @@ def test_without_following_a_copy_is_to_stay(old: FakeRegistry, new: FakeRegistr
     old.hold(original("a"))
     Copier(old, new, told, None).round(0)
     assert new.lasting == {"a": None}
+
+
+def test_a_copy_that_another_node_holds_is_not_said_to_be_removed(
+    copier: Copier, old: FakeRegistry, new: FakeRegistry, told: Told
+) -> None:
+    old.hold(original("b"))
+    new.hold(original("a", origin="consul:dc1", node="other"), original("c", origin="consul:dc1"))
+    new.elsewhere = frozenset({"c"})
+    copier.round(0)
+    copier.round(1)
+    copier.round(200)
+    assert new.copies.keys() == {"a", "b", "c"}
+    assert sorted(told.events) == [("copied", "b"), ("skipped", "a"), ("skipped", "c")]
+    assert ("remove", "a") not in new.calls
+
+
+def test_of_two_copies_at_two_nodes_the_one_that_is_held_here_is_removed(
+    old: FakeRegistry, new: FakeRegistry, told: Told
+) -> None:
+    old.hold(original("b"))
+    mine, other = original("a", origin="consul:dc1"), original("a", origin="consul:dc1", node="other")
+    new.hold(mine)
+    for listed in ([mine, other], [other, mine]):
+        assert [each.node for each in plan(old.instances(), listed, "consul:dc1").remove] == [e.node for e in listed]
+    dry = Copier(old, new, told, seconds=None, dry=True)
+    new.hold(other)
+    dry.round(0)
+    assert told.events == [("would copy", "b"), ("skipped", "a")]

@@ -108,13 +108,15 @@ def test_it_is_renewed_and_removed_at_its_path(answers: Answers, registry: Eurek
     answers.shown = [SHOWN | {"instanceId": "ns/app 1"}]
     [found] = registry.instances()
     assert registry.renew(found, 30)
-    registry.remove(found)
+    assert registry.holds(found)
+    assert registry.remove(found)
     assert [each[:2] for each in answers.sent] == [
         ("PUT", "/apps/ORDERS/ns%2Fapp%201"),
         ("DELETE", "/apps/ORDERS/ns%2Fapp%201"),
     ]
     answers.status = 404
     assert not registry.renew(found, 30)
+    assert not registry.remove(found)
 
 
 def test_a_renewal_changes_nothing_of_its_digest(answers: Answers, registry: EurekaRegistry) -> None:
