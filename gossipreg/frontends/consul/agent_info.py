@@ -12,9 +12,12 @@ from typing import Any, Final
 from gossipreg.frontends.consul import catalog_rows
 from gossipreg.frontends.consul.catalog_rows import Json
 from gossipreg.frontends.consul.context import ConsulContext, json_response, text_response
+from gossipreg.frontends.serving.node_metrics import exposition
+from gossipreg.frontends.serving.prometheus import MEDIA
 from gossipreg.frontends.serving.response import HttpError, Response, encode
 from gossipreg.frontends.serving.time_slices import TimeSlicer
 from gossipreg.model import Address, Member, Status
+from gossipreg.text import shown
 
 #: The version of Consul's API that this is: its clients compare it.
 API_VERSION: Final = "1.18.0"
@@ -101,9 +104,12 @@ async def host(_: ConsulContext) -> Response:
 
 
 async def metrics(context: ConsulContext) -> Response:
-    """The counters in the form of Consul's metrics; with ``?format=prometheus`` the page of /metrics is named."""
-    if context.query.first("format") == "prometheus":
-        raise HttpError(400, "format: metrics in Prometheus' form are at /metrics")
+    """The counters in the form of Consul's metrics; with ``?format=prometheus`` what is at /metrics."""
+    wanted = context.query.first("format")
+    if wanted == "prometheus":
+        return Response(200, exposition(context.node, context.server.requests), media=MEDIA)
+    if wanted:
+        raise HttpError(400, f"format: {shown(wanted)} is not prometheus")
     info = context.node.info()
     began = f"consul.{platform.node()}."
     gauges = {

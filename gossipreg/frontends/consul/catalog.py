@@ -138,16 +138,15 @@ async def catalog_services(context: ConsulContext) -> Reply:
 
 
 async def catalog_nodes(context: ConsulContext) -> Reply:
-    """Every node that has not left, those of the zone of ``near`` first."""
+    """Every node that has not left, the nearest to ``near`` first."""
     keep, node_meta = context.filter(_NODE), context.node_meta()
-    near = context.query.first("near").replace("_agent", context.node.name)
 
     async def make(slicer: TimeSlicer) -> bytes:
         cluster = context.cluster()
         there = [each for each in cluster.members.values() if each.status is not Status.LEFT]
-        if near in cluster.members:
-            zone = cluster.members[near].zone
-            there.sort(key=lambda each: (each.name != near, not zone or each.zone != zone, each.name))
+        nearness = context.nearness()
+        if nearness is not None:
+            there.sort(key=lambda each: (nearness(each.name, each.zone), each.name))
         written = (cluster.written[name] for name in sorted(cluster.written) if name not in cluster.members)
         rows = chain(map(cluster.node, there), map(cluster.written_node, written))
         return await slicer.json_list(row if node_meta(row["Meta"]) and keep(row) else None for row in rows)

@@ -31,6 +31,12 @@ from gossipreg.text import shown
 
 TEXT: Final = b"text/plain; charset=utf-8"
 
+#: Whether a node is another than the one that is asked for, and what orders the others.
+Nearness = tuple[bool, float, float]
+
+#: Round trips below this are those of one machine room (seconds): they say nothing of distance.
+_SAME_ROOM: Final = 0.0005
+
 Headers = tuple[tuple[bytes, bytes], ...]
 
 _INDEX: Final = re.compile(r"\d{1,20}")
@@ -41,6 +47,13 @@ _ALWAYS: Final = (
     (b"x-consul-lastcontact", b"0"),
     (b"x-consul-effective-consistency", b"stale"),
 )
+
+
+def _distance(round_trip: float | None) -> float:
+    """How far a node is, in doublings of the shortest round trip that counts; infinite if none was measured."""
+    if round_trip is None:
+        return math.inf
+    return float(max(0, math.ceil(math.log2(max(round_trip, _SAME_ROOM) / _SAME_ROOM))))
 
 
 def text_response(status: int, text: str = "") -> Response:
@@ -132,17 +145,33 @@ class ConsulContext:
             {name: each for each in stated if (name := node_name(each)) != each.owner and not each.stale},
         )
 
-    def near(self) -> Callable[[CatalogInstance], tuple[bool, bool]] | None:
-        """The order in which instances are wanted: those of a node first, then those of its zone."""
+    def near(self) -> Callable[[CatalogInstance], Nearness] | None:
+        """The order in which instances are wanted; None if any is as good."""
+        nearness = self.nearness()
+        return None if nearness is None else lambda seen: nearness(seen.instance.owner, seen.instance.zone)
+
+    def nearness(self) -> Callable[[str, str], Nearness] | None:
+        """How near a node of that name and zone is to the one that ``?near=`` names; None without it.
+
+        That node comes first. From this agent the others follow by their round trip, measured by its probes, then by
+        whether they are of its zone. From another node, whose round trips are not known here, those of its zone follow,
+        then the others by the coordinates that this agent gives: the round trip through it. Round trips count as equal
+        within a factor of two, so that the order does not change with each probe.
+        """
         name = self.query.first("near")
         if not name:
             return None
         name = self.node.name if name == "_agent" else name
         there: Member | None = next((each for each in self.node.members() if each.name == name), None)
         zone = "" if there is None else there.zone
+        is_here = name == self.node.name
 
-        def rank(seen: CatalogInstance) -> tuple[bool, bool]:
-            return seen.instance.owner != name, not zone or seen.instance.zone != zone
+        def rank(owner: str, its_zone: str) -> Nearness:
+            is_far = not zone or its_zone != zone
+            if there is None or owner == name:
+                return owner != name, 0.0, 0.0
+            distance = 0.0 if owner == self.node.name else _distance(self.node.round_trip(owner))
+            return (True, distance, float(is_far)) if is_here else (True, float(is_far), distance)
 
         return rank
 

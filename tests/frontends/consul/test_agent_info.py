@@ -97,7 +97,10 @@ async def test_metrics_have_the_form_of_consuls(client: Client) -> None:
     assert memory["Value"] > 0
     [sent] = [each for each in metrics["Counters"] if each["Name"].endswith(".gossipreg.packets_sent")]
     assert sent["Count"] == 12
-    assert "/metrics" in (await client.ask("GET", "agent/metrics?format=prometheus")).text
+    page = await client.ask("GET", "agent/metrics?format=prometheus")
+    assert page.headers["content-type"].startswith("text/plain; version=0.0.4")
+    assert "\ngossipreg_node_info{" in page.text
+    assert (await client.ask("GET", "agent/metrics?format=xml")).status == 400
 
 
 async def test_an_agent_reads_its_files_again_before_it_answers(node: FakeNode) -> None:

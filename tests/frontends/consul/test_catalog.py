@@ -209,3 +209,39 @@ async def test_the_health_of_an_own_instance_is_in_the_status_code(node: FakeNod
     assert (said.status, said.json[0]["AggregatedStatus"]) == (503, "critical")
     assert (await status("id/web-2"))[0] == 404
     assert (await status("name/missing"))[0] == 404
+
+
+@pytest.fixture
+def spread(node: FakeNode) -> FakeNode:
+    """Members at several distances, each with an instance of ``db``; ``far`` is in this agent's zone."""
+    zones = {"here": "", "close": "", "middle": "south", "far": "north", "unmeasured": "south"}
+    for number, (name, zone) in enumerate(zones.items(), start=1):
+        if name != "here":
+            node.see("joined", attrs.evolve(member(name, 7000 + number), zone=zone))
+        owner = node.name if name == "here" else name
+        node.hold(Instance(id=name, service="db", host="10.0.0.1", port=number, owner=owner, zone=zone or "north"))
+    node.round_trips |= {"close": 0.0004, "middle": 0.005, "far": 0.08}
+    return node
+
+
+@pytest.mark.usefixtures("spread")
+async def test_near_the_agent_is_by_measured_round_trips(client: Client) -> None:
+    order = ["here", "close", "middle", "far", "unmeasured"]
+    assert await ids(client, "health/service/db?near=_agent") == order
+    assert await ids(client, "health/service/db?near=alpha") == order
+    nodes = [row["Node"] for row in await client.get("catalog/nodes?near=_agent")]
+    assert nodes[0] == "alpha"
+    assert [name for name in nodes if name in order] == order[1:]
+    found = await client.get("query/db/execute?near=_agent&limit=2")
+    assert [row["Service"]["ID"] for row in found["Nodes"]] == ["here", "close"]
+
+
+@pytest.mark.usefixtures("spread")
+async def test_near_another_node_is_its_zone_and_then_by_its_coordinates(client: Client) -> None:
+    found = await ids(client, "health/service/db?near=middle")
+    assert found == ["middle", "unmeasured", "here", "close", "far"]
+
+
+async def test_round_trips_that_are_about_equal_do_not_change_the_order(spread: FakeNode, client: Client) -> None:
+    spread.round_trips |= {"close": 0.0045, "middle": 0.0041, "far": 0.0060}
+    assert await ids(client, "health/service/db?near=_agent") == ["here", "close", "far", "middle", "unmeasured"]
