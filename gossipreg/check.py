@@ -279,7 +279,7 @@ def _check_target(field: str, target: object, form: str) -> None:
     if not isinstance(target, str) or not _TARGET.fullmatch(target):
         raise _unusable(field, target, form)
     try:
-        address = Address.parse(target.partition("/")[0] if field == "grpc" else target)
+        address = Address.parse(target.partition("/")[0] if field == "grpc" else target, any_host=True)
     except ConfigError:
         raise _unusable(field, target, form) from None
     if address.port == 0:

@@ -6,7 +6,7 @@ import base64
 import binascii
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -28,7 +28,7 @@ from gossipreg.fields import (
     check,
     setting,
 )
-from gossipreg.model import Address, SocketFile, is_name, place
+from gossipreg.model import Address, is_name, place
 from gossipreg.targets import DEFAULT_TARGETS, CheckTargets
 from gossipreg.text import shown
 
@@ -294,24 +294,20 @@ def _read_name_or_nothing(text: str) -> None:
         _read_name(text)
 
 
-def _check_host(where: Address | SocketFile, flaw_of: Callable[[str], str | None]) -> None:
-    flaw = flaw_of(where.host) if isinstance(where, Address) else None
-    if flaw is not None:
-        raise ConfigError(f"the host of {shown(str(where))} is {flaw}")
-
-
 def _read_address(text: str) -> None:
-    _check_host(Address.parse(text, default_port=DEFAULT_PORT), hosts.listening_flaw)
+    Address.parse(text, default_port=DEFAULT_PORT)
 
 
 def _read_called_address(text: str) -> None:
-    _check_host(Address.parse(text, default_port=DEFAULT_PORT), hosts.flaw)
+    flaw = hosts.flaw(Address.parse(text, default_port=DEFAULT_PORT).host)
+    if flaw is not None:
+        raise ConfigError(f"the host of {shown(text)} is {flaw}")
 
 
 def _read_dns(text: str) -> None:
     if text != "off":
         try:
-            _check_host(Address.parse(text), hosts.listening_flaw)
+            Address.parse(text)
         except ConfigError as error:
             raise ConfigError(f"{error}, or say off") from None
 
@@ -319,7 +315,7 @@ def _read_dns(text: str) -> None:
 def _read_http(text: str) -> None:
     if text != "off":
         try:
-            _check_host(place(text), hosts.listening_flaw)
+            place(text)
         except ConfigError as error:
             raise ConfigError(f"{error}, or say off") from None
 

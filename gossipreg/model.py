@@ -37,10 +37,12 @@ class Address(NamedTuple):
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     @classmethod
-    def parse(cls, text: str, *, default_port: int | None = None) -> Address:
+    def parse(cls, text: str, *, default_port: int | None = None, any_host: bool = False) -> Address:
         """Read ``HOST:PORT``, ``[V6]:PORT`` or, with ``default_port``, a bare ``HOST``.
 
-        The host may be a name; a caller that needs an IP address resolves it. Raises ``ConfigError`` naming ``text``.
+        The host may be a name; a caller that needs an IP address resolves it. Raises ``ConfigError`` naming ``text``,
+        also for a host that resolvers read in different ways, such as ``127.1``. With ``any_host`` the host was
+        judged before, or the caller judges it.
         """
         host, colon, port = text.rpartition(":")
         if text.startswith("[") and text.endswith("]"):
@@ -58,6 +60,9 @@ class Address(NamedTuple):
             raise ConfigError(f"cannot read {shown(text)} as an address: write HOST:PORT, for example 127.0.0.1:7940")
         if not (port.isascii() and port.isdigit() and len(port) <= 5 and int(port) <= 65_535):
             raise ConfigError(f"cannot read the port of {shown(text)}: write HOST:PORT with a port from 0 to 65535")
+        flaw = None if any_host else hosts.listening_flaw(host)
+        if flaw is not None:
+            raise ConfigError(f"the host of {shown(text)} is {flaw}")
         return cls(host, int(port))
 
 

@@ -35,14 +35,15 @@ class AgentClient:
     patience: float | None = None  # how long an answer may take (seconds), if not the usual time
 
     @classmethod
-    def at(cls, text: str) -> Self:
-        """The agent at ``HOST:PORT``, ``http://HOST:PORT`` or ``unix:/path``. Raises ``ConfigError``."""
+    def at(cls, text: str, option: str = "--http") -> Self:
+        """The agent at ``HOST:PORT``, ``http://HOST:PORT`` or ``unix:/path``, as ``option`` says.
+
+        Raises ``ConfigError`` that names the option.
+        """
         try:
             return cls(place(text.removeprefix("http://").removesuffix("/")))
-        except ConfigError:
-            raise ConfigError(
-                f"--http: {text!r} is no agent's address: write HOST:PORT, http://HOST:PORT or unix:/path"
-            ) from None
+        except ConfigError as error:
+            raise ConfigError(f"{option}: {error}; http://HOST:PORT and unix:/path are taken, too") from None
 
     def get(self, *path: str, **query: str | None) -> Any:
         """The JSON document at ``/api/v1/path...``; a query of None is not asked."""

@@ -25,7 +25,7 @@ from gossipreg.config import DEFAULT_HTTP
     envvar=["GOSSIPREG_AGENT", "GOSSIPREG_HTTP"],
     default=DEFAULT_HTTP,
     show_default=True,
-    callback=lambda _context, _parameter, text: AgentClient.at(text),
+    callback=lambda _context, _parameter, text: AgentClient.at(text, "--to"),
     help="The agent that holds the copies.  [env: GOSSIPREG_AGENT, GOSSIPREG_HTTP]",
 )
 @click.option("--follow", is_flag=True, help="Go on: copy what changes, until Ctrl-C.")

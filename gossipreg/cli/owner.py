@@ -25,7 +25,7 @@ def agent_of(agent: AgentClient, owner: str, command: str) -> AgentClient:
         raise UnknownMember(
             f"no member is called {owner}: {f'did you mean {meant}?' if meant else 'see `gossipreg members`'}"
         )
-    host = Address.parse(members[owner]["address"]).host
+    host = Address.parse(members[owner]["address"], any_host=True).host
     port = agent.address.port if isinstance(agent.address, Address) else Address.parse(DEFAULT_HTTP).port
     found = attrs.evolve(agent, address=Address(host, port))
     try:

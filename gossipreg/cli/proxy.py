@@ -18,7 +18,7 @@ from gossipreg.cli.help_page import command
 from gossipreg.cli.logs import write_logs
 from gossipreg.cli.settings import FILE_VARIABLE, SETTINGS, load
 from gossipreg.config import DEFAULT_HTTP
-from gossipreg.errors import ConfigError
+from gossipreg.errors import ConfigError, InvalidSetting
 from gossipreg.model import Address
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -169,7 +169,13 @@ def proxy(
     common |= {"zone": config.zone} if config.zone else {}
     common |= {"tls": tuple(map(read_pair, tls)), "trust_proxy": trust_proxy}
     if forwards is None:
-        wanted = tuple(Forward(listen=a, service=s, **common) for a, s in _pairs(listen, service, has_names=bool(tls)))
+        try:
+            wanted = tuple(
+                Forward(listen=a, service=s, **common) for a, s in _pairs(listen, service, has_names=bool(tls))
+            )
+        except InvalidSetting as error:
+            flag = f"--{error.fields[0].replace('_', '-')}"
+            raise ConfigError(f"{flag}: {str(error).removeprefix(f'{error.fields[0]}: ')}") from None
     elif listen or service:
         raise ConfigError("--forwards: names the ports itself: leave --listen and --service out")
     else:

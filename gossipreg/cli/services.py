@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from gossipreg import limits
+from gossipreg import hosts, limits
 from gossipreg.cli import completion, show
 from gossipreg.cli.agent_options import agent_options, note_isolation
 from gossipreg.cli.checks import checks_given
@@ -19,6 +19,7 @@ from gossipreg.cli.help_page import command
 from gossipreg.cli.owner import agent_of
 from gossipreg.cli.settings import nearest
 from gossipreg.errors import AgentRefused
+from gossipreg.text import shown
 
 
 @command()
@@ -97,7 +98,12 @@ def lookup(
 @click.option(
     "--port", type=click.IntRange(0, 65_535), required=True, help="Port that it listens on; 0: nothing to call."
 )
-@click.option("--host", metavar="HOST", help="Host or address to call it at.  [default: the agent's own]")
+@click.option(
+    "--host",
+    metavar="HOST",
+    callback=lambda _context, _parameter, text: _host(text),
+    help="Host or address to call it at.  [default: the agent's own]",
+)
 @click.option("--tag", "tags", metavar="TAG", multiple=True, help="A label to find it by; repeatable.")
 @click.option("--meta", "pairs", metavar="KEY=VALUE", multiple=True, help="Anything clients should know; repeatable.")
 @click.option(
@@ -215,6 +221,13 @@ def _such(tag: str | None, zone: str | None, role: str | None) -> str:
     filters = {"tag": tag, "zone": zone, "role": role}
     said = ", ".join(f"{name} {value}" for name, value in filters.items() if value is not None)
     return f" with {said}" if said else ""
+
+
+def _host(text: str | None) -> str | None:
+    """A host that can be called. Raises ``click.BadParameter``."""
+    if text is not None and (flaw := hosts.flaw(text)) is not None:
+        raise click.BadParameter(f"{shown(text)} is {flaw}")
+    return text
 
 
 def _term(text: str | None) -> int | str | None:

@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 import attrs
 
+from gossipreg import hosts
 from gossipreg.errors import ConfigError
 from gossipreg.migrate.registry import RegistryRefused, RegistryUnreachable
 
@@ -45,6 +46,8 @@ class Endpoint:
             raise ConfigError(f"--from: {_without_secret(url)} is not a URL: {error}") from None
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
             raise ConfigError(f"--from: {_without_secret(url)} is no registry's URL: write http://HOST:PORT")
+        if (flaw := hosts.flaw(parts.hostname)) is not None:
+            raise ConfigError(f"--from: the host of {_without_secret(url)} is {flaw}")
         headers = {} if token is None else {"Authorization": f"Bearer {token}"}
         if parts.username is not None:
             text = f"{unquote(parts.username)}:{unquote(parts.password or '')}"

@@ -131,7 +131,7 @@ class Seeds:
         return self._labels.get(address)
 
     async def _addresses(self, name: str) -> Iterable[Address]:
-        wanted = Address.parse(name, default_port=DEFAULT_PORT)
+        wanted = Address.parse(name, default_port=DEFAULT_PORT, any_host=True)
         try:
             answers = await trio.socket.getaddrinfo(wanted.host, wanted.port, type=trio.socket.SOCK_DGRAM)
         except (OSError, UnicodeError) as error:

@@ -48,7 +48,7 @@ def check_safety(bind: Address, config: Config, *, sealed: bool) -> None:
 
 def resolve_bind(text: str) -> Address:
     """The address to bind: an IP address, or a host name of this machine. Raises ``ConfigError``."""
-    wanted = Address.parse(text, default_port=DEFAULT_PORT)
+    wanted = Address.parse(text, default_port=DEFAULT_PORT, any_host=True)
     try:
         return Address(_first_ip(wanted.host), wanted.port)
     except OSError as error:
@@ -111,7 +111,7 @@ def _bound(address: Address, kind: socket.SocketKind) -> socket.socket:
 def _advertised(bound: Address, advertise: str | None) -> Address:
     """The advertised address: the configured one, else the bound one, else (bound to all) the outgoing one."""
     if advertise is not None:
-        wanted = Address.parse(advertise, default_port=bound.port)
+        wanted = Address.parse(advertise, default_port=bound.port, any_host=True)
         try:
             return Address(_first_ip(wanted.host), wanted.port or bound.port)
         except OSError as error:

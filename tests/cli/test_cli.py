@@ -73,7 +73,7 @@ def test_wrong_usage_is_one_line_and_status_2(
         (("agent", "--bind", "here:there"), "--bind: cannot read the port of 'here:there'"),
         (("agent", "--log-format", "xml"), "--log-format: 'xml' is neither text nor json"),
         (("agent", "--config", "missing.toml"), "cannot read missing.toml: No such file or directory"),
-        (("members", "--http", "nowhere"), "--http: 'nowhere' is no agent's address"),
+        (("members", "--http", "nowhere"), "--http: cannot read the port of 'nowhere'"),
     ],
 )
 def test_a_wrong_setting_is_one_line_and_status_2(

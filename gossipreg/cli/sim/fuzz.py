@@ -18,6 +18,8 @@ import click
 from gossipreg.cli import show
 from gossipreg.cli.agent_options import as_json
 from gossipreg.cli.help_page import command
+from gossipreg.errors import ConfigError
+from gossipreg.model import Address
 
 if TYPE_CHECKING:
     from gossipreg_sim.fuzz.failures import Failure
@@ -28,6 +30,9 @@ _SEEDS: Final = 100
 
 #: Maximum number of nodes in one run: one process runs them all.
 _NODES_MAX: Final = 256
+
+#: Port of a Dask scheduler, where its address names none.
+_SCHEDULER_PORT: Final = 8786
 
 #: Interval of progress lines when standard error is no terminal (seconds).
 _TELL_EVERY: Final = 10.0
@@ -45,6 +50,16 @@ def _span(_context: click.Context, _parameter: click.Parameter, text: str) -> tu
     return least, most
 
 
+def _scheduler(text: str | None) -> str | None:
+    """The address of a scheduler, as Dask writes it: ``tcp://HOST:PORT``. Raises ``click.BadParameter``."""
+    if text is not None:
+        try:
+            Address.parse(text.rpartition("://")[2], default_port=_SCHEDULER_PORT)
+        except ConfigError as error:
+            raise click.BadParameter(str(error), param_hint="--dask") from None
+    return text
+
+
 @command()
 @click.option(
     "--seeds", type=click.IntRange(min=1), help=f"Seeds to run.  [default: {_SEEDS}, unless --minutes is given]"
@@ -55,7 +70,8 @@ def _span(_context: click.Context, _parameter: click.Parameter, text: str) -> tu
     "--nodes", metavar="FROM-TO", default="3-16", show_default=True, callback=_span, help="Number of nodes in one run."
 )
 @click.option("--jobs", type=click.IntRange(min=1), help="Worker processes.  [default: one per core]")
-@click.option("--dask", "address", metavar="ADDRESS", help="Run on the Dask cluster with this scheduler instead.")
+@click.option("--dask", "address", metavar="ADDRESS", callback=lambda _context, _parameter, text: _scheduler(text),
+              help="Run on the Dask cluster with this scheduler instead.")  # fmt: skip
 @click.option("--patience", type=click.FloatRange(min=0, min_open=True), default=60.0, show_default=True,
               help="Time limit of one run (seconds of CPU time).")  # fmt: skip
 @click.option("--shrink", type=click.IntRange(min=0), default=200, show_default=True,

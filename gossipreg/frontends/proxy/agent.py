@@ -156,7 +156,7 @@ def _instance(data: dict[str, Any]) -> Instance:
 
 
 def _member(data: dict[str, Any]) -> Member:
-    address, status = Address.parse(data["address"]), Status[data["status"].upper()]
+    address, status = Address.parse(data["address"], any_host=True), Status[data["status"].upper()]
     return Member(**{**_known(Member, data), "address": address, "status": status})
 
 

@@ -111,6 +111,6 @@ def _names_loopback(authority: str) -> bool:
 def _host(authority: str) -> str:
     """The host of ``HOST[:PORT]``, in lower case; empty if there is none to be read."""
     try:
-        return Address.parse(authority, default_port=80).host.lower()
+        return Address.parse(authority, default_port=80, any_host=True).host.lower()
     except ConfigError:
         return ""

@@ -57,7 +57,7 @@ async def run_grpc(check: Check, allowed: AllowedTargets) -> Finding:
     """Call once. Raises ``OSError`` and trio's errors where there is no answer."""
     assert check.grpc is not None
     target, _, service = check.grpc.partition("/")
-    address = Address.parse(target)
+    address = Address.parse(target, any_host=True)
     if check.tls:
         stream: trio.abc.Stream = await dial_tls(
             address.host, address.port, allowed, verify=check.verify, protocol="h2"

@@ -85,7 +85,7 @@ async def _run_tcp(check: Check, allowed: AllowedTargets) -> Finding:
     from gossipreg.runtime.checks.dialing import dial
 
     assert check.tcp is not None
-    address = Address.parse(check.tcp)
+    address = Address.parse(check.tcp, any_host=True)
     await trio.aclose_forcefully(await dial(address.host, address.port, allowed))
     return Finding(Health.PASSING, f"{address} accepts connections")
 

@@ -47,14 +47,14 @@ ORDERS = ("--listen", "127.0.0.1:0", "--service", "orders")
     [
         ((), "--listen: give --listen HOST:PORT and --service NAME for each port, or --forwards FILE"),
         (("--listen", "a:1"), "1 --listen and 0 --service: give one --service for each --listen, in order"),
-        (("--listen", "here", "--service", "a"), "listen: cannot read the port of 'here'"),
+        (("--listen", "here", "--service", "a"), "--listen: cannot read the port of 'here'"),
         ((*ORDERS, "--metrics", "here"), "--metrics: cannot read the port of 'here'"),
-        ((*ORDERS, "--tries", "0"), "tries: 0 is not a whole number from 1 to 1000"),
-        ((*ORDERS, "--proxy-protocol", "v3"), "proxy_protocol: 'v3' is neither v1 nor v2"),
+        ((*ORDERS, "--tries", "0"), "--tries: 0 is not a whole number from 1 to 1000"),
+        ((*ORDERS, "--proxy-protocol", "v3"), "--proxy-protocol: 'v3' is neither v1 nor v2"),
         ((*ORDERS, "--join", "127.0.0.1:1", "--http", "127.0.0.1:2"), "--http: the balancer is a member itself"),
         ((*ORDERS, "--forwards", "x.toml"), "--forwards: names the ports itself"),
         (("--forwards", "missing.toml"), "cannot read missing.toml: No such file"),
-        ((*ORDERS, "--http", "nowhere"), "--http: 'nowhere' is no agent's address"),
+        ((*ORDERS, "--http", "nowhere"), "--http: cannot read the port of 'nowhere'"),
         ((*ORDERS, "--join", "127.0.0.1:1", "--bind", "10.1.1.1:1"), "cannot bind 10.1.1.1:1 without a key"),
     ],
 )
