@@ -62,6 +62,7 @@ _TRIED: Final = {
     ("clients/python.md", "python"): "tests/peers/consul/test_python_programs.py",
     ("clients/spring-cloud-consul.md", "java"): "tests/peers/consul/test_spring_cloud.py",
     ("clients/spring-cloud-consul.md", "properties"): "tests/peers/consul/test_spring_cloud.py",
+    ("clients/spring-cloud-eureka.md", "properties"): "tests/peers/eureka/test_spring_cloud.py",
     ("dns.md", "bind"): "tests/peers/dns_resolvers.py",
     ("dns.md", "corefile"): "tests/peers/dns_resolvers.py",
     ("dns.md", "dnsmasq"): "tests/peers/dns_resolvers.py",

@@ -36,6 +36,15 @@ class Application:
 
         return await eventually(check, within=self.patience)
 
+    async def calls(self, *ids: str) -> None:
+        """Wait until the latest calls of one that prints ``called ID`` have gone to just these."""
+
+        async def check() -> None:
+            lines = [line for line in self.log.read_text().splitlines() if line.startswith("called ")]
+            assert {line.removeprefix("called ") for line in lines[-8:]} == set(ids)
+
+        await eventually(check, within=self.patience)
+
     async def offers(self, *, within: float = 10) -> None:
         """Wait until an agent that it does not know would call what it offers."""
 

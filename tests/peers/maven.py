@@ -79,7 +79,24 @@ def fetch(directory: Path, libraries: Sequence[str], *, spring: bool = False) ->
     return directory / "libraries"
 
 
-def java(libraries: Path, program: Path, *options: str) -> list[str]:
-    """How to run a program that is one source file. ``options`` are for the Java virtual machine."""
-    quick = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xmx256m")
-    return ["java", *quick, *options, "-cp", f"{libraries}/*", str(program)]
+def compiled(directory: Path, name: str, source: str, libraries: Path) -> str:
+    """Compile a class of that name into ``directory``; returns the class path of it and its libraries."""
+    file = directory / f"{name}.java"
+    file.write_text(source)
+    command = ["javac", "-d", str(directory), "-parameters", "-proc:none", "-cp", f"{libraries}/*", str(file)]
+    subprocess.run(command, capture_output=True, timeout=_PATIENCE, check=True)
+    return f"{directory}:{libraries}/*"
+
+
+def spring_command(directory: Path, classes: str, settings: str, *more: str) -> list[str]:
+    """How to run the pages' application of Spring Cloud with these ``settings``, which go into ``directory``."""
+    config = directory / "application.properties"
+    lines = (settings, *more, "logging.level.root=warn", "spring.main.banner-mode=off", "")
+    config.write_text("\n".join(lines))
+    return java(classes, "billing.Application", f"-Dspring.config.location={config}")
+
+
+def java(classes: str, name: str, *options: str) -> list[str]:
+    """How to run the class of that name. ``options`` are for the Java virtual machine."""
+    quick = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xshare:auto", "-Xmx256m")
+    return ["java", *quick, *options, "-cp", classes, name]

@@ -9,7 +9,7 @@ import attrs
 import pytest
 
 from tests.peers.applications import Application, offer_orders
-from tests.peers.maven import fetch, java, needs_maven
+from tests.peers.maven import compiled, fetch, java, needs_maven
 from tests.peers.results import record
 from tests.peers.stage import adapted, open_stage, running, written
 
@@ -39,9 +39,9 @@ async def test_it_works_as_the_page_says_and_outlives_its_agent(tmp_path: Path, 
     libraries = fetch(tmp_path, [f"{client.library}:{client.version}", _LOGGING])
     async with open_stage(tmp_path) as stage:
         await offer_orders(stage)
-        program, log = tmp_path / "Application.java", tmp_path / "application.log"
-        program.write_text(adapted(written(_PAGE, "java", client.number), {"8500": stage.alpha.http.split(":")[1]}))
-        async with running(log, *java(libraries, program)):
+        log = tmp_path / "application.log"
+        source = adapted(written(_PAGE, "java", client.number), {"8500": stage.alpha.http.split(":")[1]})
+        async with running(log, *java(compiled(tmp_path, "Application", source, libraries), "Application")):
             seconds = await Application(log, stage, patience=20).is_put_through(start=60)
     record(
         client=client.name,

@@ -9,30 +9,20 @@ import pytest
 
 from tests.drills.agents import fixed_address
 from tests.peers.applications import Application, offer_orders
-from tests.peers.maven import CLOUD, fetch, java, needs_maven
+from tests.peers.maven import CLOUD, needs_maven, spring_command
 from tests.peers.results import record
 from tests.peers.stage import adapted, open_stage, running, written
 
 pytestmark = [pytest.mark.peer, pytest.mark.slow, needs_maven]
 
-_LIBRARIES: Final = (
-    "org.springframework.boot:spring-boot-starter-web",
-    "org.springframework.cloud:spring-cloud-starter-consul-discovery",
-    "org.springframework.cloud:spring-cloud-starter-loadbalancer",
-)
-
 #: What the page's second block of properties adds: heartbeats in place of the agent's HTTP check.
 _WAYS: Final = {"http": 0, "ttl": 1}
 
 
-@pytest.fixture(scope="module")
-def libraries(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory that has Spring Cloud Consul, of Maven's registry."""
-    return fetch(tmp_path_factory.mktemp("maven"), _LIBRARIES, spring=True)
-
-
 @pytest.mark.parametrize("way", _WAYS)
-async def test_it_works_as_the_page_says_and_outlives_its_agent(tmp_path: Path, libraries: Path, way: str) -> None:
+async def test_it_works_as_the_page_says_and_outlives_its_agent(
+    tmp_path: Path, spring_application: str, way: str
+) -> None:
     flags = ("--data-dir", str(tmp_path / "data"))
     async with open_stage(tmp_path, flags) as stage:
         await offer_orders(stage)
@@ -43,13 +33,11 @@ async def test_it_works_as_the_page_says_and_outlives_its_agent(tmp_path: Path, 
         settings = adapted(written("clients/spring-cloud-consul.md", "properties"), places)
         if way == "ttl":
             settings += written("clients/spring-cloud-consul.md", "properties", 1)
-        config = tmp_path / "application.properties"
-        config.write_text(f"{settings}\nlogging.level.root=warn\nspring.main.banner-mode=off\n")
-        program, log = tmp_path / "Application.java", tmp_path / "application.log"
-        program.write_text(written("clients/spring-cloud-consul.md", "java"))
-        command = java(libraries, program, f"-Dspring.config.location={config}")
-        async with running(log, *command):
-            seconds = await Application(log, stage, patience=20).is_put_through(*flags, start=90)
+        log = tmp_path / "application.log"
+        async with running(log, *spring_command(tmp_path, spring_application, settings, "eureka.client.enabled=false")):
+            application = Application(log, stage, patience=20)
+            seconds = await application.is_put_through(*flags, start=90)
+            await application.calls("one", "three")
     record(
         client=f"Spring Cloud Consul ({way})",
         version=CLOUD,
