@@ -1,4 +1,4 @@
-"""The latest changes over HTTP, and which scopes the client's token has."""
+"""The latest changes and rates over HTTP, and which scopes the client's token has."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import attrs
 
 from gossipreg.frontends.http.change_history import render
 from gossipreg.frontends.http.context import NativeContext
+from gossipreg.frontends.serving import limits
 from gossipreg.frontends.serving.response import Response, encode
 from gossipreg.frontends.serving.time_slices import TimeSlicer
 
@@ -23,6 +24,11 @@ async def changes(context: NativeContext) -> Response:
         "since": history.since(service),
     }
     return Response(200, b'%b,"changes":%b}' % (encode(head)[:-1], rows))
+
+
+async def rates(context: NativeContext) -> Response:
+    """How much this node has done in each interval of the last quarter of an hour."""
+    return Response.of(200, {"interval": limits.RATE_SECONDS, "samples": context.rates.samples})
 
 
 async def token(context: NativeContext) -> Response:

@@ -9,6 +9,7 @@ import attrs
 from gossipreg.frontends.http.change_history import ChangeHistory
 from gossipreg.frontends.http.event_encoder import EventEncoder
 from gossipreg.frontends.http.lookups import LookupCache
+from gossipreg.frontends.http.rates import RateHistory
 from gossipreg.frontends.serving.context import RequestContext
 from gossipreg.frontends.serving.request import QueryParameters
 from gossipreg.frontends.serving.response import HttpError, Reply
@@ -20,11 +21,12 @@ _YES_OR_NO = {"": True, "true": True, "1": True, "false": False, "0": False}
 
 @attrs.frozen
 class NativeContext(RequestContext):
-    """One request to one handler, with what all of them share: cached lookups, encoded events, the latest changes."""
+    """One request to one handler, with what all share: cached lookups, encoded events, the latest changes and rates."""
 
     lookups: LookupCache
     event_encoder: EventEncoder
     history: ChangeHistory
+    rates: RateHistory
 
     @property
     def argument(self) -> str:

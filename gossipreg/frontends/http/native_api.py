@@ -11,6 +11,7 @@ from gossipreg.frontends.http.change_history import ChangeHistory
 from gossipreg.frontends.http.context import NativeContext
 from gossipreg.frontends.http.event_encoder import EventEncoder
 from gossipreg.frontends.http.lookups import LookupCache
+from gossipreg.frontends.http.rates import RateHistory
 from gossipreg.frontends.http.routes import PROBES, ROUTER, ROUTES
 from gossipreg.frontends.serving.context import ServerContext
 from gossipreg.frontends.serving.request import Request, split_target
@@ -25,6 +26,7 @@ class NativeApi:
     lookups: LookupCache
     event_encoder: EventEncoder = attrs.field(factory=EventEncoder)
     history: ChangeHistory = attrs.field(factory=ChangeHistory)
+    rates: RateHistory = attrs.field(factory=RateHistory)
 
     prefixes: ClassVar[tuple[str, ...]] = ("",)
     routine: ClassVar[frozenset[tuple[str, str]]] = frozenset({("PUT", "/api/v1/heartbeats/ID")})
@@ -49,7 +51,7 @@ class NativeApi:
             pattern, route = found.pattern, found.handler
             server.access.permit(request.token, route.action)
             route.check_query(query)
-            shared = (self.lookups, self.event_encoder, self.history)
+            shared = (self.lookups, self.event_encoder, self.history, self.rates)
             context = NativeContext(server, request, query, found.arguments, *shared)
             return pattern, await route.handler(context)
         except (HttpError, GossipregError) as error:

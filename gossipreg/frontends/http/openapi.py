@@ -90,6 +90,17 @@ class Operation:
 
 _INSTANCE: Final = _ref("Instance")
 
+#: What the agent has done in one interval, for each second of it.
+_RATES: Final = _object(
+    at=_NUMBER,
+    packets_in=_NUMBER,
+    packets_out=_NUMBER,
+    bytes_in=_NUMBER,
+    bytes_out=_NUMBER,
+    requests=_NUMBER,
+    round_trip=_optional(_NUMBER),
+)
+
 #: By method and path, as in the table of routes.
 OPERATIONS: Final[Mapping[tuple[str, str], Operation]] = {
     ("GET", "/healthz"): Operation({200: _ref("NodeHealth"), 503: _ref("NodeHealth")}),
@@ -119,6 +130,7 @@ OPERATIONS: Final[Mapping[tuple[str, str], Operation]] = {
     ("GET", "/api/v1/roles"): Operation({200: _object(roles=_list(_ref("Role")))}),
     ("DELETE", "/api/v1/roles/NAME"): Operation({200: _ref("Role")}, (403, 404)),
     ("GET", "/api/v1/changes"): Operation({200: _ref("Changes")}, (400,)),
+    ("GET", "/api/v1/rates"): Operation({200: _object(interval=_NUMBER, samples=_list(_RATES))}),
     ("GET", "/api/v1/token"): Operation(
         {200: _object(required=_BOOLEAN, name=_optional(_TEXT), scopes=_list(_ref("Scope")))}
     ),

@@ -6,7 +6,7 @@ import functools
 from typing import Final
 
 from gossipreg.frontends.http import blocking, handlers
-from gossipreg.frontends.http.changes import changes, token
+from gossipreg.frontends.http.changes import changes, rates, token
 from gossipreg.frontends.http.context import NativeContext, Route
 from gossipreg.frontends.http.credentials import credentials
 from gossipreg.frontends.http.http_sd import http_sd
@@ -58,6 +58,7 @@ ROUTES: Final = (
     Route("GET", "/api/v1/roles", roles, Action.READ_CLUSTER, blocking.QUERY),
     Route("DELETE", "/api/v1/roles/NAME", reset_role, Action.RESET_ROLE),
     Route("GET", "/api/v1/changes", changes, Action.READ_CLUSTER, ("service",)),
+    Route("GET", "/api/v1/rates", rates, Action.READ_STATUS),
     Route("GET", "/api/v1/events", handlers.events, Action.READ_CLUSTER, ("service", "all", "panic")),
     Route("GET", "/api/v1/keys", keys, Action.MANAGE_KEYS),
     Route("PUT", "/api/v1/keys", add_key, Action.MANAGE_KEYS),

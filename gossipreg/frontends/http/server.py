@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from ipaddress import ip_address
 
@@ -16,6 +16,7 @@ from gossipreg.frontends.http.change_history import ChangeHistory
 from gossipreg.frontends.http.event_encoder import EventEncoder
 from gossipreg.frontends.http.lookups import LookupCache
 from gossipreg.frontends.http.native_api import NativeApi
+from gossipreg.frontends.http.rates import RateHistory
 from gossipreg.frontends.serving.acceptor import Acceptor
 from gossipreg.frontends.serving.access import Access
 from gossipreg.frontends.serving.compatibility_api import CompatibilityApi
@@ -55,11 +56,11 @@ async def serve_http(
     access = Access() if access is None else access
     counters = Counter() if counters is None else counters
     server = ServerContext(node, leave, access, reload)
-    history = ChangeHistory()
-    follow = partial(history.follow, node)
+    history, rates = ChangeHistory(), RateHistory()
+    follow = (partial(history.follow, node), partial(rates.follow, node, server.requests))
 
     def dispatcher(bound: Address | SocketFile) -> Dispatcher:
-        native = NativeApi(LookupCache(node), EventEncoder(), history)
+        native = NativeApi(LookupCache(node), EventEncoder(), history, rates)
         return Dispatcher(server, Guard(address, bound, access), native, compatibility_apis)
 
     if isinstance(address, SocketFile):
@@ -106,11 +107,12 @@ async def _serve(
     counters: Counter[str],
     task_status: trio.TaskStatus[Address | SocketFile],
     *,
-    follow: Callable[[], Awaitable[None]],
+    follow: Iterable[Callable[[], Awaitable[None]]],
 ) -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(run_contained, counters, "the wait for the node's end", handler.close_with_node)
-        nursery.start_soon(run_contained, counters, "the record of changes", follow)
+        for each in follow:
+            nursery.start_soon(run_contained, counters, "the record of changes and rates", each)
         task_status.started(bound)
         acceptor = Acceptor(handler, counters)
         waiting = acceptor.waiting_to_be_served

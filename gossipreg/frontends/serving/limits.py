@@ -101,6 +101,10 @@ FRAME_CACHE_BYTES: Final = 1024 * 1024
 CHANGES_MAX: Final = 4096
 CHANGES_SECONDS: Final = 3600.0
 
+#: Time between two samples of what the agent does (seconds), and samples kept: a quarter of an hour, 60 KiB.
+RATE_SECONDS: Final = 5.0
+RATE_SAMPLES: Final = 180
+
 #: Tokens of one agent. Each is a person's or a program's, and each request is compared with all.
 TOKENS_MAX: Final = 256
 

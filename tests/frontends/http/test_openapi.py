@@ -50,6 +50,7 @@ CALLS: list[tuple[str, str, Any, int]] = [
     ("DELETE", f"/api/v1/keys/{KEY}", None, 204),
     ("DELETE", f"/api/v1/keys/{KEY}", None, 404),
     ("GET", "/api/v1/token", None, 200),
+    ("GET", "/api/v1/rates", None, 200),
     ("GET", "/api/v1/services/orders?all=perhaps", None, 400),
     ("GET", "/api/v1/http_sd", None, 200),
     ("GET", "/api/v1/http_sd?service=", None, 400),

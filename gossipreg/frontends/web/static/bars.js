@@ -18,9 +18,9 @@ export class FilterBar {
   }
 
   /** Show what the URL asks for, and how many rows are shown of how many. */
-  show({ q = "", state = "" }, shown, all, noun) {
+  show({ q = "", state = "" }, shown, all, noun, plural) {
     if (this.search.value !== q) this.search.value = q;
     for (const each of this.buttons) attribute(each, "aria-pressed", String(each.dataset.value === state));
-    say(this.count, T.search.shown(shown, all, noun));
+    say(this.count, T.search.shown(shown, all, noun, plural));
   }
 }

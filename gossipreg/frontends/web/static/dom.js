@@ -39,6 +39,11 @@ export function given(text, props = {}) {
   return el("bdi", props, text);
 }
 
+/** A text of several lines, each in an element of its own. */
+export function lines(text) {
+  return text.split("\n").map((line) => el("div", {}, line || " "));
+}
+
 /** A sign and its word: colour is never the only difference. */
 export function badge(kind, tone = kind.word) {
   return el("span", { class: `badge ${tone}` }, el("span", { class: "sign", "aria-hidden": "true" }, kind.sign), kind.word);

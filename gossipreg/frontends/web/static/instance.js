@@ -1,6 +1,9 @@
 // One instance in full: every field, its checks with what they said last, and what its weight comes from.
 
-import { badge, el, fill, given } from "./dom.js";
+import { instanceActions } from "./actions.js";
+import { buttons } from "./confirm.js";
+import { copyButton } from "./copy.js";
+import { badge, el, fill, given, lines } from "./dom.js";
 import { HEALTH, T, number } from "./text.js";
 import { age, clock } from "./time.js";
 
@@ -40,7 +43,7 @@ export class InstancePanel {
     const checks = app.checks.filter((each) => each.instance === instance.id && each.service === instance.service);
     const mine = instance.owner === app.node?.name ? checks : [];
     const since = app.registry.since(instance);
-    const version = JSON.stringify([instance, stated, since, mine.map((each) => [each.health, each.output, each.runs, each.flapping]), app.policies]);
+    const version = JSON.stringify([instance, stated, since, mine.map((each) => [each.health, each.output, each.runs, each.flapping]), app.policies, [...app.scopes]]);
     if (version === this.#version) return;
     this.#version = version;
     fill(this.heading, given(instance.id));
@@ -59,6 +62,7 @@ export class InstancePanel {
     fill(this.body,
       el("dl", { class: "fields" }, fields.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value)))),
       meta(instance.meta), this.#checks(instance, mine));
+    fill(this.actions, buttons(instanceActions(instance, app), app));
   }
 
   #checks(instance, checks) {
@@ -68,7 +72,7 @@ export class InstancePanel {
     return el("section", {}, el("h3", {}, T.checks), el("ul", { class: "checks" }, checks.map((each) => el("li", {},
       badge(HEALTH[each.health]), " ", given(each.name), each.target ? [" ", given(each.target, { class: "quiet" })] : "",
       el("span", { class: "quiet" }, ` ${each.runs} runs`, each.took === null ? "" : `, the last took ${Math.round(each.took * 1000)} ms`, each.flapping ? ", flapping" : ""),
-      el("pre", { tabindex: 0, "aria-label": `What ${each.name} said last` }, each.output === null ? `(${T.outputHidden})` : each.output || `(${T.noOutput})`)))));
+      el("pre", { tabindex: 0, "aria-label": `What ${each.name} said last` }, each.output === null ? `(${T.outputHidden})` : each.output ? lines(each.output) : `(${T.noOutput})`)))));
   }
 }
 
@@ -77,17 +81,4 @@ function meta(pairs) {
   if (!entries.length) return null;
   return el("section", {}, el("h3", {}, T.meta), el("dl", { class: "fields" }, entries.map(([name, value]) =>
     el("div", {}, el("dt", {}, given(name)), el("dd", {}, given(value))))));
-}
-
-/** A button that copies a text, where the browser lets a page do so. */
-export function copyButton(text) {
-  if (!navigator.clipboard) return null;
-  const button = el("button", { type: "button", class: "small", "aria-label": `${T.copy} ${text}`, on: {
-    click: async () => {
-      await navigator.clipboard.writeText(text);
-      fill(button, T.copied);
-      setTimeout(() => fill(button, T.copy), 1500);
-    },
-  } }, T.copy);
-  return button;
 }

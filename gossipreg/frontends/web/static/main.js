@@ -1,10 +1,12 @@
 // The page: connects to the agent, keeps what it tells, and shows the part that the URL names.
 
 import { Api } from "./api.js";
+import { ConfirmDialog } from "./confirm.js";
 import { attribute, el, fill, given, say } from "./dom.js";
 import { Members } from "./members.js";
 import { Registry } from "./model.js";
 import { Overview } from "./overview.js";
+import { Policies } from "./policies.js";
 import { findProblems } from "./problems.js";
 import { hash, parse } from "./route.js";
 import { ServicePage } from "./service.js";
@@ -22,6 +24,7 @@ const PAGES = {
   services: (app) => new Services(app),
   service: (app, name) => new ServicePage(app, name),
   members: (app) => new Members(app),
+  policies: (app) => new Policies(app),
 };
 
 class App {
@@ -47,6 +50,7 @@ class App {
       hear: (name, data) => this.#hear(name, data), tell: () => this.#state(),
     });
     this.tokens = new TokenDialog((token) => this.#use(token));
+    this.confirm = new ConfirmDialog(this.api, () => this.#poll());
     this.api.onRefused = (error) => this.#refused(error);
     this.#header();
     addEventListener("hashchange", () => this.#go());
@@ -164,7 +168,7 @@ class App {
 
   #header() {
     this.agent = el("span", { class: "agent" });
-    this.links = [["overview", T.overview], ["services", T.services], ["members", T.members]].map(([page, word]) =>
+    this.links = [["overview", T.overview], ["services", T.services], ["members", T.members], ["policies", T.policies]].map(([page, word]) =>
       el("a", { href: hash(page), "data-page": page }, word, el("span", { class: "number" })));
     this.mark = el("span", { class: "connection" });
     this.tokenButton = el("button", { type: "button", class: "small", hidden: true, on: { click: () => this.tokens.open() } }, T.token.button);
@@ -175,7 +179,7 @@ class App {
   #navigation(problems) {
     const { registry } = this;
     const present = [...registry.members.values()].filter((each) => each.status !== "left").length;
-    const numbers = { overview: problems || "", services: registry.services.size || "", members: present || "" };
+    const numbers = { overview: problems || "", services: registry.services.size || "", members: present || "", policies: this.policies.length || "" };
     const here = this.route.page === "service" ? "services" : this.route.page;
     for (const link of this.links) {
       attribute(link, "aria-current", link.dataset.page === here ? "page" : null);

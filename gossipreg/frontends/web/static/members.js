@@ -1,6 +1,8 @@
 // The list of members, as this agent believes them to be.
 
+import { memberActions } from "./actions.js";
 import { FilterBar } from "./bars.js";
+import { buttons } from "./confirm.js";
 import { badge, el, fill, given, say } from "./dom.js";
 import { matchesMember, parseSearch } from "./filter.js";
 import { VirtualList, cell } from "./list.js";
@@ -17,6 +19,7 @@ const COLUMNS = [
   { name: "trip", label: T.columns.trip, sort: "trip", class: "trip" },
   { name: "load", label: T.columns.load, class: "load" },
   { name: "since", label: T.columns.since, sort: "since", class: "since" },
+  { name: "act", label: T.columns.action, class: "act" },
 ];
 
 const ORDER = ["failed", "suspect", "draining", "alive", "left"];
@@ -87,7 +90,7 @@ export class Members {
   }
 
   #row(element) {
-    const names = ["status", "member", "address", "zone", "trip", "load", "since"];
+    const names = ["status", "member", "address", "zone", "trip", "load", "since", "act"];
     const cells = Object.fromEntries(names.map((name) => [name, cell(name)]));
     element.append(...Object.values(cells));
     const link = el("a", { class: "name" });
@@ -97,7 +100,7 @@ export class Members {
       const since = registry.memberSince(member);
       const measured = this.#trips.get(member.name);
       const load = this.owned.get(member.name) ?? 0;
-      const stamp = JSON.stringify([member, since, measured, load, Math.floor(this.app.now() / 10), node?.name, node?.local_health]);
+      const stamp = JSON.stringify([member, since, measured, load, Math.floor(this.app.now() / 10), node?.name, node?.local_health, node?.draining, [...this.app.scopes]]);
       if (version === stamp) return;
       version = stamp;
       const kind = STATUS[stateOf(member)];
@@ -113,6 +116,8 @@ export class Members {
       say(cells.load, number(load));
       say(cells.since, since ? age(this.app.now() - since) : "");
       cells.since.title = since ? clock(since) : this.app.before();
+      fill(cells.act, buttons(memberActions(member, this.app), this.app));
+      for (const button of cells.act.children) button.classList.add("small");
     };
   }
 }

@@ -1,6 +1,7 @@
 // The overview: what is wrong, since when, why, and what to do; one quiet line if nothing is.
 
 import { el, fill, given, keyed, say } from "./dom.js";
+import { Rates } from "./rates.js";
 import { T, many } from "./text.js";
 import { age, clock } from "./time.js";
 
@@ -14,8 +15,9 @@ export class Overview {
     this.heading = el("h1", { tabindex: -1 }, T.overview);
     this.line = el("p", { class: "lead" });
     this.list = el("ul", { class: "problems" });
+    this.rates = new Rates(app);
     this.extra = el("div", { class: "facts" });
-    this.element = el("section", {}, this.heading, this.line, this.list, this.extra);
+    this.element = el("section", {}, this.heading, this.line, this.list, this.rates.element, this.extra);
   }
 
   render() {
@@ -30,6 +32,7 @@ export class Overview {
     const now = app.now();
     keyed(this.list, problems, (each) => each.key, (each) => JSON.stringify(each), (each) => problem(each, now));
     for (const each of this.list.querySelectorAll("time")) say(each, ageOf(Number(each.dataset.at), now));
+    this.rates.render();
     if (node) this.#facts(node, alive);
   }
 

@@ -50,7 +50,7 @@ function* ofNode({ node, panicked, registry }) {
   }
   if (node.leaving || node.draining) {
     yield { key: "drain", level: "note", title: node.leaving ? "This agent is leaving" : "This agent is draining", since: null,
-      why: "Its instances get no new work.", todo: node.leaving ? "" : "End it with: gossipreg undrain" };
+      why: "Its instances get no new work.", todo: node.leaving ? "" : "End it with: gossipreg drain --end" };
   }
   for (const sentence of node.problems) yield { key: `p ${sentence}`, level: "warn", title: sentence, since: null, why: "", todo: "" };
   for (const sentence of node.warnings) yield { key: `w ${sentence}`, level: "note", title: sentence, since: null, why: "", todo: "" };

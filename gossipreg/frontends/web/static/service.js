@@ -8,6 +8,7 @@ import { VirtualList, cell } from "./list.js";
 import { keyOf } from "./model.js";
 import { hash } from "./route.js";
 import { chips } from "./services.js";
+import { SplitEditor } from "./split.js";
 import { HEALTH, T, number } from "./text.js";
 import { age, clock } from "./time.js";
 import { Timeline } from "./timeline.js";
@@ -44,13 +45,14 @@ export class ServicePage {
     this.panel = new InstancePanel(app, () => app.refine({ instance: "" }));
     this.panel.element.hidden = true;
     this.list = new VirtualList({
-      name: "instances", label: `${T.columns.instances} ${name}`, columns: COLUMNS, key: keyOf,
+      name: "instances", label: T.instancesOf(name), columns: COLUMNS, key: keyOf,
       make: (element) => this.#row(element), onSort: (sort) => app.refine({ sort }),
     });
     this.none = el("p", { class: "none" });
+    this.split = new SplitEditor(app, name);
     this.timeline = new Timeline(app, name);
     this.element = el("section", {}, el("p", { class: "crumb" }, el("a", { href: hash("services") }, T.services)), this.heading,
-      this.summary, this.panel.element, this.bar.element, this.list.element, this.none, this.timeline.element);
+      this.summary, this.panel.element, this.bar.element, this.list.element, this.none, this.split.element, this.timeline.element);
   }
 
   destroy() {
@@ -73,6 +75,7 @@ export class ServicePage {
     this.list.set(found);
     say(this.none, service && !found.length ? T.search.none : "");
     this.#panel(service, route.query.instance);
+    this.split.render();
     this.timeline.render();
     this.#askStated();
   }
@@ -130,7 +133,7 @@ export class ServicePage {
       fill(link, given(instance.id));
       fill(cells.note, instance.reason ? given(instance.reason, { class: "reason" }) : given(aside(instance)));
       fill(cells.address, given(addressOf(instance)));
-      fill(cells.weight, number(instance.weight), stated !== undefined && stated !== instance.weight ? el("span", { class: "quiet" }, ` of ${number(stated)}`) : null);
+      fill(cells.weight, number(instance.weight), stated !== undefined && stated !== instance.weight ? el("span", { class: "quiet" }, ` (set ${number(stated)})`) : null);
       fill(cells.role, instance.role ? given(instance.term ? `${instance.role} · ${instance.term}` : instance.role) : "");
       fill(cells.zone, given(instance.zone));
       fill(cells.owner, given(instance.owner));

@@ -2,8 +2,11 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { points } from "./chart.js";
 import { hasState, matchesInstance, matchesMember, matchesService, parseSearch } from "./filter.js";
+import { bytes } from "./rates.js";
 import { hash, parse } from "./route.js";
+import { labelsOf, moved, percents } from "./split.js";
 import { EventParser } from "./sse.js";
 import { many, number, visible } from "./text.js";
 import { age, clock, trip } from "./time.js";
@@ -63,4 +66,20 @@ test("services are filtered by the health of their instances", () => {
   assert.ok(!hasState(summary, "down"));
   assert.ok(hasState(summary, "critical"));
   assert.ok(!hasState(summary, "maintenance"));
+});
+
+test("a split's shares are whole percents that add up to 100, and a border moves between its two", () => {
+  assert.deepEqual(percents([1, 1, 1]), [34, 33, 33]);
+  assert.deepEqual(percents([90, 10]), [90, 10]);
+  assert.deepEqual(percents([0, 0]), [50, 50]);
+  assert.deepEqual(moved([50, 30, 20], 0, 10), [60, 20, 20]);
+  assert.deepEqual(moved([50, 30, 20], 1, -99), [50, 0, 50]);
+  const service = { summary: { tags: ["v1", "v2"], zones: ["eu"] } };
+  assert.deepEqual(labelsOf(service, "tag", { by: "tag", shares: { v0: 1, v2: 9 } }), ["v0", "v2", "v1"]);
+});
+
+test("a chart's line stays within its box, and leaves gaps out", () => {
+  assert.equal(points([[0, 0], [50, null], [100, 4]], 0, 100), "0.0,34.0 180.0,2.0");
+  assert.equal(points([], 0, 100), "");
+  assert.deepEqual([812, 1536, 3 << 20].map(bytes), ["812 B/s", "1.5 KiB/s", "3.0 MiB/s"]);
 });
