@@ -23,6 +23,7 @@ from gossipreg.protocol.registry.choose import by_key
 from tests.embed.certificates import certificate
 from tests.embed.naming import SERVICE, NamingServer, naming
 from tests.embed.offering import FakeRegistry, offer
+from tests.peers.stage import written
 
 PATIENCE = 60.0
 
@@ -236,3 +237,12 @@ def test_a_certificate_is_checked_against_the_services_name(tmp_path: Path) -> N
             ask(bank, timeout=5.0)
         assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
         assert len(server.asked) == 1
+
+
+def test_a_channel_of_the_page_calls_instances_with_a_tag(orders: Orders) -> None:
+    old, new = orders.registry.instances
+    orders.registry.instances = (old, attrs.evolve(new, tags=("v2",)))
+    defined: dict[str, Any] = {"ServiceChannel": ServiceChannel, "node": orders.registry, "OrdersStub": lambda it: it}
+    exec(written("clients/grpc.md", "python", 1), defined)
+    with defined["channel"]:
+        assert {ask(defined["stub"]) for _ in range(4)} == {"two"}

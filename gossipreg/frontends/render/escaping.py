@@ -10,6 +10,7 @@ import json
 import re
 import shlex
 from collections.abc import Callable, Mapping
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,6 +18,8 @@ from gossipreg.model import Instance
 
 _ODD: Final = re.compile(r"[^A-Za-z0-9_.-]")
 _NOT_IN_NAMES: Final = re.compile(rb"[^A-Za-z0-9.-]")
+
+_NOT_CADDYS: Final = re.compile(r"[`{}]")
 
 #: What template files end in; the suffix before says what is made of them.
 _TEMPLATE_SUFFIXES: Final = (".j2", ".jinja", ".jinja2", ".tmpl", ".template")
@@ -54,6 +57,11 @@ def haproxy(value: object) -> str:
     return quoted(value).replace("$", "\\$")
 
 
+def caddy(value: object) -> str:
+    """``value`` as one token of a Caddyfile. Backticks and braces become ``_``: Caddy reads braces even in quotes."""
+    return f"`{_NOT_CADDYS.sub('_', str(value))}`"
+
+
 def shell(value: object) -> str:
     """``value`` as one word of a POSIX shell."""
     return shlex.quote(str(value))
@@ -73,6 +81,7 @@ def as_json(value: Any) -> str:
 FORMS: Final[Mapping[str, Callable[[Any], str]]] = {
     "nginx": nginx,
     "haproxy": haproxy,
+    "caddy": caddy,
     "shell": shell,
     "json": as_json,
     "yaml": as_json,
@@ -81,6 +90,7 @@ FORMS: Final[Mapping[str, Callable[[Any], str]]] = {
 _BY_SUFFIX: Final[Mapping[str, Callable[[Any], str]]] = {
     ".conf": nginx,
     ".cfg": haproxy,
+    ".caddy": caddy,
     ".sh": shell,
     ".env": shell,
     ".json": as_json,
@@ -92,4 +102,12 @@ _BY_SUFFIX: Final[Mapping[str, Callable[[Any], str]]] = {
 def form_of(file: Path) -> Callable[[Any], str]:
     """The form for what is rendered into ``file``, or from it if it is a template, by its suffix; else `quoted`."""
     name = file.with_suffix("") if file.suffix in _TEMPLATE_SUFFIXES else file
-    return _BY_SUFFIX.get(name.suffix, quoted)
+    return caddy if name.name == "Caddyfile" else _BY_SUFFIX.get(name.suffix, quoted)
+
+
+def is_ip(host: object) -> bool:
+    """Whether ``host`` is an IP address without a zone, which is all that some programs take for an address."""
+    try:
+        return "%" not in str(host) and bool(ip_address(str(host)))
+    except ValueError:
+        return False

@@ -10,7 +10,7 @@ import jinja2
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from gossipreg.errors import GossipregError, TemplateError
-from gossipreg.frontends.render.escaping import FORMS, form_of, slug, unique_name
+from gossipreg.frontends.render.escaping import FORMS, form_of, is_ip, slug, unique_name
 from gossipreg.frontends.render.template_data import TemplateData
 
 
@@ -38,6 +38,7 @@ class Template:
         )
         quoted = form_of(self.out or self.file)
         environment.filters |= {"slug": slug, "unique_name": unique_name, "quoted": quoted, **FORMS}
+        environment.tests["ip"] = is_ip
         return environment
 
     def check(self) -> None:

@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml  # type: ignore[import-untyped]
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gossipreg.frontends.render.escaping import FORMS, as_json, form_of, haproxy, nginx, quoted, shell, unique_name
+from gossipreg.frontends.render.escaping import (
+    FORMS,
+    as_json,
+    caddy,
+    form_of,
+    haproxy,
+    nginx,
+    quoted,
+    shell,
+    unique_name,
+)
 from gossipreg.text import blanked
 from tests.frontends.proxy.making import instance
 
@@ -84,6 +97,8 @@ def test_a_name_is_readable_where_it_can_be() -> None:
     [
         ("orders.conf", nginx),
         ("haproxy.cfg", haproxy),
+        ("orders.caddy.j2", caddy),
+        ("Caddyfile", caddy),
         ("targets.json", as_json),
         ("targets.yml", as_json),
         ("env.sh", shell),
@@ -99,7 +114,8 @@ def test_the_suffix_of_the_file_says_how_a_text_is_quoted_in_it(name: str, form:
 def test_no_form_lets_a_dollar_through() -> None:
     assert nginx("$http_cookie ${a}") == '"_http_cookie _{a}"'
     assert haproxy("${HOME}") == '"\\${HOME}"'
-    assert set(FORMS) == {"nginx", "haproxy", "shell", "json", "yaml"}
+    assert caddy("{$HOME} {env.HOME} `a`") == "`_$HOME_ _env.HOME_ _a_`"
+    assert set(FORMS) == {"nginx", "haproxy", "caddy", "shell", "json", "yaml"}
 
 
 def test_haproxy_reads_each_text_as_one_word(tmp_path: Path) -> None:
@@ -129,3 +145,36 @@ def test_nginx_reads_each_text_as_one_parameter(tmp_path: Path) -> None:
     file.write_text(f"pid {tmp_path}/pid;\nerror_log stderr;\nevents {{}}\nhttp {{ access_log off; {server} }}\n")
     ran = subprocess.run([program, "-t", "-c", str(file)], capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr
+
+
+def test_caddy_reads_each_text_as_one_token(tmp_path: Path) -> None:
+    program = shutil.which("caddy")
+    if program is None:
+        pytest.skip("caddy is not installed (Debian: caddy)")
+    texts = [*HOSTILE, "{$HOME}", "{env.HOME}", "<<END"]
+    routes = "".join(f"    header /{number} X-Note {caddy(text)}\n" for number, text in enumerate(texts) if text)
+    file = tmp_path / "Caddyfile"
+    file.write_text(f"{{\n    admin off\n    auto_https off\n}}\nhttp://127.0.0.1:9000 {{\n{routes}}}\n")
+    command = [program, "adapt", "--config", str(file), "--adapter", "caddyfile", "--validate"]
+    home = {name: str(tmp_path) for name in ("HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME")}
+    ran = subprocess.run(command, env=os.environ | home, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    read = {
+        int(route["match"][0]["path"][0][1:]): route["handle"][0]["response"]["set"]["X-Note"]
+        for route in routes_in(json.loads(ran.stdout))
+    }
+    disarmed = {
+        number: [text.translate(dict.fromkeys(map(ord, "`{}"), "_"))] for number, text in enumerate(texts) if text
+    }
+    assert read == disarmed
+
+
+def routes_in(config: object) -> Iterator[Any]:
+    """The routes of Caddy that ask for a path, wherever they stand."""
+    if isinstance(config, dict):
+        if "path" in (config.get("match") or [{}])[0]:
+            yield config
+        config = list(config.values())
+    if isinstance(config, list):
+        for each in config:
+            yield from routes_in(each)
