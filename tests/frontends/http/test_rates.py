@@ -36,7 +36,7 @@ def test_a_sample_is_what_was_counted_since_the_last_for_each_second() -> None:
     node.round_trips = {"beta": 0.002, "gamma": 9.0}
     node.count(packets_received=10, packets_sent=20, bytes_received=1000, bytes_sent=0)
     history.sample(node, 5)
-    assert history.samples == ()
+    assert list(history.samples) == []
     now[0] = 105.0
     node.count(packets_received=20, packets_sent=20, bytes_received=1500, bytes_sent=0)
     history.sample(node, 6)
@@ -60,7 +60,7 @@ def test_a_clock_that_is_set_back_gives_no_sample_and_old_ones_go() -> None:
     history.sample(node, 0)
     now[0] = 50.0
     history.sample(node, 0)
-    assert history.samples == ()
+    assert list(history.samples) == []
     for _ in range(limits.RATE_SAMPLES + 9):
         now[0] += 5
         history.sample(node, 0)
