@@ -15,7 +15,7 @@ from tests.sim.report.browser import browser, found
 FOLDER = Path(__file__).parents[3] / "docs" / "pictures"
 
 #: name, seconds, dark, width and height
-SHOTS = (("report", 40.0, False, 1200, 975), ("report-heal", 70.03, True, 1200, 975))
+SHOTS = (("report", 40.0, False, 1200, 990), ("report-heal", 70.03, True, 1200, 990))
 
 
 def make() -> None:

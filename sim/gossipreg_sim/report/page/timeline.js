@@ -62,7 +62,7 @@ function timeLine(facts, canvas) {
       context.textAlign = tick === 0 ? "left" : "center";
       if (x(tick) > width - 14) break;
       context.fillText(`${tick}${tick ? "" : " s"}`, x(tick), height - 6);
-      context.fillRect(x(tick), base, 1, 4);
+      context.fillRect(x(tick), base - 2, 1, 4);
     }
     const phases = facts.marks.filter(({ kind }) => kind === "phase");
     for (const { at, kind } of facts.marks) {
