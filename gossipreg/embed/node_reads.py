@@ -114,6 +114,10 @@ class NodeReads(EmbeddedNode):
         """This node's own instance of that id as it was registered, or None."""
         return self._node.own(id)
 
+    def own_ids(self) -> tuple[str, ...]:
+        """The ids of this node's own instances, in the order in which they were first registered."""
+        return self._node.own_ids()
+
     def stated(self, instance: Instance) -> Instance | None:
         """``instance`` as its owner stated it, before policies, its role's term and its owner's drain or failure.
 

@@ -230,6 +230,11 @@ class Node:
         return self._engine.own(id)
 
     @any_thread
+    def own_ids(self) -> tuple[str, ...]:
+        """The ids of this node's own instances, in the order in which they were first registered."""
+        return tuple(self._registrar.registrations.copy())
+
+    @any_thread
     def stated(self, instance: Instance) -> Instance | None:
         """``instance`` as its owner stated it, before policies, its role's term and its owner's drain or failure.
 

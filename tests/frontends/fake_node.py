@@ -165,6 +165,9 @@ class FakeNode:
     def own(self, id: str) -> Instance | None:
         return self._instances.get((self.name, id))
 
+    def own_ids(self) -> tuple[str, ...]:
+        return tuple(id_ for owner, id_ in self._instances if owner == self.name)
+
     def stated(self, instance: Instance) -> Instance | None:
         return self._instances.get((instance.owner, instance.id))
 

@@ -16,7 +16,7 @@ from gossipreg.frontends.consul.kept import KEPT, KeptCheck, KeptService, kept_o
 from gossipreg.frontends.consul.posted import JsonObject, PostedCheck, PostedService, read_check
 from gossipreg.frontends.serving.check_permissions import outputs_for, permit_checks
 from gossipreg.frontends.serving.joint_registration import checks_of
-from gossipreg.frontends.serving.node_api import NodeApi
+from gossipreg.frontends.serving.node_api import NodeApi, each_check
 from gossipreg.frontends.serving.response import HttpError, Response, encode
 from gossipreg.frontends.serving.time_slices import TimeSlicer
 from gossipreg.model import NODE_SERVICE, Health, Instance
@@ -222,7 +222,7 @@ async def checks(context: ConsulContext) -> Response:
     slicer, example = TimeSlicer(), catalog_rows.own_checks(ANY)[0]
     output = outputs_for(context.server.access, context.token)
     mine = {each.id: each async for each in slicer.over(own(context))}
-    async for report in slicer.over(context.node.checks()):
+    async for report in slicer.over(each_check(context.node)):
         if report.instance not in mine and report.instance != NODE_SERVICE:
             continue  # of a node that no agent runs on
         called = CheckIdMap.of(context.node, report)

@@ -47,11 +47,12 @@ async def register(context: ConsulContext) -> Response:
             id_ = each.text("ServiceID")
             if id_ and id_ != wanted and id_ not in services:
                 raise HttpError(400, f"Missing service registration: {shown(id_)} is not registered on {shown(name)}")
+        changes_all = False
         if not node.is_member:
-            await node.write(table, of_node)
+            changes_all = await node.write(table, of_node)
         elif of_node:
             raise HttpError(400, f"{shown(name)} is this agent: PUT its own checks to agent/check/register")
-        touched = {wanted, *(each.text("ServiceID") for each in checks)} - {""}
+        touched = dict.fromkeys(id_ for id_ in (wanted, *(each.text("ServiceID") for each in checks)) if id_)
         for id_ in touched:
             posted = [each for each in checks if each.text("ServiceID") == id_]
             before = services.get(id_)
@@ -61,8 +62,8 @@ async def register(context: ConsulContext) -> Response:
                 raise HttpError(409, f"{shown(spec.id)} is the id of an instance that was registered here otherwise")
             known = KeptService() if before is None else kept_of(before) or KeptService()
             services[id_] = await node.offer(spec, _with_checks(kept, known, posted))
-        for id_, there in services.items():  # a check of the node counts for all of its services
-            if id_ not in touched:
+        for id_, there in services.items():
+            if changes_all and id_ not in touched:
                 await node.offer(*_as_it_is(there))
     return json_response(True)
 
@@ -120,16 +121,18 @@ class _Node:
 
     def services(self) -> Iterator[Instance]:
         """What was written of its services, as they stand."""
-        node = self.context.node
-        for name in node.services():
-            for each in node.lookup(name, healthy=False):
-                kept = kept_of(each) if each.owner == node.name else None
-                stated = node.own(each.id) if kept is not None and kept.node == self.name else None
-                if stated is not None:
-                    yield stated
+        node, prefix = self.context.node, f"{self.name}/"
+        for id_ in node.own_ids():
+            stated = node.own(id_) if id_.startswith(prefix) else None
+            kept = None if stated is None or stated.service == NODE_SERVICE else kept_of(stated)
+            if stated is not None and kept is not None and kept.node == self.name:
+                yield stated
 
-    async def write(self, table: JsonObject, checks: list[JsonObject]) -> None:
-        """Write the node itself, and checks of it."""
+    async def write(self, table: JsonObject, checks: list[JsonObject]) -> bool:
+        """Write the node itself, and checks of it. Returns whether that changes its services.
+
+        A service has the node's address if it has none of its own, and the state of the node's checks.
+        """
         before = self.record
         skip = table.truth("SkipNodeUpdate")
         known = KeptService() if before is None else kept_of(before) or KeptService()
@@ -146,12 +149,15 @@ class _Node:
         kept = KeptService(has_address=has_address, node=self.name, extra=extra)
         kept = _with_checks(kept, known, checks)
         await self._put(host, meta, kept)
+        return before is None or before.host != host or known.standings != kept.standings
 
     async def _put(self, host: str, meta: Mapping[str, str], kept: KeptService) -> None:
         spec = InstanceSpec(
             service=NODE_SERVICE, id=_record_id(self.name), host=host, port=0, meta={**meta, KEPT: kept.text()}
         )
-        await self.context.node.register_spec(spec)
+        record = self.record
+        if record is None or (record.host, record.meta) != (spec.host, spec.meta):
+            await self.context.node.register_spec(spec)
 
     async def offer(self, spec: InstanceSpec, kept: KeptService) -> Instance:
         """Register a service of the node, in the gravest state of its checks and the node's."""
@@ -179,12 +185,14 @@ class _Node:
     async def drop_check(self, id_: str) -> None:
         """Remove a check of the node or of a service of it."""
         record = self.record
-        kept = None if record is None else kept_of(record)
-        if record is not None and kept is not None and id_ in kept.checks:
-            await self._put(record.host, shown_meta(record), _without(kept, id_))
+        of_node = None if record is None else kept_of(record)
+        changes_all = of_node is not None and id_ in of_node.checks
+        if record is not None and of_node is not None and changes_all:
+            await self._put(record.host, shown_meta(record), _without(of_node, id_))
         for each in list(self.services()):
-            spec, kept_service = _as_it_is(each)
-            await self.offer(spec, _without(kept_service, id_))
+            spec, kept = _as_it_is(each)
+            if changes_all or id_ in kept.checks:
+                await self.offer(spec, _without(kept, id_))
 
 
 def _record_id(name: str) -> str:

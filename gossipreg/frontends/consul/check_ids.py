@@ -14,7 +14,7 @@ import attrs
 from gossipreg.check import CheckReport
 from gossipreg.frontends.consul.kept import KeptCheck, kept_of, type_of
 from gossipreg.frontends.consul.posted import DEFAULT_ID, PostedCheck, check_id, check_name
-from gossipreg.frontends.serving.node_api import NodeApi
+from gossipreg.frontends.serving.node_api import NodeApi, each_check
 
 #: Ids that are remembered before those of removed instances are looked for.
 _KEPT_LEAST: Final = 1024
@@ -38,7 +38,7 @@ class CheckIdMap:
 
     def _known(self, node: NodeApi) -> dict[str, str]:
         if self._instances is None:
-            self._instances = {self.of(node, report).id: report.instance for report in node.checks()}
+            self._instances = {self.of(node, report).id: report.instance for report in each_check(node)}
         return self._instances
 
     @staticmethod
@@ -66,7 +66,7 @@ class CheckIdMap:
                 for report in node.checks(instance):
                     if self._is_meant(report, id_):
                         return report
-        return next((report for report in node.checks() if self._is_meant(report, id_)), None)
+        return next((report for report in each_check(node) if self._is_meant(report, id_)), None)
 
     def _likely(self, node: NodeApi, id_: str) -> Iterator[str]:
         """The instances that a check of that id most probably belongs to: heartbeats come often, and to many."""

@@ -14,7 +14,7 @@ from gossipreg.frontends.http.context import NativeContext
 from gossipreg.frontends.http.events import EventStream
 from gossipreg.frontends.http.lookups import LookupQuery
 from gossipreg.frontends.serving.check_permissions import outputs_for, permit_checks
-from gossipreg.frontends.serving.node_api import NodeApi
+from gossipreg.frontends.serving.node_api import NodeApi, each_check
 from gossipreg.frontends.serving.response import DeferredResponse, HttpError, Response, encode
 from gossipreg.frontends.serving.time_slices import TimeSlicer
 from gossipreg.model import Health, Instance
@@ -146,7 +146,7 @@ async def deregister(context: NativeContext) -> Response:
 
 async def every_check(context: NativeContext) -> Response:
     """The checks of all that this node registered, as they stand."""
-    return Response(200, b'{"checks":%b}' % await _checks(context, context.node.checks()))
+    return Response(200, b'{"checks":%b}' % await _checks(context, each_check(context.node)))
 
 
 async def checks_of(context: NativeContext) -> Response:

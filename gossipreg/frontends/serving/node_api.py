@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping
+from contextlib import suppress
 from typing import Protocol
 
 from gossipreg.check import CheckReport
+from gossipreg.errors import UnknownInstance
 from gossipreg.keys import GossipKey
 from gossipreg.model import Address, Event, Health, Instance, Member, NodeInfo, ServiceCount, ServiceTerm
 from gossipreg.policy import Policy, Rule, UnreadablePolicy
@@ -97,6 +99,10 @@ class NodeApi(Protocol):
 
     def own(self, id: str) -> Instance | None:
         """This node's own registration of that id."""
+        ...
+
+    def own_ids(self) -> tuple[str, ...]:
+        """The ids of this node's own registrations, in the order in which they were first registered."""
         ...
 
     def stated(self, instance: Instance) -> Instance | None:
@@ -216,3 +222,13 @@ class NodeApi(Protocol):
     async def wait_closed(self) -> None:
         """Return when the node is closed. Raises what closed it, if that was an error."""
         ...
+
+
+def each_check(node: NodeApi) -> Iterator[CheckReport]:
+    """The checks of all instances that ``node`` owns, each made when it is asked for: to be read in time slices.
+
+    What is registered or withdrawn meanwhile may be left out.
+    """
+    for id_ in node.own_ids():
+        with suppress(UnknownInstance):
+            yield from node.checks(id_)

@@ -8,6 +8,8 @@ import pytest
 
 from gossipreg import open_node
 from gossipreg.frontends.serving import settling
+from gossipreg.model import NODE_SERVICE, Instance
+from gossipreg.spec import InstanceSpec
 from tests.drills.waiting import eventually
 from tests.frontends.consul.client import Client
 from tests.frontends.fake_node import FakeNode, member
@@ -100,6 +102,38 @@ async def test_the_state_that_is_written_last_counts(node: FakeNode, client: Cli
     alive = {"CheckID": "printer:alive", "Status": "critical"}
     await write(client, "register", Node="printer", Address="10.0.0.9", Check=alive)
     assert [str(each.initial) for each in node.checked["printer/lpd-1"]] == ["critical"]
+
+
+async def test_only_what_changes_is_written(node: FakeNode, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[str | None] = []
+    register_spec = FakeNode.register_spec
+
+    async def counted(fake: FakeNode, spec: InstanceSpec) -> Instance:
+        written.append(spec.id)
+        return await register_spec(fake, spec)
+
+    async def writes(verb: str, **changed: Any) -> list[str | None]:
+        written.clear()
+        await write(client, verb, **changed)
+        return sorted(written, key=str)
+
+    monkeypatch.setattr(FakeNode, "register_spec", counted)
+    there = {key: value for key, value in PRINTER.items() if key != "Service"}
+    await write(client, "register", **PRINTER)
+    for id_ in ("lpd-0", "lpd-2"):
+        await write(client, "register", **there, Service={"ID": id_, "Service": "lpd", "Port": 515})
+    scan = {"ID": "scan-1", "Service": "scan", "Port": 80}
+    assert await writes("register", **there, Service=scan) == ["printer/lpd-1", "printer/scan-1"], "it has a check"
+    of_scan = {"CheckID": "scan:lid", "Status": "critical", "ServiceID": "scan-1"}
+    assert await writes("register", Node="printer", SkipNodeUpdate=True, Check=of_scan) == ["printer/scan-1"]
+    assert await writes("deregister", Node="printer", CheckID="scan:lid") == ["printer/scan-1"]
+    all_services = [f"printer/lpd-{number}" for number in range(3)] + ["printer/scan-1"]
+    moved = there | {"Address": "10.0.0.10"}
+    record = f"{NODE_SERVICE}/printer"
+    assert await writes("register", **{**moved, "Checks": []}) == sorted([record, *all_services])
+    of_node = {"CheckID": "printer:alive", "Status": "critical"}
+    assert await writes("register", **{**moved, "Checks": [of_node]}) == sorted([record, *all_services])
+    assert await writes("deregister", Node="printer", CheckID="printer:alive") == sorted([record, *all_services])
 
 
 async def test_what_was_written_is_removed_piece_by_piece(node: FakeNode, client: Client) -> None:
