@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from gossipreg.check import Check, CheckReport
-from gossipreg.config import Config, Settings
+from gossipreg.config import Config
 from gossipreg.errors import (
     AgentUnreachable,
     BindError,
@@ -53,6 +53,7 @@ from gossipreg.model import (
     Status,
 )
 from gossipreg.policy import Maintenance, Policy, Split, UnreadablePolicy, WeightOverride
+from gossipreg.settings import Settings
 
 if TYPE_CHECKING:
     from gossipreg.runtime.node import Node

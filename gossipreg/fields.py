@@ -282,6 +282,16 @@ def at_most(low: str, high: str, why: str, *, unless_zero: str | None = None) ->
     return Relation((low, high), f"`{low}` is at most `{high}`{unless}: {why}", wrong)
 
 
+def below(low: str, high: str, why: str) -> Relation:
+    """The constraint that ``low`` is less than ``high``, because of ``why``."""
+
+    def wrong(value: Any) -> str | None:
+        less, more = getattr(value, low), getattr(value, high)
+        return None if less < more else f"{less!r} is not below {high}, {more!r}: {why}"
+
+    return Relation((low, high), f"`{low}` is below `{high}`: {why}", wrong)
+
+
 def check(value: Any, relations: Iterable[Relation] = (), *, table: str = "") -> None:
     """Convert and check the fields of a new ``value``. ``table`` precedes their names in errors.
 

@@ -65,6 +65,11 @@ class Address(NamedTuple):
             raise ConfigError(f"the host of {shown(text)} is {flaw}")
         return cls(host, int(port))
 
+    def check_called(self) -> None:
+        """Raise ``ConfigError`` unless this can be called: port 0 stands for any free port, for a listener only."""
+        if self.port == 0:
+            raise ConfigError(f"{shown(str(self))} cannot be called: name a port from 1 to 65535")
+
 
 @attrs.frozen
 class SocketFile:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import math
 import pickle
 import re
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -12,10 +14,14 @@ import attrs
 import pytest
 
 from gossipreg import limits
-from gossipreg.config import AgentConfig, Config, Settings
+from gossipreg.config import AgentConfig, Config
 from gossipreg.errors import ConfigError, InsecureError, InvalidSetting
 from gossipreg.fields import FieldKind
+from gossipreg.protocol.dissemination.broadcast_queue import BroadcastQueue, Topic
+from gossipreg.protocol.engine_settings import EngineSettings
+from gossipreg.protocol.membership.suspicion import Suspicion
 from gossipreg.runtime.opening import open_node
+from gossipreg.settings import Settings
 
 KEY = base64.b64encode(bytes(32)).decode()
 
@@ -59,6 +65,8 @@ def refusal(made: type[Any], **values: Any) -> str:
             {"credential_key": KEY, "credential_key_file": "key"},
             "credential_key: credential_key_file is given, too: give one of them, not both",
         ),
+        ({"join": "10.0.0.1:0"}, "join: '10.0.0.1:0' cannot be called: name a port from 1 to 65535"),
+        ({"join": ["a:1", "[::1]:0"]}, "join: '[::1]:0' cannot be called: name a port from 1 to 65535"),
         ({"key_file": 3}, "key_file: 3 is not a path"),
         ({"key_file": ""}, "key_file: '' is not a path"),
         ({"data_dir": "a\0b"}, "data_dir: 'a\\x00b' is not a path"),
@@ -148,29 +156,71 @@ def test_what_is_brought_into_form_is_what_it_says() -> None:
         ({"join_retry": float("nan")}, "protocol.join_retry: nan is not a number of seconds from 0.001 to 3600"),
         ({"drain_time": float("inf")}, "protocol.drain_time: inf is not a number of seconds from 0 to 3600"),
         ({"drain_time": 10**400}, "protocol.drain_time: 1000000"),
-        ({"probe_timeout": 1.5}, "protocol.probe_timeout: 1.5 is greater than probe_interval, 1.0: "),
-        ({"probe_interval": 0.2}, "protocol.probe_timeout: 0.5 is greater than probe_interval, 0.2: "),
+        ({"probe_timeout": 1.5}, "protocol.probe_timeout: 1.5 is not below probe_interval, 1.0: in the time between"),
+        ({"probe_timeout": 1}, "protocol.probe_timeout: 1.0 is not below probe_interval, 1.0: in the time between"),
+        ({"probe_interval": 0.2}, "protocol.probe_timeout: 0.5 is not below probe_interval, 0.2: in the time between"),
         ({"probe_timeout_min": 0.6}, "protocol.probe_timeout_min: 0.6 is greater than probe_timeout, 0.5: "),
         ({"gossip_coalesce": 0.3}, "protocol.gossip_coalesce: 0.3 is greater than gossip_coalesce_max, 0.25: "),
         ({"join_retry": 2}, "protocol.join_retry: 2.0 is greater than join_retry_max, 1.0: "),
         ({"damping_base": 130}, "protocol.damping_base: 130.0 is greater than damping_max, 120.0: "),
         ({"damping_memory": 100}, "protocol.damping_max: 120.0 is greater than damping_memory, 100.0: "),
         (
-            {"remember_departed": 10, "reconnect_interval": 20},
-            "protocol.reconnect_interval: 20.0 is greater than remember_departed, 10.0: ",
+            {"remember_departed": 40, "reconnect_interval": 50},
+            "protocol.reconnect_interval: 50.0 is greater than remember_departed, 40.0: ",
         ),
         (
-            {"remember_departed": 8},
-            "protocol.remember_departed: 8.0 is shorter than the longest suspicion, suspicion_alpha x suspicion_",
+            {"remember_departed": 37},
+            (
+                "protocol.remember_departed: 37.0 is shorter than the longest suspicion, suspicion_alpha x suspicion_"
+                "beta x log10(16384 members) x probe_interval = 37.9"
+            ),
         ),
         (
             {"gossip_transmissions": 30},
-            "protocol.gossip_transmissions: 30 transmissions at gossip_gap 0.01 and gossip_growth 2.0 end after",
+            (
+                "protocol.gossip_transmissions: 30 transmissions at gossip_gap 0.01 and gossip_growth 2.0 have a last "
+                "gap of 2.68435e+06 s"
+            ),
         ),
     ],
 )
 def test_a_knob_that_cannot_be_used_is_refused_by_name(values: dict[str, Any], sentence: str) -> None:
     assert refusal(Settings, **values).startswith(sentence)
+
+
+def test_a_relation_is_held_to_what_the_protocol_does() -> None:
+    settings = EngineSettings(gossip_transmissions=9, gossip_gap=1.0, gossip_growth=4.0)
+    queue, waits, due = BroadcastQueue(settings), [], 0.0
+    queue.enqueue(Topic.INSTANCES, "a", b"a", 0.0)
+    while queue.deadline < math.inf:
+        waits.append(queue.deadline - due)
+        due = queue.deadline
+        queue.flush(1000, limits.MEMBERS_MAX, due)
+    assert len(waits) == 9
+    Settings(gossip_transmissions=9, gossip_gap=1.0, gossip_growth=4.0, remember_departed=waits[-1])
+    with pytest.raises(InvalidSetting, match="last gap"):
+        Settings(gossip_transmissions=9, gossip_gap=1.0, gossip_growth=4.0, remember_departed=waits[-1] - 1)
+    Settings(gossip_transmissions=1, gossip_gap=60.0, gossip_growth=0.1 + 1, remember_departed=59.0)
+
+    longest = Suspicion.start(EngineSettings(), limits.MEMBERS_MAX, 1, 0.0).timeout
+    Settings(remember_departed=longest)
+    with pytest.raises(InvalidSetting, match="longest suspicion"):
+        Settings(remember_departed=longest - 0.01)
+
+
+@pytest.mark.parametrize("profile", [Settings.lan, Settings.wan, Settings.local])
+def test_the_profiles_obey_what_their_fields_say(profile: Callable[[], Settings]) -> None:
+    settings = profile()
+    gaps = [settings.gossip_gap_after(count) for count in range(1, settings.gossip_transmissions)]
+    by_tree = max(settings.gossip_tree_gap, gaps[0]) + sum(gaps[1:])
+    assert settings.reconcile_settle > settings.gossip_coalesce_max + by_tree
+
+
+def test_the_wan_profile_takes_three_times_as_long_to_find_a_failure() -> None:
+    lan, wan = Settings.lan(), Settings.wan()
+    for members in (3, 1000):
+        assert wan.longest_suspicion(members) == 3 * lan.longest_suspicion(members)
+    assert (wan.probe_interval, wan.probe_timeout) == (3 * lan.probe_interval, 3 * lan.probe_timeout)
 
 
 def test_what_is_off_is_held_to_nothing() -> None:

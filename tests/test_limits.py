@@ -15,7 +15,7 @@ import pytest
 import gossipreg
 from gossipreg import limits
 from gossipreg.check import Check, read_checks
-from gossipreg.config import AgentConfig, Settings
+from gossipreg.config import AgentConfig
 from gossipreg.errors import GossipregError
 from gossipreg.frontends.dns import limits as dns_limits
 from gossipreg.frontends.http.event_encoder import EventEncoder
@@ -30,6 +30,7 @@ from gossipreg.protocol.registry.credentials import packed
 from gossipreg.protocol.stream_sessions import frames
 from gossipreg.protocol.wire.messages import SENDER_BYTES
 from gossipreg.runtime.checks.monitor import Monitor
+from gossipreg.settings import Settings
 from tests.frontends.fake_node import FakeNode
 
 PACKAGE: Final = Path(gossipreg.__file__).parent

@@ -41,7 +41,10 @@ class AgentClient:
         Raises ``ConfigError`` that names the option.
         """
         try:
-            return cls(place(text.removeprefix("http://").removesuffix("/")))
+            where = place(text.removeprefix("http://").removesuffix("/"))
+            if isinstance(where, Address):
+                where.check_called()
+            return cls(where)
         except ConfigError as error:
             raise ConfigError(f"{option}: {error}; http://HOST:PORT and unix:/path are taken, too") from None
 

@@ -14,10 +14,11 @@ from typing import Any, Final, NamedTuple
 
 import attrs
 
-from gossipreg.config import SERVICES, AgentConfig, Settings
+from gossipreg.config import SERVICES, AgentConfig
 from gossipreg.errors import ConfigError, InvalidSetting
 from gossipreg.fields import Choice, FieldKind, Texts
 from gossipreg.runtime.files import read_toml
+from gossipreg.settings import Settings
 
 #: What the name of every environment variable starts with.
 PREFIX: Final = "GOSSIPREG_"

@@ -44,7 +44,7 @@ class Endpoint:
             port = parts.port
         except ValueError as error:
             raise ConfigError(f"--from: {_without_secret(url)} is not a URL: {error}") from None
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment or port == 0:
             raise ConfigError(f"--from: {_without_secret(url)} is no registry's URL: write http://HOST:PORT")
         if (flaw := hosts.flaw(parts.hostname)) is not None:
             raise ConfigError(f"--from: the host of {_without_secret(url)} is {flaw}")

@@ -24,7 +24,6 @@ from random import Random
 
 import attrs
 
-from gossipreg.config import Settings
 from gossipreg.counters import Count
 from gossipreg.errors import MemberPresent, NodeClosed, UnknownInstance, UnknownMember
 from gossipreg.model import Address, Instance, Status
@@ -64,6 +63,7 @@ from gossipreg.protocol.registry.view import View, first_index
 from gossipreg.protocol.state import ClusterState
 from gossipreg.protocol.stream_sessions import StreamSessions
 from gossipreg.protocol.wire.reader import Reader
+from gossipreg.settings import Settings
 
 #: Time between sweeps that delete expired state (seconds). State is kept for minutes to a day.
 _SWEEP_SECONDS = 5.0

@@ -10,8 +10,8 @@ from typing import Any
 
 import attrs
 
-from gossipreg.config import Settings
 from gossipreg.fields import Switch, setting
+from gossipreg.settings import Settings
 
 
 def _switch(doc: str) -> Any:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from gossipreg.cli.settings import SETTINGS, Setting
-from gossipreg.config import RELATIONS
+from gossipreg.settings import RELATIONS
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "configuration.md"
 

@@ -74,6 +74,7 @@ def test_wrong_usage_is_one_line_and_status_2(
         (("agent", "--log-format", "xml"), "--log-format: 'xml' is neither text nor json"),
         (("agent", "--config", "missing.toml"), "cannot read missing.toml: No such file or directory"),
         (("members", "--http", "nowhere"), "--http: cannot read the port of 'nowhere'"),
+        (("members", "--http", "127.0.0.1:0"), "--http: '127.0.0.1:0' cannot be called: name a port from 1 to 65535"),
     ],
 )
 def test_a_wrong_setting_is_one_line_and_status_2(

@@ -7,13 +7,13 @@ from pathlib import Path
 import attrs
 import pytest
 
-from gossipreg.config import Settings
 from gossipreg.model import Instance, Status
 from gossipreg.protocol.dissemination.broadcast_queue import BroadcastQueue, Topic
 from gossipreg.protocol.engine import Engine
 from gossipreg.protocol.engine_settings import EngineSettings, engine_settings
 from gossipreg.protocol.membership.probe import Ack, Nack, Ping
 from gossipreg.protocol.outputs import MemberChanged, OpenStream, Output
+from gossipreg.settings import Settings
 from tests.protocol.making import engine, introduce, packet, said_to, update
 
 B, C = update("b"), update("c")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from gossipreg.config import Config, Settings
+from gossipreg.config import Config
 from gossipreg.runtime.node import Node
+from gossipreg.settings import Settings
 
 #: How long anything may take before a test has failed (seconds).
 PATIENCE: Final = 60.0

@@ -14,7 +14,6 @@ import pytest
 import trio
 import trio.testing
 
-from gossipreg.config import Settings
 from gossipreg.errors import GossipregError, NameConflict
 from gossipreg.model import PRIMARY, Address, Instance, Status
 from gossipreg.protocol.membership.member_update import MemberUpdate
@@ -39,6 +38,7 @@ from gossipreg.runtime.change_log import ChangeLog
 from gossipreg.runtime.datagrams import Datagrams
 from gossipreg.runtime.driver import Driver
 from gossipreg.runtime.joining import Seeds
+from gossipreg.settings import Settings
 
 ANN = MemberUpdate("ann", 1, 0, Status.ALIVE, Address("10.0.0.1", 7940))
 

@@ -199,7 +199,7 @@ class BroadcastQueue:
         """The time between the last transmission of ``item`` and its next (seconds)."""
         if item.by_tree and item.transmissions == 1:
             return self.settings.gossip_tree_gap
-        return self.settings.gossip_gap * self.settings.gossip_growth ** (item.transmissions - 1)
+        return self.settings.gossip_gap_after(item.transmissions)
 
     def _take_due(self, now: float) -> list[_Item]:
         due: list[_Item] = []

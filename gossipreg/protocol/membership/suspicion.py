@@ -70,12 +70,11 @@ class Suspicion:
 
         The suspect may take ``patience`` (seconds) to answer the ping that verifies.
         """
-        shortest = settings.suspicion_alpha * max(1.0, math.log10(max(1, members))) * settings.probe_interval
         wanted = max(0, min(settings.suspicion_confirmations, members - 2))
         suspicion = cls(
             now,
-            shortest,
-            shortest * settings.suspicion_beta,
+            settings.shortest_suspicion(members),
+            settings.longest_suspicion(members),
             wanted,
             min(_REFUSALS, members - 1),
             patience=patience,

@@ -12,7 +12,7 @@ from gossipreg_sim.oracles.tombstone_retention import TombstoneRetention
 from tests.sim.making import run_for
 from tests.sim.oracles.watching import texts, watched
 
-SHORT = EngineSettings(remember_departed=4.0, reconnect_interval=2.0, suspicion_beta=2.0)
+SHORT = EngineSettings(remember_departed=4.0, reconnect_interval=2.0, suspicion_alpha=0.4, suspicion_beta=2.0)
 
 
 def test_forgetting_a_member_too_early_is_reported() -> None:
