@@ -52,7 +52,7 @@ class AsyncioCalls(NodeReads):
 
 
 class AsyncioWatch(Generic[T]):
-    """What changes, over time: ``async for change in node.watch("orders")``, in one task at a time.
+    """What changes, over time: ``async for change in node.watch("orders")``, in one task at a time, of any event loop.
 
     Ends when the node closes; raises what closed it, if that was an error. A timeout or a cancellation loses nothing:
     the next ``anext`` gives what came meanwhile.
@@ -61,6 +61,7 @@ class AsyncioWatch(Generic[T]):
     def __init__(self, steps: WatchSteps[T]) -> None:
         self._steps = steps
         self._wakeup: asyncio.Event | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None  # whose event that is
 
     def __aiter__(self) -> Self:
         return self
@@ -68,7 +69,9 @@ class AsyncioWatch(Generic[T]):
     async def __anext__(self) -> T:
         future = self._steps.next()
         if not future.done():
-            self._wakeup = self._wakeup or _wakeup_of(future)
+            loop = asyncio.get_running_loop()
+            if self._wakeup is None or self._loop is not loop:
+                self._wakeup, self._loop = _wakeup_of(future), loop
             await self._wakeup.wait()
         self._wakeup = None
         change = self._steps.result(0)

@@ -51,8 +51,12 @@ class LookupSource(Protocol):
         zone: str | None = None,
         role: str | None = None,
         panic: float | None = None,
+        last_known: bool = False,
     ) -> tuple[Instance, ...]:
-        """The instances of ``service`` that can serve; below the share ``panic`` of reachable ones, lost ones too."""
+        """The instances of ``service`` that can serve; below the share ``panic`` of reachable ones, lost ones too.
+
+        With ``last_known`` also those that a closed node knew, marked stale.
+        """
 
 
 def _check_strategy(_: object, attribute: attrs.Attribute[Strategy], value: str) -> None:
@@ -100,6 +104,9 @@ class Chooser:
 
     With ``panic``, a share from 0 to 1, those that were lost when many owners failed at once are chosen, too, while
     fewer than that share can be reached; 0: never.
+
+    With ``last_known`` it goes on to choose when the node is closed, among what that knew, marked stale: for a program
+    that ends its last requests. Otherwise a closed node's ``NodeClosed`` is raised.
     """
 
     registry: LookupSource
@@ -107,6 +114,7 @@ class Chooser:
     zone: str = attrs.field(default="", kw_only=True)
     round_trip: RoundTrip | None = attrs.field(default=None, kw_only=True)
     panic: float = attrs.field(default=0.0, validator=_check_share, kw_only=True)
+    last_known: bool = attrs.field(default=False, kw_only=True)
     clock: Callable[[], float] = attrs.field(default=time.monotonic, kw_only=True)  # seconds, steady
     rng: random.Random = attrs.field(factory=random.Random, kw_only=True)
     _turns: dict[tuple[str | None, ...], RoundRobin] = attrs.field(init=False, factory=dict)
@@ -124,7 +132,7 @@ class Chooser:
         excluding: Collection[Instance] = (),
     ) -> Instance:
         """The instance to call now, never one of ``excluding``. Raises ``NoInstance``."""
-        there = self.registry.lookup(service, tag=tag, role=role, panic=self.panic)
+        there = self.registry.lookup(service, tag=tag, role=role, panic=self.panic, last_known=self.last_known)
         if not all(instance.port for instance in there):
             there = tuple(instance for instance in there if instance.is_callable)
         if excluding:

@@ -71,13 +71,24 @@ class NodeReads(EmbeddedNode):
         zone: str | None = None,
         role: str | None = None,
         panic: float | None = None,
+        last_known: bool = False,
     ) -> tuple[Instance, ...]:
         """The instances of ``service`` that can serve, or all with ``healthy=False``, sorted by id; from memory.
 
         ``tag``, ``zone`` and ``role`` select; None selects all. ``panic`` is a share from 0 to 1: when less than this
         share can be reached because many owners failed at once, the lost instances are included, marked stale.
+        A closed node raises ``NodeClosed``, or what closed it; with ``last_known`` it answers with what it knew when it
+        closed, all marked stale, for a program that ends its last requests.
         """
-        return self._node.lookup(service, healthy=healthy, tag=tag, zone=zone, role=role, panic=panic)
+        return self._node.lookup(
+            service,
+            healthy=healthy,
+            tag=tag,
+            zone=zone,
+            role=role,
+            panic=panic,
+            last_known=last_known,
+        )
 
     def pick(
         self,
@@ -87,9 +98,10 @@ class NodeReads(EmbeddedNode):
         zone: str | None = None,
         role: str | None = None,
         panic: float | None = None,
+        last_known: bool = False,
     ) -> Instance:
         """One of the instances that `lookup` returns, at random in proportion to weights. Raises ``NoInstance``."""
-        return self._node.pick(service, tag=tag, zone=zone, role=role, panic=panic)
+        return self._node.pick(service, tag=tag, zone=zone, role=role, panic=panic, last_known=last_known)
 
     def index(self, service: str | None = None) -> int:
         """A number that grows whenever a lookup of ``service`` may answer differently; it never falls.

@@ -135,14 +135,19 @@ class Node:
         zone: str | None = None,
         role: str | None = None,
         panic: float | None = None,
+        last_known: bool = False,
     ) -> tuple[Instance, ...]:
         """The instances of ``service`` that can serve, or all with ``healthy=False``, sorted by id; from memory.
 
         ``tag``, ``zone`` and ``role`` select; None selects all. ``panic`` is a share from 0 to 1: when less than this
         share can be reached because many owners failed at once, the lost instances are included, marked stale.
+        A closed node raises ``NodeClosed``, or what closed it; with ``last_known`` it answers with what it knew when it
+        closed, all marked stale, for a program that ends its last requests.
         """
         if self._context.has_ended:
-            self._context.check_open()
+            if not last_known:
+                self._context.check_open()
+            return self._last_known(service, healthy=healthy, tag=tag, zone=zone, role=role)
         view = self._engine.view.service(service)
         instances = view.healthy if healthy else view.instances
         if panic and healthy and view.lost is not None and view.lost.share < panic:
@@ -160,18 +165,28 @@ class Node:
         zone: str | None = None,
         role: str | None = None,
         panic: float | None = None,
+        last_known: bool = False,
     ) -> Instance:
         """One of the instances that `lookup` returns, at random in proportion to weights. Raises ``NoInstance``."""
-        if self._context.has_ended:
+        has_ended = self._context.has_ended
+        if has_ended and not last_known:
             self._context.check_open()
         view = self._engine.view.service(service)
-        if tag is None and zone is None and role is None and not panic:
+        if tag is None and zone is None and role is None and not panic and not has_ended:
             picked = by_weight(view, self._rng)
         else:
-            picked = by_weight_among(self.lookup(service, tag=tag, zone=zone, role=role, panic=panic), self._rng)
+            found = self.lookup(service, tag=tag, zone=zone, role=role, panic=panic, last_known=last_known)
+            picked = by_weight_among(found, self._rng)
         if picked is None:
             raise NoInstance(why_none(service, view, tag=tag, zone=zone, role=role))
         return picked
+
+    def _last_known(
+        self, service: str, *, healthy: bool, tag: str | None, zone: str | None, role: str | None
+    ) -> tuple[Instance, ...]:
+        view = self._engine.view.service(service)
+        found = matching(view.healthy if healthy else view.instances, tag=tag, zone=zone, role=role)
+        return tuple(attrs.evolve(each, stale=True) for each in found)
 
     def _panicked(self, lost: Lost) -> tuple[Instance, ...]:
         self._context.counters[Count.PANICKED_LOOKUPS] += 1

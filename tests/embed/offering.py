@@ -28,6 +28,7 @@ class FakeRegistry:
         zone: str | None = None,
         role: str | None = None,
         panic: float | None = None,
+        last_known: bool = False,
     ) -> tuple[Instance, ...]:
         able = (each for each in self.instances if each.service == service and each.health.can_serve >= healthy)
         found = (each for each in able if panic or not each.stale)

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import threading
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -18,11 +19,12 @@ from gossipreg import (
     NameConflict,
     NodeClosed,
     NoInstance,
+    ServiceChange,
     Snapshot,
     Status,
     UnknownInstance,
 )
-from gossipreg.embed.asyncio import AsyncioNode, lifespan, open_node
+from gossipreg.embed.asyncio import AsyncioNode, AsyncioWatch, lifespan, open_node
 from tests.embed.programs import run
 from tests.embed.seeing import assert_no_thread_is_left, config
 from tests.runtime.nodes import PATIENCE
@@ -156,6 +158,48 @@ def test_a_change_for_which_no_wait_was_long_enough_is_the_next_one() -> None:
                 await asyncio.wait_for(anext(watch), 0.001)
         made = await node.register("orders", port=80)
         assert (await anext(watch)).added == (made,)
+
+    play_with_ann(scene)
+
+
+def test_a_watch_may_be_waited_for_on_one_loop_after_another() -> None:
+    async def wait_in_vain(watch: AsyncioWatch[ServiceChange]) -> None:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(anext(watch), 0.001)
+
+    async def next_of(watch: AsyncioWatch[ServiceChange], node: AsyncioNode) -> ServiceChange:
+        waiting = asyncio.ensure_future(anext(watch))
+        await asyncio.sleep(0.001)
+        await node.register("orders", port=80)
+        return await waiting
+
+    async def scene(node: AsyncioNode) -> None:
+        watch = node.watch("orders")
+        await anext(watch)
+        await wait_in_vain(watch)
+        with ThreadPoolExecutor(1) as pool:
+            in_thread = asyncio.get_running_loop().run_in_executor
+            await in_thread(pool, lambda: asyncio.run(wait_in_vain(watch)))
+            change = await in_thread(pool, lambda: asyncio.run(next_of(watch, node)))
+        assert [instance.port for instance in change.added] == [80]
+
+    play_with_ann(scene)
+
+
+def test_a_change_that_comes_as_its_waiter_is_cancelled_is_the_next_one() -> None:
+    async def scene(node: AsyncioNode) -> None:
+        watch = node.watch("orders")
+        await anext(watch)
+        for port in range(1, 30):
+            waiting = asyncio.ensure_future(anext(watch))
+            await asyncio.sleep(0)
+            made = await node.register("orders", port=port)
+            waiting.cancel()
+            try:
+                change = await waiting
+            except asyncio.CancelledError:
+                change = await anext(watch)
+            assert change.added == (made,)
 
     play_with_ann(scene)
 

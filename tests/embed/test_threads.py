@@ -212,6 +212,30 @@ def test_watches_and_waits_end_with_the_node() -> None:
 # Ends
 
 
+def test_a_closed_node_answers_with_what_it_last_knew_where_that_is_asked_for() -> None:
+    with open_node(config("ann")) as node:
+        node.register("stock", port=80, tags=["v2"], zone="east")
+        with open_node(config("bob", node)) as closed:
+            closed.wait_for("stock", timeout=PATIENCE)
+            chooser = Chooser(closed, last_known=True)
+            [found] = closed.lookup("stock", last_known=True)
+            assert not found.stale, "it is open"
+            assert not closed.pick("stock", last_known=True).stale
+            assert not chooser.choose("stock").stale
+        [found] = closed.lookup("stock", last_known=True)
+        assert (found.port, found.stale) == (80, True)
+        assert closed.lookup("stock", tag="v1", last_known=True) == ()
+        assert closed.pick("stock", zone="east", last_known=True).stale
+        assert closed.pick("stock", last_known=True).stale
+        assert chooser.choose("stock").stale
+        with pytest.raises(NoInstance):
+            closed.pick("orders", last_known=True)
+        with pytest.raises(NodeClosed):
+            closed.pick("stock")
+        with pytest.raises(NodeClosed):
+            Chooser(closed).choose("stock")
+
+
 def test_a_closed_node_answers_nothing_as_if_it_were_current() -> None:
     with open_node(config("ann")) as node:
         node.register("orders", port=80)

@@ -10,12 +10,14 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from signal import SIGINT, SIGQUIT, SIGTERM
 from typing import Final
 
 import attrs
 
 from tests.drills.agents import fixed_address
 from tests.embed.pages import PATIENCE, programs_of
+from tests.embed.programs import ROOT
 
 PROGRAMS: Final = programs_of("frameworks.md")
 
@@ -30,6 +32,9 @@ class Framework:
     listens: bool = True
     instances: int = 1
     environment: Mapping[str, str] = attrs.field(factory=dict)
+    ended_by: tuple[int, ...] = (SIGTERM, SIGINT, SIGQUIT)
+    statuses: Mapping[int, int] = attrs.field(factory=dict)  # by the signal; without one here it ends by the signal
+    other_statuses: frozenset[int] = frozenset({0, 1})  # while it starts, and after a second signal
 
     @property
     def missing(self) -> list[str]:
@@ -45,27 +50,54 @@ _HYPERCORN: Final = "-m hypercorn --workers 0 --bind 127.0.0.1:PORT asgi_app:app
 _GUNICORN: Final = "-m gunicorn --bind 127.0.0.1:PORT --workers 2"
 _CELERY: Final = "-m celery --app celery_app worker --concurrency 2 --loglevel WARNING"
 
+#: Statuses by signal, as ``python -m tests.drills.signals --baseline`` prints them.
+_BY_ANY: Final = dict.fromkeys((SIGTERM, SIGINT, SIGQUIT), 0)
+_BY_TWO: Final = {SIGTERM: 0, SIGINT: 0}
+_BY_INT: Final = {SIGINT: 0}
+_BY_TERM: Final = {SIGTERM: 0}
+_OF_CELERY: Final = {SIGTERM: 0, SIGINT: 1, SIGQUIT: 0}
+
 FRAMEWORKS: Final = {
     each.name: each
     for each in (
-        _framework("uvicorn", "-m uvicorn --port PORT asgi_app:app", "uvicorn"),
-        _framework("uvicorn-uvloop", "-m uvicorn --loop uvloop --port PORT asgi_app:app", "uvicorn", "uvloop"),
-        _framework("django-asgi", "-m uvicorn --port PORT django_app:asgi", "uvicorn", "django"),
-        _framework("hypercorn", _HYPERCORN, "hypercorn"),
-        _framework("hypercorn-trio", f"{_HYPERCORN} --worker-class trio", "hypercorn"),
-        _framework("aiohttp", "aiohttp_app.py", "aiohttp"),
-        _framework("asyncio", "asyncio_server.py"),
-        _framework("uvloop", "asyncio_server.py uvloop", "uvloop"),
-        _framework("gunicorn-sync", f"{_GUNICORN} flask_app:app", "gunicorn", "flask", instances=2),
-        _framework("gunicorn-gthread", f"{_GUNICORN} --threads 4 flask_app:app", "gunicorn", "flask", instances=2),
-        _framework("django", f"{_GUNICORN} --threads 4 django_app:wsgi", "gunicorn", "django", instances=2),
-        _framework("waitress", "waitress_app.py", "waitress", "flask"),
-        _framework("celery", _CELERY, "celery", listens=False),
+        _framework("uvicorn", "-m uvicorn --port PORT asgi_app:app", "uvicorn", statuses=_BY_INT),
         _framework(
-            "celery-processes", _CELERY, "celery", listens=False, instances=2, environment={"EACH_PROCESS": "yes"}
+            "uvicorn-uvloop",
+            "-m uvicorn --loop uvloop --port PORT asgi_app:app",
+            "uvicorn",
+            "uvloop",
+            statuses=_BY_INT,
         ),
-        _framework("apscheduler", "scheduler.py", "apscheduler", listens=False),
-        *(_framework(each, f"processes.py {each}", listens=False) for each in ("fork", "spawn", "forkserver")),
+        _framework("django-asgi", "-m uvicorn --port PORT django_app:asgi", "uvicorn", "django", statuses=_BY_INT),
+        _framework("hypercorn", _HYPERCORN, "hypercorn", statuses=_BY_TWO),
+        _framework("hypercorn-trio", f"{_HYPERCORN} --worker-class trio", "hypercorn", statuses=_BY_INT),
+        _framework("aiohttp", "aiohttp_app.py", "aiohttp", statuses=_BY_TWO),
+        _framework("asyncio", "asyncio_server.py", statuses=_BY_ANY),
+        _framework("uvloop", "asyncio_server.py uvloop", "uvloop", statuses=_BY_ANY),
+        *(
+            _framework(name, f"{_GUNICORN} {options}", "gunicorn", package, instances=2, statuses=_BY_ANY)
+            for name, options, package in (
+                ("gunicorn-sync", "flask_app:app", "flask"),
+                ("gunicorn-gthread", "--threads 4 flask_app:app", "flask"),
+                ("django", "--threads 4 django_app:wsgi", "django"),
+            )
+        ),
+        _framework("waitress", "waitress_app.py", "waitress", "flask", statuses=_BY_INT),
+        _framework("celery", _CELERY, "celery", listens=False, statuses=_OF_CELERY),
+        _framework(
+            "celery-processes",
+            _CELERY,
+            "celery",
+            listens=False,
+            instances=2,
+            environment={"EACH_PROCESS": "yes"},
+            statuses=_OF_CELERY,
+        ),
+        _framework("apscheduler", "scheduler.py", "apscheduler", listens=False, statuses=_BY_TERM),
+        *(  # SIGQUIT ends the parent only: the child would go on, with a node or without
+            _framework(each, f"processes.py {each}", listens=False, ended_by=(SIGTERM, SIGINT), statuses=_BY_TERM)
+            for each in ("fork", "spawn", "forkserver")
+        ),
     )
 }
 
@@ -98,7 +130,7 @@ def started(framework: Framework, folder: Path, seed: object, **environment: str
             | {
                 "HOME": str(folder),
                 "SEEDS": str(seed),
-                "PYTHONPATH": str(folder),
+                "PYTHONPATH": f"{folder}{os.pathsep}{ROOT}",
                 "PORT": port if framework.listens else "0",
             }
             | dict(framework.environment)

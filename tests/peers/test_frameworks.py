@@ -18,15 +18,6 @@ from tests.embed.pages import PATIENCE
 from tests.embed.seeing import config
 from tests.peers.frameworks import FRAMEWORKS, PROGRAMS, Framework, started, write_programs
 
-#: With which status each ends on SIGTERM, as it does without a node. Any other: 0.
-STATUS = {
-    "uvicorn": -signal.SIGTERM,
-    "uvicorn-uvloop": -signal.SIGTERM,
-    "django-asgi": -signal.SIGTERM,
-    "hypercorn-trio": -signal.SIGTERM,
-    "waitress": -signal.SIGTERM,
-}
-
 
 @pytest.fixture
 def node() -> Iterator[BlockingNode]:
@@ -93,7 +84,7 @@ def run_course(framework: Framework, folder: Path) -> None:
                 if port:
                     assert_it_serves_until_it_is_gone(watch, port)
                 status = program.process.wait(PATIENCE)
-            assert status == STATUS.get(framework.name, 0)
+            assert status == framework.statuses.get(signal.SIGTERM, -signal.SIGTERM)
             assert "Traceback" not in program.log.read_text()
         gone: dict[str, str] = {}
         while gone.keys() != owners:
