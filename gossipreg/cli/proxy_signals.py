@@ -34,7 +34,8 @@ Opened = Callable[[Sequence[tuple[Address, Forward]]], None]
 class Signals:
     """What the signals of a running balancer do, to its ``ports`` and its ``metrics`` listeners.
 
-    A reload or a hand-over may wait for an agent; the signals that end the process do not wait for it.
+    The start, a reload and a hand-over may wait for an agent; the signals that end the process wait for none of them.
+    The start is what is done in ``starting``, until ``started`` is set.
     """
 
     ports: Ports
@@ -42,6 +43,8 @@ class Signals:
     opened: Opened
     metrics: Sequence[trio.SocketListener] = ()
     metrics_scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+    starting: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+    started: trio.Event = attrs.field(factory=trio.Event)
     _is_ending: bool = attrs.field(init=False, default=False)
     _wanted: list[int] = attrs.field(init=False, factory=list)  # changes that wait, each once
     _is_wanted: trio.Event = attrs.field(init=False, factory=trio.Event)
@@ -63,6 +66,7 @@ class Signals:
             _log.warning("%s while connections end: stopping at once", name)
             os._exit(1)
         self._is_ending = True
+        self.starting.cancel()
         self._changing.cancel()
         _log.info("%s: accepting no more, %d connections to end", name, self.ports.connections)
         self.ports.stop()
@@ -75,6 +79,7 @@ class Signals:
     async def _change(self) -> None:
         """Make the changes that are wanted, one after the other, until the balancer ends."""
         with self._changing:
+            await self.started.wait()
             while not self._is_ending:
                 await self._is_wanted.wait()
                 number = self._wanted.pop(0)

@@ -85,19 +85,21 @@ async def _serve(
             async with trio.open_nursery() as nursery:
                 async with trio.open_nursery() as serving:
                     ports = Ports(_source(node, agent), serving)
-                    bound = await ports.open(forwards, handed_over)
-                    for address, sockets in handed_over.items():
-                        _log.warning("the socket at %s was handed over and leads nowhere: no port has it", address)
-                        for each in sockets:
-                            each.close()
                     handling = Signals(ports, reload, _warn_of_ports)
-                    if metrics is not None:
-                        handling.metrics = await _metrics_listeners(metrics, inherited)
-                        metrics = await nursery.start(_serve_metrics, handling, metrics)
-                    _warn_of_exposure(bound, forwards, agent, metrics)
                     nursery.start_soon(handling.handle, signals)
-                    _print_ready(bound, forwards, node, agent, metrics, as_json=config.log_format == "json")
-                    inherited.tell_ready()
+                    with handling.starting:
+                        bound = await ports.open(forwards, handed_over)
+                        for address, sockets in handed_over.items():
+                            _log.warning("the socket at %s was handed over and leads nowhere: no port has it", address)
+                            for each in sockets:
+                                each.close()
+                        if metrics is not None:
+                            handling.metrics = await _metrics_listeners(metrics, inherited)
+                            metrics = await nursery.start(_serve_metrics, handling, metrics)
+                        _warn_of_exposure(bound, forwards, agent, metrics)
+                        handling.started.set()
+                        _print_ready(bound, forwards, node, agent, metrics, as_json=config.log_format == "json")
+                        inherited.tell_ready()
                 nursery.cancel_scope.cancel()
     _log.info("done: %s", ports.total())
 

@@ -49,12 +49,15 @@ class Running:
     opened: list[tuple[Address, Forward]] = attrs.field(factory=list)
     ports: Ports = attrs.field(init=False)
     send: trio.MemorySendChannel[int] = attrs.field(init=False)
+    signals: Signals = attrs.field(init=False)
 
     async def begin(self) -> None:
         self.ports = Ports(self.source, self.nursery)
         await self.ports.open([Forward(listen="127.0.0.1:0", service="known")])
         self.send, received = trio.open_memory_channel[int](10)
-        self.nursery.start_soon(Signals(self.ports, self.reload, self.opened.extend).handle, received)
+        self.signals = Signals(self.ports, self.reload, self.opened.extend)
+        self.signals.started.set()
+        self.nursery.start_soon(self.signals.handle, received)
 
     def reload(self) -> Sequence[Forward]:
         if not self.forwards:
@@ -119,9 +122,26 @@ async def test_signals_that_come_while_one_is_handled_are_handled_once_more(runn
 
     running.send.close()
     send, received = trio.open_memory_channel[int](10)
-    running.nursery.start_soon(Signals(running.ports, reload, running.opened.extend).handle, received)
+    signals = Signals(running.ports, reload, running.opened.extend)
+    running.nursery.start_soon(signals.handle, received)
     for _ in range(5):
         send.send_nowait(signal.SIGHUP)
+    await trio.testing.wait_all_tasks_blocked(0.01)
+    assert read == 0, "the start goes first"
+    signals.started.set()
     await until_true(lambda: read >= 1)
     await trio.testing.wait_all_tasks_blocked(0.01)
     assert 1 <= read <= 2
+
+
+async def test_the_end_does_not_wait_for_a_start_that_waits_for_its_agent(nursery: trio.Nursery) -> None:
+    ports = Ports(SilentAgent(), nursery)
+    opened: list[tuple[Address, Forward]] = []
+    signals = Signals(ports, None, opened.extend)
+    send, received = trio.open_memory_channel[int](1)
+    nursery.start_soon(signals.handle, received)
+    send.send_nowait(signal.SIGTERM)
+    with trio.fail_after(60), signals.starting:
+        await ports.open([Forward(listen="127.0.0.1:0", service="unknown")])
+    assert signals.starting.cancelled_caught
+    assert not ports.proxies

@@ -14,7 +14,7 @@ import trio
 from prometheus_client.parser import text_string_to_metric_families
 
 from gossipreg.errors import BindError
-from gossipreg.frontends.proxy import Proxy, serve_metrics
+from gossipreg.frontends.proxy import Forward, Proxy, serve_metrics
 from gossipreg.frontends.proxy.backend import key_of
 from gossipreg.frontends.proxy.counters import ForwardCount
 from gossipreg.model import Address
@@ -76,6 +76,22 @@ async def test_connections_are_counted_by_how_they_ended(stage: Stage) -> None:
     assert value(samples, "ended_total", empty, outcome="no_instance") == 1
     assert value(samples, "bytes_total", busy, direction="out") == 2
     assert value(samples, "open", busy) == 0
+
+
+async def test_a_port_by_tls_names_has_a_row_for_each_service_and_one_for_callers_that_reached_none(
+    stage: Stage,
+) -> None:
+    proxy = Proxy(Forward(listen="127.0.0.1:0", tls=(("a.example", "a"), ("b.example", "b"))))
+    address = await stage.nursery.start(proxy.serve)
+    assert await call(address) == ""
+    async with await trio.open_tcp_stream(*address):
+        await until(lambda: proxy.counters["finished"] == 1 and proxy.open == 1)
+        samples = await scrape(stage.nursery, [proxy])
+    listen = ("listen", str(address))
+    for service, expected in (("", 1), ("a", 0), ("b", 0)):
+        labels = {listen, ("service", service)}
+        assert samples["gossipreg_proxy_open", frozenset(labels)] == expected
+        assert samples["gossipreg_proxy_ended_total", frozenset({*labels, ("outcome", "finished")})] == expected
 
 
 async def test_instances_are_shown_by_how_they_stand(stage: Stage) -> None:
