@@ -83,7 +83,7 @@ class InstanceHealth:
                     self._follow_node_of(id_)
 
     def _follow_node_of(self, id: str) -> None:
-        """Publish an instance anew; without new calls, if its record has no room for what the node's check found."""
+        """Publish an instance anew; with weight 0, if its record has no room for what the node's check found."""
         try:
             self._checked(id)
         except RecordTooLarge as error:

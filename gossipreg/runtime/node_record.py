@@ -1,7 +1,7 @@
 """Node record: what a node states of itself beyond its membership, as an instance of a reserved service.
 
-It holds the node's meta and its own checks. Whatever fails the node fails all of its instances, everywhere: see
-`Registrar`. A node that has nothing to state has none.
+It holds the node's meta and its own checks. A check of the node that fails makes all of its instances critical, in the
+lookups of all nodes (`instance_health`). A node without meta and checks has no such record.
 """
 
 from __future__ import annotations

@@ -220,7 +220,7 @@ def _create(
 
 
 async def _open_snapshot(path: Path, cluster: str) -> SnapshotFile:
-    from gossipreg.runtime.snapshot_file import SnapshotFile  # likewise
+    from gossipreg.runtime.snapshot_file import SnapshotFile  # most embedded nodes have no snapshot
 
     return await SnapshotFile.open(path, cluster)
 

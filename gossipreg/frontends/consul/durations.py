@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from gossipreg.durations import parse_duration
 
-#: Longest number of nanoseconds that is read as a text (digits).
+#: Longest number of nanoseconds that is read from a string (digits).
 _DIGITS_MAX = 64
 
 
 def seconds(value: object) -> float | None:
-    """The duration in seconds; None if it is none. A number, also one written as a text, is of nanoseconds."""
+    """The duration in seconds; None if ``value`` is no duration. A number, also as a string, is in nanoseconds."""
     if isinstance(value, bool):
         return None
     if isinstance(value, int | float):

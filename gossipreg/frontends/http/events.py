@@ -17,29 +17,29 @@ KEEP_ALIVE = b": keep-alive\n\n"
 
 
 @attrs.define(eq=False, repr=False)
-class _Line:
-    """One client's stream: one part after the other, and a keep-alive after a silence."""
+class _ClientStream:
+    """One client's stream: sends one part after the other, and a keep-alive after a silence."""
 
     _send: Send
     _lock: trio.Lock = attrs.field(init=False, factory=trio.Lock)
-    _said_at: float = attrs.field(init=False, factory=trio.current_time)
+    _sent_at: float = attrs.field(init=False, factory=trio.current_time)
 
-    async def say(self, frame: bytes | ByteChunks) -> None:
+    async def send(self, frame: bytes | ByteChunks) -> None:
         try:
             self._lock.acquire_nowait()  # without giving up a turn: it is nearly always free
         except trio.WouldBlock:
             await self._lock.acquire()
         try:
             await self._send(frame)
-            self._said_at = trio.current_time()
+            self._sent_at = trio.current_time()
         finally:
             self._lock.release()
 
     async def keep_alive(self) -> None:
         while True:
-            await trio.sleep_until(self._said_at + limits.KEEP_ALIVE_SECONDS)
-            if trio.current_time() >= self._said_at + limits.KEEP_ALIVE_SECONDS:
-                await self.say(KEEP_ALIVE)
+            await trio.sleep_until(self._sent_at + limits.KEEP_ALIVE_SECONDS)
+            if trio.current_time() >= self._sent_at + limits.KEEP_ALIVE_SECONDS:
+                await self.send(KEEP_ALIVE)
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -62,13 +62,13 @@ class EventStream(StreamingResponse):
 
         The next batch is taken from the node only when the last one is sent, so a slow client costs no memory here.
         """
-        line = _Line(send)
+        client = _ClientStream(send)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(line.keep_alive)
+            nursery.start_soon(client.keep_alive)
             with suppress(NodeClosed, NameConflict):
                 async with aclosing(self.node.events(self.service, panic=self.panic, healthy=self.healthy)) as batches:
                     async for batch in batches:
-                        event_encoder = await self.event_encoder.of(batch)
-                        del batch  # a slow client need not hold a list of all instances besides
-                        await line.say(event_encoder)
+                        frames = await self.event_encoder.of(batch)
+                        del batch  # so that a slow client does not keep a list of all instances in memory
+                        await client.send(frames)
             nursery.cancel_scope.cancel()

@@ -7,11 +7,11 @@ from typing import Final
 
 from gossipreg.model import NodeInfo
 
-#: How long a node that has just been started may take to learn what there is (seconds). It takes a second or so where
-#: it can reach a member.
+#: How long after its start a node may not know yet what other members offer (seconds). Where it reaches a member, that
+#: takes about a second.
 SETTLE_SECONDS: Final = 5.0
 
 
 def is_settling(info: NodeInfo) -> bool:
-    """Whether the node is that young."""
+    """Whether the node was started less than `SETTLE_SECONDS` ago."""
     return abs(time.time() - info.generation / 1000) < SETTLE_SECONDS

@@ -1,6 +1,6 @@
 """TTL state: the state of an instance's ttl checks, as the data directory keeps it over a restart.
 
-Only ttl checks are stored: those that the node runs itself it runs again within moments. Times are wall-clock seconds,
+Only ttl checks are stored, since the node repeats all others right after a restart. Times are wall-clock seconds,
 since a steady clock ends with its process. The time that the node was down counts against a heartbeat, as the service
 could not know of that; a clock that was set back gives a check no more than one ttl.
 """

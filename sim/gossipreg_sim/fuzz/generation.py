@@ -80,13 +80,13 @@ def generated(seed: int, nodes: tuple[int, int] = NODES) -> GeneratedScenario:
     swarm = Rng.of("fuzz", seed, "swarm")
     on = [kind for kind in KINDS if swarm.chance(0.5)] or [_among(swarm, tuple(KINDS))]
     faults = template.faults(base, chance)
-    casting = _FaultGenerator(
+    generator = _FaultGenerator(
         base, dict.fromkeys(name for fault in faults if is_for_good(fault) for name in fault.nodes)
     )
     wanted = 1 + swarm.below(FAULTS_MAX)
     number = 0
     while number < wanted or not faults:
-        fault = casting.fault(_among(swarm, on), Rng.of("fuzz", seed, "fault", number))
+        fault = generator.fault(_among(swarm, on), Rng.of("fuzz", seed, "fault", number))
         is_allowed = number >= wanted or template.allows(fault, base)  # at least one fault, even against the template
         if is_allowed and len(faults) < FAULTS_MAX and not problem(fault, faults, base):
             faults.append(fault)

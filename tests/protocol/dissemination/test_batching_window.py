@@ -13,7 +13,7 @@ LEAST, MOST = 0.002, 0.064
 
 
 def holds(window: BatchingWindow, *, said_every: float, times: int, late: float = 0.0) -> list[float]:
-    """For how long each departure is held back (seconds) when something is said so often; all are sent so late."""
+    """Return for how long each broadcast is held back (seconds), one every ``said_every``, each sent ``late``."""
     found: list[float] = []
     leaves = None
     for number in range(times):
@@ -33,7 +33,7 @@ def round_ms(seconds: float) -> float:
     return round(seconds * 1000, 3)
 
 
-def test_who_has_the_cpu_holds_nothing_back_for_more_than_a_moment() -> None:
+def test_a_node_that_is_not_short_of_cpu_holds_nothing_back_for_more_than_a_moment() -> None:
     assert set(map(round_ms, holds(BatchingWindow(LEAST, MOST), said_every=0.0003, times=1000))) <= {1.8, 2.0}
 
 
