@@ -83,6 +83,7 @@ _TRIED: Final = {
     ("resilience.md", "python"): "tests/embed/test_resilience_page.py",
     ("roles.md", "python"): "tests/runtime/test_pages.py",
     ("simulator.md", "console"): "tests/sim/test_docs.py",
+    ("web.md", "nginx"): "tests/peers/test_web_page.py",
     ("simulator.md", "toml"): "tests/sim/test_docs.py",
 }
 

@@ -10,7 +10,7 @@ const playwright = require("playwright-core");
 const axe = require.resolve("axe-core/axe.min.js");
 
 const browser = await playwright.chromium.launch({ executablePath: chromium, args: ["--no-sandbox", "--disable-dev-shm-usage"] });
-const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, bypassCSP: false });
+const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, ignoreHTTPSErrors: true });
 const page = await context.newPage();
 page.setDefaultTimeout(30_000);
 const log = [];

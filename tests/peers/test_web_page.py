@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import json
+import shutil
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
-from tests.drills.agents import Agent, open_agents
+from tests.drills.agents import Agent, fixed_address, open_agents
 from tests.drills.asking import ask
 from tests.drills.waiting import eventually
 from tests.peers.browser import Browser, install_browser, needs_chromium, open_browser
 from tests.peers.npm import needs_node
+from tests.peers.stage import adapted, running, written
+from tests.peers.test_nginx import CONFIG
 
 pytestmark = [pytest.mark.peer, needs_node, needs_chromium]
 
@@ -223,6 +230,45 @@ async def test_actions_are_confirmed_shown_as_commands_and_taken_back(tmp_path: 
         await browser.sees("gossipreg forget beta")
         await press(browser, "Forget", within="dialog")
         await browser.sees("Done: Forget beta.", "1 of 2 members")
+
+
+@pytest.mark.skipif(shutil.which("nginx") is None, reason="nginx is not installed (Debian: nginx-light)")
+async def test_it_works_behind_a_path_and_under_tls_as_the_page_of_the_docs_says(tmp_path: Path, modules: Path) -> None:
+    (tmp_path / "agents").mkdir()
+    front = fixed_address()
+    async with open_agents(tmp_path / "agents") as agents, open_browser(modules) as browser:
+        alpha = await agents.start("alpha")
+        location = adapted(written("web.md", "nginx"), {"127.0.0.1:8500": alpha.http})
+        write_certificate(tmp_path)
+        files = f"ssl_certificate {tmp_path}/cert.pem; ssl_certificate_key {tmp_path}/key.pem;"
+        (tmp_path / "site").write_text(f"server {{ listen {front} ssl; {files} {location} }}")
+        (tmp_path / "conf.d").mkdir()
+        (tmp_path / "nginx.conf").write_text(CONFIG.format(here=tmp_path))
+        async with running(tmp_path / "nginx.log", "nginx", "-p", tmp_path, "-c", "nginx.conf"):
+            opened = f"page.goto('https://{front}/registry/ui')"
+            await browser.run(f"await {opened}.catch(() => page.waitForTimeout(2000)); await {opened}")
+            await browser.sees("All is well", "live")
+            await alpha.register("orders", 80, id="o-1")
+            await browser.run("await page.getByRole('link', { name: 'Members' }).click()")
+            await press(browser, "Drain")
+            await press(browser, "Drain", within="dialog")
+            await browser.sees("Done: Drain alpha.", "draining")
+            assert (await alpha.node())["draining"]
+
+
+def write_certificate(directory: Path) -> None:
+    """A key and a certificate for loopback, which no authority has signed."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.now(UTC)
+    made = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+    made = made.serial_number(x509.random_serial_number())
+    made = made.not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=1))
+    signed = made.sign(key, hashes.SHA256())
+    (directory / "cert.pem").write_bytes(signed.public_bytes(serialization.Encoding.PEM))
+    (directory / "key.pem").write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
 
 
 async def press(browser: Browser, name: str, within: str = "body") -> None:

@@ -55,4 +55,6 @@ def test_an_installed_wheel_is_complete(tmp_path: Path) -> None:
     assert "1 passed" in run(python, "-m", "pytest", "-q", "-p", "no:cacheprovider", at=theirs, path=site)
     assert {each.name for each in site.iterdir() if each.is_dir()} >= {"gossipreg", "gossipreg_sim"}
     assert not (site / "sim").exists()
+    page = Path("gossipreg", "frontends", "web", "static")
+    assert {each.name for each in (site / page).iterdir()} == {each.name for each in (ROOT / page).iterdir()}
     assert not (site / "tests").exists()

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
 @command()
 @click.option("--nodes", type=click.IntRange(3, 16), default=5, show_default=True, help="How many agents to start.")
+@click.option("--ui", is_flag=True, help="Keep the agents running, with their page, and play faults on request.")
 @as_json
-def demo(nodes: int, *, as_json: bool) -> None:
+def demo(nodes: int, *, ui: bool, as_json: bool) -> None:
     """Show a cluster at work, in half a minute, and measure it.
 
     It starts real agents on loopback, registers services on them, looks them up on another, kills one agent, lets one
@@ -30,11 +31,20 @@ def demo(nodes: int, *, as_json: bool) -> None:
     agents' own HTTP APIs. At the end no process and no file is left. If something does not happen in time, one line
     says what, and the exit status is 1.
 
+    With --ui it starts the agents and prints the address of their page. Then each line that is typed is a fault to
+    play, such as "kill web-3" or "fail orders-2", so that it can be seen there.
+
     Examples:
       gossipreg demo
       gossipreg demo --nodes 12
+      gossipreg demo --ui
       gossipreg demo --json
     """
+    if ui:
+        if as_json:
+            raise click.UsageError("--ui and --json: give one of the two")
+        _play(nodes)
+        return
     from gossipreg.cli.demo.agents import DemoAgents  # what only this command needs
     from gossipreg.cli.demo.observers import Observers
     from gossipreg.cli.demo.script import DemoScript
@@ -46,6 +56,16 @@ def demo(nodes: int, *, as_json: bool) -> None:
         output.show_summary(
             f"All of that happened on {nodes} agents in {time.perf_counter() - began:.1f} s; nothing is left behind."
         )
+
+
+def _play(nodes: int) -> None:
+    from gossipreg.cli.demo.agents import DemoAgents
+    from gossipreg.cli.demo.playground import Playground, help_text
+
+    with _ended_by_signals(), DemoAgents() as agents:
+        playground = Playground(nodes, agents, print)
+        print(f"Open {playground.open()} in a browser. Then type what is to happen:\n{help_text()}", flush=True)
+        playground.play(iter(sys.stdin.readline, ""))
 
 
 def _output(observers: Observers, *, as_json: bool) -> DemoOutput:

@@ -57,7 +57,7 @@ class Guard:
             if self._is_own_page(request, origin):
                 return
             raise HttpError(403, f"a page of {shown(origin)} may not change anything here: leave the Origin header out")
-        if origin is not None and not _is_same_origin(origin, authority):
+        if origin is not None and not _is_from_same_origin(request, origin):
             raise HttpError(403, f"a page of {shown(origin)} may not ask here: leave the Origin header out")
         if request.fetch_site in _FOREIGN_SITES and request.fetch_dest != "document":
             raise HttpError(403, f"a page of another site may not ask here (Sec-Fetch-Site: {request.fetch_site})")
@@ -72,14 +72,22 @@ class Guard:
         authority = request.authority
         if authority is None or (self.on_loopback and not self._is_ours(authority)):
             return False
-        is_same = (
-            _is_same_origin(origin, authority) if request.fetch_site is None else request.fetch_site == "same-origin"
-        )
         shows_token = request.token is not None and not self.access.is_open
-        return is_same and (shows_token or self._is_ours(authority) or _is_address(authority))
+        is_safe_host = shows_token or self._is_ours(authority) or _is_address(authority)
+        return is_safe_host and _is_from_same_origin(request, origin)
 
     def _is_ours(self, authority: str) -> bool:
         return _names_loopback(authority) or _host(authority) in self._ours
+
+
+def _is_from_same_origin(request: Request, origin: str) -> bool:
+    """Whether a page of the asked origin has sent the request: as the browser says, or by the host that is asked.
+
+    A proxy may have changed the host, so the browser's word counts where it gives it.
+    """
+    if request.fetch_site is not None:
+        return request.fetch_site == "same-origin"
+    return _is_same_origin(origin, request.authority)
 
 
 def _is_address(authority: str) -> bool:

@@ -121,6 +121,7 @@ def test_no_page_of_another_site_may_ask_for_a_part_of_itself(site: str, dest: s
 def test_a_person_and_our_own_page_may_ask(site: str, dest: str) -> None:
     ON_LOOPBACK.check(Request("GET", "/", "localhost:8500", fetch_site=site, fetch_dest=dest))
     ON_LOOPBACK.check(Request("GET", "/", "localhost:8500", "http://localhost:8500", fetch_site="same-origin"))
+    ON_LOOPBACK.check(Request("GET", "/", "127.0.0.1:8500", "https://ops.example", fetch_site="same-origin"))  # a proxy
 
 
 async def test_an_image_on_a_foreign_page_is_not_answered(fake: FakeNode) -> None:

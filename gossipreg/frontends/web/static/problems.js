@@ -92,7 +92,7 @@ function* ofServices({ registry }) {
   if (down.length > LISTED_MAX) yield more(`${many(down.length - LISTED_MAX, "more service")} without an instance that can serve`, "services", { state: "down" });
   for (const service of contested.slice(0, LISTED_MAX)) {
     const claims = [...service.instances.values()].filter((each) => each.role === "fenced");
-    yield { key: `c ${service.name}`, level: "bad", title: `Several instances claim to be the primary of ${service.name}`, since: null,
+    yield { key: `c ${service.name}`, level: "bad", title: `Several instances claim to be the primary of ${service.name}`, since: lastEvent(registry, "role-contested", service.name),
       why: `${names(claims, "id")} of a lower term ${claims.length === 1 ? "is" : "are"} fenced: callers do not take ${claims.length === 1 ? "it" : "them"} for the primary.`,
       todo: "Stop the old primary, or register it again as a replica.", href: hash("service", service.name, { q: "role:fenced" }) };
   }
@@ -154,8 +154,8 @@ function whySick(service) {
   return told.join("; ") + (sorted.length > 2 ? `; and ${many(sorted.length - 2, "other reason")}` : "");
 }
 
-function lastEvent(registry, event) {
-  return registry.changes.findLast((each) => each.event === event)?.at ?? null;
+function lastEvent(registry, event, service = undefined) {
+  return registry.changes.findLast((each) => each.event === event && (!service || each.service === service))?.at ?? null;
 }
 
 function latest(members, registry) {
