@@ -24,6 +24,7 @@ class SilentAgent:
 
     counters: Counter[str] = attrs.field(factory=Counter)
     asked: list[str] = attrs.field(factory=list)
+    answers: trio.Event = attrs.field(factory=trio.Event)
 
     async def follow(
         self,
@@ -34,8 +35,9 @@ class SilentAgent:
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
         self.asked.append(service)
-        if service == "known":
-            task_status.started()
+        if service != "known":
+            await self.answers.wait()
+        task_status.started()
         await trio.sleep_forever()
 
 
@@ -84,7 +86,8 @@ async def until_true(condition: object) -> None:
 
 
 async def test_the_end_does_not_wait_for_a_reload_that_waits_for_its_agent(running: Running) -> None:
-    running.forwards = [Forward(listen=free(), service="unknown")]
+    wanted = free()
+    running.forwards = [Forward(listen=wanted, service="unknown")]
     await running.send.send(signal.SIGHUP)
     await until_true(lambda: "unknown" in running.source.asked)
     at = running.ports.proxies[0].bound
@@ -97,7 +100,11 @@ async def test_the_end_does_not_wait_for_a_reload_that_waits_for_its_agent(runni
             except ConnectionRefusedError:
                 break
             await trio.sleep(0.01)
+    running.source.answers.set()
+    await trio.testing.wait_all_tasks_blocked(0.01)
     assert [proxy.forward.service for proxy in running.ports.proxies] == ["known"]
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(wanted)
 
 
 async def test_ports_that_a_reload_opens_are_told_and_a_mistake_opens_none(
