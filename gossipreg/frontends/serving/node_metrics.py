@@ -84,7 +84,9 @@ def _of_node(info: NodeInfo) -> Iterator[Metric]:
     )
     yield _plain("boot_time_seconds", "When the node was started, in seconds since 1970.", info.generation / 1e3)
     yield _plain("incarnation", "How often the node has refuted a suspicion since it was started.", info.incarnation)
-    yield _plain("local_health", "0 is well; each step makes the node wait longer before it suspects another.", info.local_health)
+    yield _plain(
+        "local_health", "0 is well; each step makes the node wait longer before it suspects another.", info.local_health
+    )
     yield _plain("isolated", "1 while the node hears no other member, so that its answers may be stale.", info.isolated)
     yield _plain("reachable_ratio", "Share of the other members that are alive.", info.reachable)
     held = "1 while an older node bears the name that the node runs under: the others do not see what it offers."
