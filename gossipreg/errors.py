@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Self
 
 from gossipreg.text import shown
@@ -49,6 +51,21 @@ class FieldError(GossipregError):
         inner = self.field
         field = place if inner is None else f"{place}{inner}" if inner.startswith("[") else f"{place}.{inner}"
         return type(self)(field, self.problem, value=self.value, expected=self.expected)
+
+
+@contextmanager
+def naming(place: str) -> Iterator[None]:
+    """Put ``place``, as in ``[3]``, before the field that an error names, or before its sentence if it names none.
+
+    An empty place changes nothing. For errors that are made of a sentence alone, or are `FieldError`.
+    """
+    try:
+        yield
+    except GossipregError as error:
+        if not place:
+            raise
+        named = error.within(place) if isinstance(error, FieldError) else type(error)(f"{place}: {error}")
+        raise named from None
 
 
 class ConfigError(GossipregError):

@@ -113,6 +113,15 @@ class AsyncioNode(AsyncioCalls):
         """Register the instance that ``spec`` describes. Returns and raises as `register` does."""
         return await self._call(lambda: self._node.register_spec(spec))
 
+    async def register_many(self, specs: Sequence[InstanceSpec]) -> tuple[Instance, ...]:
+        """Register all instances that ``specs`` describe or, if one of them cannot be registered, none.
+
+        They share one write to disk, one change of each service's index, and their packets. Returns the instances in
+        the order of ``specs``, as `register` does, and raises likewise. An error about one has its place before the
+        field, as in ``[3].port``; two of the same id are an error.
+        """
+        return await self._call(lambda: self._node.register_many(specs))
+
     async def deregister(self, id: str) -> None:
         """Withdraw this node's own instance ``id``. Raises ``UnknownInstance``, ``NodeClosed``, ``StorageError``."""
         await self._call(lambda: self._node.deregister(id))

@@ -115,6 +115,15 @@ class BlockingNode(BlockingCalls):
         """Register the instance that ``spec`` describes. Returns and raises as `register` does."""
         return self._call(lambda: self._node.register_spec(spec), timeout)
 
+    def register_many(self, specs: Sequence[InstanceSpec], *, timeout: float | None = None) -> tuple[Instance, ...]:
+        """Register all instances that ``specs`` describe or, if one of them cannot be registered, none.
+
+        They share one write to disk, one change of each service's index, and their packets. Returns the instances in
+        the order of ``specs``, as `register` does, and raises likewise. An error about one has its place before the
+        field, as in ``[3].port``; two of the same id are an error.
+        """
+        return self._call(lambda: self._node.register_many(specs), timeout)
+
     def deregister(self, id: str, *, timeout: float | None = None) -> None:
         """Withdraw this node's own instance ``id``. Raises ``UnknownInstance``, ``NodeClosed``, ``StorageError``."""
         self._call(lambda: self._node.deregister(id), timeout)

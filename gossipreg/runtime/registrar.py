@@ -40,7 +40,7 @@ from contextlib import asynccontextmanager, contextmanager
 import attrs
 import trio
 
-from gossipreg.errors import FieldError, GossipregError, InvalidInstance, StorageError, UnknownInstance
+from gossipreg.errors import GossipregError, InvalidInstance, StorageError, UnknownInstance, naming
 from gossipreg.model import Address, Instance
 from gossipreg.protocol.registry.credentials import NONCE_BYTES, CredentialKeyring
 from gossipreg.protocol.registry.payload import BadPayload
@@ -117,7 +117,7 @@ class Registrar:
                 )
         async with self.exclusively(*places):
             changes = {each.instance.id: self.in_maintenance_as_before(each) for each in registrations}
-            await self.commit(changes, naming=_place)
+            await self.commit(changes, place_of=_place)
             return tuple(self.shown(each.instance) for each in registrations)
 
     async def change(self, id: str, change: Callable[[LocalRegistration], LocalRegistration]) -> Instance:
@@ -186,12 +186,12 @@ class Registrar:
                 if not lock.locked():
                     del self._locks[id_]
 
-    async def commit(self, changes: Changes, *, naming: Callable[[int], str] | None = None) -> None:
+    async def commit(self, changes: Changes, *, place_of: Callable[[int], str] | None = None) -> None:
         """Make changes of instances that are held `exclusively`, all or none: steps 2 to 5.
 
-        ``naming``: what the error that one of several cannot be registered has before the field, by its place.
+        ``place_of``: what the error that one of several cannot be registered has before the field, by its place.
         """
-        prepared = self._prepared(changes, naming)
+        prepared = self._prepared(changes, place_of)
         if not prepared:
             return
         store = self._context.store
@@ -210,7 +210,7 @@ class Registrar:
                     await self._write_back(list(prepared), list(registers))
                     raise
 
-    def _prepared(self, changes: Changes, naming: Callable[[int], str] | None) -> Changes:
+    def _prepared(self, changes: Changes, place_of: Callable[[int], str] | None) -> Changes:
         """Step 2: those of ``changes`` that change anything, sealed and checked. Raises why one cannot be made."""
         engine = self._context.engine
         room = engine.registration_room()
@@ -221,7 +221,7 @@ class Registrar:
                     raise engine.unknown_instance(id_)
                 prepared[id_] = None
                 continue
-            with _named("" if naming is None else naming(place)):
+            with naming("" if place_of is None else place_of(place)):
                 registration = self.sealed(wanted)
                 before = self.registrations.get(id_)
                 if registration == before and engine.own(id_) is not None:
@@ -380,15 +380,3 @@ def _rows(changes: Changes) -> dict[str, bytes | None]:
 
 def _place(number: int) -> str:
     return f"[{number}]"
-
-
-@contextmanager
-def _named(place: str) -> Iterator[None]:
-    """Put ``place`` before the field that an error names, or before its sentence if it names none."""
-    try:
-        yield
-    except GossipregError as error:
-        if not place:
-            raise
-        named = error.within(place) if isinstance(error, FieldError) else type(error)(f"{place}: {error}")
-        raise named from None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any, Literal
 
 import attrs
@@ -184,6 +184,9 @@ class FakeNode:
         self.hold(instance)
         self.checked[instance.id] = spec.checks
         return instance
+
+    async def register_many(self, specs: Sequence[InstanceSpec]) -> tuple[Instance, ...]:
+        return tuple([await self.register_spec(spec) for spec in specs])
 
     def credentials(self, instance: Instance) -> Mapping[str, str]:
         """What was registered here; what others own is sealed with a key that it has not."""

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Iterable
 import attrs
 
 from gossipreg.check import CheckReport
-from gossipreg.frontends.http import render, roles
+from gossipreg.frontends.http import bulk, render, roles
 from gossipreg.frontends.http.blocking import reply
 from gossipreg.frontends.http.context import NativeContext
 from gossipreg.frontends.http.events import EventStream
@@ -17,7 +17,7 @@ from gossipreg.frontends.serving.check_permissions import outputs_for, permit_ch
 from gossipreg.frontends.serving.node_api import NodeApi, each_check
 from gossipreg.frontends.serving.response import DeferredResponse, HttpError, Response, encode
 from gossipreg.frontends.serving.time_slices import TimeSlicer
-from gossipreg.model import Health, Instance
+from gossipreg.model import Health
 from gossipreg.spec import FIELDS, NEXT, InstanceSpec
 from gossipreg.text import shortened, shown
 
@@ -102,6 +102,8 @@ async def register(context: NativeContext) -> Response:
     """Register an instance with this node, or replace the one it has under that id."""
     if not context.request.announces_body:
         raise HttpError(411, "an instance is expected as JSON: send it as the body, with a Content-Length")
+    if bulk.is_list(context):
+        return await bulk.register_many(context)
     wanted = read_spec(context.request.body)
     if context.node.command_checks != "api" and wanted.runs_commands:
         raise HttpError(403, "checks: commands are not taken over HTTP: start the agent with --command-checks api")
@@ -110,7 +112,7 @@ async def register(context: NativeContext) -> Response:
     if wanted.term == NEXT:
         wanted = attrs.evolve(wanted, term=await roles.next_term(context.node, wanted.service))
     registered = await context.node.register_spec(wanted)
-    return Response.of(200 if registered.id in before else 201, _written(context.node, registered))
+    return Response.of(200 if registered.id in before else 201, render.written(context.node, registered))
 
 
 def read_spec(body: bytes) -> InstanceSpec:
@@ -123,12 +125,6 @@ def read_spec(body: bytes) -> InstanceSpec:
         text = shortened(json.dumps(document))
         raise HttpError(400, f"the body is {text}, not an object with the fields {', '.join(FIELDS)}")
     return InstanceSpec.read(document)
-
-
-def _written(node: NodeApi, instance: Instance) -> render.Json:
-    """What a write answers: the instance as lookups show it and, if it is not called as it was stated, a note."""
-    note = node.note(instance)
-    return {**render.instance(instance), **({"note": note} if note else {})}
 
 
 def _own_ids(node: NodeApi, wanted: InstanceSpec) -> set[str]:
@@ -174,12 +170,12 @@ async def heartbeat(context: NativeContext) -> Response:
 async def begin_maintenance(context: NativeContext) -> Response:
     """Take an instance out, though its checks may pass."""
     reason = context.text("reason") or ""
-    return Response.of(200, _written(context.node, await context.node.set_maintenance(context.argument, reason)))
+    return Response.of(200, render.written(context.node, await context.node.set_maintenance(context.argument, reason)))
 
 
 async def end_maintenance(context: NativeContext) -> Response:
     """Leave it to the checks of an instance again whether it can serve."""
-    return Response.of(200, _written(context.node, await context.node.set_maintenance(context.argument, None)))
+    return Response.of(200, render.written(context.node, await context.node.set_maintenance(context.argument, None)))
 
 
 async def events(context: NativeContext) -> EventStream:

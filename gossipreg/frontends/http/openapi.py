@@ -15,7 +15,7 @@ from typing import Any, Final, get_args, get_origin, get_type_hints
 import attrs
 
 from gossipreg import __version__, limits
-from gossipreg.frontends.http.context import Route
+from gossipreg.frontends.http.context import NDJSON, Route
 from gossipreg.frontends.serving.scopes import Scope
 from gossipreg.model import Address, Health, Instance, Member, NodeInfo, ServiceCount, Status
 from gossipreg.policy import KINDS
@@ -85,6 +85,7 @@ class Operation:
     answers: Mapping[int, Json | None]
     errors: tuple[int, ...] = ()
     body: str | None = None  # the schema's name
+    takes_lists: bool = False  # of such bodies, as JSON or one on each line
     media: str = "application/json"
 
 
@@ -111,7 +112,10 @@ OPERATIONS: Final[Mapping[tuple[str, str], Operation]] = {
     ("GET", "/api/v1/services"): Operation({200: _object(services=_map(_ref("ServiceCount")))}),
     ("GET", "/api/v1/services/NAME"): Operation({200: _object(index=_WHOLE, instances=_list(_INSTANCE))}, (400,)),
     ("PUT", "/api/v1/instances"): Operation(
-        {200: _INSTANCE, 201: _INSTANCE}, (400, 403, 411, 413), body="Registration"
+        {200: {"oneOf": [_INSTANCE, _object(instances=_list(_INSTANCE))]}, 201: _INSTANCE},
+        (400, 403, 411, 413),
+        body="Registration",
+        takes_lists=True,
     ),
     ("DELETE", "/api/v1/instances/ID"): Operation({204: None}, (403, 404)),
     ("GET", "/api/v1/checks"): Operation({200: _object(checks=_list(_ref("Check")))}),
@@ -286,7 +290,11 @@ def _operation(route: Route) -> Json:
         made["description"] = f"If the agent requires tokens: one with the scope {route.action.scope}."
         made["security"] = [{name: []} for name in _SECURITY] + [{}]
     if declared.body is not None:
-        made["requestBody"] = {"required": True, "content": {"application/json": {"schema": _ref(declared.body)}}}
+        one = _ref(declared.body)
+        content: Json = {"application/json": {"schema": one}}
+        if declared.takes_lists:
+            content = {"application/json": {"schema": {"oneOf": [one, _list(one)]}}, NDJSON: {"schema": one}}
+        made["requestBody"] = {"required": True, "content": content}
     return made
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, assert_never
 
 from gossipreg.check import CheckReport
+from gossipreg.frontends.serving.node_api import NodeApi
 from gossipreg.model import (
     CheckEvent,
     Event,
@@ -153,3 +154,9 @@ def event(value: Event) -> tuple[str, Json]:
             }
         case _:
             assert_never(value)
+
+
+def written(node: NodeApi, value: Instance) -> Json:
+    """What a write answers: the instance as lookups show it and, if it is not called as it was stated, a note."""
+    note = node.note(value)
+    return {**instance(value), **({"note": note} if note else {})}

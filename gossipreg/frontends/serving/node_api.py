@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Protocol
 
@@ -114,6 +114,10 @@ class NodeApi(Protocol):
 
         Its credentials are sealed before anything else is done. Raises ``CredentialsUnavailable`` without a key.
         """
+        ...
+
+    async def register_many(self, specs: Sequence[InstanceSpec]) -> tuple[Instance, ...]:
+        """Register what all of ``specs`` describe, or nothing. Raises ``InvalidInstance`` with the place of one."""
         ...
 
     async def deregister(self, id: str) -> None:
