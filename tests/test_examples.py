@@ -46,7 +46,7 @@ _TRIED: Final = {
     ("credentials.md", "python"): "tests/runtime/test_pages.py",
     ("clients/caddy.md", "caddyfile"): "tests/peers/test_caddy.py",
     ("clients/caddy.md", "jinja"): "tests/peers/test_caddy.py",
-    ("clients/consul.md", "go"): "tests/peers/consul/test_go_api.py",
+    ("clients/consul.md", "go"): "tests/peers/conftest.py",
     ("clients/consul.md", "js"): "tests/peers/consul/test_npm_consul.py",
     ("clients/consul.md", "python"): "tests/peers/consul/test_py_consul.py",
     ("clients/consul-template.md", "gotemplate"): "tests/peers/consul/test_consul_template.py",

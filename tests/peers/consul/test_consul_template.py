@@ -3,27 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
 
 import pytest
 
 from tests.peers.applications import Application, offer_orders
-from tests.peers.go_programs import build_command
+from tests.peers.go_programs import CONSUL_TEMPLATE
 from tests.peers.results import record
 from tests.peers.stage import adapted, open_stage, running, written
 from tests.peers.suites.go_module import needs_go
 
 pytestmark = [pytest.mark.peer, pytest.mark.slow, needs_go]
-
-VERSION: Final = "0.41.1"
-
-MODULE: Final = "github.com/hashicorp/consul-template"
-
-
-@pytest.fixture(scope="module")
-def consul_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The program, built from the Go module proxy."""
-    return build_command(tmp_path_factory, MODULE, VERSION)
 
 
 async def test_it_renders_as_the_page_says_and_outlives_its_agent(tmp_path: Path, consul_template: Path) -> None:
@@ -42,7 +31,7 @@ async def test_it_renders_as_the_page_says_and_outlives_its_agent(tmp_path: Path
             seconds = await Application(rendered, stage, is_registering=False).is_put_through()
     record(
         client="consul-template",
-        version=VERSION,
+        version=CONSUL_TEMPLATE,
         api="Consul",
         did="renders a service's passing instances by blocking queries; goes on when its killed agent is back",
         weights="in the template",

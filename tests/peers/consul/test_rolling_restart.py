@@ -13,8 +13,6 @@ import pytest
 
 from tests.drills.agents import Agent
 from tests.drills.waiting import eventually
-from tests.peers.consul import test_consul_template, test_go_api
-from tests.peers.go_programs import build_command, build_program
 from tests.peers.npm import install, needs_node
 from tests.peers.stage import Stage, adapted, open_stage, running, written
 from tests.peers.suites.go_module import needs_go
@@ -54,10 +52,8 @@ async def _restart(directory: Path, stage: Stage, agent: Agent) -> Agent:
 
 
 async def test_a_rolling_restart_of_all_agents_empties_nothing_and_is_no_error(
-    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, consul_go_program: Path, consul_template: Path
 ) -> None:
-    go_program = build_program(tmp_path_factory, _PAGE, 0, test_go_api.MODULES, test_go_api.PLACES)
-    template_command = build_command(tmp_path_factory, test_consul_template.MODULE, test_consul_template.VERSION)
     modules = install("consul", "2.0.1", tmp_path_factory.mktemp("npm"))
     async with open_stage(tmp_path, keep=True) as stage, AsyncExitStack() as programs:
         await stage.offer(stage.beta, "one")
@@ -65,7 +61,7 @@ async def test_a_rolling_restart_of_all_agents_empties_nothing_and_is_no_error(
         await stage.reaches_alpha("one", "two")
 
         go_log, js_log, template_log = (tmp_path / f"{name}.log" for name in ("go", "js", "consul-template"))
-        await programs.enter_async_context(running(go_log, go_program, stage.alpha.http))
+        await programs.enter_async_context(running(go_log, consul_go_program, stage.alpha.http))
         script = tmp_path / "program.js"
         places = {"8500": stage.alpha.http.rpartition(":")[2], "billing-1": "billing-2"}
         script.write_text(adapted(written(_PAGE, "js"), places))
@@ -73,7 +69,7 @@ async def test_a_rolling_restart_of_all_agents_empties_nothing_and_is_no_error(
         await programs.enter_async_context(running(js_log, "node", script, env=environment))
         rendered = _template(tmp_path, stage)
         config = tmp_path / "consul-template.hcl"
-        await programs.enter_async_context(running(template_log, template_command, f"-config={config}"))
+        await programs.enter_async_context(running(template_log, consul_template, f"-config={config}"))
 
         async def all_find(*ids: str) -> None:
             assert set(_found(go_log)[-1:][0]) == set(_found(js_log)[-1:][0]) == set(ids)

@@ -72,5 +72,5 @@ async def eureka_server(classes: str, log: Path) -> AsyncIterator[str]:
             assert response.status_code == 200
 
     async with running(log, "java", "-Xmx256m", "-XX:TieredStopAtLevel=1", "-cp", classes, "Server", *options):
-        await eventually(answers, within=60)
+        await eventually(answers, within=240)
         yield url

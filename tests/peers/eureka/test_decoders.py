@@ -17,7 +17,7 @@ import trio
 from gossipreg.frontends.eureka.documents import DocumentFormat
 from gossipreg.frontends.eureka.instance_document import KEPT
 from tests.drills.agents import Agent, open_agents
-from tests.peers.eureka.java import built, needs_java
+from tests.peers.eureka.java import needs_java
 from tests.peers.eureka.requests import AMAZON, COMPACT, JSON, PLAIN, XML, instance
 from tests.peers.results import record
 
@@ -154,14 +154,13 @@ def run(*command: str | Path, cwd: Path | None = None, timeout: int = 180) -> su
 
 
 @needs_java
-async def test_netflix_and_spring_read_every_list_whole(tmp_path: Path) -> None:
-    classes = built(tmp_path)
+async def test_netflix_and_spring_read_every_list_whole(tmp_path: Path, eureka_classes: str) -> None:
     (tmp_path / "agents").mkdir()
     async with open_agents(tmp_path / "agents") as agents:
         alpha = await agents.start("alpha")
         ids = await fill(alpha)
         names = await keep_lists(alpha, tmp_path)
-    done = run("java", "-cp", classes, "Decode", *[tmp_path / name for name in names])
+    done = run("java", "-cp", eureka_classes, "Decode", *[tmp_path / name for name in names])
     found = [line.split("\t") for line in done.stdout.splitlines() if line.count("\t") == 2]
     failed = [line for line in found if not line[2].startswith("read ")]
     assert not failed, failed

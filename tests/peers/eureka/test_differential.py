@@ -11,7 +11,7 @@ import trio
 
 from tests.drills.agents import open_agents
 from tests.peers.eureka.differences import VARIABLE, Answer, Compared, page
-from tests.peers.eureka.java import built, eureka_server, needs_java, version
+from tests.peers.eureka.java import eureka_server, needs_java, version
 from tests.peers.eureka.requests import Case, cases
 from tests.peers.results import record
 
@@ -45,11 +45,13 @@ async def empty(client: httpx.AsyncClient) -> None:
                 await client.delete(f"apps/{app['name']}/{httpx.URL(path=f'/{name}').raw_path.decode()[1:]}")
 
 
-async def test_no_answer_differs_without_a_reason(tmp_path: Path) -> None:
-    classes = built(tmp_path)
+async def test_no_answer_differs_without_a_reason(tmp_path: Path, eureka_classes: str) -> None:
     (tmp_path / "agents").mkdir()
     compared: list[Compared] = []
-    async with open_agents(tmp_path / "agents") as agents, eureka_server(classes, tmp_path / "server.log") as url:
+    async with (
+        open_agents(tmp_path / "agents") as agents,
+        eureka_server(eureka_classes, tmp_path / "server.log") as url,
+    ):
         alpha = await agents.start("alpha")
         async with (
             httpx.AsyncClient(base_url=f"{url}/", trust_env=False) as theirs,

@@ -12,7 +12,7 @@ import pytest
 from tests.drills.agents import open_agents
 from tests.drills.waiting import eventually
 from tests.migrate.test_with_agents import migrating
-from tests.peers.eureka.java import built, eureka_server, needs_java, version
+from tests.peers.eureka.java import eureka_server, needs_java, version
 from tests.peers.eureka.requests import JSON, instance
 from tests.peers.results import record
 
@@ -28,11 +28,13 @@ async def shown(client: httpx.AsyncClient) -> dict[str, Mapping[str, Any]]:
     return by_id
 
 
-async def test_a_eureka_is_followed_both_ways(tmp_path: Path) -> None:
-    classes = built(tmp_path)
+async def test_a_eureka_is_followed_both_ways(tmp_path: Path, eureka_classes: str) -> None:
     (tmp_path / "agents").mkdir()
     log = tmp_path / "migrate.log"
-    async with open_agents(tmp_path / "agents") as agents, eureka_server(classes, tmp_path / "server.log") as url:
+    async with (
+        open_agents(tmp_path / "agents") as agents,
+        eureka_server(eureka_classes, tmp_path / "server.log") as url,
+    ):
         alpha = await agents.start("alpha")
         async with (
             httpx.AsyncClient(base_url=f"{url}/", trust_env=False) as theirs,
