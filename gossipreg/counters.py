@@ -145,6 +145,34 @@ class Count(Described):
     STREAMS_FRAME_TOO_LONG = "streams_frame_too_long", "streams", "Streams closed: a frame was longer than allowed."
     STREAMS_FORGED = "streams_forged", "streams", "Streams closed: a frame was changed, repeated or out of order."
 
+    # Dissemination
+
+    DELIVERIES_REPEATED = (
+        "deliveries_repeated",
+        "packets",
+        "Packets down a broadcast tree that were sent again because no receipt came in time.",
+    )
+    DELIVERIES_FAILED = (
+        "deliveries_failed",
+        "packets",
+        "Packets down a broadcast tree that got no receipt: what was in them was gossiped at random.",
+    )
+    RECORDS_REQUESTED = (
+        "records_requested",
+        "requests",
+        "Requests to a peer for records that gossip had not brought: a table digest, or a later record, told of them.",
+    )
+    REQUESTS_ANSWERED = (
+        "requests_answered",
+        "packets",
+        "Packets with records sent to peers that had requested them.",
+    )
+    REQUESTS_OVER_BUDGET = (
+        "requests_over_budget",
+        "requests",
+        "Requests for records not answered, or only in part: too many came within a second, or too much was lacking.",
+    )
+
     # Membership
 
     PROBES_MISSED = "probes_missed", "probes", "Probes of other members that got no answer."

@@ -148,6 +148,28 @@ BROADCAST_QUEUE_MAX: Final = 4096
 #: can make up as many as it likes; beyond this the first one may be sent another.
 TOLD_MAX: Final = 4096
 
+#: Packets down broadcast trees that wait for a receipt. Beyond it messages are gossiped at random instead.
+DELIVERIES_MAX: Final = 4096
+
+#: Packets that one receipt stands for. Six bytes each: a full one takes a quarter of a packet.
+RECEIPT_NUMBERS_MAX: Final = 64
+
+#: Bounds of the ranges of versions that a request for records names: two a range, ten bytes each at the most.
+RANGES_MAX: Final = 64
+
+#: Ids deleted last that a table remembers, for peers that lack no more than those deletions. Others compare states.
+DELETED_IDS_MAX: Final = 64
+
+#: Owners whose tables a node requests at one time. Beyond it states are compared.
+TABLES_REQUESTED_MAX: Final = 256
+
+#: Packets that answer one request for records: eight are some sixty small records, or eight of the largest that gossip
+#: carries.
+ANSWER_PACKETS_MAX: Final = 8
+
+#: Packets that answer requests in a second: what a thousand records that two members lack take.
+ANSWER_PACKETS_PER_SECOND_MAX: Final = 256
+
 #: Packets to one peer in one flush. A burst beyond it waits for the next gap, so that probes are not starved.
 FLUSH_PACKETS_MAX: Final = 4
 

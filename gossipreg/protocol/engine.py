@@ -29,6 +29,7 @@ from gossipreg.errors import MemberPresent, NodeClosed, UnknownInstance, Unknown
 from gossipreg.model import Address, Instance, Status
 from gossipreg.policy import Rule
 from gossipreg.protocol.clock_watch import ClockWatch
+from gossipreg.protocol.disseminator import Disseminator
 from gossipreg.protocol.engine_settings import EngineSettings, engine_settings
 from gossipreg.protocol.inbound import Inbound
 from gossipreg.protocol.isolation import Isolation
@@ -94,6 +95,7 @@ class Engine:
     sessions: StreamSessions
     outbox: Outbox
     path_tests: PathTests
+    disseminator: Disseminator
     counters: Counter[str]
     joining: Joining
     clocks: ClockWatch
@@ -158,6 +160,7 @@ class Engine:
         )
         clocks = ClockWatch(state, outbox, checks_clocks)
         isolation = Isolation(identity, members, detector, outbox)
+        disseminator = Disseminator(settings, state, outbox, detector.prober.trips)
         inbound = Inbound(
             identity,
             state,
@@ -171,6 +174,7 @@ class Engine:
             joining,
             clocks,
             isolation,
+            disseminator,
             Reader() if reader is None else reader,
         )
         return cls(
@@ -191,6 +195,7 @@ class Engine:
             sessions=streams.sessions,
             outbox=outbox,
             path_tests=PathTests(state, streams, outbox),
+            disseminator=disseminator,
             counters=counters,
             joining=joining,
             sweep_at=now + _SWEEP_SECONDS,
@@ -247,13 +252,13 @@ class Engine:
     def deadline(self) -> float:
         """When `handle_timeout` must be called next, if nothing happens before (seconds)."""
         if self._deadline is None:
-            self._deadline = self.state.broadcasts.deadline if self.identity.left else self._next_deadline()
+            self._deadline = self.disseminator.deadline if self.identity.left else self._next_deadline()
         return self._deadline
 
     def _next_deadline(self) -> float:
         urgent = min(
             self.detector.deadline,
-            self.state.broadcasts.deadline,
+            self.disseminator.deadline,
             self.local_member.deadline,
             self.lifelines.deadline,
             self.paths.deadline,
@@ -508,7 +513,7 @@ class Engine:
             self.detector.postpone(late, now)
         if not self.identity.left:
             self._run_timers(now)
-        self.outbox.flush(now)
+        self.disseminator.handle_timeout(now)
         self._refresh()
         return self._done()
 
@@ -540,6 +545,7 @@ class Engine:
         self.detector.prober.expire(now)
         self.detector.expire(now)
         self.outbox.forget(now)
+        self.disseminator.sweep()
         self.clocks.sweep(now)
         for update in self.state.sweep(now):
             self.outbox.put(MemberChanged(update, None))

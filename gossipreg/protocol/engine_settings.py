@@ -24,6 +24,9 @@ class EngineSettings(Settings):
     """What one engine runs with. Every node of a cluster should have the same."""
 
     gossip_tree: bool = _switch("The first transmission of an update goes down a tree of all members, from its origin.")
+    gossip_receipts: bool = _switch(
+        "What goes down a tree is acknowledged, and repeated only where no receipt comes; table digests follow."
+    )
     buddy: bool = _switch("A ping to a suspect carries the suspicion (Lifeguard §IV-C).")
     tell_accused: bool = _switch(
         "A node that receives a message from a suspect or failed member notifies the member at once."

@@ -12,6 +12,8 @@ from gossipreg.counters import Count
 from gossipreg.model import Address, Status
 from gossipreg.protocol.anti_entropy.reconcile import Compare, End, KeepOpen
 from gossipreg.protocol.clock_watch import ClockWatch
+from gossipreg.protocol.dissemination.receipts import Receipt, ReceiptRequest
+from gossipreg.protocol.disseminator import Disseminator
 from gossipreg.protocol.isolation import Isolation
 from gossipreg.protocol.joining import Joining
 from gossipreg.protocol.lifelines import Lifelines
@@ -28,7 +30,7 @@ from gossipreg.protocol.outputs import Transmit
 from gossipreg.protocol.peer_streams import PeerStreams
 from gossipreg.protocol.record_handler import RecordHandler
 from gossipreg.protocol.registry.policy_version import PolicyVersion
-from gossipreg.protocol.registry.records import Announcement, Record, TableDigest
+from gossipreg.protocol.registry.records import Announcement, Record, RecordRequest, TableDigest
 from gossipreg.protocol.registry.terms import TermRegister
 from gossipreg.protocol.state import ClusterState
 from gossipreg.protocol.stream_sessions import Purpose, StreamSession, answers, corrections
@@ -52,6 +54,7 @@ class Inbound:
     joining: Joining
     clocks: ClockWatch
     isolation: Isolation
+    disseminator: Disseminator
     reader: Reader
 
     def packet(self, data: bytes, source: Address, now: float) -> None:
@@ -100,10 +103,8 @@ class Inbound:
         match message:
             case Ping():
                 self._answer_ping(message, context, now)
-            case Ack():
-                self._handle_ack(message, context, now)
-            case Nack():
-                self._handle_nack(message, context, now)
+            case Ack() | Nack():
+                self._handle_answer(message, context, now)
             case PingReq():
                 self._handle_ping_req(message, context, now)
             case NameConflictQuery():
@@ -114,6 +115,9 @@ class Inbound:
                 self.record_handler.handle_term_register(message, context, now)
             case KeepOpen() | WallClock():
                 self._handle_aside(message, context)
+            case ReceiptRequest() | Receipt() | RecordRequest():
+                if not context.over_stream:
+                    self._handle_delivery(message, context, now)
             case _:
                 if context.over_stream:
                     context.replies += answers(message, self.state, now)
@@ -128,6 +132,19 @@ class Inbound:
             self._handle_update(claim, context, now)
         else:
             self.record_handler.handle(claim, context, now)
+            if isinstance(claim, TableDigest) and not context.over_stream:
+                self.disseminator.handle_digest(claim, context, now)
+
+    def _handle_delivery(
+        self, message: ReceiptRequest | Receipt | RecordRequest, context: MessageContext, now: float
+    ) -> None:
+        """Handle a message about the delivery of others."""
+        if isinstance(message, ReceiptRequest):
+            self.disseminator.handle_request(message, context, now)
+        elif isinstance(message, Receipt):
+            self.disseminator.handle_receipt(message, context, now)
+        else:
+            self.disseminator.handle_record_request(message, context, now)
 
     def _handle_aside(self, message: KeepOpen | WallClock, context: MessageContext) -> None:
         """Handle a message that concerns no member, no instance and no policy."""
@@ -163,14 +180,16 @@ class Inbound:
             if update.refused and update.status is Status.SUSPECT:
                 self.lifelines.refusal_reported(update, now)
 
-    def _handle_nack(self, nack: Nack, context: MessageContext, now: float) -> None:
+    def _handle_answer(self, answer: Ack | Nack, context: MessageContext, now: float) -> None:
         if context.member is not None:
             self.detector.was_answered(context.sender, now)
-        self.detector.prober.nacked(nack)
+        if isinstance(answer, Ack):
+            self._handle_ack(answer, context, now)
+        else:
+            self.detector.prober.nacked(answer)
 
     def _handle_ack(self, ack: Ack, context: MessageContext, now: float) -> None:
         if context.member is not None:
-            self.detector.was_answered(context.sender, now)
             found = self.detector.prober.acked(ack, context.sender, now)
             if context.over_stream and found:
                 self.outbox.paths.stream_acked(context.sender, now)

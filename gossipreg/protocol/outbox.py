@@ -9,6 +9,7 @@ import attrs
 
 from gossipreg import limits
 from gossipreg.model import Address
+from gossipreg.protocol.dissemination.receipts import RECEIPT_REQUEST_BYTES
 from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.membership.paths import PathMonitor
@@ -41,7 +42,7 @@ class Outbox:
     def fit_paths(self) -> None:
         """Send packets of a size that passes to every member, as far as it is known."""
         self._room = self.paths.least_size - self.paths.overhead
-        self.state.message_room = self._room - SENDER_BYTES
+        self.state.message_room = self.room - RECEIPT_REQUEST_BYTES
 
     def sign(self, run_id: int) -> None:
         """Send under the run id ``run_id`` from now on: every packet and frame begins with it."""
@@ -50,6 +51,11 @@ class Outbox:
     def clock(self, now: float) -> WallClock:
         """What this node's wall clock shows."""
         return WallClock(self.state.clock.wall(now))
+
+    @property
+    def room(self) -> int:
+        """How many bytes of messages a packet holds now."""
+        return self._room - SENDER_BYTES
 
     @property
     def is_waiting(self) -> bool:
@@ -70,6 +76,7 @@ class Outbox:
         data = self.sender + b"".join(messages)
         if now is not None:
             data += b"".join(self.state.broadcasts.piggyback(self._room - len(data), now))
+            data += b"".join(self.state.piggyback_digests(self._room - len(data), now))
         self.put(Transmit(data, to))
 
     def tell(self, run_id: int, to: Address, message: bytes, now: float) -> None:
@@ -84,17 +91,6 @@ class Outbox:
         """Tell a member that it is suspected or failed, so that it can refute."""
         if self.settings.tell_accused:
             self.tell(accused.run_id, accused.address, pack(accused), now)
-
-    def flush(self, now: float) -> None:
-        """Send the broadcasts that are due."""
-        members = self.state.members
-        room = self._room - SENDER_BYTES
-        fanout = self.settings.gossip_fanout
-        for batch in self.state.broadcasts.flush(room, members.present_count, now):
-            data = self.sender + b"".join(batch.messages)
-            origin = batch.origin
-            for target in members.sample(fanout) if origin is None else members.below_us(origin, fanout):
-                self.put(Transmit(data, target.address))
 
     def forget(self, now: float) -> None:
         """Drop what no longer matters."""

@@ -20,6 +20,7 @@ from gossipreg.counters import Count
 from gossipreg.model import FENCED, PRIMARY, Status
 from gossipreg.protocol.anti_entropy.fingerprint import Fingerprint
 from gossipreg.protocol.dissemination.broadcast_queue import BroadcastQueue, Topic
+from gossipreg.protocol.dissemination.digest_rounds import DigestRounds
 from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.membership.members import Members
@@ -33,6 +34,9 @@ from gossipreg.protocol.registry.table import Freshness, Table
 from gossipreg.protocol.registry.terms import TermRegister, Terms
 from gossipreg.protocol.registry.view import View
 from gossipreg.protocol.wire.messages import pack
+
+#: Most bytes of a table digest without deleted ids: an owner of 63 characters, three numbers of nine bytes, the rest.
+DIGEST_BYTES_MAX = 96
 
 #: How long the records of an owner without a membership update are kept (seconds).
 _PENDING_OWNER_SECONDS = 60.0
@@ -52,6 +56,7 @@ class ClusterState:
     terms: Terms = attrs.field(factory=Terms)
     fingerprint: Fingerprint = attrs.field(factory=Fingerprint)
     broadcasts: BroadcastQueue = attrs.field(init=False)
+    digests: DigestRounds = attrs.field(init=False)  # owners whose tables changed lately
     message_room: int = limits.PACKET_BYTES_MAX  # bytes of the largest message that fits a packet now
     may_hold_future_stamps: bool = False  # the wall clock was set back, or a stored stamp was too far in the future
     own: MemberUpdate | None = None  # this node's own update: it counts in its own view even before it is announced
@@ -62,6 +67,7 @@ class ClusterState:
 
     def __attrs_post_init__(self) -> None:
         self.broadcasts = BroadcastQueue(self.settings)
+        self.digests = DigestRounds(self.settings.gossip_tree_gap)
 
     # Members
 
@@ -198,6 +204,25 @@ class ClusterState:
             data = pack(announcement(record))
         about = (record.owner, record.id)
         self._broadcast(Topic.INSTANCES, about, data, now, origin=record.owner, received_from=received_from)
+        if self.has_receipts:
+            self.digests.changed(record.owner, now)
+
+    @property
+    def has_receipts(self) -> bool:
+        """Whether what goes down a tree is acknowledged, and table digests follow."""
+        return self.settings.gossip_receipts and self.settings.gossip_tree
+
+    def whole_digest(self, owner: str) -> TableDigest | None:
+        """The digest of the table of ``owner``, if this node holds it whole."""
+        table = self.registry.table(owner)
+        return table.latest_digest if table is not None and table.is_complete and table.compacted_below else None
+
+    def piggyback_digests(self, room: int, now: float) -> list[bytes]:
+        """Table digests that fit into ``room`` bytes of a packet that goes out anyway."""
+        if not len(self.digests):
+            return []
+        owners = self.digests.piggyback(room // DIGEST_BYTES_MAX, now)
+        return [pack(digest) for digest in map(self.whole_digest, owners) if digest is not None]
 
     def _broadcast(
         self, topic: Topic, about: Hashable, data: bytes, now: float, *, origin: str, received_from: str | None
@@ -205,6 +230,11 @@ class ClusterState:
         """Broadcast a message: down its origin's tree if it came from our parent there, else at random."""
         if origin == self.members.own_name:
             self.broadcasts.enqueue_own(topic, about, data, now, origin=origin)
+        elif self.has_receipts:
+            # Each node that has it sends it to its own children, which acknowledge it. What came over a stream was
+            # missed by more than this node.
+            is_on_tree = received_from is not None and self.members.has_seat(origin)
+            self.broadcasts.enqueue(topic, about, data, now, origin=origin if is_on_tree else None)
         else:
             is_on_tree = self.members.is_above_us(received_from, origin, self.settings.gossip_fanout)
             self.broadcasts.enqueue(topic, about, data, now, origin=origin if is_on_tree else None)
@@ -213,15 +243,17 @@ class ClusterState:
         """Count a broadcast of a peer that this node already holds."""
         self.broadcasts.note_duplicate(topic, about, self.members.present_count, now)
 
-    def apply_digest(self, digest: TableDigest, now: float) -> None:
-        """Apply a digest of an owner's whole table."""
+    def apply_digest(self, digest: TableDigest, now: float) -> Change | None:
+        """Apply a digest of an owner's whole table; returns what it changed, or None where it does not count."""
         if digest.owner == self.members.own_name or not self._admits(digest.owner, digest.generation):
-            return
+            return None
         table = self.registry.table(digest.owner)
         if table is not None and digest.generation < table.generation:
-            return
+            return None
         self._make_way(digest.owner, digest.generation, now)
-        self._refile(digest.owner, self.registry.apply_digest(digest))
+        change = self.registry.apply_digest(digest)
+        self._refile(digest.owner, change)
+        return change
 
     def remake(self, record: Record, change: Change) -> None:
         """Enter a change that this node made to its own table into the fingerprint."""

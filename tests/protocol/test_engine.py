@@ -57,7 +57,7 @@ def among(*members: MemberUpdate, **fields: Any) -> Engine:
     introduce(node, *members)
     node.handle_timeout(0.0)
     while node.state.broadcasts.deadline < 5.0:
-        node.outbox.flush(node.state.broadcasts.deadline)
+        node.disseminator.handle_timeout(node.state.broadcasts.deadline)
     for _ in range(10):
         node.state.broadcasts.piggyback(1000, 0.0)
     node.outbox.take()

@@ -103,7 +103,8 @@ def test_a_policy_that_cannot_be_read_here_has_no_effect_is_told_on_and_can_be_r
     node = offering(among(B))
     unread = PolicyVersion(SPLIT.key, BORN, 0, "b", msgpack.packb({"kind": "split"}))
     assert policies_changed(deliver(node, B, unread)) == [(SPLIT.key,)]
-    assert unread in said_to(node.handle_timeout(6.1), B.address)
+    node.handle_timeout(6.1)
+    assert unread in said_to(node.handle_timeout(6.15), B.address)
     assert weights(node) == {"x": 1, "y": 1}
     node.remove_policy(SPLIT.key, 6.2)
     with pytest.raises(UnknownPolicy):

@@ -4,26 +4,27 @@ from __future__ import annotations
 
 from gossipreg.protocol.anti_entropy.fingerprint import BUCKETS
 from gossipreg.protocol.anti_entropy.reconcile import Compare, End
+from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.membership.probe import Ack, Ping, PingReq
-from gossipreg.protocol.registry.records import Fetch, Record
+from gossipreg.protocol.registry.records import Fetch
 from tests.protocol.delivering import (
     D,
     deliver,
     receive_over_stream,
     replies,
 )
-from tests.protocol.making import BORN, instance, said_to
+from tests.protocol.making import BORN, said_to
 from tests.protocol.test_engine import B, C, among
 
 
 def test_a_stranger_gets_a_bare_ack_and_a_member_gets_what_is_new_with_it() -> None:
     node = among(B)
-    node.register(instance("x"), 1.0)
+    node.drain(1.0)
     [bare] = said_to(deliver(node, D, Ping(4, 0, 1), now=1.0), D.address)
     assert bare == Ack(4, 0, node.fingerprint)
     ack, news = said_to(deliver(node, B, Ping(5, 0, 1), now=1.0), B.address)
     assert ack == Ack(5, 0, node.fingerprint)
-    assert isinstance(news, Record)
+    assert isinstance(news, MemberUpdate)
 
 
 def test_an_ack_from_a_stranger_means_nothing() -> None:

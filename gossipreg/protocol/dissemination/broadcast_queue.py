@@ -5,7 +5,9 @@ a fixed tick but when it is created or received: at once (after a couple of ms, 
 `batching_window`), then again after gaps that double. The first transmission goes down a tree that needs no agreement,
 since all nodes know the same members: each gets the message once, in log3(n) hops. The later transmissions go to a few
 members drawn at random, for lost packets and for subtrees that were missed. A node that keeps receiving duplicates of
-a message sends it less often. Messages are also piggybacked on probes and acks. When nothing is new nothing is sent.
+a message sends it less often. What goes down a tree is acknowledged (`deliveries`) and transmitted to others only where
+it could not be delivered: Plumtree's eager push, made reliable (docs/decisions/0062). Other messages are also
+piggybacked on probes and acks. When nothing is new nothing is sent.
 
 Transmissions of several messages would soon drift apart, a packet each. So a packet that goes out takes along what has
 waited for most of its gap: the transmissions of a burst stay together.
@@ -27,6 +29,7 @@ import attrs
 
 from gossipreg import limits
 from gossipreg.protocol.dissemination.batching_window import BatchingWindow
+from gossipreg.protocol.dissemination.receipts import RECEIPT_REQUEST_BYTES
 from gossipreg.protocol.engine_settings import EngineSettings
 
 #: How many of the newest messages are considered for one packet; a packet holds about twenty.
@@ -62,6 +65,16 @@ class Batch:
     messages: list[bytes]
 
 
+@attrs.frozen
+class TreeMessage:
+    """A message that goes down the tree of ``origin`` and is acknowledged; ``serial`` tells it from its successors."""
+
+    key: Key
+    serial: int
+    origin: str
+    data: bytes
+
+
 @attrs.define(eq=False, repr=False)
 class _Item:
     key: Key
@@ -73,6 +86,8 @@ class _Item:
     transmissions: int = 0
     piggybacks: int = 0
     by_tree: bool = False  # whether its first transmission went down a tree
+    under_way: bool = False  # whether it waits for receipts, and is told no other member
+    last_transmission: bool = False  # whether its next transmission is the last one
     duplicates: int = 0  # duplicates received since a transmission was last skipped for them
 
 
@@ -84,6 +99,7 @@ class BroadcastQueue:
     _items: dict[Key, _Item] = attrs.field(factory=dict)
     _agenda: list[tuple[float, int, Key]] = attrs.field(factory=list)  # heap of (due, serial, key); stale ones skipped
     _window: BatchingWindow = attrs.field(init=False)
+    _down_trees: list[TreeMessage] = attrs.field(factory=list)
     _serial: int = 0
     dropped: int = 0  # messages evicted from a full queue
 
@@ -136,18 +152,75 @@ class BroadcastQueue:
             item.duplicates = 0
             self._transmitted(item, members, now)
 
+    def take_tree_messages(self) -> list[TreeMessage]:
+        """The messages that `flush` found due to go down their trees, and to be acknowledged."""
+        taken, self._down_trees = self._down_trees, []
+        return taken
+
+    def is_current(self, message: TreeMessage) -> bool:
+        """Whether ``message`` is still to be delivered: no newer one has taken its place."""
+        item = self._items.get(message.key)
+        return item is not None and item.serial == message.serial and item.under_way
+
+    def delivered(self, message: TreeMessage, now: float) -> None:
+        """All that ``message`` was sent to have it.
+
+        A record is done with, since digests of its table follow. What has no digest is sent once more.
+        """
+        if not self.is_current(message):
+            return
+        item = self._items[message.key]
+        if item.key[0] is Topic.INSTANCES:
+            del self._items[message.key]
+        else:
+            item.under_way = False
+            item.last_transmission = True
+            self._schedule(item, now + self.settings.gossip_tree_gap)
+
+    def gossip(self, message: TreeMessage, now: float) -> None:
+        """``message`` could not be delivered down its tree: transmit it to members at random."""
+        if self.is_current(message):
+            item = self._items[message.key]
+            item.under_way = False
+            self._schedule(item, now)
+
     def flush(self, room: int, members: int, now: float) -> list[Batch]:
         """The packets of messages due now, each of at most ``room`` bytes."""
         if self.deadline > now:
             return []
         self._window.sent(now)
         due = self._take_due(now + self.settings.gossip_coalesce)  # what is due in a moment shares the packet
+        due = self._send_down_trees(due, room, now)
         batches: list[Batch] = []
         for origin, items in self._by_tree(due).items():
             batches += self._packed(origin, items, room, members, now)
         if batches and batches[-1].origin is None:
             self._top_up(batches[-1], room, members, now)
         return batches
+
+    def _goes_down_tree(self, item: _Item) -> bool:
+        """Whether ``item`` is still to go down a tree, and to be acknowledged."""
+        has_receipts = self.settings.gossip_receipts and self.settings.gossip_tree
+        return has_receipts and item.origin is not None and not item.transmissions
+
+    def _send_down_trees(self, due: list[_Item], room: int, now: float) -> list[_Item]:
+        """Have what is due for the first time go down its tree, as far as there is room; returns the rest."""
+        left: dict[str, int] = {}
+        rest: list[_Item] = []
+        for item in _interleaved(due):
+            if item.origin is None or not self._goes_down_tree(item):
+                rest.append(item)
+                continue
+            if len(item.data) > room - RECEIPT_REQUEST_BYTES:
+                self._drop(item)
+                continue
+            left[item.origin] = left.get(item.origin, limits.FLUSH_PACKETS_MAX * room) - len(item.data)
+            if left[item.origin] < 0:
+                self._schedule(item, now + self.settings.gossip_gap)
+                continue
+            item.transmissions, item.by_tree, item.under_way, item.due = 1, True, True, math.inf
+            self._down_trees.append(TreeMessage(item.key, item.serial, item.origin, item.data))
+        return rest
 
     def _by_tree(self, due: list[_Item]) -> dict[str | None, list[_Item]]:
         """What is due, by its tree; last what goes to members at random."""
@@ -164,9 +237,8 @@ class BroadcastQueue:
         batches = [Batch(origin, [])]
         left = room
         for item in _interleaved(items):
-            if len(item.data) > room:  # queued before it was found that packets of its size are lost
-                del self._items[item.key]
-                self.dropped += 1
+            if len(item.data) > room:
+                self._drop(item)
                 continue
             if len(item.data) > left and len(batches) < limits.FLUSH_PACKETS_MAX:
                 batches.append(Batch(origin, []))
@@ -180,6 +252,11 @@ class BroadcastQueue:
             self._transmitted(item, members, now)
         return batches
 
+    def _drop(self, item: _Item) -> None:
+        """Drop what was queued before it was found that packets of its size are lost."""
+        del self._items[item.key]
+        self.dropped += 1
+
     def _top_up(self, batch: Batch, room: int, members: int, now: float) -> None:
         left = room - sum(map(len, batch.messages))
         for item in self._nearly_due(now):
@@ -192,7 +269,11 @@ class BroadcastQueue:
         """Messages that have waited for most of their gap: they go along where there is room, and save a packet."""
         newest = islice(reversed(self._items.values()), _PIGGYBACK_CANDIDATES)
         return _interleaved(
-            [item for item in newest if item.transmissions and item.due - now <= _NEARLY * self._gap(item)]
+            [
+                item
+                for item in newest
+                if item.transmissions and not item.under_way and item.due - now <= _NEARLY * self._gap(item)
+            ]
         )
 
     def _gap(self, item: _Item) -> float:
@@ -212,7 +293,7 @@ class BroadcastQueue:
 
     def _transmitted(self, item: _Item, members: int, now: float) -> None:
         item.transmissions += 1
-        if item.transmissions < self.transmit_limit(members):
+        if item.transmissions < self.transmit_limit(members) and not item.last_transmission:
             self._schedule(item, now + self._gap(item))
             return
         item.due = math.inf
@@ -230,6 +311,8 @@ class BroadcastQueue:
         self._expire(now)
         piggybacked: list[bytes] = []
         for item in _interleaved(list(islice(reversed(self._items.values()), _PIGGYBACK_CANDIDATES))):
+            if item.under_way or self._goes_down_tree(item):
+                continue
             if item.piggybacks < self.settings.piggyback_transmissions and len(item.data) <= room:
                 piggybacked.append(item.data)
                 room -= len(item.data)
@@ -243,7 +326,7 @@ class BroadcastQueue:
         oldest = now - _PIGGYBACK_PERIODS * self.settings.probe_interval
         while self._items:
             item = next(iter(self._items.values()))
-            if item.due < math.inf or item.born > oldest:
+            if item.due < math.inf or item.under_way or item.born > oldest:
                 return
             del self._items[item.key]
 

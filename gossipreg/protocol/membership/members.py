@@ -204,9 +204,13 @@ class Members:
 
     def below_us(self, origin: str, fanout: int) -> list[MemberUpdate]:
         """This node's children in the broadcast tree of ``origin``; none, if ``origin`` has gone meanwhile."""
-        if not self.has_seat(origin):
+        return self.below(self.own_name, origin, fanout)
+
+    def below(self, name: str, origin: str, fanout: int) -> list[MemberUpdate]:
+        """The children of ``name`` in the broadcast tree of ``origin``; none, if either has gone meanwhile."""
+        if not (self.has_seat(origin) and self.has_seat(name)):
             return []
-        return [self._updates[name] for name in self.ring.below(self.own_name, origin, fanout)]
+        return [self._updates[child] for child in self.ring.below(name, origin, fanout)]
 
     def failed(self) -> list[MemberUpdate]:
         """The members that failed and are still remembered."""

@@ -46,6 +46,11 @@ class RoundTrips:
         trip = self._trips.get(run_id)
         return None if trip is None else trip.smoothed
 
+    def typical(self) -> float | None:
+        """The median of the smoothed round trips (seconds); None if none was measured."""
+        trips = sorted(trip.smoothed for trip in self._trips.values())
+        return trips[len(trips) // 2] if trips else None
+
     def keep(self, known: Callable[[int], bool]) -> None:
         """Forget the runs that are not ``known`` any more."""
         self._trips = {run_id: trip for run_id, trip in self._trips.items() if known(run_id)}

@@ -100,3 +100,16 @@ class Fetch:
     generation: int
     version: int
     id: str
+
+
+@attrs.frozen
+class RecordRequest:
+    """Asks a peer for the records of a table after ``version``, but those whose versions are in ``have``.
+
+    ``have`` is a list of ranges: first and last version of the first, of the second, and so on.
+    """
+
+    owner: str
+    generation: int
+    version: int
+    have: tuple[int, ...] = ()

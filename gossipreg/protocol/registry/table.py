@@ -16,7 +16,8 @@ Departs from design §4.4, where the owner compacts as it collects tombstones: s
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Iterator
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
 
 import attrs
 
@@ -43,6 +44,8 @@ class Table:
     _live: dict[str, Record] = attrs.field(factory=dict)
     _tombstones: dict[str, Record] = attrs.field(factory=dict)  # tombstones by id; only those above `compacted_below`
     payload_bytes: int = 0  # what the payloads of the live records take together
+    _deleted: dict[str, int] = attrs.field(factory=dict)  # ids deleted lately -> version of the deletion, or later
+    _deleted_from: int = 0  # of the deletions after this version, every id is in ``_deleted``
     _xor: int = 0
     _compacted_xor: int = 0
     _digest_version: int = 0
@@ -105,8 +108,10 @@ class Table:
             self._xor ^= before.digest
         if record.payload is None:
             self._tombstones[record.id] = record
+            self._note_deleted(record.id, record.version)
         else:
             self._tombstones.pop(record.id, None)
+            self._deleted.pop(record.id, None)
             self._live[record.id] = record
             self._xor ^= record.digest
         self._raise_digest(record.version, record.table_xor)
@@ -123,6 +128,7 @@ class Table:
                 self._xor ^= held.digest
                 self._tombstones[id_] = Record(self.owner, self.generation, digest.version, id_, digest.table_xor, None)
                 deleted.append(held)
+                self._note_deleted(id_, digest.version)
         self._raise_digest(digest.version, digest.table_xor)
         return deleted
 
@@ -132,6 +138,50 @@ class Table:
         if self._xor == self._digest_xor and self._digest_version > self.compacted_below:
             self.compacted_below, self._compacted_xor = self._digest_version, self._digest_xor
             self._tombstones.clear()
+
+    def _note_deleted(self, id: str, version: int) -> None:
+        self._deleted.pop(id, None)
+        self._deleted[id] = version
+        if len(self._deleted) > limits.DELETED_IDS_MAX:
+            oldest = next(iter(self._deleted))
+            self._deleted_from = max(self._deleted_from, self._deleted.pop(oldest))
+
+    def ranges(self) -> tuple[int, ...]:
+        """The versions above `compacted_below` that are held: first and last of each range, the lowest first."""
+        bounds: list[int] = []
+        for version in sorted(
+            each.version
+            for each in (*self._live.values(), *self._tombstones.values())
+            if each.version > self.compacted_below
+        ):
+            if bounds and bounds[-1] == version - 1:
+                bounds[-1] = version
+            elif len(bounds) < limits.RANGES_MAX:
+                bounds += (version, version)
+            else:
+                break
+        return tuple(bounds)
+
+    def after(self, version: int, have: Sequence[int]) -> list[Record]:
+        """What is held of a later version than ``version`` and not within the ranges ``have``, the oldest first."""
+        firsts, lasts = have[::2], have[1::2]
+
+        def is_had(each: int) -> bool:
+            place = bisect_right(firsts, each) - 1
+            return place >= 0 and each <= lasts[place]
+
+        later = [each for each in (*self._live.values(), *self._tombstones.values()) if each.version > version]
+        return sorted((each for each in later if not is_had(each.version)), key=lambda each: each.version)
+
+    def digest_after(self, version: int) -> TableDigest | None:
+        """The digest for a peer that held the whole table as of ``version``, with the ids deleted since.
+
+        None if this table is not complete, or does not remember them all.
+        """
+        if not self.is_complete or version < self._deleted_from:
+            return None
+        gone = tuple(id_ for id_, deleted in self._deleted.items() if deleted > version)
+        return attrs.evolve(self.latest_digest, gone=gone)
 
     def tombstones_for(self, ids: Iterable[str]) -> list[TableDigest | Record]:
         """The messages for a peer that holds records with these deleted ids, so that it deletes them too.

@@ -12,6 +12,7 @@ import ipaddress
 import struct
 from collections.abc import Callable, Iterator
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any, Final
 
 import attrs
@@ -21,12 +22,13 @@ from gossipreg import limits
 from gossipreg.model import Address, Status, is_name
 from gossipreg.protocol.anti_entropy.fingerprint import BUCKETS
 from gossipreg.protocol.anti_entropy.reconcile import Compare, End, KeepOpen, Listing, Want
+from gossipreg.protocol.dissemination.receipts import Receipt, ReceiptRequest
 from gossipreg.protocol.membership.identity import NameConflictQuery
 from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.membership.peer_clocks import WallClock
 from gossipreg.protocol.membership.probe import Ack, Nack, Ping, PingReq
 from gossipreg.protocol.registry.policy_version import PolicyVersion
-from gossipreg.protocol.registry.records import Announcement, Fetch, Record, TableDigest
+from gossipreg.protocol.registry.records import Announcement, Fetch, Record, RecordRequest, TableDigest
 from gossipreg.protocol.registry.terms import TermRegister
 
 Message = (
@@ -48,6 +50,9 @@ Message = (
     | PolicyVersion
     | TermRegister
     | WallClock
+    | ReceiptRequest
+    | Receipt
+    | RecordRequest
 )
 
 #: Bytes of the sender's run id at the start of every packet and frame.
@@ -191,6 +196,15 @@ def _readable(read: Callable[[Any], Any], values: list[Any]) -> Iterator[Any]:
 _digests = _list_of(_u64, limits.LISTING_DIGESTS_MAX)
 
 
+def _ranges(value: Any) -> tuple[int, ...]:
+    if type(value) is not list or len(value) > limits.RANGES_MAX or len(value) % 2:
+        raise Junk("not ranges within their limit")
+    bounds = tuple(map(_count, value))
+    if any(low > high for low, high in pairwise(bounds)):
+        raise Junk("ranges that are not in order")
+    return bounds
+
+
 def _sums(value: Any) -> tuple[int, ...]:
     if type(value) is not bytes or len(value) != 8 * BUCKETS:
         raise Junk("not the sums of all buckets")
@@ -280,6 +294,18 @@ _FORMS: Final = (
         ),
     ),
     _Form(18, WallClock, (("ms", _count),)),
+    _Form(19, ReceiptRequest, (("number", _u32),)),
+    _Form(20, Receipt, (("numbers", _list_of(_u32, limits.RECEIPT_NUMBERS_MAX)),), items=1),
+    _Form(
+        21,
+        RecordRequest,
+        (
+            ("owner", _name),
+            ("generation", _count),
+            ("version", _count),
+            ("have", _ranges),
+        ),
+    ),
 )
 _BY_NUMBER: Final = {form.number: form for form in _FORMS}
 _BY_NOUN: Final = {form.noun: form for form in _FORMS}

@@ -7,7 +7,9 @@ from typing import Any, ClassVar, Final
 
 import attrs
 
+from gossipreg.counters import Count
 from gossipreg.model import Status
+from gossipreg.protocol.dissemination.deliveries import TRIES, TRIES_BELOW
 from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.outputs import InstancesChanged, MemberChanged, Output, PoliciesChanged, Transmit
@@ -24,8 +26,15 @@ _FOLLOWED: Final = ns(5.0)
 
 
 def sends_budget(settings: EngineSettings) -> int:
-    """Return how often a node may send one update: to the members of each round, and piggybacked on probes and acks."""
-    return settings.gossip_transmissions * settings.gossip_fanout + settings.piggyback_transmissions
+    """Return how often a node may send one update: to the members of each round, and piggybacked on probes and acks.
+
+    Where receipts are asked for, the first round may take several tries, and go to the children's children, too.
+    """
+    fanout = settings.gossip_fanout
+    first = fanout
+    if settings.gossip_tree and settings.gossip_receipts:
+        first = fanout * TRIES + fanout * fanout * TRIES_BELOW
+    return first + (settings.gossip_transmissions - 1) * fanout + settings.piggyback_transmissions
 
 
 def events_cap(scenario: Scenario) -> int:
@@ -114,8 +123,10 @@ class MessageStorm(Oracle):
     def _count(self, process: Process, followed: _Followed) -> None:
         self.checks += 1
         followed.sends[process] += 1
-        # A peer whose accusation shows that it missed a refutation is corrected, at most twice a second.
-        corrections = process.engine.counters["corrections"]
+        # A peer whose accusation shows that it missed a refutation is corrected, at most twice a second. One that
+        # requests records is answered.
+        counters = process.engine.counters
+        corrections = counters[Count.CORRECTIONS] + counters[Count.REQUESTS_ANSWERED]
         budget = (
             sends_budget(process.engine.settings) + corrections - followed.corrected.setdefault(process, corrections)
         )

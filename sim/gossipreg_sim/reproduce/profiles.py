@@ -27,6 +27,7 @@ _SWIM: Final = EngineSettings(
     local_health_max=0,
     gossip_fanout=3,
     gossip_tree=False,
+    gossip_receipts=False,
     gossip_duplicates=0,
     gossip_coalesce_max=0.0,
     reconcile_settle=30.0,

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gossipreg import limits
-from gossipreg.protocol.dissemination.broadcast_queue import Batch, BroadcastQueue, Topic
+from gossipreg.protocol.dissemination.broadcast_queue import Batch, BroadcastQueue, Topic, TreeMessage
+from gossipreg.protocol.dissemination.receipts import RECEIPT_REQUEST_BYTES
 from gossipreg.protocol.engine_settings import EngineSettings
 from tests.protocol.making import law
 
@@ -247,7 +248,7 @@ def test_what_is_nearly_due_takes_no_packet_of_its_own() -> None:
 
 
 def test_the_first_round_goes_down_the_tree_of_its_origin_and_the_rest_to_members_at_random() -> None:
-    one = broadcasts()
+    one = broadcasts(gossip_receipts=False)
     say(one, R, "x", b"news", 0.0, "owner")
     went = {}
     while one.deadline < 9.0:
@@ -259,19 +260,116 @@ def test_the_first_round_goes_down_the_tree_of_its_origin_and_the_rest_to_member
 
 
 def test_what_goes_down_a_tree_does_not_share_a_packet_with_the_rest() -> None:
-    one = broadcasts()
+    one = broadcasts(gossip_receipts=False)
     say(one, R, "x", b"tree", 0.0, "owner")
     say(one, M, "b", b"random", 0.0)
     assert one.flush(ROOM, 64, 0.002) == [Batch("owner", [b"tree"]), Batch(None, [b"random"])]
 
 
 def test_when_many_send_at_once_all_share_packets() -> None:
-    one = broadcasts()
+    one = broadcasts(gossip_receipts=False)
     for owner in "abc":
         say(one, R, owner, owner.encode(), 0.0, owner)
     [batch] = one.flush(ROOM, 64, 0.002)
     assert batch.origin is None
     assert sorted(batch.messages) == [b"a", b"b", b"c"]
+
+
+def by_tree(one: BroadcastQueue, now: float, room: int = ROOM) -> list[bytes]:
+    """What goes down trees now, to be acknowledged; nothing goes to members at random."""
+    assert one.flush(room, 64, now) == []
+    return [message.data for message in one.take_tree_messages()]
+
+
+def test_what_is_acknowledged_goes_down_its_tree_once() -> None:
+    one = broadcasts()
+    say(one, R, "x", b"news", 0.0, "owner")
+    assert one.flush(ROOM, 64, 0.002) == []
+    [message] = one.take_tree_messages()
+    assert message == TreeMessage((R, "x"), 1, "owner", b"news")
+    assert one.take_tree_messages() == []
+    assert one.deadline == float("inf")
+    assert one.piggyback(ROOM, 1.0) == [], "it is told no other member"
+    assert one.is_current(message)
+    one.delivered(message, 1.0)
+    assert len(one) == 0
+    assert not one.is_current(message)
+    one.delivered(message, 1.0)
+    one.gossip(message, 1.0)
+    assert len(one) == 0
+
+
+def test_what_could_not_be_delivered_is_gossiped_at_random() -> None:
+    one = broadcasts()
+    say(one, R, "x", b"news", 0.0, "owner")
+    one.flush(ROOM, 64, 0.002)
+    [message] = one.take_tree_messages()
+    one.gossip(message, 1.0)
+    assert not one.is_current(message)
+    assert one.flush(ROOM, 64, 1.0) == [Batch(None, [b"news"])]
+    assert one.take_tree_messages() == []
+    assert len(run(one, until=9.0)) == one.transmit_limit(64) - 2
+    assert one.piggyback(ROOM, 3.0) == [b"news"]
+
+
+def test_a_policy_that_was_delivered_is_sent_once_more_and_piggybacked_for_it_has_no_digest() -> None:
+    one = broadcasts()
+    say(one, Topic.POLICIES, "x", b"rule", 0.0, "writer")
+    one.flush(ROOM, 64, 0.002)
+    [message] = one.take_tree_messages()
+    one.delivered(message, 1.0)
+    assert one.deadline == 1.0 + EngineSettings().gossip_tree_gap
+    assert one.flush(ROOM, 64, one.deadline) == [Batch(None, [b"rule"])]
+    assert one.deadline == float("inf")
+    assert one.piggyback(ROOM, 1.1) == [b"rule"]
+
+
+def test_a_newer_message_is_delivered_in_the_place_of_the_older() -> None:
+    one = broadcasts()
+    say(one, R, "x", b"old", 0.0, "owner")
+    one.flush(ROOM, 64, 0.002)
+    [old] = one.take_tree_messages()
+    say(one, R, "x", b"new", 0.01, "owner")
+    assert not one.is_current(old)
+    one.delivered(old, 0.011)
+    assert by_tree(one, 0.012) == [b"new"]
+
+
+def test_what_is_under_way_is_neither_expired_nor_sent_along() -> None:
+    one = broadcasts(gossip_coalesce=0.0)
+    say(one, R, "x", b"tree", 0.0, "owner")
+    assert by_tree(one, 0.0) == [b"tree"]
+    one.enqueue(M, "b", b"random", 50.0)
+    assert one.flush(ROOM, 64, 50.0) == [Batch(None, [b"random"])]
+    assert one.piggyback(ROOM, 50.0) == [b"random"]
+    assert len(one) == 2
+
+
+def test_a_burst_goes_down_a_tree_a_few_packets_at_a_time() -> None:
+    one = broadcasts()
+    for number in range(100):
+        say(one, R, number, bytes([number]) * 100, 0.0, "owner")
+    first = by_tree(one, 0.002, room=1000)
+    assert len(first) == 10 * limits.FLUSH_PACKETS_MAX
+    rest = []
+    while one.deadline < 1.0:
+        rest += by_tree(one, one.deadline, room=1000)
+    assert sorted(first + rest) == [bytes([number]) * 100 for number in range(100)]
+
+
+def test_what_does_not_fit_a_packet_with_its_request_for_a_receipt_is_dropped_and_counted() -> None:
+    one = broadcasts()
+    say(one, R, "x", bytes(ROOM - RECEIPT_REQUEST_BYTES), 0.0, "owner")
+    say(one, R, "y", bytes(ROOM - RECEIPT_REQUEST_BYTES + 1), 0.0, "owner")
+    assert by_tree(one, 0.002) == [bytes(ROOM - RECEIPT_REQUEST_BYTES)]
+    assert one.dropped == 1
+
+
+def test_each_of_many_origins_has_its_tree() -> None:
+    one = broadcasts()
+    for owner in "abc":
+        say(one, R, owner, owner.encode(), 0.0, owner)
+    assert sorted(by_tree(one, 0.002)) == [b"a", b"b", b"c"]
 
 
 def test_trees_can_be_turned_off() -> None:
@@ -282,7 +380,7 @@ def test_trees_can_be_turned_off() -> None:
 
 
 def test_what_is_heard_goes_on_without_waiting() -> None:
-    one = broadcasts()
+    one = broadcasts(gossip_receipts=False)
     one.enqueue(R, "x", b"news", 5.0, origin="owner")
     assert one.flush(ROOM, 64, 5.0) == [Batch("owner", [b"news"])]
 

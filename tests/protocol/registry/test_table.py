@@ -214,3 +214,60 @@ def test_an_owner_may_have_so_many_records_and_no_more(monkeypatch: pytest.Monke
     assert tell(table, again) is Freshness.NEW
     assert tell(table, removal) is Freshness.OVER_LIMIT
     assert table.latest_digest.version == again.version
+
+
+# Requests of what is lacking
+
+
+def test_the_versions_held_above_the_compaction_are_told_as_ranges() -> None:
+    said = history([(str(n), 1) for n in range(12)]).said
+    table = told([said[0], *said[2:5], said[6], *said[9:11]])
+    assert table.compacted_below == 1
+    assert table.ranges() == (3, 5, 7, 7, 10, 11)
+    assert [record.version for record in told(said).after(1, table.ranges())] == [2, 6, 8, 9, 12]
+
+
+def test_only_so_many_ranges_are_told_and_those_of_the_oldest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "RANGES_MAX", 4)
+    said = history([(str(n), 1) for n in range(12)]).said
+    assert told(said[1::2]).ranges() == (2, 2, 4, 4)
+
+
+@law
+@given(histories(), st.data())
+def test_what_a_whole_table_answers_makes_another_whole(past: History, data: st.DataObject) -> None:
+    whole = told(past.said)
+    other = told([record for record in past.said if data.draw(st.booleans())])
+    digest = whole.digest_after(other.compacted_below)
+    assert digest is not None
+    entries: list[Entry] = [digest, *whole.after(other.compacted_below, other.ranges())]
+    for entry in data.draw(st.permutations(entries)):
+        tell(other, entry)
+    for entry in entries:  # a record that came before the deletion of its id is obsolete after it
+        tell(other, entry)
+    assert other.is_complete
+    assert {record.version for record in other} == {record.version for record in past.offered}
+
+
+def test_a_table_that_is_not_whole_has_no_digest_to_give() -> None:
+    said = history([("x", 1), ("y", 1)]).said
+    assert told(said[1:]).digest_after(0) is None
+
+
+def test_a_table_remembers_only_so_many_deletions_and_says_nothing_of_earlier_ones(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(limits, "DELETED_IDS_MAX", 2)
+    said = history([(id_, 1) for id_ in "xyzw"] + [(id_, None) for id_ in "xyz"]).said
+    table = told(said)
+    assert table.digest_after(4) is None, "x was deleted in version 5, and is forgotten"
+    digest = table.digest_after(5)
+    assert digest is not None
+    assert digest.gone == ("y", "z")
+
+
+def test_an_id_that_is_offered_again_is_not_told_as_deleted() -> None:
+    table = told(history([("x", 1), ("y", 1), ("x", None), ("x", 2)]).said)
+    digest = table.digest_after(0)
+    assert digest is not None
+    assert digest.gone == ()

@@ -15,11 +15,12 @@ from gossipreg import limits
 from gossipreg.model import Address
 from gossipreg.protocol.anti_entropy.fingerprint import BUCKETS
 from gossipreg.protocol.anti_entropy.reconcile import Compare, End, KeepOpen, Listing, Want
+from gossipreg.protocol.dissemination.receipts import Receipt, ReceiptRequest
 from gossipreg.protocol.membership.identity import NameConflictQuery
 from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.membership.probe import Ack, Nack, Ping, PingReq
 from gossipreg.protocol.registry.policy_version import PolicyVersion
-from gossipreg.protocol.registry.records import Announcement, Fetch, Record, TableDigest
+from gossipreg.protocol.registry.records import Announcement, Fetch, Record, RecordRequest, TableDigest
 from gossipreg.protocol.registry.terms import TermRegister
 from gossipreg.protocol.wire.messages import (
     MESSAGES_MAX,
@@ -67,6 +68,15 @@ messages: st.SearchStrategy[Message] = st.one_of(
         st.one_of(st.none(), st.binary(min_size=1, max_size=50)),
     ),
     st.builds(TermRegister, names, counts, st.integers(0, 2**16 - 1), st.just("") | names, counts, counts),
+    st.builds(ReceiptRequest, st.integers(0, 2**32 - 1)),
+    st.builds(Receipt, st.lists(st.integers(0, 2**32 - 1), max_size=9).map(tuple)),
+    st.builds(
+        RecordRequest,
+        names,
+        counts,
+        counts,
+        st.lists(counts, max_size=9).map(lambda bounds: tuple(sorted(bounds)[: len(bounds) // 2 * 2])),
+    ),
 )
 
 #: Anything that msgpack can say, as a later version may.
@@ -366,3 +376,9 @@ def test_the_bytes_are_those_that_other_versions_know() -> None:
 @pytest.mark.parametrize("host", ["example.com", "10.0.0", "fe80::1%eth0", ""])
 def test_a_name_where_an_address_should_be_is_junk(host: str) -> None:
     assert read(packet(1, attrs.evolve(update("b"), address=Address(host, 1)))) is None
+
+
+@pytest.mark.parametrize("ranges", [None, [1], [2, 1], [1, 5, 4, 9], [-1, 1], [1, "2"], [1, 1] * limits.RANGES_MAX])
+def test_ranges_that_are_not_in_order_or_too_many_are_junk(ranges: Any) -> None:
+    with pytest.raises(Junk):
+        message_of(msgpack.packb([21, "b", 1, 1, ranges]))

@@ -7,12 +7,14 @@ from typing import Any
 import pytest
 
 from gossipreg import limits
-from gossipreg.protocol.dissemination.broadcast_queue import BroadcastQueue
+from gossipreg.protocol.dissemination.broadcast_queue import BroadcastQueue, TreeMessage
+from gossipreg.protocol.dissemination.deliveries import Deliveries, Delivery
+from gossipreg.protocol.dissemination.digest_rounds import DigestRounds
 from gossipreg.protocol.membership.probe import Ping, Say
 from gossipreg.protocol.membership.ring import Ring
 from gossipreg.protocol.membership_handler import MembershipHandler
 from tests.sim.mutations.mutation import mutation
-from tests.sim.mutations.scenarios import DEATH, DISSEMINATION
+from tests.sim.mutations.scenarios import DEATH, DISSEMINATION, LOSSY_DISSEMINATION
 
 
 @mutation(DEATH, "MessageStorm", "IdleLoad")
@@ -76,3 +78,16 @@ def each_ping_is_sent_twice(patch: pytest.MonkeyPatch) -> None:
             original(self, finding, now)
 
     patch.setattr(MembershipHandler, "_say", say)
+
+
+@mutation(LOSSY_DISSEMINATION, "DisseminationTime")
+def a_packet_without_a_receipt_counts_as_delivered_and_no_digest_follows(patch: pytest.MonkeyPatch) -> None:
+    def may_repeat(self: Deliveries, delivery: Delivery) -> bool:
+        return False
+
+    def gossip(self: BroadcastQueue, message: TreeMessage, now: float) -> None:
+        self.delivered(message, now)
+
+    patch.setattr(Deliveries, "may_repeat", may_repeat)
+    patch.setattr(BroadcastQueue, "gossip", gossip)
+    patch.setattr(DigestRounds, "changed", lambda self, owner, now: None)

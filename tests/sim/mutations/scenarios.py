@@ -174,6 +174,15 @@ DISSEMINATION = Scenario(
     settings=attrs.evolve(_FAST, gossip_tree_gap=0.5),
 )
 
+#: The same with lost packets, and with the usual gaps.
+LOSSY_DISSEMINATION = attrs.evolve(
+    DISSEMINATION,
+    name="lossy-news",
+    title="Services change while packets are lost",
+    settings=_FAST,
+    faults=(Fault(kind="loss", probability=0.1),),
+)
+
 #: Two of eight nodes are cut off repeatedly, each time long enough for failures on both sides.
 MINORITY = Scenario(
     name="few",

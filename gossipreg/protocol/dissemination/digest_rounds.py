@@ -1,0 +1,96 @@
+"""Digest rounds: which owners' table digests this node tells other members after their tables have changed.
+
+Theory of operation (docs/decisions/0062). A record that all of a tree has acknowledged needs no repetition. But a
+parent may have died between its receipt and its children's, and where members see different trees some are in none. So
+when an owner's table has been quiet for a while (`gossip_tree_gap`) a node tells its digest, some 40 bytes however much
+has changed, to a member at random, and then piggybacks it on probes and acks. A member that lacks something requests
+it (`record_requests`). This is the lazy push of Plumtree (Leitão, Pereira, Rodrigues, SRDS 2007) with one digest in
+place of one announcement a message, and the gossip of digests of Bimodal Multicast (Birman et al., TOCS 1999).
+"""
+
+from __future__ import annotations
+
+import math
+from itertools import islice
+
+import attrs
+
+#: The longest that the digest of a table that keeps changing is held back, in gaps.
+_GAPS_MAX = 10
+
+#: The share of its gap after which a digest goes along with another that is due.
+_EARLY = 0.5
+
+#: How often a digest is piggybacked on probes and acks, after its own packet.
+_PIGGYBACKS = 3
+
+#: For how many gaps a digest may wait to be piggybacked.
+_PIGGYBACK_GAPS = 200
+
+
+@attrs.frozen
+class _Waiting:
+    first: float  # when the table changed first since its digest was last told (seconds)
+    due: float
+    told: int = 0  # rounds since it changed
+
+
+@attrs.define(eq=False, repr=False)
+class DigestRounds:
+    """The owners whose tables have changed lately. ``gap`` is how long a table is to be quiet (seconds)."""
+
+    gap: float
+    _waiting: dict[str, _Waiting] = attrs.field(factory=dict)  # by owner, the first due first
+    _told: dict[str, tuple[float, int]] = attrs.field(factory=dict)  # owner -> when its digest was sent, piggybacks
+
+    def __len__(self) -> int:
+        return len(self._waiting) + len(self._told)
+
+    @property
+    def deadline(self) -> float:
+        """When the next digest is due (seconds), or infinity."""
+        return next(iter(self._waiting.values())).due if self._waiting else math.inf
+
+    def changed(self, owner: str, now: float) -> None:
+        """The table of ``owner`` has changed, and others may not know."""
+        self._told.pop(owner, None)
+        held = self._waiting.get(owner)
+        if held is None or held.told:
+            self._wait(owner, _Waiting(now, now + self.gap))
+        elif now <= held.first + _GAPS_MAX * self.gap:
+            self._wait(owner, _Waiting(held.first, now + self.gap))
+
+    def _wait(self, owner: str, waiting: _Waiting) -> None:
+        self._waiting.pop(owner, None)  # it goes to the end, so that the first is the first due
+        self._waiting[owner] = waiting
+
+    def is_fresh(self, owner: str) -> bool:
+        """Whether the table of ``owner`` has changed since its digest was last told."""
+        held = self._waiting.get(owner)
+        return held is not None and not held.told
+
+    def take_due(self, now: float, *, rounds: int) -> list[str]:
+        """The owners whose digests go to a member now, each in ``rounds`` rounds; none as long as none is due."""
+        if self.deadline > now:
+            return []
+        early = now + (1 - _EARLY) * self.gap
+        due = [(owner, each) for owner, each in self._waiting.items() if each.due <= early]
+        for owner, each in due:
+            if each.told + 1 < rounds:
+                self._wait(owner, _Waiting(each.first, now + self.gap, each.told + 1))
+            else:
+                del self._waiting[owner]
+                self._told[owner] = now, 0
+        return [owner for owner, _ in due]
+
+    def piggyback(self, count: int, now: float) -> list[str]:
+        """Up to ``count`` owners whose digests go along with a packet that is sent anyway."""
+        owners: list[str] = []
+        for owner, (since, piggybacks) in list(islice(self._told.items(), count)):
+            del self._told[owner]
+            if since < now - _PIGGYBACK_GAPS * self.gap:
+                continue
+            owners.append(owner)
+            if piggybacks + 1 < _PIGGYBACKS:
+                self._told[owner] = since, piggybacks + 1
+        return owners
