@@ -2,62 +2,61 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-from gossipreg.check import Check, CheckReport
-from gossipreg.config import Config
-from gossipreg.errors import (
-    AgentUnreachable,
-    BindError,
-    ClockWrong,
-    ConfigError,
-    CredentialsUnavailable,
-    GossipInClear,
-    GossipregError,
-    InsecureError,
-    InvalidInstance,
-    InvalidPolicy,
-    KeyInUse,
-    KeyNotHeld,
-    MemberPresent,
-    NameConflict,
-    NodeClosed,
-    NoInstance,
-    NotJoined,
-    RecordTooLarge,
-    StorageError,
-    TooManyKeys,
-    UnknownInstance,
-    UnknownKey,
-    UnknownMember,
-    UnknownPolicy,
-    UnknownTerm,
-)
-from gossipreg.keys import GossipKey
-from gossipreg.model import (
-    Address,
-    CheckEvent,
-    Event,
-    Health,
-    Instance,
-    InstanceEvent,
-    Member,
-    MemberEvent,
-    NodeEvent,
-    NodeInfo,
-    RoleEvent,
-    ServiceChange,
-    ServiceCount,
-    ServiceTerm,
-    Snapshot,
-    Status,
-)
-from gossipreg.policy import Maintenance, Policy, Split, UnreadablePolicy, WeightOverride
-from gossipreg.settings import Settings
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from gossipreg.check import Check, CheckReport
+    from gossipreg.config import Config
+    from gossipreg.errors import (
+        AgentUnreachable,
+        BindError,
+        ClockWrong,
+        ConfigError,
+        CredentialsUnavailable,
+        GossipInClear,
+        GossipregError,
+        InsecureError,
+        InvalidInstance,
+        InvalidPolicy,
+        KeyInUse,
+        KeyNotHeld,
+        MemberPresent,
+        NameConflict,
+        NodeClosed,
+        NoInstance,
+        NotJoined,
+        RecordTooLarge,
+        StorageError,
+        TooManyKeys,
+        UnknownInstance,
+        UnknownKey,
+        UnknownMember,
+        UnknownPolicy,
+        UnknownTerm,
+    )
+    from gossipreg.keys import GossipKey
+    from gossipreg.model import (
+        Address,
+        CheckEvent,
+        Event,
+        Health,
+        Instance,
+        InstanceEvent,
+        Member,
+        MemberEvent,
+        NodeEvent,
+        NodeInfo,
+        RoleEvent,
+        ServiceChange,
+        ServiceCount,
+        ServiceTerm,
+        Snapshot,
+        Status,
+    )
+    from gossipreg.policy import Maintenance, Policy, Split, UnreadablePolicy, WeightOverride
     from gossipreg.runtime.node import Node
     from gossipreg.runtime.opening import open_node
+    from gossipreg.settings import Settings
     from gossipreg.spec import InstanceSpec
 
 __version__ = "0.1.0"
@@ -119,22 +118,78 @@ __all__ = [
     "open_node",
 ]
 
+#: Each public name, and the module that has it.
+_MODULES: Final = {
+    "Check": "gossipreg.check",
+    "CheckReport": "gossipreg.check",
+    "Config": "gossipreg.config",
+    "Settings": "gossipreg.settings",
+    "AgentUnreachable": "gossipreg.errors",
+    "BindError": "gossipreg.errors",
+    "ClockWrong": "gossipreg.errors",
+    "ConfigError": "gossipreg.errors",
+    "CredentialsUnavailable": "gossipreg.errors",
+    "GossipInClear": "gossipreg.errors",
+    "GossipregError": "gossipreg.errors",
+    "InsecureError": "gossipreg.errors",
+    "InvalidInstance": "gossipreg.errors",
+    "InvalidPolicy": "gossipreg.errors",
+    "KeyInUse": "gossipreg.errors",
+    "KeyNotHeld": "gossipreg.errors",
+    "MemberPresent": "gossipreg.errors",
+    "NameConflict": "gossipreg.errors",
+    "NoInstance": "gossipreg.errors",
+    "NodeClosed": "gossipreg.errors",
+    "NotJoined": "gossipreg.errors",
+    "RecordTooLarge": "gossipreg.errors",
+    "StorageError": "gossipreg.errors",
+    "TooManyKeys": "gossipreg.errors",
+    "UnknownInstance": "gossipreg.errors",
+    "UnknownKey": "gossipreg.errors",
+    "UnknownMember": "gossipreg.errors",
+    "UnknownPolicy": "gossipreg.errors",
+    "UnknownTerm": "gossipreg.errors",
+    "GossipKey": "gossipreg.keys",
+    "Address": "gossipreg.model",
+    "CheckEvent": "gossipreg.model",
+    "Event": "gossipreg.model",
+    "Health": "gossipreg.model",
+    "Instance": "gossipreg.model",
+    "InstanceEvent": "gossipreg.model",
+    "Member": "gossipreg.model",
+    "MemberEvent": "gossipreg.model",
+    "NodeEvent": "gossipreg.model",
+    "NodeInfo": "gossipreg.model",
+    "RoleEvent": "gossipreg.model",
+    "ServiceChange": "gossipreg.model",
+    "ServiceCount": "gossipreg.model",
+    "ServiceTerm": "gossipreg.model",
+    "Snapshot": "gossipreg.model",
+    "Status": "gossipreg.model",
+    "Maintenance": "gossipreg.policy",
+    "Policy": "gossipreg.policy",
+    "Split": "gossipreg.policy",
+    "UnreadablePolicy": "gossipreg.policy",
+    "WeightOverride": "gossipreg.policy",
+    "Node": "gossipreg.runtime.node",
+    "open_node": "gossipreg.runtime.opening",
+    "InstanceSpec": "gossipreg.spec",
+}
+
 
 def __getattr__(name: str) -> Any:
-    """Load what reads registrations, or the node and trio with it, when it is first used.
+    """Load what has a public name when that is first used.
 
-    A program that imports this package starts sooner, and so does a command that needs none of them.
+    What only imports the package, such as a command that asks an agent, pays for none of it, and a program that makes a
+    configuration loads neither a node nor trio.
     """
-    if name == "Node":
-        from gossipreg.runtime.node import Node
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
 
-        return Node
-    if name == "open_node":
-        from gossipreg.runtime.opening import open_node
+    found = globals()[name] = getattr(import_module(_MODULES[name]), name)
+    return found
 
-        return open_node
-    if name == "InstanceSpec":
-        from gossipreg.spec import InstanceSpec
 
-        return InstanceSpec
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -34,9 +34,6 @@ from gossipreg.text import shown
 #: The port that a node listens on, UDP and TCP, unless told otherwise.
 DEFAULT_PORT: Final = 7940
 
-#: Where an agent answers HTTP unless told otherwise.
-DEFAULT_HTTP: Final = "127.0.0.1:8500"
-
 #: Where an agent answers DNS unless told otherwise.
 DEFAULT_DNS: Final = "127.0.0.1:8600"
 
@@ -295,7 +292,9 @@ class Config:
 class AgentConfig(Config):
     """What a user tells a standalone agent: a node's settings and its listeners'."""
 
-    http: str = setting(Text(_read_http), DEFAULT_HTTP, "Address for the HTTP API: HOST:PORT, unix:/path, or off.")
+    http: str = setting(
+        Text(_read_http), hosts.DEFAULT_HTTP, "Address for the HTTP API: HOST:PORT, unix:/path, or off."
+    )
     tokens_file: Path | None = setting(
         OptionalPath(),
         None,

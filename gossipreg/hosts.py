@@ -15,6 +15,9 @@ from typing import Final
 
 from gossipreg import limits
 
+#: Where an agent answers HTTP unless told otherwise.
+DEFAULT_HTTP: Final = "127.0.0.1:8500"
+
 _LABEL: Final = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
 _NUMBER: Final = re.compile(r"[0-9]+|0[xX][0-9A-Fa-f]*")
 #: The name of a network interface: at most 15 characters on any system. Resolvers refuse a name with "..".

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Final
 
 #: Half of a surrogate pair: JSON and MessagePack can carry one, UTF-8 cannot.
@@ -37,3 +38,11 @@ def blanked(text: str) -> str:
 def escaped(text: str) -> str:
     """``text`` with a backslash escape in place of each character that is not printable, so that none is lost."""
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+
+
+def nearest(word: str, words: Iterable[str], likeness: float = 0.6) -> str | None:
+    """The one of ``words`` that ``word`` was probably meant to be, if any comes near (``likeness``: 0 to 1)."""
+    from difflib import get_close_matches  # needed only on the way to an error
+
+    matches = get_close_matches(word, sorted(words), n=1, cutoff=likeness)
+    return matches[0] if matches else None

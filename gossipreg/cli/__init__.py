@@ -10,30 +10,44 @@ from typing import Final, NoReturn
 
 import click
 
-from gossipreg.cli.agent import agent
-from gossipreg.cli.checks import checks, heartbeat, maintenance
-from gossipreg.cli.credentials import credentials
-from gossipreg.cli.demo import demo
-from gossipreg.cli.help_page import SectionedGroup
-from gossipreg.cli.keygen import keygen
-from gossipreg.cli.keys import keys
-from gossipreg.cli.members import drain, forget, info, leave, members
-from gossipreg.cli.migrate import migrate
-from gossipreg.cli.policies import policy, weight
-from gossipreg.cli.proxy import proxy
-from gossipreg.cli.render import render
-from gossipreg.cli.roles import role
-from gossipreg.cli.services import deregister, lookup, register, services
-from gossipreg.cli.sim import sim
-from gossipreg.cli.top import top
-from gossipreg.cli.watch import watch
+from gossipreg.cli.help_page import CommandName, SectionedGroup
 from gossipreg.errors import ConfigError, GossipregError
 
-_SECTIONS: Final[Mapping[str, Sequence[click.Command]]] = {
-    "Run": (agent, proxy, render, migrate, demo, keygen),
-    "Ask the agent": (lookup, services, checks, credentials, members, top, watch, info),
-    "Tell the agent": (register, deregister, heartbeat, maintenance, weight, policy, role, keys, drain, forget, leave),
-    "Try it out": (sim,),
+#: The commands under the headings of the help page, and the modules that have them. A command line imports its own:
+#: most of the others bring more than asking an agent takes.
+_SECTIONS: Final[Mapping[str, Sequence[CommandName]]] = {
+    "Run": (
+        CommandName("agent", "gossipreg.cli.agent"),
+        CommandName("proxy", "gossipreg.cli.proxy"),
+        CommandName("render", "gossipreg.cli.render"),
+        CommandName("migrate", "gossipreg.cli.migrate"),
+        CommandName("demo", "gossipreg.cli.demo"),
+        CommandName("keygen", "gossipreg.cli.keygen"),
+    ),
+    "Ask the agent": (
+        CommandName("lookup", "gossipreg.cli.services"),
+        CommandName("services", "gossipreg.cli.services"),
+        CommandName("checks", "gossipreg.cli.checks"),
+        CommandName("credentials", "gossipreg.cli.credentials"),
+        CommandName("members", "gossipreg.cli.members"),
+        CommandName("top", "gossipreg.cli.top"),
+        CommandName("watch", "gossipreg.cli.watch"),
+        CommandName("info", "gossipreg.cli.members"),
+    ),
+    "Tell the agent": (
+        CommandName("register", "gossipreg.cli.services"),
+        CommandName("deregister", "gossipreg.cli.services"),
+        CommandName("heartbeat", "gossipreg.cli.checks"),
+        CommandName("maintenance", "gossipreg.cli.checks"),
+        CommandName("weight", "gossipreg.cli.policies"),
+        CommandName("policy", "gossipreg.cli.policies"),
+        CommandName("role", "gossipreg.cli.roles"),
+        CommandName("keys", "gossipreg.cli.keys"),
+        CommandName("drain", "gossipreg.cli.members"),
+        CommandName("forget", "gossipreg.cli.members"),
+        CommandName("leave", "gossipreg.cli.members"),
+    ),
+    "Try it out": (CommandName("sim", "gossipreg.cli.sim"),),
 }
 
 

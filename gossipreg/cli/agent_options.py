@@ -13,9 +13,9 @@ import click
 
 from gossipreg.cli import show
 from gossipreg.cli.client import AgentClient
-from gossipreg.config import DEFAULT_HTTP
 from gossipreg.durations import parse_seconds
 from gossipreg.errors import ConfigError
+from gossipreg.hosts import DEFAULT_HTTP
 from gossipreg.runtime.files import read_secret
 
 #: The variable that holds a token. There is no flag for one: any user of the machine can read command lines.

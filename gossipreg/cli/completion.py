@@ -18,7 +18,7 @@ import click
 
 from gossipreg.cli.agent_options import read_token
 from gossipreg.cli.client import AgentClient
-from gossipreg.config import DEFAULT_HTTP
+from gossipreg.hosts import DEFAULT_HTTP
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem

@@ -10,7 +10,7 @@ import click
 from gossipreg.cli.agent_options import duration, read_token, token_file
 from gossipreg.cli.client import AgentClient
 from gossipreg.cli.help_page import command as page_command
-from gossipreg.config import DEFAULT_HTTP
+from gossipreg.hosts import DEFAULT_HTTP
 
 
 @page_command()

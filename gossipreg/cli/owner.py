@@ -5,10 +5,10 @@ from __future__ import annotations
 import attrs
 
 from gossipreg.cli.client import AgentClient
-from gossipreg.cli.settings import nearest
-from gossipreg.config import DEFAULT_HTTP
 from gossipreg.errors import AgentUnreachable, UnknownMember
+from gossipreg.hosts import DEFAULT_HTTP
 from gossipreg.model import Address
+from gossipreg.text import nearest
 
 
 def agent_of(agent: AgentClient, owner: str, command: str) -> AgentClient:

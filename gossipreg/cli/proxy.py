@@ -17,8 +17,8 @@ from gossipreg.cli.client import AgentClient
 from gossipreg.cli.help_page import command
 from gossipreg.cli.logs import write_logs
 from gossipreg.cli.settings import FILE_VARIABLE, SETTINGS, load
-from gossipreg.config import DEFAULT_HTTP
 from gossipreg.errors import ConfigError, InvalidSetting
+from gossipreg.hosts import DEFAULT_HTTP
 from gossipreg.model import Address
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])

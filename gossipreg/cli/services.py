@@ -11,15 +11,12 @@ import click
 from gossipreg import hosts, limits
 from gossipreg.cli import completion, show
 from gossipreg.cli.agent_options import agent_options, note_isolation
-from gossipreg.cli.checks import checks_given
 from gossipreg.cli.client import AgentClient
 from gossipreg.cli.completion import instances_of
-from gossipreg.cli.credentials import credentials_in
 from gossipreg.cli.help_page import command
 from gossipreg.cli.owner import agent_of
-from gossipreg.cli.settings import nearest
 from gossipreg.errors import AgentRefused
-from gossipreg.text import shown
+from gossipreg.text import nearest, shown
 
 
 @command()
@@ -162,8 +159,12 @@ def register(
     body = {"service": name, "tags": list(tags), "meta": _meta(pairs)}
     body |= {key: value for key, value in given.items() if value is not None}
     if written or file:
+        from gossipreg.cli.checks import checks_given  # with all that checks are made of
+
         body["checks"] = checks_given(written, file)
     if secrets is not None:
+        from gossipreg.cli.credentials import credentials_in
+
         body["credentials"] = credentials_in(secrets)
     instance = agent.put("instances", body=body)
     show.write(show.instances({"instances": [instance]}), instance, as_json=as_json)

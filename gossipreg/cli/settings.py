@@ -8,7 +8,7 @@ known which values count.
 from __future__ import annotations
 
 import typing
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -19,6 +19,7 @@ from gossipreg.errors import ConfigError, InvalidSetting
 from gossipreg.fields import Choice, FieldKind, Texts
 from gossipreg.runtime.files import read_toml
 from gossipreg.settings import Settings
+from gossipreg.text import nearest
 
 #: What the name of every environment variable starts with.
 PREFIX: Final = "GOSSIPREG_"
@@ -135,14 +136,6 @@ def misspelled_variables(environ: Mapping[str, str]) -> Iterator[tuple[str, str]
         meant = nearest(name.removeprefix(PREFIX), bare, likeness=0.7)
         if meant is not None:
             yield name, PREFIX + meant
-
-
-def nearest(word: str, words: Iterable[str], likeness: float = 0.6) -> str | None:
-    """The one of ``words`` that ``word`` was probably meant to be, if any comes near."""
-    from difflib import get_close_matches  # needed only on the way to an error
-
-    matches = get_close_matches(word, sorted(words), n=1, cutoff=likeness)
-    return matches[0] if matches else None
 
 
 def _from_flags(flags: Mapping[str, Any]) -> Iterator[FoundValue]:

@@ -115,11 +115,22 @@ def test_a_reader_that_has_gone_is_no_reason_to_complain(fake: FakeAgent) -> Non
         assert process.wait() == 1
 
 
+#: What a command that asks an agent must not pay for: each takes milliseconds of CPU.
+ASKING_NEEDS_NO = {
+    *("trio", "rich", "cryptography", "msgpack", "gossipreg.check", "gossipreg.config", "gossipreg.fields"),
+    *("gossipreg.policy", "gossipreg.settings", "gossipreg.cli.agent", "gossipreg.cli.checks", "gossipreg.cli.sim"),
+}
+
+
 @pytest.mark.parametrize(
     ("arguments", "unwanted"),
     [
         (["--help"], {"trio", "rich", "http.client", "cryptography", "msgpack"}),
         (["agent", "--config", "missing.toml"], {"trio", "rich", "http.client"}),
+        (["lookup", "orders", "--json", "--http", "127.0.0.1:1"], ASKING_NEEDS_NO),
+        (["members", "--http", "127.0.0.1:1"], ASKING_NEEDS_NO),
+        (["services", "--http", "127.0.0.1:1"], ASKING_NEEDS_NO),
+        (["register", "orders", "--port", "80", "--http", "127.0.0.1:1"], ASKING_NEEDS_NO),
     ],
 )
 def test_what_a_command_does_not_need_is_not_imported(arguments: list[str], unwanted: set[str]) -> None:
