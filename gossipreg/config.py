@@ -186,6 +186,29 @@ def _one_of(one: str, other: str) -> Relation:
     return Relation((one, other), f"not both `{one}` and `{other}`", wrong)
 
 
+def _goes_with(one: str, other: str) -> Relation:
+    """Neither setting may be given without the other."""
+
+    def wrong(config: Any) -> str | None:
+        if (getattr(config, one) is None) == (getattr(config, other) is None):
+            return None
+        given, missing = (one, other) if getattr(config, other) is None else (other, one)
+        return f"{given} is given without {missing}: give both"
+
+    return Relation((one, other), f"`{one}` with `{other}`", wrong)
+
+
+def _needs(one: str, other: str) -> Relation:
+    """One setting is of use with the other only."""
+
+    def wrong(config: Any) -> str | None:
+        if getattr(config, one) is None or getattr(config, other) is not None:
+            return None
+        return f"it is given without {other}: give that, too"
+
+    return Relation((one, other), f"`{one}` with `{other}` only", wrong)
+
+
 def _seeds(value: str | Iterable[str]) -> tuple[str, ...]:
     converted: tuple[str, ...] = _SEEDS.converted(value)
     return converted
@@ -301,6 +324,18 @@ class AgentConfig(Config):
         "TOML file with the tokens of those who may use the HTTP API, and what each is for; read again on SIGHUP. "
         "Default: every client that reaches it may do everything.",
     )
+    tls_cert: Path | None = setting(
+        OptionalPath(),
+        None,
+        "File with the certificate of the HTTP API in PEM, with those up to its root: it speaks HTTPS then. Read again "
+        "on SIGHUP. Default: HTTP in clear.",
+    )
+    tls_key: Path | None = setting(OptionalPath(), None, "File with the key of that certificate in PEM.")
+    tls_client_ca: Path | None = setting(
+        OptionalPath(),
+        None,
+        "File with the authorities, in PEM, whose certificates clients may show in place of a token: see tokens_file.",
+    )
     compatibility_apis: tuple[str, ...] = setting(
         Texts(whole=_api_names),
         COMPATIBILITY_APIS,
@@ -328,7 +363,7 @@ class AgentConfig(Config):
     @classmethod
     def _relations(cls) -> tuple[Relation, ...]:
         ports = (_same_port("http", "bind"), _same_port("dns", "bind"), _same_port("dns", "http"))
-        return (*super()._relations(), *ports)
+        return (*super()._relations(), *ports, _goes_with("tls_cert", "tls_key"), _needs("tls_client_ca", "tls_cert"))
 
 
 def parse_key(text: str, *, where: str) -> bytes:

@@ -257,6 +257,11 @@ class Count(Described):
 
     # HTTP
 
+    HTTP_TLS_FAILED = (
+        "http_tls_failed",
+        "connections",
+        "HTTP connections that ended in the TLS handshake: not TLS, no common version, or a certificate was refused.",
+    )
     HTTP_NOT_ACCEPTED = (
         "http_not_accepted",
         "times",

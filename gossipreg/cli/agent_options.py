@@ -32,7 +32,8 @@ _address_option = click.option(
     default=DEFAULT_HTTP,
     show_default=True,
     callback=lambda _context, _parameter, text: AgentClient.at(text),
-    help="The agent to ask; also http://HOST:PORT or unix:/path.  [env: GOSSIPREG_AGENT, GOSSIPREG_HTTP]",
+    help="The agent to ask; also http://HOST:PORT, https://HOST:PORT or unix:/path.  "
+    "[env: GOSSIPREG_AGENT, GOSSIPREG_HTTP]",
 )
 
 token_file = click.option(

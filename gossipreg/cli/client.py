@@ -33,20 +33,23 @@ class AgentClient:
     address: Address | SocketFile
     token: str | None = attrs.field(default=None, repr=False)
     patience: float | None = None  # how long an answer may take (seconds), if not the usual time
+    is_tls: bool = False  # whether it speaks HTTPS; see `client_tls` for what the client trusts and shows
 
     @classmethod
     def at(cls, text: str, option: str = "--http") -> Self:
-        """The agent at ``HOST:PORT``, ``http://HOST:PORT`` or ``unix:/path``, as ``option`` says.
+        """The agent at ``HOST:PORT``, ``http://``, ``https://HOST:PORT`` or ``unix:/path``, as ``option`` says.
 
         Raises ``ConfigError`` that names the option.
         """
+        is_tls = text.startswith("https://")
         try:
-            where = place(text.removeprefix("http://").removesuffix("/"))
+            where = place(text.removeprefix("https://" if is_tls else "http://").removesuffix("/"))
             if isinstance(where, Address):
                 where.check_called()
-            return cls(where)
         except ConfigError as error:
-            raise ConfigError(f"{option}: {error}; http://HOST:PORT and unix:/path are taken, too") from None
+            more = "http://HOST:PORT, https://HOST:PORT and unix:/path are taken, too"
+            raise ConfigError(f"{option}: {error}; {more}") from None
+        return cls(where, is_tls=is_tls and isinstance(where, Address))
 
     def get(self, *path: str, **query: str | None) -> Any:
         """The JSON document at ``/api/v1/path...``; a query of None is not asked."""
@@ -97,6 +100,12 @@ class AgentClient:
     def _connection(self, patience: float) -> HTTPConnection:
         from http.client import HTTPConnection  # 30 ms that the agent itself does not need
 
+        if isinstance(self.address, Address) and self.is_tls:
+            from http.client import HTTPSConnection
+
+            from gossipreg.cli.client_tls import client_context
+
+            return HTTPSConnection(*self.address, timeout=patience, context=client_context())
         if isinstance(self.address, Address):
             return HTTPConnection(self.address.host, self.address.port, timeout=patience)
         import socket
@@ -141,16 +150,36 @@ class AgentClient:
             raise AgentUnreachable(
                 f"{self.address} may not be opened by this user: run this as the agent's own user"
             ) from None
-        except OSError:
-            raise AgentUnreachable(
-                f'no agent answers at {self.address}: start one with "gossipreg agent", '
-                "or name another with --http HOST:PORT"
-            ) from None
+        except OSError as error:
+            raise self._unreachable(error) from None
         except HTTPException:
             raise self._not_an_agent() from None
         if answer.status >= 400:
             raise self._refusal(answer.status, answer.read(), f"{method} {target}")
         return answer
+
+    def _unreachable(self, error: OSError) -> AgentUnreachable:
+        """What an error of the connection means."""
+        from http.client import RemoteDisconnected
+
+        untrusted = getattr(error, "verify_message", None)  # of ``ssl.SSLCertVerificationError``
+        if untrusted:
+            return AgentUnreachable(
+                f"the certificate of the agent at {self.address} is not trusted: {untrusted}: name a file with its "
+                "authority in GOSSIPREG_CA_FILE"
+            )
+        if isinstance(error, RemoteDisconnected) and not self.is_tls:
+            return AgentUnreachable(
+                f"what answers at {self.address} closes the connection at once: it speaks HTTPS, then write "
+                f"https://{self.address}, or it is not an agent"
+            )
+        if self.is_tls and getattr(error, "reason", None):  # of ``ssl.SSLError``
+            reason = str(error.reason).replace("_", " ").lower()  # type: ignore[attr-defined]
+            return AgentUnreachable(f"no TLS with the agent at {self.address}: {reason}: does it speak HTTPS?")
+        return AgentUnreachable(
+            f'no agent answers at {self.address}: start one with "gossipreg agent", or name another with '
+            "--http HOST:PORT"
+        )
 
     def _refusal(self, status: int, text: bytes, request: str) -> GossipregError:
         remedy = " (set GOSSIPREG_TOKEN or pass --token-file FILE)" if status == 401 else ""

@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import attrs
 import trio
 
 from gossipreg.cli import ports_in_use
@@ -32,6 +33,7 @@ from gossipreg.targets import CheckRules, literal
 if TYPE_CHECKING:
     from gossipreg.frontends.serving.access import Access
     from gossipreg.frontends.serving.compatibility_api import CompatibilityApi
+    from gossipreg.frontends.serving.tls import ServerTls
 
 _log = logging.getLogger("gossipreg.agent")
 
@@ -48,7 +50,7 @@ def run(config: AgentConfig, file: Path | None = None) -> None:
     """
     files = _files(config, file)
     try:
-        trio.run(_serve, config, files, _read_definitions(files, config), _access(config), _apis(config))
+        trio.run(_serve, config, files, _read_definitions(files, config), _HttpParts.of(config))
     except (BindError, ExceptionGroup) as error:
         is_bind_error = not isinstance(error, ExceptionGroup) or error.subgroup(BindError)
         taken = ports_in_use.of(config) if is_bind_error else {}
@@ -60,8 +62,7 @@ def run(config: AgentConfig, file: Path | None = None) -> None:
 def check(config: AgentConfig, file: Path | None = None) -> str:
     """Check that an agent can start with this, as far as files can tell. Raises ``ConfigError``."""
     check_start(config)
-    _access(config)
-    _apis(config)
+    _HttpParts.of(config)
     count = len(_read_definitions(_files(config, file), config))
     return f"ok, with {count} service{'s' if count > 1 else ''} defined" if count else "ok"
 
@@ -101,6 +102,20 @@ def _check_targets(config: AgentConfig, located: Sequence[LocatedSpec]) -> None:
                 raise ConfigError(f"{where}: checks[{number}].{flaw[0]}: {flaw[1]}")
 
 
+@attrs.frozen
+class _HttpParts:
+    """The parts of the HTTP listener that files and settings decide before anything is opened."""
+
+    access: Access | None  # None: there is no listener
+    tls: ServerTls | None
+    apis: tuple[CompatibilityApi, ...]
+
+    @classmethod
+    def of(cls, config: AgentConfig) -> _HttpParts:
+        """Raises ``ConfigError``."""
+        return cls(_access(config), _tls(config), _apis(config))
+
+
 def _access(config: AgentConfig) -> Access | None:
     """The access rules of the HTTP API; None if there is no API. Raises ``ConfigError``."""
     if config.http == "off":
@@ -111,6 +126,15 @@ def _access(config: AgentConfig) -> Access | None:
     access = Access() if config.tokens_file is None else Access.from_file(config.tokens_file)
     check_safety(place(config.http), access, insecure=config.insecure)
     return access
+
+
+def _tls(config: AgentConfig) -> ServerTls | None:
+    """The TLS of the HTTP API; None if it is in clear, or off. Raises ``ConfigError``."""
+    if config.http == "off" or config.tls_cert is None or config.tls_key is None:
+        return None
+    from gossipreg.frontends.serving.tls import ServerTls  # likewise
+
+    return ServerTls(config.tls_cert, config.tls_key, config.tls_client_ca)
 
 
 def _apis(config: AgentConfig) -> tuple[CompatibilityApi, ...]:
@@ -126,9 +150,9 @@ async def _serve(
     config: AgentConfig,
     files: DefinitionFiles,
     located: Sequence[LocatedSpec],
-    access: Access | None,
-    apis: tuple[CompatibilityApi, ...],
+    http_parts: _HttpParts,
 ) -> None:
+    access, tls = http_parts.access, http_parts.tls
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
         async with open_node(config) as node, trio.open_nursery() as nursery:
             for error in await define(node, located):
@@ -141,14 +165,16 @@ async def _serve(
             nursery.start_soon(_handle_signals, node, signals, leave, reload, nursery)
             if access is not None:
                 reloads.append(partial(trio.to_thread.run_sync, access.reload))
+            if tls is not None:
+                reloads.append(partial(trio.to_thread.run_sync, tls.reload))
             http = (
                 None
                 if access is None
-                else await _open_http(node, config, access, leave, nursery, reload=reload, apis=apis)
+                else await _open_http(node, config, access, leave, nursery, reload=reload, parts=http_parts)
             )
             dns = None if config.dns == "off" else await _open_dns(node, config, nursery)
-            _warn_of_exposure(node, http, dns, access)
-            _print_ready(node, http, dns, as_json=config.log_format == "json")
+            _warn_of_exposure(node, http, dns, access, is_tls=tls is not None)
+            _print_ready(node, http, dns, is_tls=tls is not None, as_json=config.log_format == "json")
             await node.wait_closed()
             nursery.cancel_scope.cancel()
 
@@ -205,7 +231,7 @@ async def _open_http(
     nursery: trio.Nursery,
     *,
     reload: Reload,
-    apis: tuple[CompatibilityApi, ...],
+    parts: _HttpParts,
 ) -> Address | SocketFile:
     """Start the HTTP listener; return the address that it got."""
     from gossipreg.frontends.http import serve_http  # an agent with `--http off` does without
@@ -225,7 +251,8 @@ async def _open_http(
         reload=reload,
         access=access,
         insecure=config.insecure,
-        compatibility_apis=(*apis, create_page()),
+        tls=parts.tls,
+        compatibility_apis=(*parts.apis, create_page()),
         counters=node.counters,
     )
     got: Address | SocketFile = await nursery.start(serve)
@@ -263,13 +290,13 @@ async def _open_dns(node: Node, config: AgentConfig, nursery: trio.Nursery) -> A
 
 
 def _warn_of_exposure(
-    node: Node, http: Address | SocketFile | None, dns: Address | None, access: Access | None
+    node: Node, http: Address | SocketFile | None, dns: Address | None, access: Access | None, *, is_tls: bool
 ) -> None:
     """Warn about listeners beyond this machine."""
     exposed = (
         None
         if http is None or access is None
-        else exposure_warnings.http_warning(http, asks_tokens=not access.is_open),
+        else exposure_warnings.http_warning(http, asks_tokens=not access.is_open, is_tls=is_tls),
         None if dns is None else exposure_warnings.dns_warning(dns),
     )
     for sentence in exposed:
@@ -277,7 +304,9 @@ def _warn_of_exposure(
             node.warn(sentence)
 
 
-def _print_ready(node: Node, http: Address | SocketFile | None, dns: Address | None, *, as_json: bool) -> None:
+def _print_ready(
+    node: Node, http: Address | SocketFile | None, dns: Address | None, *, is_tls: bool, as_json: bool
+) -> None:
     """Write the ready line to standard output, for the program that started the agent."""
     if as_json:
         ready = {
@@ -285,10 +314,12 @@ def _print_ready(node: Node, http: Address | SocketFile | None, dns: Address | N
             "name": node.name,
             "gossip": str(node.address),
             "http": None if http is None else str(http),
+            **({"tls": True} if is_tls else {}),
             "dns": None if dns is None else str(dns),
             "cluster": node.cluster,
         }
         print(json.dumps(ready), flush=True)
     else:
-        where = f"gossip {node.address}, http {http or 'off'}, dns {dns or 'off'}, cluster {node.cluster}"
+        protocol = "https" if is_tls else "http"
+        where = f"gossip {node.address}, {protocol} {http or 'off'}, dns {dns or 'off'}, cluster {node.cluster}"
         print(f"gossipreg agent {node.name} ready: {where}", flush=True)

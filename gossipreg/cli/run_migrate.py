@@ -58,7 +58,8 @@ def endpoints(
     if not isinstance(agent.address, Address):
         raise ConfigError(f"--to: {agent.address} is a socket file, and migrate asks over TCP: write HOST:PORT")
     there = Endpoint.at(url, default_port=_PORTS[kind], token=from_token)
-    here = Endpoint.at(f"http://{agent.address}", default_port=_PORTS["consul"], token=agent.token)
+    scheme = "https" if agent.is_tls else "http"
+    here = Endpoint.at(f"{scheme}://{agent.address}", default_port=_PORTS["consul"], token=agent.token)
     if (there.host, there.port) == (here.host, here.port):
         raise ConfigError(f"--from: {there.place} is the agent itself: name the registry to copy")
     cluster = f"gossipreg:{agent.get('node')['cluster']}"

@@ -125,7 +125,11 @@ def _source(node: Node | None, agent: AgentClient | None) -> Source:
     if node is not None:
         return NodeSource(node)
     assert agent is not None, "there is no node, so there is an agent"
-    return AgentSource(agent.address, agent.token)
+    if not agent.is_tls:
+        return AgentSource(agent.address, agent.token)
+    from gossipreg.cli.client_tls import client_context
+
+    return AgentSource(agent.address, agent.token, client_context())
 
 
 def _node_config(config: AgentConfig, forwards: Sequence[Forward], *, is_successor: bool) -> AgentConfig:
@@ -148,7 +152,9 @@ def _warn_of_exposure(
     """Warn about listeners beyond this machine, and about a token that leaves it."""
     _warn_of_ports(list(zip(bound, forwards, strict=True)))
     exposed = [None if metrics is None else exposure_warnings.metrics_warning(metrics)]
-    exposed.append(None if agent is None or agent.token is None else exposure_warnings.token_warning(agent.address))
+    exposed.append(
+        None if agent is None or agent.token is None or agent.is_tls else exposure_warnings.token_warning(agent.address)
+    )
     _warn(exposed)
 
 

@@ -18,13 +18,15 @@ def gossip_warning(bound: Address) -> str | None:
     )
 
 
-def http_warning(bound: Address | SocketFile, *, asks_tokens: bool) -> str | None:
-    """Of the HTTP API, which never speaks TLS itself."""
+def http_warning(bound: Address | SocketFile, *, asks_tokens: bool, is_tls: bool = False) -> str | None:
+    """Of the HTTP API."""
+    if asks_tokens and is_tls:
+        return None
     if asks_tokens:
         return _beyond(
             bound,
-            f"HTTP at {bound} takes tokens in clear: any host on the way can read and use them: listen on loopback or "
-            "at a unix: socket, behind a proxy that speaks TLS",
+            f"HTTP at {bound} takes tokens in clear: any host on the way can read and use them: pass --tls-cert and "
+            "--tls-key, or listen on loopback or at a unix: socket",
         )
     return _beyond(
         bound,

@@ -22,7 +22,8 @@ class Ran:
 
 @pytest.fixture(autouse=True)
 def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("GOSSIPREG_HTTP", "GOSSIPREG_AGENT", "GOSSIPREG_TOKEN", "GOSSIPREG_CONFIG"):
+    names = ("HTTP", "AGENT", "TOKEN", "CONFIG", "CA_FILE", "CLIENT_CERT")
+    for name in (f"GOSSIPREG_{each}" for each in names):
         monkeypatch.delenv(name, raising=False)
 
 

@@ -18,6 +18,7 @@ import attrs
 import pytest
 
 from gossipreg.cli.client import AgentClient
+from tests.certificates import certificate
 from tests.cli.conftest import Ran
 from tests.cli.terminals import terminal
 from tests.hidden import hidden
@@ -369,3 +370,62 @@ def test_a_key_or_a_data_directory_that_others_can_touch_is_one_line_and_status_
     data.chmod(0o775)
     sentence = f"gossipreg: {data} can be changed by its group (mode 0775): run chmod go-w {data}\n"
     assert fails("--data-dir", str(data)) == Ran(2, "", sentence)
+
+
+# HTTPS
+
+
+def test_every_kind_of_client_reaches_an_agent_over_https(
+    start: Starter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Callable[..., Ran]
+) -> None:
+    pem, key = certificate("127.0.0.1", tmp_path)
+    agent = start("--name", "ann", "--tls-cert", str(pem), "--tls-key", str(key))
+    assert agent.ready["tls"] is True
+    url = f"https://{agent.ready['http']}"
+
+    def ask_at(where: str, *arguments: str) -> Ran:
+        return run(*arguments, "--http", where)
+
+    clear = ask_at(agent.ready["http"], "members")
+    assert clear.status == 1
+    assert f"it speaks HTTPS, then write {url}" in clear.err
+    distrusted = ask_at(url, "members")
+    assert distrusted.status == 1
+    assert f"the certificate of the agent at {agent.ready['http']} is not trusted: self-signed" in distrusted.err
+    monkeypatch.setenv("GOSSIPREG_CA_FILE", str(pem))
+    assert ask_at(url, "members").out.startswith("ann\t")
+    assert ask_at(url, "register", "orders", "--port", "80").status == 0
+
+    template = tmp_path / "orders.txt.template"
+    template.write_text("{% for each in instances('orders') %}{{ each.port }}{% endfor %}")
+    assert ask_at(url, "render", str(template), "--once").out == "80"
+
+    balancer = subprocess.Popen(
+        [sys.executable, "-m", "gossipreg", "proxy", "--listen", "127.0.0.1:0", "--service", "orders", "--http", url],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with balancer:
+        assert balancer.stdout is not None
+        assert "ready" in balancer.stdout.readline()
+        balancer.kill()
+
+    monkeypatch.setenv("GOSSIPREG_CA_FILE", str(key))
+    assert ask_at(url, "members") == Ran(
+        2, "", f"gossipreg: GOSSIPREG_CA_FILE {key}: it holds no certificate in PEM: no certificate or crl found\n"
+    )
+    monkeypatch.setenv("GOSSIPREG_CA_FILE", str(pem))
+    monkeypatch.setenv("GOSSIPREG_CLIENT_CERT", str(pem))
+    assert "GOSSIPREG_CLIENT_CERT" in ask_at(url, "members").err
+
+
+def test_one_setting_of_tls_without_the_other_is_refused(tmp_path: Path) -> None:
+    pem, key = certificate("127.0.0.1", tmp_path)
+    for given, sentence in (
+        (("--tls-cert", str(pem)), "tls_cert is given without tls_key: give both"),
+        (("--tls-key", str(key)), "tls_key is given without tls_cert: give both"),
+        (("--tls-client-ca", str(pem)), "it is given without tls_cert: give that, too"),
+    ):
+        ran = fails(*given)
+        assert (ran.status, sentence in ran.err) == (2, True), ran

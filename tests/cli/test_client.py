@@ -14,9 +14,11 @@ from gossipreg.errors import AgentUnreachable, ConfigError, GossipregError
 from tests.cli.fake_agent import INSTANCE, MEMBER, FakeAgent
 
 
-@pytest.mark.parametrize("text", ["127.0.0.1:8500", "http://127.0.0.1:8500", "http://127.0.0.1:8500/"])
+@pytest.mark.parametrize("text", ["127.0.0.1:8500", "http://127.0.0.1:8500", "https://127.0.0.1:8500/"])
 def test_an_agent_is_named_by_its_address_or_its_url(text: str) -> None:
-    assert str(AgentClient.at(text).address) == "127.0.0.1:8500"
+    agent = AgentClient.at(text)
+    assert str(agent.address) == "127.0.0.1:8500"
+    assert agent.is_tls == text.startswith("https")
 
 
 def test_an_agent_is_named_by_its_socket_file() -> None:
@@ -32,13 +34,13 @@ def test_an_agent_is_named_by_its_socket_file() -> None:
         "",
         "8500",
         "off",
-        "https://localhost:8500",
+        "https://localhost:8500/ui",
         "http://localhost:8500/ui",
         "a:b",
     ],
 )
 def test_what_is_no_address_is_refused_by_name(text: str) -> None:
-    with pytest.raises(ConfigError, match=r"^--http: .* write HOST:PORT"):
+    with pytest.raises(ConfigError, match=r"^--http: .*HOST:PORT"):
         AgentClient.at(text)
 
 

@@ -20,7 +20,7 @@ import pytest
 from gossipreg.embed.chooser import Chooser
 from gossipreg.embed.grpc import NoInstanceForCall, ServiceChannel
 from gossipreg.protocol.registry.choose import by_key
-from tests.embed.certificates import certificate
+from tests.certificates import certificate
 from tests.embed.naming import SERVICE, NamingServer, naming
 from tests.embed.offering import FakeRegistry, offer
 from tests.peers.stage import written

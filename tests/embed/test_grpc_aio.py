@@ -17,7 +17,7 @@ import pytest
 
 from gossipreg.embed.chooser import Chooser
 from gossipreg.embed.grpc_aio import AsyncServiceChannel, NoInstanceForCall
-from tests.embed.certificates import certificate
+from tests.certificates import certificate
 from tests.embed.naming import SERVICE, NamingServer, naming
 from tests.embed.offering import FakeRegistry, offer
 

@@ -16,7 +16,7 @@ import trio
 
 from gossipreg.embed.chooser import Chooser
 from gossipreg.embed.httpx import AsyncTransport, Transport
-from tests.embed.certificates import certificate
+from tests.certificates import certificate
 from tests.embed.http2_server import Http2Server, http2_server
 from tests.embed.offering import FakeRegistry, offer
 

@@ -13,7 +13,7 @@ import pytest
 
 from gossipreg.embed.chooser import Chooser
 from gossipreg.embed.httpx import AsyncTransport, Transport
-from tests.embed.certificates import certificate
+from tests.certificates import certificate
 from tests.embed.offering import FakeRegistry, offer
 
 

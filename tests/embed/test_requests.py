@@ -19,7 +19,7 @@ from gossipreg import NoInstance
 from gossipreg.embed.chooser import Chooser
 from gossipreg.embed.requests import NoInstanceToRequest, ServiceAdapter
 from gossipreg.protocol.registry.choose import by_key
-from tests.embed.certificates import certificate
+from tests.certificates import certificate
 from tests.embed.offering import FakeRegistry, offer
 from tests.embed.replying import Reply, replying
 

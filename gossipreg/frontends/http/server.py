@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from ipaddress import ip_address
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -30,6 +31,9 @@ from gossipreg.runtime.accepting import serve
 from gossipreg.runtime.supervision import run_contained
 from gossipreg.targets import is_loopback
 
+if TYPE_CHECKING:
+    from gossipreg.frontends.serving.tls import ServerTls
+
 log = logging.getLogger(__name__)
 
 
@@ -41,6 +45,7 @@ async def serve_http(
     reload: Callable[[], Awaitable[None]] | None = None,
     access: Access | None = None,
     insecure: bool = False,
+    tls: ServerTls | None = None,
     compatibility_apis: tuple[CompatibilityApi, ...] = (),
     counters: Counter[str] | None = None,
     task_status: trio.TaskStatus[Address | SocketFile] = trio.TASK_STATUS_IGNORED,
@@ -49,9 +54,9 @@ async def serve_http(
 
     Starts with the address that it really listens on. ``leave`` is called, and must return at once, whenever a client
     asks the node to leave; ``reload`` is awaited when one asks for files to be read again. ``access`` says who may do
-    what; by default all may. ``compatibility_apis`` answer at paths of their own. What the listener counts goes into
-    ``counters``. Raises ``BindError`` if the address cannot be had, and ``InsecureError`` if clients of other machines
-    would need no token, unless ``insecure`` is set.
+    what; by default all may. With ``tls`` it speaks HTTPS. ``compatibility_apis`` answer at paths of their own. What
+    the listener counts goes into ``counters``. Raises ``BindError`` if the address cannot be had, and ``InsecureError``
+    if clients of other machines would need no token, unless ``insecure`` is set.
     """
     access = Access() if access is None else access
     counters = Counter() if counters is None else counters
@@ -65,7 +70,7 @@ async def serve_http(
 
     if isinstance(address, SocketFile):
         with listen_at_file(address) as listener:
-            await _serve(dispatcher(address), [listener], address, counters, task_status, follow=follow)
+            await _serve(dispatcher(address), [listener], address, counters, task_status, follow=follow, tls=tls)
         return
     listeners = await listen(address)
     bound = [Address(*listener.socket.getsockname()[:2]) for listener in listeners]
@@ -77,7 +82,7 @@ async def serve_http(
         for listener in listeners:
             await trio.aclose_forcefully(listener)
         raise
-    await _serve(dispatcher(bound[0]), listeners, bound[0], counters, task_status, follow=follow)
+    await _serve(dispatcher(bound[0]), listeners, bound[0], counters, task_status, follow=follow, tls=tls)
 
 
 def check_safety(
@@ -108,12 +113,13 @@ async def _serve(
     task_status: trio.TaskStatus[Address | SocketFile],
     *,
     follow: Iterable[Callable[[], Awaitable[None]]],
+    tls: ServerTls | None,
 ) -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(run_contained, counters, "the wait for the node's end", handler.close_with_node)
         for each in follow:
             nursery.start_soon(run_contained, counters, "the record of changes and rates", each)
         task_status.started(bound)
-        acceptor = Acceptor(handler, counters)
+        acceptor = Acceptor(handler, counters, tls)
         waiting = acceptor.waiting_to_be_served
         await serve(acceptor.accept, listeners, counters, Count.HTTP_NOT_ACCEPTED, waiting)

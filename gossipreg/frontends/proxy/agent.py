@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 from collections.abc import Iterator
 from typing import Any, Final, Self
 from urllib.parse import quote
@@ -34,18 +35,24 @@ class AgentEvents:
     """One stream of events of an agent. Every failure is an ``AgentUnreachable``."""
 
     address: Address | SocketFile
-    _stream: trio.SocketStream
+    _stream: trio.abc.Stream
     _http: h11.Connection
     _text: bytes = b""
 
     @classmethod
     async def open(
-        cls, address: Address | SocketFile, service: str, token: str | None = None, panic: float = 0.0
+        cls,
+        address: Address | SocketFile,
+        service: str,
+        token: str | None = None,
+        panic: float = 0.0,
+        *,
+        tls: ssl.SSLContext | None = None,
     ) -> Self:
-        """Ask the agent at ``address`` for the events of one service, with ``token`` if there is one."""
+        """Ask the agent at ``address`` for the events of one service, with ``token`` and over ``tls`` if there are."""
         with trio.move_on_after(AGENT_PATIENCE_SECONDS):
             try:
-                stream = await _connect(address)
+                stream = await _connect(address, tls)
             except OSError:
                 raise AgentUnreachable(
                     f'no agent answers at {address}: start one with "gossipreg agent", name another with '
@@ -130,10 +137,13 @@ class AgentEvents:
         return AgentUnreachable(f"the stream of events of the agent at {self.address} broke off: {why}")
 
 
-async def _connect(address: Address | SocketFile) -> trio.SocketStream:
-    if isinstance(address, Address):
-        return await trio.open_tcp_stream(*address)
-    return await trio.open_unix_socket(str(address.path))
+async def _connect(address: Address | SocketFile, tls: ssl.SSLContext | None) -> trio.abc.Stream:
+    if not isinstance(address, Address):
+        return await trio.open_unix_socket(str(address.path))
+    stream = await trio.open_tcp_stream(*address)
+    if tls is None:
+        return stream
+    return trio.SSLStream(stream, tls, server_hostname=address.host, https_compatible=True)
 
 
 def _event(name: str, data: bytes) -> Event | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import ssl
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -74,6 +75,7 @@ class AgentSource:
 
     address: Address | SocketFile
     token: str | None = None
+    tls: ssl.SSLContext | None = None  # for an agent that speaks HTTPS
     counters: Counter[str] = attrs.field(factory=Counter)
 
     async def follow(
@@ -85,7 +87,9 @@ class AgentSource:
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
         """As `follow_agent`."""
-        await follow_agent(self.address, service, deliver, panic=panic, token=self.token, task_status=task_status)
+        await follow_agent(
+            self.address, service, deliver, panic=panic, token=self.token, tls=self.tls, task_status=task_status
+        )
 
 
 async def follow_node(
@@ -119,6 +123,7 @@ async def follow_agent(
     *,
     panic: float = 0.0,
     token: str | None = None,
+    tls: ssl.SSLContext | None = None,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Tell what the agent at ``address`` sees of ``service``, with that ``panic`` threshold, for ever.
@@ -129,7 +134,7 @@ async def follow_agent(
     seen, met, wait = InstanceTable(), False, limits.AGENT_WAIT_SECONDS
     while True:
         try:
-            async with await AgentEvents.open(address, service, token, panic) as events:
+            async with await AgentEvents.open(address, service, token, panic, tls=tls) as events:
                 if met:
                     log.info("the agent at %s answers again", address)
                 resumed = ResumedStream(seen)

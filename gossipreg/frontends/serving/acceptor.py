@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import attrs
 import trio
@@ -14,6 +16,9 @@ from gossipreg.frontends.serving.prompt_stream import PromptStream
 from gossipreg.frontends.serving.response import HttpError
 from gossipreg.hosts import source_of
 
+if TYPE_CHECKING:
+    from gossipreg.frontends.serving.tls import ServerTls
+
 
 @attrs.define(eq=False, repr=False)
 class Acceptor:
@@ -21,6 +26,7 @@ class Acceptor:
 
     handler: RequestHandler
     counters: Counter[str] = attrs.field(factory=Counter)
+    tls: ServerTls | None = None
     _capacity: Capacity = attrs.field(init=False, factory=Capacity.now)
     _refusing: int = attrs.field(init=False, default=0)
 
@@ -36,11 +42,21 @@ class Acceptor:
         except OSError:  # it is gone
             await trio.aclose_forcefully(stream)
             return
-        await self.admit(PromptStream(stream), source_of(peer[0]) if isinstance(peer, tuple) else "")
+        source = source_of(peer[0]) if isinstance(peer, tuple) else ""
+        if self.tls is None:
+            await self.admit(PromptStream(stream), source)
+        else:
+            secure = self.tls.serve(stream, self.counters)
+            await self.admit(secure, source, lambda: secure.client)
 
-    async def admit(self, stream: trio.abc.HalfCloseableStream, source: str = "") -> None:
-        """Serve one connection to its end, or turn it away. Connections of one ``source`` share capacity."""
-        connection = Connection(stream, self.handler, self._capacity, source, self.counters)
+    async def admit(
+        self, stream: trio.abc.HalfCloseableStream, source: str = "", client: Callable[[], str | None] | None = None
+    ) -> None:
+        """Serve one connection to its end, or turn it away. Connections of one ``source`` share capacity.
+
+        ``client`` gives the name in the client's certificate.
+        """
+        connection = Connection(stream, self.handler, self._capacity, source, self.counters, client)
         try:
             await self._admit(connection, stream)
         finally:

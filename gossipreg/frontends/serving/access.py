@@ -25,7 +25,7 @@ from gossipreg.runtime.files import read_toml
 
 _TOKEN: Final = re.compile(r"[!-~]+")
 _DIGEST: Final = re.compile(r"[0-9a-fA-F]{64}")
-_FIELDS: Final = ("name", "token", "token_sha256", "scopes")
+_FIELDS: Final = ("name", "token", "token_sha256", "certificate", "scopes")
 _CHALLENGE: Final = ((b"www-authenticate", b'Bearer realm="gossipreg"'),)
 
 
@@ -113,12 +113,21 @@ class Access:
         return None if found is None else found.name
 
     def _find(self, token: str) -> Token | None:
-        digest = hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
+        digest = _digest_of(token)
         found = None
         for each in self.tokens:
             if hmac.compare_digest(each.digest, digest):
                 found = each
         return found
+
+
+def token_of_certificate(name: str) -> str:
+    """The token that a client shows by a certificate with that name. No client can write it in a header."""
+    return f"\0certificate:{name}"
+
+
+def _digest_of(token: str) -> bytes:
+    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
 
 
 def _read(file: Path) -> Iterator[Token]:
@@ -164,9 +173,15 @@ def _token(table: Mapping[str, Any], where: str) -> Token:
 
 def _digest(table: Mapping[str, Any], where: str) -> bytes:
     """What the token is compared by. No sentence here quotes what was written: it may be a secret."""
-    token, digest = table.get("token"), table.get("token_sha256")
-    if (token is None) == (digest is None):
-        raise ConfigError(f"{where}: give either token or token_sha256")
+    token, digest, certificate = table.get("token"), table.get("token_sha256"), table.get("certificate")
+    if sum(each is not None for each in (token, digest, certificate)) != 1:
+        raise ConfigError(f"{where}: give one of token, token_sha256 and certificate")
+    if certificate is not None:
+        if not isinstance(certificate, str) or not _TOKEN.fullmatch(certificate):
+            raise ConfigError(
+                f"{where}.certificate: is no name in a certificate: write its URI, DNS name or common name"
+            )
+        return _digest_of(token_of_certificate(certificate))
     if digest is not None:
         if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
             raise ConfigError(f"{where}.token_sha256: is not a SHA-256 in 64 hexadecimal digits")
@@ -177,7 +192,7 @@ def _digest(table: Mapping[str, Any], where: str) -> bytes:
             f"{where}.token: is not {low} to {high} printable ASCII characters without a space: "
             "`gossipreg keygen` prints a good one"
         )
-    return hashlib.sha256(token.encode("ascii")).digest()
+    return _digest_of(token)
 
 
 def _scopes(value: Any, where: str) -> Iterator[Scope]:

@@ -38,6 +38,7 @@ import h11
 import trio
 
 from gossipreg.frontends.serving import limits, request_id
+from gossipreg.frontends.serving.access import token_of_certificate
 from gossipreg.frontends.serving.capacity import Capacity, ConnectionSlot
 from gossipreg.frontends.serving.request import Request, body_too_large, head_too_large, target_too_long
 from gossipreg.frontends.serving.request_id import new_name
@@ -79,6 +80,7 @@ class Connection:
     _capacity: Capacity
     _source: str = ""
     _counters: Counter[str] = attrs.field(factory=Counter)
+    _client: Callable[[], str | None] | None = None  # gives the name in the client's certificate
     slot: ConnectionSlot = attrs.field(init=False)
     _http: h11.Connection = attrs.field(init=False, factory=_h11)
     _patience: trio.CancelScope = attrs.field(init=False, factory=trio.CancelScope)
@@ -269,6 +271,8 @@ class Connection:
                 return None
             self._is_head = head.method == b"HEAD"
             request = Request.of(head)
+            if request.token is None and self._client is not None and (client := self._client()) is not None:
+                request = attrs.evolve(request, token=token_of_certificate(client))
             self._is_last = request.is_ambiguous
             body = bytearray()
             while isinstance(event := await self._next_event(), h11.Data):

@@ -14,7 +14,7 @@ from trio.testing import MockClock
 from gossipreg.frontends.proxy import Forward, Proxy
 from gossipreg.frontends.proxy.client_hello import UNRECOGNIZED_NAME
 from gossipreg.model import Address, Instance
-from tests.embed.certificates import certificate
+from tests.certificates import certificate
 from tests.frontends.proxy.conftest import Stage, until
 from tests.frontends.proxy.hellos import cut, hello
 from tests.frontends.proxy.making import instance, snapshot

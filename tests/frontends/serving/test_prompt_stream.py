@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 import trio
@@ -129,7 +129,10 @@ async def test_the_kernels_clients_are_served_by_it(ends: tuple[PromptStream, so
     served: list[tuple[object, str]] = []
 
     class Watched(Acceptor):
-        async def admit(self, stream: trio.abc.HalfCloseableStream, source: str = "") -> None:
+        async def admit(
+            self, stream: trio.abc.HalfCloseableStream, source: str = "", client: Callable[[], str | None] | None = None
+        ) -> None:
+            assert client is None, "in clear no certificate is shown"
             served.append((stream, source))
 
     ours, _theirs = ends
