@@ -99,12 +99,13 @@ def remove(agent: AgentClient, id: str, *, as_json: bool) -> None:
 
 keys = SectionedGroup(
     name="keys",
-    help="""List, add, use and remove the keys that seal the gossip, while the cluster runs.
+    help="""List and replace the keys that seal the gossip.
 
-    To replace a key: add the new one, use it, remove the old one. Each step is refused while it would cut off a member.
+    To replace a key while the cluster runs: add the new one, use it, remove the old one. Each step is refused while it
+    would cut off a member.
 
     Examples:
-      gossipreg keygen --out new.key
+      gossipreg keys list
       gossipreg keys add new.key
       gossipreg keys use 1f2e3d4c
       gossipreg keys remove 0a1b2c3d

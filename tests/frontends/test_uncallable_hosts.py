@@ -133,12 +133,12 @@ async def test_on_the_command_line(address: Address, capsys: pytest.CaptureFixtu
     def register(host: str) -> None:
         with pytest.raises(SystemExit) as ended:
             main(["register", "orders", "--port", "80", f"--host={host}", "--http", str(address)])
-        assert ended.value.code == 1
+        assert ended.value.code == 2
 
     for host in UNCALLABLE:
         await trio.to_thread.run_sync(register, host)
         said = capsys.readouterr().err
-        assert said.startswith("gossipreg: host: "), said
+        assert said.startswith("gossipreg: invalid value for '--host': "), said
         assert str(flaw(host)) in said
 
 

@@ -32,7 +32,7 @@ def test_a_file_can_set_all_parts_of_a_scenario() -> None:
         [workload]
         churn = 2
         [settings]
-        probe_interval = 0.5
+        probe_interval = 0.75
         [[fault]]
         kind = "cut"
         at = 5
@@ -50,7 +50,7 @@ def test_a_file_can_set_all_parts_of_a_scenario() -> None:
         sometimes=("suspect",),
         wiring=Wiring(kind="lognormal", sigma=0.3),
         workload=Workload(churn=2.0),
-        settings=EngineSettings(probe_interval=0.5),
+        settings=EngineSettings(probe_interval=0.75),
         faults=(Fault(kind="cut", name="cut-1", at=5.0, lasts=20.0, nodes=("zone:zone-1",), both_ways=False),),
     )
 

@@ -26,7 +26,7 @@ FAULTS: Final = (
 )
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class Playground:
     """Starts ``nodes`` agents with some services. Raises ``GossipregError`` if one does not start."""
 

@@ -73,7 +73,7 @@ def scenarios(draw: Any) -> Scenario:
             policies=draw(st.floats(0, 9)),
             primaries=draw(st.floats(0, 9)),
         ),
-        settings=EngineSettings(probe_interval=draw(st.floats(0.5, 9)), indirect_probes=draw(st.integers(1, 9))),
+        settings=EngineSettings(probe_interval=draw(st.floats(0.6, 9)), indirect_probes=draw(st.integers(1, 9))),
         sometimes=tuple(draw(st.lists(st.sampled_from(known_marks(KINDS)), max_size=3))),
     )
     return attrs.evolve(made, faults=sensible(draw(st.lists(faults(nodes), max_size=4)), made))
