@@ -64,15 +64,15 @@ def add(agent: AgentClient, file: Path, *, as_json: bool) -> None:
     metavar="TIME",
     default="72h",
     show_default=True,
-    help="How long the key so far is held, for hosts that are off now.",
+    help="How long every other key is held, for hosts that are off now.",
 )
 @click.option("--force", is_flag=True, help="Also if members do not hold it: they are cut off.")
 @agent_options
 def use(agent: AgentClient, id: str, *, as_json: bool, keep: str, force: bool) -> None:
     """Have every member seal with the key ID, which all must hold. The answer is the keys, as of keys list.
 
-    The key so far stays held for a while, so that a host that is off now can come back with it, and learns the new one
-    then. After that its key file has to hold the new key.
+    Every other key stays held for a while, so that a host that is off now can come back with the key so far, and learns
+    the new one then. After that its key file has to hold the new key.
 
     Examples:
       gossipreg keys use 1f2e3d4c

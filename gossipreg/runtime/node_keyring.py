@@ -30,9 +30,10 @@ from gossipreg.protocol.registry.key_statements import (
     keys_in_force,
 )
 from gossipreg.protocol.wire.keyring import GossipKeyring
+from gossipreg.runtime.change_log import Entry
 from gossipreg.runtime.key_files import NodeKeys
 from gossipreg.runtime.node_context import NodeContext
-from gossipreg.runtime.node_record import state_beside_meta
+from gossipreg.runtime.node_record import state_keys, stated_keys
 from gossipreg.runtime.policy_writer import PolicyWriter
 from gossipreg.runtime.registrar import Registrar
 
@@ -47,8 +48,11 @@ _WAIT_SECONDS: Final = 3.0
 #: How many members a sentence names.
 _NAMED_MAX: Final = 5
 
-#: The entry of a node record that lists the ids of the node's keys, the primary one first.
-_META: Final = "gossipreg.keys"
+#: How often a node looks whether a key has come to its end, and whether what it holds is stated (seconds).
+_LOOK_SECONDS: Final = 60.0
+
+#: What the change log says when something was stated about keys.
+_NEWS: Final[Entry] = ("keys", "")
 
 
 @attrs.define(eq=False, repr=False)
@@ -85,11 +89,25 @@ class NodeKeyring:
             return
         change_log = self._context.change_log
         while not change_log.closed:
+            position = change_log.position
             self.apply()
             await self._state_held()
-            until = None if self._in_force is None else self._in_force.until
-            with trio.move_on_after(math.inf if until is None else max(0.0, until - time.time())):
-                await change_log.wait_for(("keys", ""))
+            with trio.move_on_after(self._patience):
+                while not self._has_news(position):
+                    await change_log.wait_for(_NEWS)
+
+    @property
+    def _patience(self) -> float:
+        """How long nothing can change by itself (seconds). The wall clock may be set, so it is looked at repeatedly."""
+        if self._in_force is None or not self._statements():
+            return math.inf
+        until = self._in_force.until
+        return _LOOK_SECONDS if until is None else min(_LOOK_SECONDS, max(0.0, until - time.time()))
+
+    def _has_news(self, position: int) -> bool:
+        """Whether something was stated about keys since ``position`` of the change log."""
+        entries = self._context.change_log.since(position)
+        return entries is None or _NEWS in entries or self._context.change_log.closed
 
     async def reread(self) -> None:
         """Read the key files again. Raises ``ConfigError``: then nothing has changed.
@@ -141,25 +159,29 @@ class NodeKeyring:
         return id_
 
     async def use(self, id_: str, *, kept: float = KEPT_SECONDS, force: bool = False) -> None:
-        """Have every member seal with the key of this id; the one that was primary is held for ``kept`` seconds more.
+        """Have every member seal with the key of this id; all others are given up after ``kept`` seconds.
 
+        So keys that were planted go as well, and asking again with less time shortens it.
         Waits a moment for members that do not hold it yet. Raises ``GossipInClear``, ``UnknownKey`` if this node does
         not hold it, ``KeyNotHeld`` if another present member does not, unless ``force``, and what `PolicyWriter`
         raises.
         """
         keyring = self._sealed()
         if id_ not in keyring.ids:
-            raise UnknownKey(f"this node holds no key {id_!r:.40}: add it first, see `gossipreg keys list`")
+            raise UnknownKey(f"this node holds no key {_shown(id_)}: add it first, see `gossipreg keys list`")
         if not force:
             await self._wait_until_held(id_)
+        others = [each.id for each in self.keys() if each.id != id_]
         stated = {each.id: each for each in self._statements() if isinstance(each, KeyStatement)}
-        before = keyring.ids[0]
         if id_ in stated and stated[id_].until is not None:
             await self._state(attrs.evolve(stated[id_], until=None))
-        await self._state(PrimaryKeyStatement(id_))
-        if before != id_:
-            old = stated.get(before, KeyStatement(before))
-            await self._state(attrs.evolve(old, until=time.time() + kept))
+        if PrimaryKeyStatement(id_) not in self._statements():
+            await self._state(PrimaryKeyStatement(id_))
+        end = time.time() + kept
+        for other in others:
+            old = stated.get(other, KeyStatement(other))
+            if old.until is None or old.until > end:
+                await self._state(attrs.evolve(old, until=end))
 
     async def remove(self, id_: str) -> None:
         """Have every member give up the key of this id at once. A file that holds it is of no use any more.
@@ -170,7 +192,7 @@ class NodeKeyring:
         self._sealed()
         key = next((each for each in self.keys() if each.id == id_), None)
         if key is None:
-            raise UnknownKey(f"no member holds a key {id_!r:.40}: see `gossipreg keys list`")
+            raise UnknownKey(f"no member holds a key {_shown(id_)}: see `gossipreg keys list`")
         if key.used_by:
             raise KeyInUse(
                 f"key {id_} is used by {_names(key.used_by)}: have the cluster use another one first, with "
@@ -199,10 +221,10 @@ class NodeKeyring:
         """State the ids of the keys that the node holds, once the cluster has begun to change them."""
         assert self.keyring is not None, "in clear there is nothing to state"
         ids = self.keyring.ids
-        wanted = " ".join(ids) if len(ids) > 1 or self._statements() else None
+        me = self._context.engine.identity
+        is_changing = len(ids) > 1 or bool(self._statements())
         try:
-            me = self._context.engine.identity
-            await state_beside_meta(self._registrar, _META, wanted, host=me.address.host, zone=me.zone)
+            await state_keys(self._registrar, ids if is_changing else (), host=me.address.host, zone=me.zone)
         except GossipregError as error:
             log.warning("which keys this node holds is not stated: %s", error)
 
@@ -225,11 +247,7 @@ class NodeKeyring:
         """The ids that each present member has stated to hold, the one that it seals with first."""
         assert self.keyring is not None, "in clear there are none"
         engine = self._context.engine
-        stated = {
-            each.owner: [id_ for id_ in each.meta.get(_META, "").split()[: limits.GOSSIP_KEYS_MAX] if is_key_id(id_)]
-            for each in engine.view.service(NODE_SERVICE).instances
-            if each.id == NODE_SERVICE
-        }
+        stated = stated_keys(engine.view.service(NODE_SERVICE).instances)
         # Before the first change every member that is heard has the one key, and states nothing.
         default = self.keyring.ids if len(self.keyring.ids) == 1 and not self._statements() else ()
         present = [each.name for each in engine.members.snapshot() if each.status in (Status.ALIVE, Status.SUSPECT)]
@@ -259,6 +277,11 @@ class NodeKeyring:
 
     def _where(self) -> str:
         return "the setting key" if self._config.key_file is None else str(self._config.key_file)
+
+
+def _shown(id_: str) -> str:
+    """An id as sentences quote it: a key that was given in its place by mistake is not repeated."""
+    return f"{id_!r}" if is_key_id(id_) else "of that id (an id is 8 hexadecimal digits)"
 
 
 def _names(members: Sequence[str]) -> str:

@@ -6,18 +6,25 @@ lookups of all nodes (`instance_health`). A node without meta and checks has no 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 import attrs
 
-from gossipreg.model import NODE_SERVICE
+from gossipreg import limits
+from gossipreg.model import NODE_SERVICE, Instance
+from gossipreg.protocol.registry.key_statements import is_key_id
 from gossipreg.runtime.registrar import Registrar
 from gossipreg.runtime.registrations import LocalRegistration
 from gossipreg.spec import InstanceSpec
 
-#: Keys with this character are what is kept beside the node's meta, which has none of them.
-_BESIDE: Final = "."
+#: Keys with this character are what frontends keep beside the node's meta, which has none of them.
+_OF_FRONTENDS: Final = "."
+
+
+#: The record that tells which keys a node holds, and the entry of its meta that lists their ids.
+KEYS: Final = "gossipreg.keys"
+_IDS: Final = "ids"
 
 
 def meta_of(pairs: Iterable[str]) -> dict[str, str]:
@@ -33,7 +40,7 @@ async def state_meta(registrar: Registrar, meta: Mapping[str, str], *, host: str
             spec = InstanceSpec(service=NODE_SERVICE, id=NODE_SERVICE, port=0, meta=meta)
             await registrar.register(LocalRegistration.of(spec, member=registrar.member, host=host, zone=zone))
         return
-    kept = {key: value for key, value in before.instance.meta.items() if _BESIDE in key}
+    kept = {key: value for key, value in before.instance.meta.items() if _OF_FRONTENDS in key}
     stated = dict(meta) | kept
     if not stated and not before.checks:
         await registrar.deregister(NODE_SERVICE)
@@ -42,24 +49,26 @@ async def state_meta(registrar: Registrar, meta: Mapping[str, str], *, host: str
         await registrar.register(attrs.evolve(before, instance=instance))
 
 
-async def state_beside_meta(registrar: Registrar, key: str, value: str | None, *, host: str, zone: str) -> None:
-    """Have the node state ``value`` beside its meta; with None, no longer. Nothing happens if that is so already.
+async def state_keys(registrar: Registrar, ids: Sequence[str], *, host: str, zone: str) -> None:
+    """Have the node state the ids of the keys that it holds, the primary one first; with none, nothing.
 
-    Raises what `Registrar.register` raises.
+    It is a record of its own, since frontends write the other one. Raises what `Registrar.register` raises.
     """
-    assert _BESIDE in key, "it could be a key of the node's meta"
-    before = registrar.registrations.get(NODE_SERVICE)
-    stated = {} if before is None else dict(before.instance.meta)
-    if stated.get(key) == value:
+    before = registrar.registrations.get(KEYS)
+    if not ids:
+        if before is not None:
+            await registrar.deregister(KEYS)
         return
-    stated.pop(key, None)
-    if value is not None:
-        stated[key] = value
-    if before is None:
-        spec = InstanceSpec(service=NODE_SERVICE, id=NODE_SERVICE, port=0, meta=stated)
+    meta = {_IDS: " ".join(ids)}
+    if before is None or before.instance.meta != meta:
+        spec = InstanceSpec(service=NODE_SERVICE, id=KEYS, port=0, meta=meta)
         await registrar.register(LocalRegistration.of(spec, member=registrar.member, host=host, zone=zone))
-    elif not stated and not before.checks:
-        await registrar.deregister(NODE_SERVICE)
-    else:
-        instance = attrs.evolve(before.instance, meta=stated)
-        await registrar.register(attrs.evolve(before, instance=instance))
+
+
+def stated_keys(instances: Iterable[Instance]) -> dict[str, list[str]]:
+    """The ids of the keys that each member states to hold, by its name, from the instances of the nodes' service."""
+    return {
+        each.owner: [id_ for id_ in each.meta.get(_IDS, "").split()[: limits.GOSSIP_KEYS_MAX] if is_key_id(id_)]
+        for each in instances
+        if each.id == KEYS
+    }

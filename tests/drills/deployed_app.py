@@ -15,7 +15,7 @@ from gossipreg import Config
 from gossipreg.embed.asyncio import lifespan
 
 config = Config(name=os.environ["NAME"], bind="127.0.0.1:0", join=os.environ["SEEDS"].split())
-app = FastAPI(lifespan=lifespan(config, "orders", port=int(os.environ["PORT"]), drain_on_sigterm=True))
+app = FastAPI(lifespan=lifespan(config, "orders", port=int(os.environ["PORT"])))
 
 
 @app.get("/", response_class=PlainTextResponse)

@@ -25,6 +25,7 @@ from gossipreg import (
 )
 from gossipreg.config import Config, encode_key, key_id
 from gossipreg.model import NODE_SERVICE
+from gossipreg.spec import InstanceSpec
 from tests.hidden import hidden
 from tests.runtime.nodes import PATIENCE, config
 
@@ -128,6 +129,48 @@ async def test_a_key_can_be_used_again_after_another_was() -> None:
         assert [(each.id, each.until is None) for each in ann.gossip_keys()] == [(OLD_ID, True), (NEW_ID, False)]
         await ann.use_gossip_key(OLD_ID)
         assert ids(ann) == [OLD_ID, NEW_ID]
+
+
+async def test_each_member_gives_a_key_up_though_its_disk_is_slow_to_note_the_statement_before(tmp_path: Path) -> None:
+    def kept(name: str, *seeds: Node) -> Config:
+        return sealed(name, *seeds, data_dir=tmp_path / name)
+
+    async with open_node(kept("ann")) as ann, open_node(kept("bob", ann)) as bob, open_node(kept("cid", ann)) as cid:
+        nodes = (ann, bob, cid)
+        await joined(*nodes)
+        await ann.add_gossip_key(encode_key(NEW))
+        await ann.use_gossip_key(NEW_ID, kept=0.0)
+        await until(lambda: all(ids(node) == [NEW_ID] for node in nodes))
+
+
+async def test_every_other_key_is_given_up_and_less_time_can_be_given_later() -> None:
+    async with open_node(sealed("ann")) as ann:
+        for key in (NEW, THIRD):
+            await ann.add_gossip_key(encode_key(key))
+        await ann.use_gossip_key(NEW_ID)
+        ends = [each.until for each in ann.gossip_keys()[1:]]
+        assert len(ends) == 2
+        assert None not in ends, "also one that was planted"
+        await ann.use_gossip_key(NEW_ID, kept=0.0)
+        await until(lambda: ids(ann) == [NEW_ID])
+
+
+async def test_what_frontends_state_of_the_node_and_its_keys_do_not_touch_each_other() -> None:
+    async with open_node(sealed("ann")) as ann:
+        await ann.add_gossip_key(encode_key(NEW))
+        await until(lambda: ann.own("gossipreg.keys"))
+        await ann.register_spec(InstanceSpec(service=NODE_SERVICE, id=NODE_SERVICE, port=0, meta={"rack": "7"}))
+        await ann.use_gossip_key(NEW_ID)
+        await until(lambda: ann.lookup(NODE_SERVICE, healthy=False)[0].meta == {"ids": f"{NEW_ID} {OLD_ID}"})
+        assert ann.lookup(NODE_SERVICE, healthy=False)[1].meta == {"rack": "7"}
+        assert NODE_SERVICE not in ann.services()
+
+
+async def test_a_key_that_is_given_in_place_of_an_id_is_not_repeated() -> None:
+    async with open_node(sealed("ann")) as ann:
+        with pytest.raises(UnknownKey) as refused:
+            await ann.use_gossip_key(encode_key(NEW))
+        assert encode_key(NEW)[:8] not in str(refused.value)
 
 
 async def test_streams_under_a_key_that_is_given_up_are_opened_anew_and_no_member_fails(

@@ -98,7 +98,7 @@ class AgentEvents:
         try:
             await self._stream.send_all(asked)
         except trio.BrokenResourceError as error:
-            raise self._broken(str(error)) from None
+            raise self._broken(str(error.__cause__ or error)) from None
         answer = await self._next()
         assert isinstance(answer, h11.Response), answer
         kind = dict(answer.headers).get(b"content-type", b"")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
+import secrets
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -121,9 +122,14 @@ class Access:
         return found
 
 
+#: Before the names of certificates, so that none is like a token that a client could write in a header, a query or a
+#: body: only this process knows it.
+_CERTIFICATE: Final = secrets.token_urlsafe(32)
+
+
 def token_of_certificate(name: str) -> str:
-    """The token that a client shows by a certificate with that name. No client can write it in a header."""
-    return f"\0certificate:{name}"
+    """The token that a client shows by a certificate with that name. No client can write it."""
+    return f"{_CERTIFICATE}:{name}"
 
 
 def _digest_of(token: str) -> bytes:

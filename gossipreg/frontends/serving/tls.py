@@ -78,8 +78,12 @@ class TlsStream(trio.abc.HalfCloseableStream):
 
     _stream: trio.SSLStream[Any]
     _counters: Counter[str]
+    _transport: trio.abc.Stream = attrs.field(init=False)
     _is_secure: bool = attrs.field(init=False, default=False)  # the handshake is done
-    _has_ended: bool = attrs.field(init=False, default=False)  # both sides have said that no more will come
+    _has_ended: bool = attrs.field(init=False, default=False)  # we have said that no more will come
+
+    def __attrs_post_init__(self) -> None:
+        self._transport = self._stream.transport_stream  # which the other forgets when its TLS has ended
 
     @property
     def client(self) -> str | None:
@@ -90,9 +94,12 @@ class TlsStream(trio.abc.HalfCloseableStream):
         return name_in(certificate) if certificate else None
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        """Wait for some bytes; none when no more will come. Raises ``BrokenResourceError``."""
+        """Wait for some bytes; none when no more will come. Raises ``BrokenResourceError``.
+
+        After `send_eof` they are still encrypted: they are read only so that the kernel does not reset the connection.
+        """
         if self._has_ended:
-            return b""
+            return bytes(await self._transport.receive_some(max_bytes))
         await self._handshake()
         return bytes(await self._stream.receive_some(max_bytes))
 
@@ -106,15 +113,15 @@ class TlsStream(trio.abc.HalfCloseableStream):
         await self._stream.wait_send_all_might_not_block()
 
     async def send_eof(self) -> None:
-        """Say that no more will come, and wait until the client says so, too."""
+        """Say that no more will come, and wait until the client says so, too, or sends something else."""
+        self._has_ended = True
         if self._is_secure:
             with contextlib.suppress(trio.BrokenResourceError):
                 await self._stream.unwrap()
-        self._has_ended = True
 
     async def aclose(self) -> None:
         """Close the connection."""
-        await trio.aclose_forcefully(self._stream.transport_stream)
+        await trio.aclose_forcefully(self._transport)
 
     async def _handshake(self) -> None:
         if self._is_secure:

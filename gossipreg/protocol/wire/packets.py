@@ -287,9 +287,12 @@ class SealedPackets:
             return Refused(Refusal.LEAPT)
         cipher = sender.ciphers.get(key_id)
         if cipher is None:
-            return self._meet_again(sender, packet, wall, host)
-        opened = self._decrypt(cipher, packet)
-        return Refused(Refusal.FORGED) if opened is None else self._accept(sender, counter, opened, wall)
+            cipher = self._meet_again(sender, key_id, sender_id)
+        if (opened := self._decrypt(cipher, packet)) is None:
+            return Refused(Refusal.FORGED)
+        sent, payload = opened
+        refusal = sender.accept(counter, sent, wall)
+        return payload if refusal is None else Refused(refusal)
 
     def vouch(self, host: str) -> None:
         """A stream from ``host`` has proven to hold the key: its packets are not a stranger's."""
@@ -323,22 +326,15 @@ class SealedPackets:
         self._senders[sender_id] = _Sender.met(key_id, cipher, counter, sent, wall)
         return payload
 
-    def _meet_again(self, sender: _Sender, packet: bytes, wall: float, host: str) -> bytes | Refused:
-        """Open the first packet of a known sender under another key."""
-        _, key_id, sender_id, counter = _HEADER.unpack_from(packet)
-        if not self._budget.take(host, wall):
-            return Refused(Refusal.OVER_BUDGET)
-        cipher = self._cipher_of(key_id, sender_id)
-        if (opened := self._decrypt(cipher, packet)) is None:
-            return Refused(Refusal.FORGED)
-        sender.ciphers = {each: held for each, held in sender.ciphers.items() if each in self.keyring}
-        sender.ciphers[key_id] = cipher
-        return self._accept(sender, counter, opened, wall)
+    def _meet_again(self, sender: _Sender, key_id: bytes, sender_id: bytes) -> Cipher:
+        """The cipher of a known sender under another key.
 
-    def _accept(self, sender: _Sender, counter: int, opened: tuple[float, bytes], wall: float) -> bytes | Refused:
-        sent, payload = opened
-        refusal = sender.accept(counter, sent, wall)
-        return payload if refusal is None else Refused(refusal)
+        It costs the budget nothing, or junk in a member's name would mute that member while a key is replaced. It is
+        kept whether or not the packet proves authentic: so a sender costs one derivation for each key that is held.
+        """
+        sender.ciphers = {each: held for each, held in sender.ciphers.items() if each in self.keyring}
+        cipher = sender.ciphers[key_id] = self._cipher_of(key_id, sender_id)
+        return cipher
 
     def _make_room(self, wall: float) -> bool:
         """Forget the sender unheard for longest if there are too many; not if a packet of it might still be fresh.

@@ -169,7 +169,9 @@ class StreamCodec:
 
     @property
     def key_ids(self) -> set[bytes]:
-        """The ids of the keys that seal the stream, as far as that is known; none in clear."""
+        """The ids of the keys that seal the stream, or may: before the peer's hello, that of our own. None in clear."""
+        if self._own is not None and self._encoder is None:
+            return {id_of(self._own)}
         codecs = (*self._decoders, self._encoder)
         return {each.key_id for each in codecs if isinstance(each, _SealedFrames)}
 
@@ -242,6 +244,8 @@ class StreamCodec:
         """Choose the keys of both directions, when we named ``own`` and the peer the key of the id ``named``."""
         assert self.keyring is not None, "a key without a keyring"
         own_frames = _SealedFrames(self.cluster, nonces, own)
+        if own_frames.key_id not in self.keyring:  # it was given up since our hello
+            raise StreamRefused(StreamRefusal.UNKNOWN_KEY)
         theirs = own if named == own_frames.key_id else self.keyring.get(named)
         if theirs is None:
             self.doubt = StreamRefusal.UNKNOWN_KEY

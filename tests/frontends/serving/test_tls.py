@@ -8,15 +8,18 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
+from urllib.parse import unquote
 
 import httpx
 import pytest
 import trio
 
+from gossipreg.config import COMPATIBILITY_APIS
 from gossipreg.errors import ConfigError, UnsafeFile
 from gossipreg.frontends.http import serve_http
 from gossipreg.frontends.serving import limits
 from gossipreg.frontends.serving.access import Access
+from gossipreg.frontends.serving.compatibility_api import load
 from gossipreg.frontends.serving.tls import ServerTls, name_in
 from gossipreg.model import Address
 from tests.certificates import certificate
@@ -104,7 +107,8 @@ async def test_events_come_under_tls_as_they_happen(files: tuple[Path, Path]) ->
 
 
 async def test_a_client_that_is_told_that_no_more_comes_sees_a_clean_end(files: tuple[Path, Path]) -> None:
-    async with serving(ServerTls(*files)) as address:
+    counters = Counter[str]()
+    async with serving(ServerTls(*files), counters=counters) as address:
         stream = await trio.open_tcp_stream(*address)
         secure = trio.SSLStream(stream, trusting(files[0]), server_hostname="127.0.0.1")
         await secure.send_all(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
@@ -114,6 +118,12 @@ async def test_a_client_that_is_told_that_no_more_comes_sees_a_clean_end(files: 
                 said += data
             await secure.aclose()
         assert said.startswith(b"HTTP/1.1 200 OK")
+        async with client(address, trusting(files[0])) as http:
+            await http.get("/healthz")  # and then it closes a connection that is kept
+        async with client(address, trusting(files[0])) as http:
+            large = await http.put("/api/v1/instances", content=b"x" * 1_000_000)
+            assert large.status_code == 413, "which it sees although it was still sending"
+    assert counters == {}
 
 
 async def test_what_is_no_tls_ends_and_is_counted(files: tuple[Path, Path]) -> None:
@@ -251,6 +261,22 @@ async def test_a_certificate_of_another_authority_is_refused(tmp_path: Path, fil
     async with serving(tls) as address, client(address, trusting(files[0], stranger)) as http:
         with pytest.raises(httpx.TransportError):
             await http.get("/api/v1/node")
+
+
+@pytest.mark.parametrize("target", ["?token=%00certificate%3Aops.example", "?token=certificate:ops.example"])
+async def test_no_client_can_write_what_a_certificate_stands_for(tmp_path: Path, target: str) -> None:
+    tokens = tmp_path / "tokens.toml"
+    hidden(tokens, TOKENS)
+    access = Access.from_file(tokens)
+    async with trio.open_nursery() as nursery:
+        serve = partial(serve_http, FakeNode(), Address("127.0.0.1", 0), leave=lambda: None, access=access)
+        address = await nursery.start(partial(serve, compatibility_apis=load(COMPATIBILITY_APIS)))
+        async with httpx.AsyncClient(base_url=f"http://{address}", trust_env=False) as http:
+            assert (await http.get(f"/v1/catalog/services{target}")).status_code == 403
+            token = unquote(target.partition("=")[2])
+            body = {"node": {"metadata": {"gossipreg": {"token": token}}}, "resource_names": ["orders"]}
+            assert (await http.post("/v3/discovery:endpoints", json=body)).status_code == 401
+        nursery.cancel_scope.cancel()
 
 
 @pytest.mark.parametrize(

@@ -200,7 +200,7 @@ def test_two_nodes_in_a_rotation_understand_each_other_if_either_holds_the_other
 ) -> None:
     here = StreamCodec("prod", ring(*ours), OPENER_NONCE, opened_by_us=True)
     there = StreamCodec("prod", ring(*theirs), ACCEPTER_NONCE, opened_by_us=False)
-    assert here.key_ids == set()
+    assert here.key_ids == {bytes.fromhex(config.key_id(ours[0]))}
     there.feed(here.hello())
     here.feed(there.hello())
     if not set(ours) & set(theirs):
@@ -221,6 +221,16 @@ def test_a_stream_keeps_its_key_when_the_keyring_changes() -> None:
     here.feed(there.hello())
     keyring.replace([OTHER_KEY])
     assert there.feed(here.frame(b"ping")) == [b"ping"]
+
+
+@pytest.mark.parametrize("opened_by_us", [True, False])
+def test_a_stream_whose_key_is_given_up_before_the_peers_hello_is_refused(*, opened_by_us: bool) -> None:
+    keyring = ring(KEY, OTHER_KEY)
+    ours = StreamCodec("prod", keyring, OPENER_NONCE, opened_by_us=opened_by_us)
+    theirs = StreamCodec("prod", ring(KEY), ACCEPTER_NONCE, opened_by_us=not opened_by_us)
+    assert ours.key_ids == {bytes.fromhex(config.key_id(KEY))}
+    keyring.replace([OTHER_KEY])
+    assert refusal(ours, theirs.hello()) is StreamRefusal.UNKNOWN_KEY
 
 
 def test_a_named_key_with_anything_behind_it_is_refused() -> None:

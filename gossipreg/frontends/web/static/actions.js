@@ -13,7 +13,8 @@ export function commandLine(...words) {
 }
 
 const path = (...parts) => parts.map(encodeURIComponent).join("/");
-const policyPath = (key) => `policies/${key.split("/").map(encodeURIComponent).join("/")}`;
+// As one part: an instance may have "/../" in its id, and so a policy in its key, which must not lead elsewhere.
+const policyPath = (key) => `policies/${encodeURIComponent(key)}`;
 const reasonField = { name: "reason", label: "Reason, which all nodes show", type: "text", value: "", max: 160 };
 
 /** What can be done about an instance. `state`: `node`, `policies`, `registry`. */

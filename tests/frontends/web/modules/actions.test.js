@@ -20,6 +20,8 @@ test("maintenance of an own instance is the owner's, of another a policy", () =>
   assert.deepEqual(done(policy, { reason: "x" }).body, { service: "orders", instance: "b", owner: "beta", maintenance: "x" });
   assert.equal(policy.scope, "operator");
   assert.deepEqual(policy.undo, { method: "DELETE", path: "policies/maintenance%3Aorders%40beta%3Ab" });
+  const [hostile] = instanceActions({ ...other, id: "x/../../keys/0a1b2c3d" }, state);
+  assert.equal(new URL(`http://a/api/v1/${hostile.undo.path}`).pathname.split("/").length, 5, "it leads to no other route");
   const out = instanceActions({ ...mine, health: "maintenance", reason: "disk" }, state)[0];
   assert.deepEqual(done(out), { method: "DELETE", path: "maintenance/a%2F1" });
   assert.deepEqual(out.undo, { method: "PUT", path: "maintenance/a%2F1?reason=disk" });
