@@ -179,7 +179,7 @@ def recently_received_members_are_not_probed(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Members, "next_target", next_target)
 
 
-@mutation(LOSSES, "FalsePositives")
+@mutation(LOSSES, "FalsePositives", seeds=4, first=3)
 def there_are_no_indirect_pings_and_no_stream_probes(patch: pytest.MonkeyPatch) -> None:
     def skip_helpers(self: Prober, probe: Any, found: list[Any], now: float) -> None:
         probe.is_indirect = True

@@ -30,7 +30,7 @@ def received_records_are_repacked_with_a_difference(patch: pytest.MonkeyPatch) -
     patch.setattr(ClusterState, "take", take)
 
 
-@mutation(BAD_NETWORK, "NoResurrection", seeds=6, first=5)
+@mutation(BAD_NETWORK, "NoResurrection", seeds=22, first=21)
 def tombstones_are_dropped(patch: pytest.MonkeyPatch) -> None:
     original = Table.classify
 
