@@ -319,7 +319,7 @@ class Engine:
         for id_ in ids:
             if self.own(id_) is None:
                 raise self.unknown_instance(id_)
-        for id_ in ids:
+        for id_ in dict.fromkeys(ids):
             self.local_registry.withdraw(id_, now)
         self._refresh()
         return self._done()

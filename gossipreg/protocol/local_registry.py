@@ -100,9 +100,8 @@ class LocalRegistry:
         self._publish(record, change, now)
 
     def withdraw(self, id: str, now: float) -> None:
-        """Publish the removal of an instance. Raises `UnknownInstance`."""
-        if self.own(id) is None:
-            raise self.unknown_instance(id)
+        """Publish the removal of an instance, which is there."""
+        assert self.own(id) is not None, f"there is no instance {id!r} to withdraw"
         record, change = self.state.registry.delete(id, self.identity.generation)
         self._publish(record, change, now)
 

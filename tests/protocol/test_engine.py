@@ -254,6 +254,17 @@ def test_a_deregistration_too() -> None:
     assert removal.payload is None
 
 
+def test_of_several_deregistrations_all_are_made_once_or_none() -> None:
+    node = among(B)
+    for id_ in ("x", "y"):
+        node.register(instance(id_), 6.0)
+    with pytest.raises(UnknownInstance):
+        node.deregister_many(["x", "nix"], 6.0)
+    assert node.own("x") is not None
+    node.deregister_many(["x", "y", "x"], 6.0)
+    assert (node.own("x"), node.own("y")) == (None, None)
+
+
 def test_what_cannot_be_offered_is_refused_in_a_sentence_and_changes_nothing() -> None:
     node = engine("a")
     before = node.fingerprint

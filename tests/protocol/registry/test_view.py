@@ -79,6 +79,18 @@ def test_instances_are_in_order_with_running_weights() -> None:
     assert view.shares == (2, 5)
 
 
+def test_an_instance_is_found_by_its_id_and_owner() -> None:
+    seen = Seen()
+    for id_ in ("y", "x"):
+        seen.offer(id_)
+    view = seen.view.service("orders")
+    x, y = view.instances
+    assert [view.find(each.id, each.owner) for each in (x, y)] == [x, y]
+    assert view.find("x", f"{x.owner}-2") is None
+    assert view.find("w", x.owner) is None
+    assert view.find("z", x.owner) is None
+
+
 @pytest.mark.parametrize(("status", "health"), [(Status.ALIVE, True), (Status.SUSPECT, True), (Status.FAILED, False)])
 def test_an_owners_standing_is_its_instances_health(status: Status, health: bool) -> None:
     seen = Seen()
