@@ -170,7 +170,7 @@ class Count(Described):
     REQUESTS_OVER_BUDGET = (
         "requests_over_budget",
         "requests",
-        "Requests for records not answered, or only in part: too many came within a second, or too much was lacking.",
+        "Requests for records, and packets of digests, not answered, or only in part: too many in a second or packet.",
     )
 
     # Membership

@@ -167,8 +167,13 @@ TABLES_REQUESTED_MAX: Final = 256
 #: carries.
 ANSWER_PACKETS_MAX: Final = 8
 
-#: Packets that answer requests in a second: what a thousand records that two members lack take.
+#: Packets that answer requests in a second: what a thousand records that two members lack take. A request counts as one
+#: even if nothing is sent.
 ANSWER_PACKETS_PER_SECOND_MAX: Final = 256
+
+#: Packets in a second that answer digests, with requests for what is lacking here or with a later digest. One has room
+#: for a dozen, so these are for more tables than change in a second.
+DIGEST_ANSWERS_PER_SECOND_MAX: Final = 256
 
 #: Packets to one peer in one flush. A burst beyond it waits for the next gap, so that probes are not starved.
 FLUSH_PACKETS_MAX: Final = 4

@@ -5,6 +5,7 @@ It joins the parts of `gossipreg.protocol.dissemination` to the members, the tab
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import islice
 
 import attrs
@@ -12,6 +13,7 @@ import attrs
 from gossipreg import limits
 from gossipreg.counters import Count
 from gossipreg.model import Address
+from gossipreg.protocol.dissemination.answer_budget import AnswerBudget, fill_packets
 from gossipreg.protocol.dissemination.broadcast_queue import TreeMessage
 from gossipreg.protocol.dissemination.deliveries import Deliveries, Delivery
 from gossipreg.protocol.dissemination.receipt_times import ReceiptTimes
@@ -24,12 +26,17 @@ from gossipreg.protocol.message_context import MessageContext
 from gossipreg.protocol.outbox import Outbox
 from gossipreg.protocol.registry.records import RecordRequest, TableDigest
 from gossipreg.protocol.registry.registry import announcement, is_inline
+from gossipreg.protocol.registry.table import Table
 from gossipreg.protocol.state import DIGEST_BYTES_MAX, ClusterState
 from gossipreg.protocol.wire.messages import pack
 
 #: Bytes of a receipt's number at the most, and of the rest of the receipt.
 _NUMBER_BYTES = 5
 _RECEIPT_BYTES = 4
+
+#: Bytes that deleted ids add to a digest at the most: each its head, and the list a longer one.
+_ID_HEAD_BYTES = 3
+_LIST_HEAD_BYTES = 2
 
 #: How often a digest goes to a member in a packet of its own: where packets are lost, and where they are not.
 _ROUNDS_WITH_LOSS = 3
@@ -47,8 +54,8 @@ class Disseminator:
     deliveries: Deliveries = attrs.field(init=False)
     owed: OwedReceipts = attrs.field(init=False)
     requests: RecordRequests = attrs.field(init=False)
-    _answers: float = limits.ANSWER_PACKETS_PER_SECOND_MAX  # packets that requests may be answered with now
-    _answered_at: float = 0.0  # when they were last counted (seconds)
+    _answers: AnswerBudget = attrs.field(init=False)  # of requests
+    _digest_answers: AnswerBudget = attrs.field(init=False)  # of digests: requests, and later digests
 
     def __attrs_post_init__(self) -> None:
         settings = self.settings
@@ -56,6 +63,8 @@ class Disseminator:
         self.deliveries = Deliveries(ReceiptTimes(settings.gossip_gap, settings.gossip_tree_gap, longest), self.trips)
         self.owed = OwedReceipts(settings.gossip_gap / 2)
         self.requests = RecordRequests(settings.gossip_tree_gap)
+        self._answers = AnswerBudget(limits.ANSWER_PACKETS_PER_SECOND_MAX)
+        self._digest_answers = AnswerBudget(limits.DIGEST_ANSWERS_PER_SECOND_MAX)
 
     @property
     def deadline(self) -> float:
@@ -73,8 +82,7 @@ class Disseminator:
         self._repeat(now)
         self._broadcast(now)
         self._tell_digests(now)
-        for owner, source in self.requests.take_due(now):
-            self._request(owner, source)
+        self._request(self.requests.take_due(now), now)
         for to in self.owed.due(now):
             receipt = self.owed.take(to, now)
             assert receipt is not None, "it is due"
@@ -214,53 +222,70 @@ class Disseminator:
         else:
             self.requests.got(digest.owner)
             if table.latest_digest.version > digest.version and not is_fresh:
-                self.outbox.send(context.member.address, pack(table.latest_digest))
+                context.later_digests[digest.owner] = pack(table.latest_digest)
 
-    def _request(self, owner: str, source: Address | None) -> None:
-        table = self.state.registry.table(owner)
-        if table is None or table.is_complete:
-            self.requests.got(owner)
-            return
-        request = pack(RecordRequest(owner, table.generation, table.compacted_below, table.ranges()))
-        for to in [member.address for member in self.state.members.sample(1)] if source is None else [source]:
-            self.state.counters[Count.RECORDS_REQUESTED] += 1
-            self.outbox.send(to, request)
+    def answer_digests(self, context: MessageContext, now: float) -> None:
+        """Tell the sender of a packet all at once of what tables hold more than its digests said."""
+        if context.later_digests:
+            assert context.member is not None, "only a member's digests are answered"
+            self._answer_digests(iter(context.later_digests.values()), context.member.address, now)
+
+    def _answer_digests(self, messages: Iterator[bytes], to: Address, now: float) -> int:
+        """Send ``messages`` as far as the budget goes; returns how many were sent."""
+        packets, is_all = fill_packets(messages, self.outbox.room, self._digest_answers.left(now))
+        self._digest_answers.spend(len(packets))
+        self.state.counters[Count.REQUESTS_OVER_BUDGET] += not is_all
+        for packet in packets:
+            self.outbox.send(to, *packet)
+        return sum(map(len, packets))
+
+    def _request(self, due: list[tuple[str, Address | None]], now: float) -> None:
+        """Request the tables of these owners, each at an address or, with None, of any member."""
+        tables: dict[Address, list[Table]] = {}
+        for owner, source in due:
+            table = self.state.registry.table(owner)
+            if table is None or table.is_complete:
+                self.requests.got(owner)
+                continue
+            for to in [member.address for member in self.state.members.sample(1)] if source is None else [source]:
+                tables.setdefault(to, []).append(table)
+        for to, lacking in tables.items():
+            requests = (
+                pack(RecordRequest(each.owner, each.generation, each.compacted_below, each.ranges()))
+                for each in lacking
+            )
+            self.state.counters[Count.RECORDS_REQUESTED] += self._answer_digests(requests, to, now)
 
     def handle_record_request(self, request: RecordRequest, context: MessageContext, now: float) -> None:
-        """Send a peer what it lacks of a table, as far as a few packets hold it."""
+        """Send a peer what it lacks of a table, as far as a few packets hold it; one table once for each packet."""
         table = self.state.registry.table(request.owner)
         if context.member is None or table is None or table.generation != request.generation:
             return
-        self._answers += limits.ANSWER_PACKETS_PER_SECOND_MAX * (now - self._answered_at)
-        self._answers = min(self._answers, limits.ANSWER_PACKETS_PER_SECOND_MAX)
-        self._answered_at = now
-        if self._answers < 1:
+        left = self._answers.left(now)
+        if not left or request.owner in context.answered:
             self.state.counters[Count.REQUESTS_OVER_BUDGET] += 1
             return
-        messages: list[bytes] = []
+        context.answered.add(request.owner)
+        most = min(limits.ANSWER_PACKETS_MAX, left)
+        packets, is_all = fill_packets(self._lacking(table, request), self.outbox.room, most)
+        self._answers.spend(max(1, len(packets)))  # to find that nothing is lacking costs, too
+        self.state.counters[Count.REQUESTS_ANSWERED] += len(packets)
+        self.state.counters[Count.REQUESTS_OVER_BUDGET] += not is_all
+        for packet in packets:
+            self.outbox.send(context.member.address, *packet)
+
+    def _lacking(self, table: Table, request: RecordRequest) -> Iterator[bytes]:
+        """What a peer with this request lacks, each message made when it is taken."""
+        room = self.outbox.room
         digest = table.digest_after(request.version)
         if digest is not None:
-            messages.append(pack(digest))
+            longest = max((len(id_.encode()) for id_ in digest.gone), default=0) + _ID_HEAD_BYTES
+            count = max(1, (room - DIGEST_BYTES_MAX - _LIST_HEAD_BYTES) // longest)
+            for start in range(0, max(1, len(digest.gone)), count):
+                yield pack(attrs.evolve(digest, gone=digest.gone[start : start + count]))
         for record in table.after(request.version, request.have):
             data = pack(record if is_inline(record) else announcement(record))
-            messages.append(data if len(data) <= self.outbox.room else pack(announcement(record)))
-        self._answer(messages, context.member.address)
-
-    def _answer(self, messages: list[bytes], to: Address) -> None:
-        packets: list[list[bytes]] = []
-        left = 0
-        for message in messages:
-            if len(message) > left:
-                packets.append([])
-                left = self.outbox.room
-            packets[-1].append(message)
-            left -= len(message)
-        sent = packets[: min(limits.ANSWER_PACKETS_MAX, int(self._answers))]
-        self._answers -= len(sent)
-        self.state.counters[Count.REQUESTS_ANSWERED] += len(sent)
-        self.state.counters[Count.REQUESTS_OVER_BUDGET] += len(sent) < len(packets)
-        for packet in sent:
-            self.outbox.send(to, *packet)
+            yield data if len(data) <= room else pack(announcement(record))
 
     def sweep(self) -> None:
         """Forget what is known of runs that are gone."""

@@ -63,6 +63,7 @@ class Inbound:
         context, messages = self._read(data, source, None, now)
         for message in messages:
             self._handle(message, context, now)
+        self.disseminator.answer_digests(context, now)
 
     def _read(
         self, data: bytes, source: Address, stream: int | None, now: float

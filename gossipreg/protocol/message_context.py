@@ -26,6 +26,8 @@ class MessageContext:
     stale: dict[str, list[str]] = attrs.field(
         factory=dict
     )  # owner -> ids of obsolete records that the sender still holds
+    answered: set[str] = attrs.field(factory=set)  # owners whose tables the sender has requested in this packet
+    later_digests: dict[str, bytes] = attrs.field(factory=dict)  # owner -> digest to tell the sender: it holds less
 
     @property
     def name(self) -> str | None:

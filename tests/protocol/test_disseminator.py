@@ -11,10 +11,11 @@ from gossipreg import limits
 from gossipreg.counters import Count
 from gossipreg.model import Status
 from gossipreg.policy import WeightOverride
-from gossipreg.protocol.dissemination.receipts import Receipt, ReceiptRequest
+from gossipreg.protocol.dissemination.receipts import RECEIPT_REQUEST_BYTES, Receipt, ReceiptRequest
 from gossipreg.protocol.engine import Engine
 from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg.protocol.membership.member_update import MemberUpdate
+from gossipreg.protocol.membership.paths import SIZE_MIN
 from gossipreg.protocol.membership.probe import Ping
 from gossipreg.protocol.outputs import Output, Transmit
 from gossipreg.protocol.registry.records import Announcement, Record, RecordRequest, TableDigest
@@ -276,9 +277,9 @@ def test_a_table_that_is_not_whole_is_requested_of_any_member() -> None:
 
 def test_with_no_other_member_it_is_requested_of_none() -> None:
     node = among()
-    node.disseminator._request("a", None)
+    node.disseminator._request([("a", None)], 6.0)
     node.register(instance("mine"), 6.0)
-    node.disseminator._request("a", None)
+    node.disseminator._request([("a", None)], 6.0)
     assert node.counters[Count.RECORDS_REQUESTED] == 0
 
 
@@ -392,6 +393,17 @@ def test_a_record_that_fits_no_packet_is_announced(monkeypatch: pytest.MonkeyPat
     assert [type(each) for each in asked(node, RecordRequest("b", BORN, 0))] == [TableDigest, Announcement]
 
 
+@pytest.mark.parametrize("id_", ["x" * 255, "\N{GRINNING FACE}" * 63, "\N{GRINNING FACE}" * 255])
+def test_a_removal_with_a_long_id_is_passed_on_and_requested_where_packets_are_smallest(id_: str) -> None:
+    node = among(B, *CROWD)
+    node.outbox._room = SIZE_MIN - 60
+    node.state.message_room = node.outbox.room - RECEIPT_REQUEST_BYTES
+    removal = Record(OWNER.name, BORN, 2, id_, 1, None)
+    is_held = len(id_.encode()) <= limits.ID_CHARS_MAX
+    assert bool(receivers(told_owner(node, removal))) == is_held
+    assert asked(node, RecordRequest(OWNER.name, BORN, 0)) == [removal] * is_held
+
+
 def test_a_stranger_and_a_request_of_an_unknown_table_get_no_answer() -> None:
     node = among(B, *CROWD)
     whole(node)
@@ -417,11 +429,133 @@ def test_in_one_second_so_many_packets_answer_requests(monkeypatch: pytest.Monke
     monkeypatch.setattr(limits, "ANSWER_PACKETS_PER_SECOND_MAX", 2)
     node = among(B, *CROWD)
     whole(node)
-    node.disseminator._answers, node.disseminator._answered_at = 2.0, 7.0
     answered = [bool(asked(node, RecordRequest(OWNER.name, BORN, 0), now=7.0)) for _ in range(3)]
     assert answered == [True, True, False]
     assert node.counters[Count.REQUESTS_OVER_BUDGET] == 1
     assert asked(node, RecordRequest(OWNER.name, BORN, 0), now=7.5)
+
+
+def holding(node: Engine, count: int, owner: str = "b") -> None:
+    """Have ``node`` hold so many records of ``owner``, a hundred bytes each."""
+    registry = Registry(owner)
+    for number in range(count):
+        record, _ = registry.offer(instance(f"i{number}"), BORN)
+        assert node.state.take(record, 6.0, spread=False)
+
+
+def packed(monkeypatch: pytest.MonkeyPatch) -> list[Message]:
+    """The messages that the disseminator packs from now on."""
+    messages: list[Message] = []
+
+    def note(message: Message) -> bytes:
+        messages.append(message)
+        return pack(message)
+
+    monkeypatch.setattr("gossipreg.protocol.disseminator.pack", note)
+    return messages
+
+
+def test_no_more_is_packed_for_a_request_than_its_packets_hold_and_one_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    node = among(B)
+    holding(node, 2000)
+    messages = packed(monkeypatch)
+    answered = asked(node, RecordRequest("b", BORN, 0))
+    assert len(messages) == len(answered) + 1 < 200
+
+
+def test_requests_for_one_table_in_one_packet_are_answered_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    node = among(B, *CROWD)
+    holding(node, 2000)
+    whole(node)
+    messages = packed(monkeypatch)
+    again = [RecordRequest("b", BORN, version) for version in range(40)]
+    answered = said_to(node.receive(packet(B, *again, RecordRequest(OWNER.name, BORN, 1)), B.address, 7.0), B.address)
+    assert len(messages) == len(answered) + 1 < 200
+    assert {each.owner for each in answered if isinstance(each, Record)} == {"b", OWNER.name}
+    assert node.counters[Count.REQUESTS_OVER_BUDGET] == 1 + 39, "the first in part, and those after it"
+    assert asked(node, RecordRequest("b", BORN, 0)), "the next packet may ask again"
+
+
+def test_a_request_that_brings_nothing_is_counted_as_a_packet(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "ANSWER_PACKETS_PER_SECOND_MAX", 3)
+    node = among(B, *CROWD)
+    told_owner(node, OF_OWNER[3])
+    for _ in range(3):
+        assert asked(node, RecordRequest(OWNER.name, BORN, 4)) == []
+    assert node.counters[Count.REQUESTS_OVER_BUDGET] == 0
+    assert asked(node, RecordRequest(OWNER.name, BORN, 0)) == []
+    assert node.counters[Count.REQUESTS_OVER_BUDGET] == 1
+    assert asked(node, RecordRequest(OWNER.name, BORN, 0), now=8.0) == [OF_OWNER[3]]
+
+
+def test_deletions_that_fill_more_than_a_packet_are_told_in_several_and_make_the_table_whole() -> None:
+    ids = [f"{number:0255}" for number in range(20)]
+    said = history([(id_, 1) for id_ in ids] + [(id_, None) for id_ in ids], owner=OWNER.name).said
+    node, other = among(B, *CROWD), among(B, *CROWD)
+    for record in said:
+        told_owner(node, record)
+        if record.payload is not None:
+            told_owner(other, record)
+    outputs = node.receive(packet(B, RecordRequest(OWNER.name, BORN, 20)), B.address, 7.0)
+    answers = [each.data for each in outputs if isinstance(each, Transmit) and each.to == B.address]
+    assert len(answers) > 1
+    assert max(map(len, answers)) <= limits.PACKET_BYTES_MAX
+    other.receive(packet(B, *said_to(outputs, B.address)), B.address, 7.0)
+    table = other.state.registry.table(OWNER.name)
+    assert table is not None
+    assert (table.is_complete, table.compacted_below, len(table)) == (True, 40, 0)
+
+
+# Many digests in one packet
+
+
+def transmitted(outputs: list[Output]) -> list[list[Message]]:
+    """The messages of each packet to B."""
+    return [unpack(each.data)[1] for each in outputs if isinstance(each, Transmit) and each.to == B.address]
+
+
+def of_crowd(node: Engine) -> list[Record]:
+    """Two records of each in the crowd; ``node`` holds them all."""
+    said = [record for each in CROWD for record in history([("x", 1), ("y", 1)], owner=each.name).said]
+    for record in said:
+        assert node.state.take(record, 6.0, spread=False)
+    return said
+
+
+def test_old_digests_of_one_packet_are_answered_together() -> None:
+    node = among(B, *CROWD)
+    old = [TableDigest(each.owner, BORN, each.version, each.table_xor) for each in of_crowd(node) if each.version == 1]
+    answers = transmitted(node.receive(packet(B, *old, *old), B.address, 7.0))
+    told = [each for answer in answers for each in answer]
+    assert [(each.owner, each.version) for each in told if isinstance(each, TableDigest)] == [
+        (each.name, 2) for each in CROWD
+    ]
+    assert len(answers) == 1
+    assert len(told) == len(CROWD)
+
+
+def test_in_one_second_so_many_packets_answer_digests(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "DIGEST_ANSWERS_PER_SECOND_MAX", 2)
+    node = among(B, *CROWD)
+    first = of_crowd(node)[0]
+    old = TableDigest(first.owner, BORN, 1, first.table_xor)
+    assert [len(transmitted(node.receive(packet(B, old), B.address, 7.0))) for _ in range(3)] == [1, 1, 0]
+    assert node.counters[Count.REQUESTS_OVER_BUDGET] == 1
+    assert transmitted(node.receive(packet(B, old), B.address, 7.5))
+
+
+def test_tables_that_are_lacking_are_requested_of_one_member_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "DIGEST_ANSWERS_PER_SECOND_MAX", 1)
+    node = among(B, *CROWD)
+    digests = [TableDigest(each.name, BORN, 4, 1) for each in CROWD]
+    node.receive(packet(B, *digests), B.address, 6.0)
+    [requests] = transmitted(node.handle_timeout(6.0))
+    assert requests == [RecordRequest(each.name, BORN, 0) for each in CROWD]
+    assert node.counters[Count.RECORDS_REQUESTED] == len(CROWD)
+    assert node.counters[Count.REQUESTS_OVER_BUDGET] == 0
+    node.handle_timeout(6.0 + node.settings.gossip_tree_gap)
+    assert node.counters[Count.RECORDS_REQUESTED] == len(CROWD), "the budget is spent"
+    assert node.counters[Count.REQUESTS_OVER_BUDGET] > 0
 
 
 def test_a_policy_goes_down_the_tree_and_is_sent_once_more() -> None:

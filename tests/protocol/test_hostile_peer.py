@@ -16,6 +16,7 @@ from gossipreg.model import PRIMARY, Address, Status
 from gossipreg.policy import Maintenance, Split
 from gossipreg.protocol.anti_entropy.fingerprint import BUCKETS
 from gossipreg.protocol.anti_entropy.reconcile import Compare, End, KeepOpen, Listing, Want
+from gossipreg.protocol.dissemination.receipts import Receipt, ReceiptRequest
 from gossipreg.protocol.engine import Engine
 from gossipreg.protocol.membership.identity import NameConflictQuery
 from gossipreg.protocol.membership.member_update import MemberUpdate, run_id_of
@@ -24,7 +25,7 @@ from gossipreg.protocol.membership.probe import Ack, Nack, Ping, PingReq
 from gossipreg.protocol.outputs import CloseStream, NameConflictFound, OpenStream, Output, SendFrame, Transmit
 from gossipreg.protocol.registry.payload import pack_instance
 from gossipreg.protocol.registry.policy_version import PolicyVersion, pack_rule
-from gossipreg.protocol.registry.records import Announcement, Fetch, Record, TableDigest
+from gossipreg.protocol.registry.records import Announcement, Fetch, Record, RecordRequest, TableDigest
 from gossipreg.protocol.registry.terms import TermRegister
 from gossipreg.protocol.wire.messages import Message, pack_sender
 from gossipreg.protocol.wire.reader import Reader
@@ -73,6 +74,7 @@ OFFERS = st.builds(
 )
 PAYLOADS = st.one_of(st.none(), OFFERS, st.binary(min_size=1, max_size=40))
 RULES = st.sampled_from([Split("orders", {"v1": 1}), *(Maintenance("orders", f"o{number}") for number in range(20))])
+RANGES = st.lists(NUMBERS, max_size=8).map(lambda bounds: tuple(sorted(bounds[: len(bounds) // 2 * 2])))
 DIGESTS = st.lists(U64, max_size=8).map(tuple)
 
 EMPTY, UNLIKE = Compare((0,) * BUCKETS), Compare((1,) * BUCKETS)
@@ -102,6 +104,9 @@ MESSAGES: st.SearchStrategy[Message] = st.one_of(
         TableDigest, NAMES, st.one_of(st.just(BORN), NUMBERS), NUMBERS, U64, st.lists(IDS, max_size=4).map(tuple)
     ),
     st.builds(Fetch, NAMES, st.just(BORN), NUMBERS, IDS),
+    st.builds(RecordRequest, NAMES, st.one_of(st.just(BORN), NUMBERS), NUMBERS, RANGES),
+    st.builds(ReceiptRequest, U32),
+    st.builds(Receipt, st.lists(st.one_of(st.integers(0, 20), U32), max_size=4).map(tuple)),
     st.sampled_from([EMPTY, UNLIKE]),
     st.builds(Listing, st.integers(0, 255), DIGESTS),
     st.builds(Want, st.integers(0, 255), DIGESTS),

@@ -16,13 +16,13 @@ Departs from design §4.4, where the owner compacts as it collects tombstones: s
 from __future__ import annotations
 
 import enum
-from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 
 import attrs
 
 from gossipreg import limits
 from gossipreg.protocol.registry.records import Record, TableDigest
+from gossipreg.protocol.registry.version_order import VersionOrder
 
 
 class Freshness(enum.Enum):
@@ -43,6 +43,7 @@ class Table:
     compacted_below: int = 0  # version up to which nothing is missing and nothing is left over
     _live: dict[str, Record] = attrs.field(factory=dict)
     _tombstones: dict[str, Record] = attrs.field(factory=dict)  # tombstones by id; only those above `compacted_below`
+    _by_version: VersionOrder = attrs.field(factory=VersionOrder)  # the live records and the tombstones
     payload_bytes: int = 0  # what the payloads of the live records take together
     _deleted: dict[str, int] = attrs.field(factory=dict)  # ids deleted lately -> version of the deletion, or later
     _deleted_from: int = 0  # of the deletions after this version, every id is in ``_deleted``
@@ -106,11 +107,12 @@ class Table:
         before = self._live.pop(record.id, None)
         if before is not None:
             self._xor ^= before.digest
+        held = self._tombstones.pop(record.id, None) if before is None else before
+        self._by_version.replace(() if held is None else (held,), (record,))
         if record.payload is None:
             self._tombstones[record.id] = record
             self._note_deleted(record.id, record.version)
         else:
-            self._tombstones.pop(record.id, None)
             self._deleted.pop(record.id, None)
             self._live[record.id] = record
             self._xor ^= record.digest
@@ -119,16 +121,19 @@ class Table:
 
     def apply_digest(self, digest: TableDigest) -> list[Record]:
         """Apply the digest of a node that held the whole table; returns the records that are thereby deleted."""
-        deleted = []
+        deleted, tombstones = [], []
         for id_ in digest.gone if digest.version > self.compacted_below else ():
             held = self._live.get(id_)
             if held is not None and held.version <= digest.version:
                 self.payload_bytes = self.grown(id_, 0)
                 del self._live[id_]
                 self._xor ^= held.digest
-                self._tombstones[id_] = Record(self.owner, self.generation, digest.version, id_, digest.table_xor, None)
+                tombstone = Record(self.owner, self.generation, digest.version, id_, digest.table_xor, None)
+                self._tombstones[id_] = tombstone
+                tombstones.append(tombstone)
                 deleted.append(held)
                 self._note_deleted(id_, digest.version)
+        self._by_version.replace(deleted, tombstones)
         self._raise_digest(digest.version, digest.table_xor)
         return deleted
 
@@ -137,6 +142,7 @@ class Table:
             self._digest_version, self._digest_xor = version, xor
         if self._xor == self._digest_xor and self._digest_version > self.compacted_below:
             self.compacted_below, self._compacted_xor = self._digest_version, self._digest_xor
+            self._by_version.replace(tuple(self._tombstones.values()), ())
             self._tombstones.clear()
 
     def _note_deleted(self, id: str, version: int) -> None:
@@ -149,29 +155,26 @@ class Table:
     def ranges(self) -> tuple[int, ...]:
         """The versions above `compacted_below` that are held: first and last of each range, the lowest first."""
         bounds: list[int] = []
-        for version in sorted(
-            each.version
-            for each in (*self._live.values(), *self._tombstones.values())
-            if each.version > self.compacted_below
-        ):
-            if bounds and bounds[-1] == version - 1:
-                bounds[-1] = version
+        for record in self._by_version.between(self.compacted_below + 1):
+            if bounds and bounds[-1] == record.version - 1:
+                bounds[-1] = record.version
             elif len(bounds) < limits.RANGES_MAX:
-                bounds += (version, version)
+                bounds += (record.version, record.version)
             else:
                 break
         return tuple(bounds)
 
-    def after(self, version: int, have: Sequence[int]) -> list[Record]:
-        """What is held of a later version than ``version`` and not within the ranges ``have``, the oldest first."""
-        firsts, lasts = have[::2], have[1::2]
+    def after(self, version: int, have: Sequence[int]) -> Iterator[Record]:
+        """What is held of a later version than ``version`` and not within the ranges ``have``, the oldest first.
 
-        def is_had(each: int) -> bool:
-            place = bisect_right(firsts, each) - 1
-            return place >= 0 and each <= lasts[place]
-
-        later = [each for each in (*self._live.values(), *self._tombstones.values()) if each.version > version]
-        return sorted((each for each in later if not is_had(each.version)), key=lambda each: each.version)
+        The ranges are in order and do not overlap. Only the records that are taken from the iterator are looked at,
+        besides some to find where ranges begin and end. Nothing must be applied meanwhile.
+        """
+        first = version + 1
+        for start, last in zip(have[::2], have[1::2], strict=True):
+            yield from self._by_version.between(first, start)
+            first = max(first, last + 1)
+        yield from self._by_version.between(first)
 
     def digest_after(self, version: int) -> TableDigest | None:
         """The digest for a peer that held the whole table as of ``version``, with the ids deleted since.

@@ -105,7 +105,8 @@ def _writer(value: Any) -> str:
 
 
 def _id(value: Any) -> str:
-    if type(value) is not str or not 0 < len(value) <= limits.ID_CHARS_MAX:
+    # Bytes, not characters: users' ids are ASCII, and a tombstone or an announcement must fit the smallest packet.
+    if type(value) is not str or not 0 < len(value.encode()) <= limits.ID_CHARS_MAX:
         raise Junk("not an id")
     return value
 

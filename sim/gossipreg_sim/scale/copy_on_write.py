@@ -30,7 +30,13 @@ class _SharedRegistry(Registry):
     def _table_for(self, owner: str, generation: int) -> Table:
         table = self._tables.get(owner)
         if table is not None and table is self.source.table(owner):
-            self._tables[owner] = attrs.evolve(table, live=dict(table._live), tombstones=dict(table._tombstones))
+            self._tables[owner] = attrs.evolve(
+                table,
+                live=dict(table._live),
+                tombstones=dict(table._tombstones),
+                by_version=table._by_version.copy(),
+                deleted=dict(table._deleted),
+            )
         return Registry._table_for(self, owner, generation)
 
     def _index(self, *, came: tuple[Record, ...], went: tuple[Record, ...]) -> None:

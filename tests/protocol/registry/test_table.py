@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from random import Random
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -231,6 +233,30 @@ def test_only_so_many_ranges_are_told_and_those_of_the_oldest(monkeypatch: pytes
     monkeypatch.setattr(limits, "RANGES_MAX", 4)
     said = history([(str(n), 1) for n in range(12)]).said
     assert told(said[1::2]).ranges() == (2, 2, 4, 4)
+
+
+class Looked(Record):
+    """A record that counts how often its version is read."""
+
+    looks = 0
+
+    def __getattribute__(self, name: str) -> Any:
+        if name == "version":
+            Looked.looks += 1
+        return super().__getattribute__(name)
+
+
+def test_what_a_peer_lacks_is_found_without_a_look_at_what_it_has() -> None:
+    table = empty()
+    for version in range(1, 5001):
+        table.apply(Looked("b", BORN, version, f"x{version}", 0, b""))
+    Looked.looks = 0
+    assert list(table.after(5000, ())) == []
+    assert list(table.after(0, (1, 2000, 2001, 5000))) == []
+    assert [record.id for record in islice(table.after(0, (1, 4000)), 3)] == ["x4001", "x4002", "x4003"]
+    assert [record.id for record in table.after(1, (4, 4999))] == ["x2", "x3", "x5000"]
+    assert [record.id for record in table.after(4998, (1, 2))] == ["x4999", "x5000"]
+    assert Looked.looks < 200
 
 
 @law

@@ -18,6 +18,7 @@ from gossipreg.protocol.anti_entropy.reconcile import Compare, End, KeepOpen, Li
 from gossipreg.protocol.dissemination.receipts import Receipt, ReceiptRequest
 from gossipreg.protocol.membership.identity import NameConflictQuery
 from gossipreg.protocol.membership.member_update import MemberUpdate
+from gossipreg.protocol.membership.paths import SIZE_MIN
 from gossipreg.protocol.membership.probe import Ack, Nack, Ping, PingReq
 from gossipreg.protocol.registry.policy_version import PolicyVersion
 from gossipreg.protocol.registry.records import Announcement, Fetch, Record, RecordRequest, TableDigest
@@ -382,3 +383,17 @@ def test_a_name_where_an_address_should_be_is_junk(host: str) -> None:
 def test_ranges_that_are_not_in_order_or_too_many_are_junk(ranges: Any) -> None:
     with pytest.raises(Junk):
         message_of(msgpack.packb([21, "b", 1, 1, ranges]))
+
+
+def test_the_largest_tombstone_digest_and_announcement_fit_the_smallest_packet() -> None:
+    most, id_ = (1 << 53) - 1, "\N{GRINNING FACE}" * (limits.ID_CHARS_MAX // 4) + "..."
+    owner = "n" * limits.NAME_CHARS_MAX
+    for message in (
+        Record(owner, most, most, id_, (1 << 64) - 1, None),
+        TableDigest(owner, most, most, (1 << 64) - 1, (id_,)),
+        Announcement(owner, most, most, id_, (1 << 64) - 1, (1 << 64) - 1, limits.RECORD_BYTES_MAX),
+    ):
+        assert message_of(pack(message)) == message
+        assert len(pack(message)) <= SIZE_MIN - 100, "what goes around it has a hundred bytes"
+    with pytest.raises(Junk):
+        message_of(pack(Record(owner, most, most, id_ + ".", 0, None)))
