@@ -30,12 +30,13 @@ def received_records_are_repacked_with_a_difference(patch: pytest.MonkeyPatch) -
     patch.setattr(ClusterState, "take", take)
 
 
-@mutation(BAD_NETWORK, "NoResurrection", seeds=22, first=21)
+@mutation(BAD_NETWORK, "NoResurrection", seeds=42, first=29)
 def tombstones_are_dropped(patch: pytest.MonkeyPatch) -> None:
     original = Table.classify
 
     def classify(self: Table, id: str, version: int) -> Freshness:
-        self._tombstones.pop(id, None)
+        tombstone = self._tombstones.pop(id, None)
+        self._by_version.replace(() if tombstone is None else (tombstone,), ())
         return original(self, id, version)
 
     patch.setattr(Table, "classify", classify)
