@@ -188,7 +188,7 @@ class BlockingNode(BlockingCalls):
         force: bool = False,
         timeout: float | None = None,
     ) -> None:
-        """Have every member seal with the key of that id, and hold the one so far for ``kept`` seconds more.
+        """Have every member seal with the key of that id, and give up every other after ``kept`` seconds.
 
         Waits some seconds for members that do not hold it yet. Raises ``KeyNotHeld`` if one does not, unless ``force``;
         ``UnknownKey``, ``GossipInClear``, ``NotJoined``, ``NodeClosed``, ``StorageError``.

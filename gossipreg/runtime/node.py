@@ -538,7 +538,7 @@ class Node:
         return await self._lifecycle.keyring.add(parse_key(key, where="key"))
 
     async def use_gossip_key(self, id: str, *, kept: float = KEPT_SECONDS, force: bool = False) -> None:
-        """Have every member seal with the key of that id, and hold the one so far for ``kept`` seconds more.
+        """Have every member seal with the key of that id, and give up every other after ``kept`` seconds.
 
         Waits some seconds for members that do not hold it yet. Raises ``KeyNotHeld`` if one does not, unless ``force``;
         ``UnknownKey``, ``GossipInClear``, ``NotJoined``, ``NodeClosed``, ``StorageError``.

@@ -39,7 +39,8 @@ from gossipreg.runtime.registrar import Registrar
 
 log = logging.getLogger(__name__)
 
-#: How long a key that was primary stays held by default (seconds): a host that was off over a long weekend comes back.
+#: How long every other key stays held by default, when one becomes primary (seconds): a host that was off over a long
+#: weekend comes back.
 KEPT_SECONDS: Final = 72 * 3600.0
 
 #: How long `NodeKeyring.use` waits for members that do not hold the key yet (seconds). The CLI waits 5 s for an answer.
@@ -231,8 +232,11 @@ class NodeKeyring:
     async def _wait_until_held(self, id_: str) -> None:
         change_log = self._context.change_log
         with trio.move_on_after(_WAIT_SECONDS):
-            while self._lacks(id_):
+            while self._lacks(id_) and not change_log.closed:
                 await change_log.wait(change_log.position)
+        keyring = self._sealed()
+        if id_ not in keyring.ids:
+            raise UnknownKey(f"this node holds no key {_shown(id_)} any more: see `gossipreg keys list`")
         lacks = self._lacks(id_)
         if lacks:
             raise KeyNotHeld(

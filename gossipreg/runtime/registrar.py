@@ -313,7 +313,10 @@ class Registrar:
                 return registration
             instance = attrs.evolve(registration.instance, host=address.host)
             instance.check()
-            return attrs.evolve(registration, instance=instance)
+            credentials: Mapping[str, str] = {}
+            if registration.instance.sealed:  # for its old address, so they are sealed anew for the new one
+                credentials = self.keyring.open(registration.instance)
+            return attrs.evolve(registration, instance=instance, credentials=credentials)
 
         for id_ in [id_ for id_, each in self.registrations.items() if each.instance.host == old.host]:
             try:

@@ -11,7 +11,7 @@ import pytest
 import trio
 import trio.testing
 
-from gossipreg import ConfigError, CredentialsUnavailable, Health, Instance, Node, open_node
+from gossipreg import Address, ConfigError, CredentialsUnavailable, Health, Instance, Node, open_node
 from gossipreg.config import AgentConfig, Config, key_id
 from gossipreg.runtime.definitions import LocatedSpec, define
 from gossipreg.runtime.state_database import DATABASE
@@ -259,3 +259,30 @@ async def test_an_instance_that_is_shown_does_not_show_them(node: Node) -> None:
     made = await node.register("pg", port=5432, credentials=LOGIN)
     assert "sealed" not in repr(made)
     assert made == attrs.evolve(made)
+
+
+# A new address
+
+
+async def test_credentials_are_sealed_anew_for_a_new_address(caplog: pytest.LogCaptureFixture) -> None:
+    async with open_node(config("ann", credential_key=OLD)) as node:
+        await node.register("pg", port=5432, credentials=LOGIN)
+        await node.register("far", host="10.9.8.7", port=1, credentials=LOGIN)
+        await node._lifecycle.registrar.move(Address("127.0.0.9", node.address.port))
+        [moved] = node.lookup("pg")
+        assert moved.host == "127.0.0.9"
+        assert node.credentials(moved) == LOGIN
+        assert node.credentials(node.pick("far")) == LOGIN
+    assert "stays at" not in caplog.text
+
+
+async def test_an_instance_whose_credentials_cannot_be_opened_stays_where_it_was(tmp_path: Path) -> None:
+    def keyed(key: str) -> Config:
+        return config("ann", data_dir=tmp_path / "kept", credential_key=key)
+
+    async with open_node(keyed(OLD)) as node:
+        await node.register("pg", port=5432, credentials=LOGIN)
+    async with open_node(keyed(NEW)) as node:
+        [before] = node.lookup("pg")
+        await node._lifecycle.registrar.move(Address("127.0.0.9", node.address.port))
+        assert node.lookup("pg")[0].host == before.host

@@ -16,6 +16,7 @@ from gossipreg import (
     KeyInUse,
     KeyNotHeld,
     Node,
+    NodeClosed,
     Status,
     TooManyKeys,
     UnknownKey,
@@ -244,6 +245,28 @@ async def test_a_cluster_that_uses_a_key_tells_a_node_that_lacks_it_what_to_do(
         await bob.reread_keys()
         assert bob.info().problems == ()
         await joined(ann, bob)
+
+
+async def test_a_wait_for_other_members_ends_with_the_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gossipreg.runtime.node_keyring._WAIT_SECONDS", PATIENCE)
+    files = [tmp_path / "ann", tmp_path / "bob"]
+    hidden(files[0], f"{encode_key(OLD)}\n{encode_key(NEW)}")
+    hidden(files[1], encode_key(OLD))
+    async with (
+        open_node(config("ann", key_file=files[0])) as ann,
+        open_node(config("bob", ann, key_file=files[1])) as bob,
+    ):
+        await joined(ann, bob)
+
+        async def use() -> None:
+            with pytest.raises(NodeClosed):
+                await ann.use_gossip_key(NEW_ID)
+
+        with trio.fail_after(PATIENCE):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(use)
+                await trio.sleep(0.05)
+                ann._context.close()
 
 
 async def test_a_file_that_cannot_be_used_changes_nothing(tmp_path: Path) -> None:

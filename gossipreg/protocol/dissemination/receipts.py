@@ -6,7 +6,7 @@ packet, and the time it took is known without doubt, however often the messages 
 SIGCOMM 1987). It says that the packet was handled, so that the receiver's children are its own affair from then on.
 
 A receipt goes out at once, on a packet to the same peer where there is one. While packets of one peer follow each
-other closely their receipts share a packet: one every `gossip_receipt_gap` seconds.
+other closely their receipts share a packet: one every half `gossip_gap`.
 """
 
 from __future__ import annotations
