@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 
 import attrs
@@ -25,6 +26,16 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     names = ("HTTP", "AGENT", "TOKEN", "CONFIG", "CA_FILE", "CLIENT_CERT")
     for name in (f"GOSSIPREG_{each}" for each in names):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(autouse=True)
+def _logs_as_before() -> Iterator[None]:
+    """A command that runs in this process may send all log lines to its own standard error."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import queue
 import signal
 import subprocess
@@ -22,15 +21,6 @@ IDS = "{% for each in instances('orders') %}{{ each.id }} {% endfor %}"
 
 #: How long anything may take (seconds).
 PATIENCE = 60.0
-
-
-@pytest.fixture(autouse=True)
-def _logs_as_before() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
 
 
 @pytest.fixture
