@@ -17,7 +17,7 @@ import pytest
 import trio
 
 from tests.chaos.client import Client
-from tests.chaos.faults import NEMESES
+from tests.chaos.faults import NEMESES, Fault
 from tests.chaos.history import Record
 from tests.chaos.hosts import MARK, Host, HostNetwork, missing_for_nemesis, missing_requirement, open_network
 from tests.chaos.nemeses import Nemeses
@@ -176,7 +176,7 @@ async def test_every_nemesis_has_an_effect_and_undoes_it(tmp_path: Path) -> None
             nemeses.up(host)
             await answers(host)
         host = network.hosts[1]
-        for name in [name for name in NEMESES if not missing_for_nemesis(name)]:
+        for name in [name for name in NEMESES if name != "rotate" and not missing_for_nemesis(name)]:
             drawn = NEMESES[name].draw(random.Random(1), 3, 1.0)[0]
             fault = attrs.evolve(drawn, hosts=(1,), amount=90.0)
             before = state(network, host)
@@ -187,8 +187,20 @@ async def test_every_nemesis_has_an_effect_and_undoes_it(tmp_path: Path) -> None
             await answers(host, name)
             await becomes(partial(undone, before), network, host, f"{name} is not undone")
             assert (host.address != before["address"]) == (name in ("renumber", "moved"))
+        await rotates(nemeses, network)  # which is not undone: a key is replaced for good
         nursery.cancel_scope.cancel()
     assert left_of(str(tmp_path)) == set()
+
+
+async def rotates(nemeses: Nemeses, network: HostNetwork) -> None:
+    """Replace the key of the gossip, and wait until every agent seals with the new one."""
+    await nemeses.end(await nemeses.begin(Fault("rotate", 0.0, 1.0, (1,))))
+    sealed = f"the gossip is sealed with key {nemeses._added['id']};"
+    with trio.move_on_after(PATIENCE):
+        while not all(sealed in host.log.read_text() for host in network.hosts):  # noqa: ASYNC110 -- other processes'
+            await trio.sleep(0.05)
+        return
+    pytest.fail("rotate has no effect")
 
 
 async def becomes(holds: Callable[[dict[str, object]], bool], network: HostNetwork, host: Host, otherwise: str) -> None:
