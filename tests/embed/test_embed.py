@@ -33,7 +33,7 @@ def test_a_node_is_opened_by_the_same_function_everywhere(module: object) -> Non
         ("gossipreg.embed.threads", ["asyncio", "httpx", "rich", "click"]),
         ("gossipreg.embed.asyncio", ["httpx", "rich", "click"]),
         ("gossipreg.embed.chooser", ["trio", "asyncio", "httpx", "gossipreg.runtime"]),
-        ("gossipreg.embed.httpx", ["gossipreg.runtime", "gossipreg.embed.node_thread", "anyio"]),
+        ("gossipreg.embed.httpx", ["gossipreg.runtime", "gossipreg.embed.node_thread"]),
         ("gossipreg.embed.requests", ["gossipreg.runtime", "gossipreg.embed.node_thread", "asyncio", "httpx"]),
         ("gossipreg.embed.grpc", ["gossipreg.runtime", "gossipreg.embed.node_thread", "httpx"]),
         ("gossipreg.embed.aiohttp", ["gossipreg.runtime", "gossipreg.embed.node_thread", "httpx"]),
