@@ -35,7 +35,6 @@ _READS: Final = "python -m tests.bench.reads"
 _HTTP: Final = "python -m tests.bench.http_reads"
 _DNS: Final = "python tests/bench/dns_answers.py"
 _PROXY: Final = "python tests/bench/proxy.py"
-_PROXY_CPU: Final = "python tests/bench/proxy.py --cpu-only"
 _WATCHERS: Final = "python -m tests.bench.watchers"
 _CONSUL: Final = "python -m tests.bench.consul_watchers"
 _CHECKS: Final = "python -m tests.bench.checks"
@@ -99,14 +98,8 @@ def _anomaly(act: str, how: str) -> Line:
     return _beside_serf(what, _ANOMALIES, row, f" --acts {act}")
 
 
-def _proxy(what: str, row: str) -> Line:
-    return Line(what, _PROXY, Cell(row, "gossipreg"), "HAProxy", Cell(row, "HAProxy"), Cell(row, "ratio"))
-
-
-def _proxy_cpu(what: str, row: str, peer: str, ratio: str) -> Line:
-    return Line(
-        f"balancer: CPU for {what}", _PROXY_CPU, Cell(row, "gossipreg"), peer, Cell(row, peer), Cell(row, ratio)
-    )
+def _proxy(what: str, row: str, peer: str, ratio: str) -> Line:
+    return Line(f"balancer: {what}", _PROXY, Cell(row, "gossipreg"), peer, Cell(row, peer), Cell(row, ratio))
 
 
 def _read(what: str, row: str) -> Line:
@@ -233,13 +226,18 @@ LINES: Final = (
     ),
     _dns("A"),
     _dns("SRV"),
-    _proxy("balancer: requests a second on 32 kept connections", "requests on"),
-    _proxy("balancer: requests a second, each on its own connection", "requests, each"),
-    _proxy("balancer: latency of one caller, median", "latency of one caller, median"),
-    _proxy("balancer: bytes a second, there and back on one connection", "bytes there"),
     *(
-        _proxy_cpu(what, f"CPU for {what}", peer, ratio)
-        for what in ("a request on a kept connection", "a request on its own connection", "a megabyte there and back")
+        _proxy(what, row, peer, ratio)
+        for what, row in (
+            ("requests a second on 32 kept connections", "requests on"),
+            ("requests a second, each on its own connection", "requests, each"),
+            ("latency of one caller, median", "latency of one caller, median"),
+            ("latency of one caller, 99 %", "latency of one caller, 99 %"),
+            ("bytes a second, there and back on one connection", "bytes there"),
+            ("CPU for a request on a kept connection", "CPU for a request on a kept connection"),
+            ("CPU for a request on its own connection", "CPU for a request on its own connection"),
+            ("CPU for a megabyte there and back", "CPU for a megabyte there and back"),
+        )
         for peer, ratio in (("HAProxy", "ratio"), ("Envoy", "to Envoy"))
     ),
     Line(
