@@ -40,6 +40,9 @@ DEFAULT_DNS: Final = "127.0.0.1:8600"
 #: The tables of an agent's file that are no settings: each defines a service that it offers.
 SERVICES: Final = "services"
 
+#: In a list of regions, those that are not named in it, the one with the shortest round trip first.
+NEAREST: Final = "nearest"
+
 #: Our own compatibility APIs: `gossipreg.frontends` has a module for each.
 COMPATIBILITY_APIS: Final = ("consul", "eureka", "envoy", "traefik")
 
@@ -71,6 +74,12 @@ def _read_name(text: str) -> None:
 def _read_name_or_nothing(text: str) -> None:
     if text:
         _read_name(text)
+
+
+def _read_region(text: str) -> None:
+    _read_name_or_nothing(text)
+    if text.lower() == NEAREST:
+        raise ConfigError(f"{shown(text)} stands for the region with the shortest round trip: choose another word")
 
 
 def _read_address(text: str) -> None:
@@ -244,6 +253,12 @@ class Config:
             "every retry.",
             "kind": _SEEDS,
         },
+    )
+    region: str = setting(
+        Text(_read_region),
+        "",
+        "The region of the whole cluster, which Consul's clients know as the datacenter: the same at all its nodes. "
+        "Default: the cluster's name.",
     )
     zone: str = setting(Text(_read_name_or_nothing), "", "Where this node is; the default zone of its instances.")
     node_meta: tuple[str, ...] = setting(

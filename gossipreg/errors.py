@@ -145,6 +145,10 @@ class NotJoined(GossipregError):
     """The node has reached no member yet, so it cannot know what is asked of it."""
 
 
+class UnknownRegion(GossipregError):
+    """The node neither is in a region of that name nor follows one; the sentence names those that it knows."""
+
+
 class UnknownMember(GossipregError):
     """No member of that name is remembered."""
 

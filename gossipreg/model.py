@@ -405,6 +405,7 @@ class NodeInfo:
 
     name: str
     cluster: str
+    region: str = ""  # of the cluster, as this node was told; its name otherwise
     address: Address
     generation: int  # ms since the epoch at boot
     incarnation: int

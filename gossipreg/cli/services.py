@@ -20,8 +20,9 @@ from gossipreg.text import nearest, shown
 
 
 @command()
+@click.option("--region", metavar="NAME", help="Those of this region.  [default: the agent's own]")
 @agent_options
-def services(agent: AgentClient, *, as_json: bool) -> None:
+def services(agent: AgentClient, *, as_json: bool, region: str | None) -> None:
     """List the services, and how many of their instances can serve.
 
     Columns when piped, tab-separated:
@@ -29,9 +30,10 @@ def services(agent: AgentClient, *, as_json: bool) -> None:
 
     Examples:
       gossipreg services
+      gossipreg services --region eu
       gossipreg services --json
     """
-    document = agent.lookup("services")
+    document = agent.lookup("services", region=region)
     show.write(show.services(document), document, as_json=as_json)
     note_isolation(agent, document)
     if not document["services"]:
@@ -44,6 +46,7 @@ def services(agent: AgentClient, *, as_json: bool) -> None:
 @click.option("--tag", metavar="TAG", help="Only those that carry this tag.")
 @click.option("--zone", metavar="NAME", help="Only those in this zone.")
 @click.option("--role", metavar="NAME", help="Only those in this role.")
+@click.option("--region", metavar="NAME", help="Those in this region.  [default: the agent's own]")
 @click.option(
     "--panic",
     metavar="SHARE",
@@ -60,6 +63,7 @@ def lookup(
     tag: str | None,
     zone: str | None,
     role: str | None,
+    region: str | None,
     panic: float | None,
 ) -> None:
     """List the instances of a service that can be called now.
@@ -73,18 +77,20 @@ def lookup(
     Examples:
       gossipreg lookup orders
       gossipreg lookup orders --zone eu-1 --tag canary
+      gossipreg lookup orders --region eu
       gossipreg lookup orders --panic 0.5
       gossipreg lookup orders | cut -f1
       gossipreg lookup orders --all --json
     """
-    asked = {"tag": tag, "zone": zone, "role": role, "panic": None if panic is None else f"{panic:g}"}
+    share = None if panic is None else f"{panic:g}"
+    asked = {"tag": tag, "zone": zone, "role": role, "panic": share, "region": region}
     document = agent.lookup("services", name, all="true" if every else None, **asked)
     show.write(show.instances(document, reasons=every), document, as_json=as_json)
     note_isolation(agent, document)
     if not document["instances"]:
         others = 0 if every else len(agent.get("services", name, all="true", **asked)["instances"])
         there = f": --all shows {others} that cannot serve, and why" if others else ""
-        unknown = None if others else _unknown(agent, name)
+        unknown = None if others else _unknown(agent, name, region)
         show.note(unknown or f"no {'' if every else 'healthy '}instance of {name}{_such(tag, zone, role)}{there}")
     elif stale := sum(1 for each in document["instances"] if each.get("stale") and not every):
         show.note(f"{stale} of them stale: known from earlier, and not reachable now")
@@ -207,9 +213,9 @@ def _owners(agent: AgentClient, id: str) -> set[str]:
     return {each["owner"] for each in instances_of(agent, None, completion.PATIENCE) if each["id"] == id}
 
 
-def _unknown(agent: AgentClient, name: str) -> str | None:
+def _unknown(agent: AgentClient, name: str, region: str | None) -> str | None:
     """A sentence that there is no service of that name, with the likely one; None if there is one."""
-    known = list(agent.get("services")["services"])
+    known = list(agent.get("services", region=region)["services"])
     if name in known:
         return None
     meant = nearest(name, known)

@@ -26,6 +26,11 @@ class NodeReads(EmbeddedNode):
         return self._node.cluster
 
     @property
+    def region(self) -> str:
+        """The region of the cluster, which Consul's clients know as the datacenter; the cluster's name by default."""
+        return self._node.region
+
+    @property
     def name(self) -> str:
         """This member's name."""
         return self._node.name
@@ -72,13 +77,15 @@ class NodeReads(EmbeddedNode):
         role: str | None = None,
         panic: float | None = None,
         last_known: bool = False,
+        region: str | None = None,
     ) -> tuple[Instance, ...]:
         """The instances of ``service`` that can serve, or all with ``healthy=False``, sorted by id; from memory.
 
         ``tag``, ``zone`` and ``role`` select; None selects all. ``panic`` is a share from 0 to 1: when less than this
         share can be reached because many owners failed at once, the lost instances are included, marked stale.
         A closed node raises ``NodeClosed``, or what closed it; with ``last_known`` it answers with what it knew when it
-        closed, all marked stale, for a program that ends its last requests.
+        closed, all marked stale, for a program that ends its last requests. ``region`` is where they are wanted; None
+        is the node's own. Raises ``UnknownRegion`` for a region that the node does not know.
         """
         return self._node.lookup(
             service,
@@ -88,6 +95,7 @@ class NodeReads(EmbeddedNode):
             role=role,
             panic=panic,
             last_known=last_known,
+            region=region,
         )
 
     def pick(
@@ -99,9 +107,18 @@ class NodeReads(EmbeddedNode):
         role: str | None = None,
         panic: float | None = None,
         last_known: bool = False,
+        region: str | None = None,
     ) -> Instance:
         """One of the instances that `lookup` returns, at random in proportion to weights. Raises ``NoInstance``."""
-        return self._node.pick(service, tag=tag, zone=zone, role=role, panic=panic, last_known=last_known)
+        return self._node.pick(
+            service,
+            tag=tag,
+            zone=zone,
+            role=role,
+            panic=panic,
+            last_known=last_known,
+            region=region,
+        )
 
     def index(self, service: str | None = None) -> int:
         """A number that grows whenever a lookup of ``service`` may answer differently; it never falls.

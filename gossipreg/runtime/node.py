@@ -14,7 +14,7 @@ import trio
 from gossipreg.check import Check, CheckReport
 from gossipreg.config import parse_key
 from gossipreg.counters import Count
-from gossipreg.errors import InvalidInstance, NodeClosed, NoInstance, naming
+from gossipreg.errors import InvalidInstance, NodeClosed, NoInstance, UnknownRegion, naming
 from gossipreg.keys import GossipKey
 from gossipreg.model import (
     NODE_SERVICE,
@@ -82,6 +82,11 @@ class Node:
         return self._context.cluster
 
     @property
+    def region(self) -> str:
+        """The region of the cluster, which Consul's clients know as the datacenter; the cluster's name by default."""
+        return self._context.region
+
+    @property
     def name(self) -> str:
         """This member's name."""
         return self._engine.identity.name
@@ -136,14 +141,18 @@ class Node:
         role: str | None = None,
         panic: float | None = None,
         last_known: bool = False,
+        region: str | None = None,
     ) -> tuple[Instance, ...]:
         """The instances of ``service`` that can serve, or all with ``healthy=False``, sorted by id; from memory.
 
         ``tag``, ``zone`` and ``role`` select; None selects all. ``panic`` is a share from 0 to 1: when less than this
         share can be reached because many owners failed at once, the lost instances are included, marked stale.
         A closed node raises ``NodeClosed``, or what closed it; with ``last_known`` it answers with what it knew when it
-        closed, all marked stale, for a program that ends its last requests.
+        closed, all marked stale, for a program that ends its last requests. ``region`` is where they are wanted; None
+        is the node's own. Raises ``UnknownRegion`` for a region that the node does not know.
         """
+        if region is not None:
+            self._check_region(region)
         if self._context.has_ended:
             if not last_known:
                 self._context.check_open()
@@ -166,8 +175,11 @@ class Node:
         role: str | None = None,
         panic: float | None = None,
         last_known: bool = False,
+        region: str | None = None,
     ) -> Instance:
         """One of the instances that `lookup` returns, at random in proportion to weights. Raises ``NoInstance``."""
+        if region is not None:
+            self._check_region(region)
         has_ended = self._context.has_ended
         if has_ended and not last_known:
             self._context.check_open()
@@ -180,6 +192,10 @@ class Node:
         if picked is None:
             raise NoInstance(why_none(service, view, tag=tag, zone=zone, role=role))
         return picked
+
+    def _check_region(self, region: str) -> None:
+        if region != self.region:
+            raise UnknownRegion(f"no region {region!r} is known here: this node is in {self.region!r}")
 
     def _last_known(
         self, service: str, *, healthy: bool, tag: str | None, zone: str | None, role: str | None

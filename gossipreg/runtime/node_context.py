@@ -27,6 +27,7 @@ class NodeContext:
     change_log: ChangeLog
     counters: Counter[str]
     store: AsyncStateStore | None  # None: nothing is kept on disk
+    region: str  # the cluster's, by name
     failure: GossipregError | None = None  # what closed the node, if that was an error
     has_ended: bool = attrs.field(init=False, default=False)  # the node is closed; a read looks at nothing else
     _closed: trio.Event = attrs.field(init=False, factory=trio.Event)

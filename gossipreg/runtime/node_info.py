@@ -10,9 +10,14 @@ import trio
 
 from gossipreg import __version__
 from gossipreg.counters import Count
-from gossipreg.model import Member, NodeInfo, ServiceCount, Status
+from gossipreg.model import NODE_SERVICE, Member, NodeInfo, ServiceCount, Status
 from gossipreg.runtime.diagnostics import path_states, problems_of
 from gossipreg.runtime.lifecycle import NodeLifecycle
+from gossipreg.runtime.node_context import NodeContext
+from gossipreg.runtime.node_record import stated_regions
+
+#: Members that one sentence names; of the others it gives the number.
+_NAMED_MAX: Final = 8
 
 #: The name of every counter: the info is read often, and iterating over an enum is slow.
 _COUNTS: Final = tuple(map(str, Count))
@@ -27,6 +32,7 @@ def node_info(lifecycle: NodeLifecycle, members: Sequence[Member], services: Map
         name=identity.name,
         version=__version__,
         cluster=context.cluster,
+        region=context.region,
         address=identity.address,
         generation=identity.generation,
         incarnation=identity.incarnation,
@@ -61,5 +67,25 @@ def _problems(lifecycle: NodeLifecycle, now: float) -> tuple[str, ...]:
     return (
         *(problem for problem in local if problem),
         *lifecycle.keyring.problems,
+        *_mixed_regions(lifecycle.context),
         *problems_of(lifecycle.context.engine, now),
     )
+
+
+def _mixed_regions(context: NodeContext) -> tuple[str, ...]:
+    """That present members state another region than this node, if any do. One that states none has the cluster's name.
+
+    A region is a whole cluster. Clients are told by each agent that its own region is that of all instances, so agents
+    that differ contradict each other.
+    """
+    engine = context.engine
+    stated = stated_regions(engine.view.service(NODE_SERVICE).instances)
+    if not stated:
+        return ()
+    present = [each.name for each in engine.members.snapshot() if each.status.is_present and each.name != context.name]
+    others = {name: region for name in present if (region := stated.get(name, context.cluster)) != context.region}
+    if not others:
+        return ()
+    named = ", ".join(f"{name} {others[name]!r}" for name in sorted(others)[:_NAMED_MAX])
+    more = f" and {len(others) - _NAMED_MAX} more" if len(others) > _NAMED_MAX else ""
+    return (f"this node's region is {context.region!r}, that of {named}{more}: give all nodes of a cluster one region",)

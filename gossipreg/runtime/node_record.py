@@ -27,9 +27,14 @@ KEYS: Final = "gossipreg.keys"
 _IDS: Final = "ids"
 
 
-def meta_of(pairs: Iterable[str]) -> dict[str, str]:
-    """The meta that is written as ``KEY=VALUE``, each checked already."""
-    return {key: value for key, _, value in (pair.partition("=") for pair in pairs)}
+#: The entry of the node's meta that tells its region, if it was given one. No user can write a key with a dot.
+REGION: Final = "gossipreg.region"
+
+
+def meta_of(pairs: Iterable[str], region: str = "") -> dict[str, str]:
+    """The meta that is written as ``KEY=VALUE``, each checked already, and the ``region`` if there is one."""
+    meta = {key: value for key, _, value in (pair.partition("=") for pair in pairs)}
+    return {**meta, REGION: region} if region else meta
 
 
 async def state_meta(registrar: Registrar, meta: Mapping[str, str], *, host: str, zone: str) -> None:
@@ -40,7 +45,7 @@ async def state_meta(registrar: Registrar, meta: Mapping[str, str], *, host: str
             spec = InstanceSpec(service=NODE_SERVICE, id=NODE_SERVICE, port=0, meta=meta)
             await registrar.register(LocalRegistration.of(spec, member=registrar.member, host=host, zone=zone))
         return
-    kept = {key: value for key, value in before.instance.meta.items() if _OF_FRONTENDS in key}
+    kept = {key: value for key, value in before.instance.meta.items() if _OF_FRONTENDS in key and key != REGION}
     stated = dict(meta) | kept
     if not stated and not before.checks:
         await registrar.deregister(NODE_SERVICE)
@@ -63,6 +68,11 @@ async def state_keys(registrar: Registrar, ids: Sequence[str], *, host: str, zon
     if before is None or before.instance.meta != meta:
         spec = InstanceSpec(service=NODE_SERVICE, id=KEYS, port=0, meta=meta)
         await registrar.register(LocalRegistration.of(spec, member=registrar.member, host=host, zone=zone))
+
+
+def stated_regions(instances: Iterable[Instance]) -> dict[str, str]:
+    """The region that each member states, by its name, from the instances of the nodes' service."""
+    return {each.owner: each.meta[REGION] for each in instances if each.id == NODE_SERVICE and REGION in each.meta}
 
 
 def stated_keys(instances: Iterable[Instance]) -> dict[str, list[str]]:

@@ -120,7 +120,10 @@ async def _running(
                 if saved is not None:
                     await lifecycle.restore(saved)
                 await state_meta(
-                    lifecycle.registrar, meta_of(config.node_meta), host=sockets.address.host, zone=config.zone
+                    lifecycle.registrar,
+                    meta_of(config.node_meta, config.region),
+                    host=sockets.address.host,
+                    zone=config.zone,
                 )
 
                 def start(what: str, work: Callable[[], Awaitable[None]]) -> None:
@@ -195,7 +198,7 @@ def _create(
     driver = Driver(
         engine, Datagrams(sockets.udp, codec, counters), seeds, change_log, config.cluster, keyring, nursery
     )
-    context = NodeContext(config.cluster, engine, driver, change_log, counters, store)
+    context = NodeContext(config.cluster, engine, driver, change_log, counters, store, config.region or config.cluster)
     driver.on_failure = context.close
     policies = PolicyWriter(context)
     rules = CheckRules.of(config.check_targets, config.check_headers)

@@ -22,6 +22,7 @@ from gossipreg.errors import (
     UnknownKey,
     UnknownMember,
     UnknownPolicy,
+    UnknownRegion,
     UnknownTerm,
 )
 from gossipreg.keys import GossipKey
@@ -63,6 +64,7 @@ class FakeNode:
     name: str = "alpha"
     address: Address = Address("127.0.0.1", 7940)
     cluster: str = "default"
+    _region: str = ""
     generation: int = 1_700_000_000_000
     draining: bool = False
     drained: str | None = None
@@ -95,6 +97,10 @@ class FakeNode:
 
     # What the frontends call
 
+    @property
+    def region(self) -> str:
+        return self._region or self.cluster
+
     def lookup(
         self,
         service: str,
@@ -104,8 +110,11 @@ class FakeNode:
         zone: str | None = None,
         role: str | None = None,
         panic: float | None = None,
+        region: str | None = None,
     ) -> tuple[Instance, ...]:
         self.lookups += 1
+        if region not in (None, self.region):
+            raise UnknownRegion(f"no region {region!r} is known here")
         return tuple(
             each
             for each in self._sorted()
@@ -141,6 +150,7 @@ class FakeNode:
         return NodeInfo(
             name=self.name,
             cluster=self.cluster,
+            region=self.region,
             address=self.address,
             generation=self.generation,
             incarnation=0,

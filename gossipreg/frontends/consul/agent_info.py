@@ -33,8 +33,8 @@ async def itself(context: ConsulContext) -> Response:
     info = context.node.info()
     me = next(each for each in context.node.members() if each.name == info.name)
     config = {
-        "Datacenter": info.cluster,
-        "PrimaryDatacenter": info.cluster,
+        "Datacenter": info.region,
+        "PrimaryDatacenter": info.region,
         "NodeName": info.name,
         "NodeID": catalog_rows.node_id(info.name),
         "Revision": "gossipreg",
@@ -47,7 +47,7 @@ async def itself(context: ConsulContext) -> Response:
             "Config": config,
             "DebugConfig": {},
             "Coord": None,
-            "Member": _member(me, info.cluster),
+            "Member": _member(me, info.region),
             "Meta": context.cluster().meta(me),
             "Stats": {"consul": {"leader_addr": _leader(context)}, "gossipreg": stats},
             "xDS": None,
@@ -57,7 +57,7 @@ async def itself(context: ConsulContext) -> Response:
 
 async def members(context: ConsulContext) -> Response:
     """Every member that is remembered. ``?wan`` asks for those of all datacenters, named with theirs: it is one."""
-    cluster = context.node.info().cluster
+    cluster = context.node.info().region
     keep = context.filter(_member(_ANY, cluster))
     rows = (_member(each, cluster) for each in context.node.members())
     if context.query.flag("wan"):

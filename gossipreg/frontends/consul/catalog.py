@@ -271,7 +271,7 @@ def _node(cluster: CatalogContext, name: str) -> Json | None:
 
 async def datacenters(context: ConsulContext) -> Reply:
     """The one that there is: the cluster."""
-    return constant_response([context.node.info().cluster])
+    return constant_response([context.node.info().region])
 
 
 # Prepared queries: each service is one

@@ -89,7 +89,7 @@ class ConsulState:
     def of(cls, node: NodeApi) -> Self:
         """What there is to remember of a node at first."""
         info = node.info()
-        return cls(info.cluster, QueryCache(node, info.generation), ServiceRowCache(node))
+        return cls(info.region, QueryCache(node, info.generation), ServiceRowCache(node))
 
 
 def token_of(request: Request, query: QueryParameters) -> str | None:

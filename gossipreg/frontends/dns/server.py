@@ -49,7 +49,7 @@ async def serve_dns(
     """
     sockets = await open_sockets(address)
     directory = Directory(node)
-    zone = Zone(node, directory, sockets.address, tuple(domains), ttl, datacenter=node.info().cluster)
+    zone = Zone(node, directory, sockets.address, tuple(domains), ttl, datacenter=node.info().region)
     responder = DnsResponder(zone, Counter() if counters is None else counters)
     with sockets.udp:
         async with sockets.tcp, trio.open_nursery() as nursery:

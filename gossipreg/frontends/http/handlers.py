@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Iterable
 import attrs
 
 from gossipreg.check import CheckReport
+from gossipreg.errors import UnknownRegion
 from gossipreg.frontends.http import bulk, render, roles
 from gossipreg.frontends.http.blocking import reply
 from gossipreg.frontends.http.context import NativeContext
@@ -75,6 +76,7 @@ async def forget(context: NativeContext) -> Response:
 
 async def services(context: NativeContext) -> Response | DeferredResponse:
     """Every service, with how many instances it has."""
+    _check_region(context)
 
     async def body() -> bytes:
         counts = TimeSlicer().over(sorted(context.node.services().items()))
@@ -95,7 +97,15 @@ async def lookup(context: NativeContext) -> Response | DeferredResponse:
         panic=context.share("panic"),
         stated=context.flag("stated"),
     )
+    _check_region(context)
     return await reply(context, asked.service, lambda: context.lookups.body(asked))
+
+
+def _check_region(context: NativeContext) -> None:
+    """Raise ``UnknownRegion`` if a region is asked about that is not the node's own."""
+    region = context.text("region")
+    if region is not None and region != context.node.region:
+        raise UnknownRegion(f"no region {shown(region)} is known here: this agent is in {context.node.region!r}")
 
 
 async def register(context: NativeContext) -> Response:
@@ -180,6 +190,7 @@ async def end_maintenance(context: NativeContext) -> Response:
 
 async def events(context: NativeContext) -> EventStream:
     """What happens, as it happens."""
+    _check_region(context)
     everything = context.flag("all")
     share = context.share("panic")
     if everything and share:

@@ -166,6 +166,7 @@ _PARAMETERS: Final[Mapping[str, tuple[Json, str]]] = {
     "tag": (_WORD, "Return only instances with this tag."),
     "zone": (_WORD, "Return only instances in this zone."),
     "role": (_WORD, "Return only instances with this role."),
+    "region": (_WORD, "Answer about this region; default: the agent's own."),
     "panic": (
         {"type": "number", "minimum": 0, "maximum": 1},
         "If less than this share can be reached because many owners failed at once, include the lost ones, as stale.",

@@ -93,6 +93,7 @@ def node(info: NodeInfo) -> Json:
         "name": info.name,
         "version": info.version,
         "cluster": info.cluster,
+        "region": info.region,
         "address": str(info.address),
         "generation": info.generation,
         "incarnation": info.incarnation,

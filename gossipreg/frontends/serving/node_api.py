@@ -38,6 +38,11 @@ class NodeApi(Protocol):
         ...
 
     @property
+    def region(self) -> str:
+        """The region of its cluster."""
+        ...
+
+    @property
     def isolated(self) -> bool:
         """Whether it hears no member although there should be one."""
         ...
@@ -66,8 +71,12 @@ class NodeApi(Protocol):
         zone: str | None = None,
         role: str | None = None,
         panic: float | None = None,
+        region: str | None = None,
     ) -> tuple[Instance, ...]:
-        """The service's instances that pass the filters; none for an unknown service. ``panic``: see `Node.lookup`."""
+        """The service's instances that pass the filters; none for an unknown service. ``panic``: see `Node.lookup`.
+
+        Raises ``UnknownRegion``.
+        """
         ...
 
     def index(self, service: str | None = None) -> int:

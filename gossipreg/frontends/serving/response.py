@@ -33,6 +33,7 @@ from gossipreg.errors import (
     UnknownKey,
     UnknownMember,
     UnknownPolicy,
+    UnknownRegion,
     UnknownTerm,
 )
 
@@ -135,6 +136,7 @@ _STATUS: Final[tuple[tuple[type[GossipregError], int], ...]] = (
     (UnknownTerm, 404),
     (ClockWrong, 503),
     (UnknownMember, 404),
+    (UnknownRegion, 404),
     (CredentialsUnavailable, 409),
     (MemberPresent, 409),
     (UnknownKey, 404),

@@ -7,7 +7,7 @@ import pytest
 
 from gossipreg.frontends.consul.api import ABSENT, PATHS
 from gossipreg.frontends.serving.scopes import Action
-from gossipreg.model import Status
+from gossipreg.model import Instance, Status
 from tests.frontends.consul.client import Client
 from tests.frontends.fake_node import FakeNode, member
 
@@ -145,3 +145,16 @@ async def test_a_ttl_is_updated_with_the_short_words_of_older_clients(client: Cl
     for word in ("pass", "warn", "fail"):
         await client.put("agent/check/update/service:web", {"Status": word})
     assert [str(health) for _, _, health, _ in node.beats] == ["passing", "warning", "critical"]
+
+
+async def test_the_datacenter_is_the_region_whatever_the_cluster_is_called() -> None:
+    node = FakeNode(region="eu")
+    node.hold(Instance(id="w", service="web", host="10.0.0.1", port=80, owner="alpha"))
+    client = Client(node)
+    assert await client.get("catalog/datacenters") == ["eu"]
+    config = (await client.get("agent/self"))["Config"]
+    assert (config["Datacenter"], config["PrimaryDatacenter"]) == ("eu", "eu")
+    assert [each["Tags"]["dc"] for each in await client.get("agent/members")] == ["eu"]
+    assert [each["Node"]["Datacenter"] for each in await client.get("health/service/web?dc=EU")] == ["eu"]
+    said = await client.ask("GET", "health/service/web?dc=default")
+    assert (said.status, said.body) == (500, b"No path to datacenter")

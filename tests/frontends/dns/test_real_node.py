@@ -19,7 +19,7 @@ def fits(node: Node) -> NodeApi:
 
 
 async def test_an_instance_comes_and_goes() -> None:
-    config = Config(name="alpha", bind="127.0.0.1:0", cluster="north-1")
+    config = Config(name="alpha", bind="127.0.0.1:0", cluster="shop", region="north-1")
     async with open_node(config) as node, trio.open_nursery() as nursery:
         serve = partial(serve_dns, fits(node), Address("127.0.0.1", 0), domains=["gossipreg"])
         bound: Address = await nursery.start(serve)
@@ -30,7 +30,7 @@ async def test_an_instance_comes_and_goes() -> None:
 
         assert data(await ask("alpha.node.gossipreg", "A")) == ["127.0.0.1"]
         assert data(await ask("alpha.node.north-1.dc.gossipreg", "A")) == ["127.0.0.1"]
-        assert code(await ask("alpha.node.default.dc.gossipreg", "A")) == "NXDOMAIN"
+        assert code(await ask("alpha.node.shop.dc.gossipreg", "A")) == "NXDOMAIN"
         assert code(await ask("orders.service.gossipreg", "SRV")) == "NXDOMAIN"
         instance = await node.register("orders", port=8080, weight=2)
         assert data(await ask("orders.service.gossipreg", "SRV")) == ["1 2 8080 8080.7f000001.addr.gossipreg."]

@@ -32,6 +32,7 @@ async def test_a_node_describes_itself(client: httpx.AsyncClient) -> None:
         "name": "alpha",
         "version": "0.1.0",
         "cluster": "default",
+        "region": "default",
         "address": "127.0.0.1:7940",
         "generation": 1_700_000_000_000,
         "incarnation": 0,
@@ -108,7 +109,7 @@ async def test_a_node_drains_and_asks_for_work_again_and_is_well_meanwhile(clien
     assert (await client.get("/healthz")).json()["status"] == "ok"
 
 
-KNOWN = "all, tag, zone, role, panic, stated, index, wait"
+KNOWN = "all, tag, zone, role, panic, stated, region, index, wait"
 
 
 @pytest.mark.parametrize(
@@ -350,3 +351,18 @@ async def test_head_is_get_without_the_body(client: httpx.AsyncClient, path: str
     assert head.status_code == get.status_code
     assert head.headers["content-length"] == get.headers["content-length"] == str(len(get.content))
     assert head.content == b""
+
+
+@pytest.mark.parametrize("path", ["services/orders", "services", "events"])
+async def test_another_region_is_unknown_and_the_own_one_is_answered(
+    client: httpx.AsyncClient, fake: FakeNode, path: str
+) -> None:
+    refused = await client.get(f"/api/v1/{path}?region=eu")
+    assert refused.status_code == 404
+    assert refused.json() == {
+        "error": "no region 'eu' is known here: this agent is in 'default'",
+        "code": "unknown_region",
+    }
+    if path != "events":
+        asked, own = [await client.get(f"/api/v1/{path}{query}") for query in ("", "?region=default")]
+        assert (own.status_code, own.content) == (200, asked.content)
