@@ -45,7 +45,7 @@ def run(program: str, *without: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize(
     ("missing", "arguments", "extra"),
     [
-        ("click", ["lookup", "orders"], "agent"),
+        ("click", ["lookup", "--help"], "agent"),
         ("click", ["sim", "list"], "sim"),
         ("h11", ["agent", "--bind", "127.0.0.1:0", "--http", "127.0.0.1:0", "--dns", "off"], "agent"),
         ("dns", ["agent", "--bind", "127.0.0.1:0", "--http", "off", "--dns", "127.0.0.1:0"], "agent"),

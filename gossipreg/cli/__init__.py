@@ -6,16 +6,21 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Final, NoReturn
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-import click
-
-from gossipreg.cli.help_page import CommandName, SectionedGroup
+from gossipreg.cli.declare import CommandName, DeclaredCommand
+from gossipreg.cli.plain_line import NotPlain, values_of
 from gossipreg.errors import ConfigError, GossipregError
+
+if TYPE_CHECKING:
+    import click
+
+    from gossipreg.cli.root import cli as cli
 
 #: The commands under the headings of the help page, and the modules that have them. A command line imports its own:
 #: most of the others bring more than asking an agent takes.
-_SECTIONS: Final[Mapping[str, Sequence[CommandName]]] = {
+SECTIONS: Final[Mapping[str, Sequence[CommandName]]] = {
     "Run": (
         CommandName("agent", "gossipreg.cli.agent"),
         CommandName("proxy", "gossipreg.cli.proxy"),
@@ -51,30 +56,17 @@ _SECTIONS: Final[Mapping[str, Sequence[CommandName]]] = {
 }
 
 
-@click.group(
-    cls=SectionedGroup,
-    sections=_SECTIONS,
-    invoke_without_command=True,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-@click.version_option(package_name="gossipreg", message="%(prog)s %(version)s")
-@click.pass_context
-def cli(context: click.Context) -> None:
-    """A service registry with no registry server.
+#: The variable in which a shell asks click to complete a command line.
+_COMPLETION: Final = "_GOSSIPREG_COMPLETE"
 
-    Every host runs an agent; agents find each other, watch each other, and gossip what they offer. Any of them
-    answers, from its own memory, which healthy instances of a service can be called now.
 
-    Examples:
-      gossipreg demo
-      gossipreg agent --join 10.0.0.6
-      gossipreg register orders --port 8080
-      gossipreg lookup orders
+def __getattr__(name: str) -> Any:
+    """The group ``cli``, for what reads the commands themselves: click is imported with it."""
+    if name != "cli":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from gossipreg.cli.root import cli
 
-    Exit status: 0 done, 1 failed, 2 wrong usage or setting, 130 interrupted.
-    """
-    if context.invoked_subcommand is None:
-        click.echo(context.get_help())
+    return cli
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -82,18 +74,17 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
     A failure is one line on standard error; with ``--json`` among the arguments it is one JSON document there.
     """
-    as_json = "--json" in (sys.argv[1:] if arguments is None else arguments)
+    words = sys.argv[1:] if arguments is None else arguments
+    as_json = "--json" in words
     try:
-        status = cli.main(arguments, prog_name="gossipreg", standalone_mode=False)
+        status = _run(words)
         sys.stdout.flush()
     except BrokenPipeError:
         # The reader has seen enough. Python flushes standard output once more at exit; let that go nowhere. The status
         # is the one that click gives when the pipe breaks earlier.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
-    except click.ClickException as error:
-        _fail(_usage(error), error.exit_code, "usage", None, as_json=as_json)
-    except (click.Abort, KeyboardInterrupt):
+    except KeyboardInterrupt:
         sys.exit(130)
     except (GossipregError, ExceptionGroup) as error:
         failure = _failure(error)
@@ -104,7 +95,29 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
             failure.field,
             as_json=as_json,
         )
+    except Exception as error:
+        if (click := sys.modules.get("click")) is None:
+            raise
+        if isinstance(error, click.Abort):
+            sys.exit(130)
+        if not isinstance(error, click.ClickException):
+            raise
+        _fail(_usage(error), error.exit_code, "usage", None, as_json=as_json)
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def _run(words: Sequence[str]) -> object:
+    """Run a command line: without click if it is a plain one of a command that is declared for that."""
+    named = next((each for section in SECTIONS.values() for each in section if each.name in words[:1]), None)
+    if named is not None and _COMPLETION not in os.environ:
+        command = named.load()
+        if isinstance(command, DeclaredCommand):
+            with suppress(NotPlain):
+                values = values_of(command, words[1:])
+                return command.function(**values)
+    from gossipreg.cli.root import cli
+
+    return cli.main(words, prog_name="gossipreg", standalone_mode=False)
 
 
 def _fail(sentence: str, status: int, code: str, field: str | None, *, as_json: bool) -> NoReturn:

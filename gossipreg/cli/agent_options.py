@@ -5,25 +5,23 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any, TypeVar
-
-import attrs
-import click
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from gossipreg.cli import show
 from gossipreg.cli.client import AgentClient
-from gossipreg.durations import parse_seconds
+from gossipreg.cli.declare import bad_parameter, option, path
 from gossipreg.errors import ConfigError
 from gossipreg.hosts import DEFAULT_HTTP
-from gossipreg.runtime.files import read_secret
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 #: The variable that holds a token. There is no flag for one: any user of the machine can read command lines.
 TOKEN_VARIABLE = "GOSSIPREG_TOKEN"  # noqa: S105 -- its name
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
-_address_option = click.option(
+_address_option = option(
     "--http",
     "--agent",
     "agent",
@@ -36,21 +34,23 @@ _address_option = click.option(
     "[env: GOSSIPREG_AGENT, GOSSIPREG_HTTP]",
 )
 
-token_file = click.option(
+token_file = option(
     "--token-file",
     metavar="FILE",
-    type=click.Path(path_type=Path),
+    type=path(),
     help=f"File with the token, if the agent requires one.  [env: {TOKEN_VARIABLE}, the token itself]",
 )
 
-as_json = click.option("--json", "as_json", is_flag=True, help="Answer with one JSON document.")
+as_json = option("--json", "as_json", is_flag=True, help="Answer with one JSON document.")
 
 
 def duration(text: str) -> float:
     """The type of options that take a duration: a number of seconds, or numbers with units such as ``500ms``."""
+    from gossipreg.durations import parse_seconds
+
     seconds = parse_seconds(text)
     if seconds is None:
-        raise click.BadParameter(f"{text!r} is not a number of seconds, nor one with a unit such as 500ms")
+        raise bad_parameter(f"{text!r} is not a number of seconds, nor one with a unit such as 500ms")
     return seconds
 
 
@@ -59,9 +59,9 @@ def agent_option(command: _Command) -> _Command:
 
     @functools.wraps(command)
     def with_agent(*arguments: Any, agent: AgentClient, **options: Any) -> Any:
-        return command(*arguments, agent=attrs.evolve(agent, token=read_token(options.pop("token_file"))), **options)
+        return command(*arguments, agent=agent._replace(token=read_token(options.pop("token_file"))), **options)
 
-    return _address_option(token_file(with_agent))  # type: ignore[return-value]  # click takes a command's type away
+    return _address_option(token_file(with_agent))  # type: ignore[return-value]  # `wraps` changes its type
 
 
 def agent_options(command: _Command) -> _Command:
@@ -83,6 +83,8 @@ def read_token(file: Path | None) -> str | None:
         if not text:
             return None
     else:
+        from gossipreg.runtime.files import read_secret
+
         where = f"--token-file {file}"
         try:
             text = read_secret(file).decode()

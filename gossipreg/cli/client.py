@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Final, Self
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
-import attrs
-
+from gossipreg.address import Address, SocketFile, place
+from gossipreg.cli import plain_http
 from gossipreg.errors import AgentRefused, AgentUnreachable, ConfigError, GossipregError
-from gossipreg.model import Address, SocketFile, place
 
 if TYPE_CHECKING:
-    from http.client import HTTPConnection, HTTPMessage, HTTPResponse
+    from http.client import HTTPConnection, HTTPResponse
 
 #: How long an agent may take to answer, or to be silent in the middle of an answer (seconds).
 PATIENCE: Final = 5.0
@@ -21,9 +20,11 @@ PATIENCE: Final = 5.0
 #: as long means that the connection is dead.
 SILENCE: Final = 30.0
 
+#: Takes away the unreserved characters of URLs that are neither letters nor digits.
+_MARKS: Final = {ord(mark): None for mark in "-._~"}
 
-@attrs.frozen
-class AgentClient:
+
+class AgentClient(NamedTuple):
     """The HTTP API of one agent. Each call is one request on a connection of its own.
 
     Raises ``AgentUnreachable`` when there is no answer, and ``AgentRefused`` with the agent's own sentence and code
@@ -31,9 +32,12 @@ class AgentClient:
     """
 
     address: Address | SocketFile
-    token: str | None = attrs.field(default=None, repr=False)
+    token: str | None = None
     patience: float | None = None  # how long an answer may take (seconds), if not the usual time
     is_tls: bool = False  # whether it speaks HTTPS; see `client_tls` for what the client trusts and shows
+
+    def __repr__(self) -> str:
+        return f"AgentClient({str(self.address)!r})"  # without the token
 
     @classmethod
     def at(cls, text: str, option: str = "--http") -> Self:
@@ -58,7 +62,7 @@ class AgentClient:
     def lookup(self, *path: str, **query: str | None) -> Any:
         """What `get` returns, with ``isolated`` and ``reachable`` if the agent sends them as headers."""
         document, headers = self._ask("GET", self._target(path, query))
-        isolated, reachable = headers["X-Gossipreg-Isolated"], headers["X-Gossipreg-Reachable"]
+        isolated, reachable = headers.get("x-gossipreg-isolated"), headers.get("x-gossipreg-reachable")
         if isolated is not None and reachable is not None:
             document |= {"isolated": isolated == "true", "reachable": float(reachable)}
         return document
@@ -81,7 +85,7 @@ class AgentClient:
 
         connection = self._connection(SILENCE)
         try:
-            answer = self._answer(connection, "GET", self._target(("events",), {"service": service}))
+            answer = self._follow(connection, self._target(("events",), {"service": service}))
             if not str(answer.headers["Content-Type"]).startswith("text/event-stream"):
                 raise self._not_an_agent()
             yield from _events_in(answer)
@@ -92,10 +96,14 @@ class AgentClient:
 
     @staticmethod
     def _target(path: tuple[str, ...], query: dict[str, str | None] | None = None) -> str:
-        from urllib.parse import quote, urlencode
+        asked = {key: value for key, value in (query or {}).items() if value is not None}
+        if all(map(_is_unreserved, (*path, *asked.values()))):  # almost always: what else there is takes 5 ms to import
+            parts, pairs = path, "&".join(f"{key}={value}" for key, value in asked.items())
+        else:
+            from urllib.parse import quote, urlencode
 
-        asked = urlencode({key: value for key, value in (query or {}).items() if value is not None})
-        return "/api/v1/" + "/".join(quote(part, safe="") for part in path) + (f"?{asked}" if asked else "")
+            parts, pairs = tuple(quote(part, safe="") for part in path), urlencode(asked)
+        return "/api/v1/" + "/".join(parts) + (f"?{pairs}" if pairs else "")
 
     def _connection(self, patience: float) -> HTTPConnection:
         from http.client import HTTPConnection  # 30 ms that the agent itself does not need
@@ -115,48 +123,77 @@ class AgentClient:
         connection.sock.settimeout(patience)
         return connection
 
-    def _ask(self, method: str, target: str, body: bytes | None = None) -> tuple[Any, HTTPMessage]:
-        """The document and the headers of an answer."""
-        from http.client import HTTPException
-
-        connection = self._connection(PATIENCE if self.patience is None else self.patience)
+    def _ask(self, method: str, target: str, body: bytes | None = None) -> tuple[Any, Mapping[str, str]]:
+        """The document and the headers of an answer, their names in small letters."""
+        patience = PATIENCE if self.patience is None else self.patience
         try:
-            answer = self._answer(connection, method, target, body)
-            text = answer.read()
-        except (OSError, HTTPException) as error:
+            status, headers, text = self._exchange(method, target, body, patience)
+        except plain_http.CutOff as error:
             raise AgentUnreachable(
                 f"the agent at {self.address} closed the connection before its answer was complete: {error}"
             ) from None
-        finally:
-            connection.close()
-        return self._document(text) if text else None, answer.headers
+        except OSError as error:
+            raise self._unanswered(error, patience) from None
+        except Exception as error:
+            from http.client import HTTPException
 
-    def _answer(self, connection: HTTPConnection, method: str, target: str, body: bytes | None = None) -> HTTPResponse:
-        """The head of a good answer; its body is still to be read."""
+            if isinstance(error, HTTPException):
+                raise self._not_an_agent() from None
+            raise
+        if status >= 400:
+            raise self._refusal(status, text, f"{method} {target}")
+        return self._document(text) if text else None, headers
+
+    def _exchange(self, method: str, target: str, body: bytes | None, patience: float) -> plain_http.Answer:
+        """One request and its answer, whatever its status."""
+        if not self.is_tls:
+            return plain_http.ask(
+                self.address, method, target, headers=self._headers(body), body=body, patience=patience
+            )
         from http.client import HTTPException
 
+        connection = self._connection(patience)
+        try:
+            connection.request(method, target, body, self._headers(body))
+            answer = connection.getresponse()
+            try:
+                text = answer.read()
+            except (OSError, HTTPException) as error:
+                raise plain_http.CutOff(str(error)) from None
+        finally:
+            connection.close()
+        return plain_http.Answer(answer.status, {name.lower(): value for name, value in answer.headers.items()}, text)
+
+    def _headers(self, body: bytes | None) -> dict[str, str]:
         headers = {"Content-Type": "application/json"} if body else {}
         if self.token is not None:
             headers["Authorization"] = f"Bearer {self.token}"
+        return headers
+
+    def _follow(self, connection: HTTPConnection, target: str) -> HTTPResponse:
+        """The head of a good answer; its body is still to be read."""
+        from http.client import HTTPException
+
         try:
             if isinstance(self.address, SocketFile):
                 connection.sock.connect(str(self.address.path))
-            connection.request(method, target, body, headers)
+            connection.request("GET", target, headers=self._headers(None))
             answer = connection.getresponse()
-        except TimeoutError:
-            patience = f"{connection.timeout:g} s"
-            raise AgentUnreachable(f"the agent at {self.address} does not answer within {patience}") from None
-        except PermissionError:
-            raise AgentUnreachable(
-                f"{self.address} may not be opened by this user: run this as the agent's own user"
-            ) from None
         except OSError as error:
-            raise self._unreachable(error) from None
+            raise self._unanswered(error, SILENCE) from None
         except HTTPException:
             raise self._not_an_agent() from None
         if answer.status >= 400:
-            raise self._refusal(answer.status, answer.read(), f"{method} {target}")
+            raise self._refusal(answer.status, answer.read(), f"GET {target}")
         return answer
+
+    def _unanswered(self, error: OSError, patience: float) -> AgentUnreachable:
+        """What an error of the connection means, before there is an answer."""
+        if isinstance(error, TimeoutError):
+            return AgentUnreachable(f"the agent at {self.address} does not answer within {patience:g} s")
+        if isinstance(error, PermissionError):
+            return AgentUnreachable(f"{self.address} may not be opened by this user: run this as the agent's own user")
+        return self._unreachable(error)
 
     def _unreachable(self, error: OSError) -> AgentUnreachable:
         """What an error of the connection means."""
@@ -198,6 +235,11 @@ class AgentClient:
 
     def _not_an_agent(self) -> AgentUnreachable:
         return AgentUnreachable(f"what answers at {self.address} is not an agent: name one with --http HOST:PORT")
+
+
+def _is_unreserved(text: str) -> bool:
+    """Whether ``text`` means itself in every part of a URL (RFC 3986 §2.3)."""
+    return text != "" and text.isascii() and text.translate(_MARKS).isalnum()
 
 
 def _events_in(answer: HTTPResponse) -> Iterator[tuple[str, Any]]:

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
-import attrs
 import click
 
 from gossipreg.cli.agent_options import read_token
@@ -65,7 +64,7 @@ def _agent(context: click.Context) -> AgentClient:
     given = context.params.get("agent")
     named = os.environ.get("GOSSIPREG_AGENT") or os.environ.get("GOSSIPREG_HTTP") or DEFAULT_HTTP
     agent = given if isinstance(given, AgentClient) else AgentClient.at(named)
-    return attrs.evolve(agent, token=read_token(context.params.get("token_file")), patience=PATIENCE)
+    return agent._replace(token=read_token(context.params.get("token_file")), patience=PATIENCE)
 
 
 def instances_of(agent: AgentClient, service: str | None, seconds: float) -> Iterator[dict[str, Any]]:

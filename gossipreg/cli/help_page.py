@@ -5,10 +5,11 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from functools import partial
-from importlib import import_module
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import click
+
+from gossipreg.cli.declare import CommandName, Declared, DeclaredCommand
 
 #: What click reads at the head of a paragraph as "do not wrap".
 _VERBATIM: Final = "\b\n"
@@ -17,21 +18,17 @@ _VERBATIM: Final = "\b\n"
 class HelpCommand(click.Command):
     """A command whose help keeps every paragraph with an indented line in it, such as its examples, as written."""
 
-    def __init__(self, *, help: str, **options: Any) -> None:
-        super().__init__(help=_kept(help), **options)
+    def __init__(
+        self, *, help: str, params: Sequence[click.Parameter | Declared] | None = None, **options: Any
+    ) -> None:
+        parameters = [each.as_click() if isinstance(each, Declared) else each for each in params or ()]
+        super().__init__(help=_kept(help), params=parameters, **options)
 
 
-class CommandName(NamedTuple):
-    """A command that is imported when it is used, from the ``module`` that has it under its own name."""
-
-    name: str
-    module: str
-
-    def load(self) -> click.Command:
-        """The command itself."""
-        found = getattr(import_module(self.module), self.name)
-        assert isinstance(found, click.Command), f"{self.module} has a command {self.name}"
-        return found
+def made(declared: DeclaredCommand) -> HelpCommand:
+    """The command that was declared."""
+    function = declared.function
+    return HelpCommand(name=declared.name, callback=function, params=declared.parameters, help=function.__doc__ or "")
 
 
 class _Commands(MutableMapping[str, click.Command]):
@@ -43,7 +40,8 @@ class _Commands(MutableMapping[str, click.Command]):
     def __getitem__(self, name: str) -> click.Command:
         found = self._commands[name]
         if isinstance(found, CommandName):
-            found = self._commands[name] = found.load()
+            loaded = found.load()
+            found = self._commands[name] = made(loaded) if isinstance(loaded, DeclaredCommand) else loaded
         return found
 
     def __setitem__(self, name: str, command: click.Command) -> None:

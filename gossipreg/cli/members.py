@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import click
-
-from gossipreg.cli import completion, show
+from gossipreg.cli import show
 from gossipreg.cli.agent_options import agent_options, note_isolation
 from gossipreg.cli.client import AgentClient
-from gossipreg.cli.help_page import command
+from gossipreg.cli.declare import argument, command, completes, option
 
 
 @command()
@@ -46,7 +44,7 @@ def info(agent: AgentClient, *, as_json: bool) -> None:
 
 
 @command()
-@click.option("--end", is_flag=True, help="Ask for work again.")
+@option("--end", is_flag=True, help="Ask for work again.")
 @agent_options
 def drain(agent: AgentClient, *, as_json: bool, end: bool) -> None:
     """Stop new work for the instances of this agent.
@@ -65,7 +63,7 @@ def drain(agent: AgentClient, *, as_json: bool, end: bool) -> None:
 
 
 @command()
-@click.argument("name", shell_complete=completion.failed_members)
+@argument("name", shell_complete=completes("failed_members"))
 @agent_options
 def forget(agent: AgentClient, name: str, *, as_json: bool) -> None:
     """Forget a member that failed and will not come back.

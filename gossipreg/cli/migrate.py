@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import attrs
 import click
 
 from gossipreg.cli.agent_options import duration, read_token, token_file
@@ -84,6 +83,6 @@ def migrate(
 
     events = Events(as_json=as_json)
     from_token = None if from_token_file is None else read_token(from_token_file)
-    agent = attrs.evolve(agent, token=read_token(token_file))
+    agent = agent._replace(token=read_token(token_file))
     source, target = endpoints(kind, url, agent, name, from_token=from_token)
     run(source, target, events, interval=interval if follow else None, both_ways=both_ways, dry=dry_run)

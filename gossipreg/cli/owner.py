@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import attrs
-
+from gossipreg.address import Address
 from gossipreg.cli.client import AgentClient
 from gossipreg.errors import AgentUnreachable, UnknownMember
 from gossipreg.hosts import DEFAULT_HTTP
-from gossipreg.model import Address
 from gossipreg.text import nearest
 
 
@@ -27,7 +25,7 @@ def agent_of(agent: AgentClient, owner: str, command: str) -> AgentClient:
         )
     host = Address.parse(members[owner]["address"], any_host=True).host
     port = agent.address.port if isinstance(agent.address, Address) else Address.parse(DEFAULT_HTTP).port
-    found = attrs.evolve(agent, address=Address(host, port))
+    found = agent._replace(address=Address(host, port))
     try:
         name = found.get("node")["name"]
     except AgentUnreachable:

@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-import attrs
 import click
 
 from gossipreg.cli import completion
@@ -181,7 +180,7 @@ def proxy(
     else:
         wanted = load_forwards(forwards, common)
     reload = None if forwards is None else partial(load_forwards, forwards, common)
-    agent = None if config.join else attrs.evolve(AgentClient.at(http or DEFAULT_HTTP), token=read_token(token_file))
+    agent = None if config.join else AgentClient.at(http or DEFAULT_HTTP)._replace(token=read_token(token_file))
     run(wanted, config, agent, None if metrics is None else _metrics_address(metrics), reload)
 
 

@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
-import shlex
-from pathlib import Path
-from typing import Any
-
-import click
+from typing import TYPE_CHECKING, Any
 
 from gossipreg import hosts, limits
-from gossipreg.cli import completion, show
+from gossipreg.cli import show
 from gossipreg.cli.agent_options import agent_options, note_isolation
 from gossipreg.cli.client import AgentClient
-from gossipreg.cli.completion import instances_of
-from gossipreg.cli.help_page import command
+from gossipreg.cli.declare import (
+    argument,
+    bad_parameter,
+    command,
+    completes,
+    float_range,
+    int_range,
+    option,
+    path,
+)
 from gossipreg.cli.owner import agent_of
 from gossipreg.errors import AgentRefused
 from gossipreg.text import nearest, shown
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 
 @command()
-@click.option("--region", metavar="NAME", help="Those of this region.  [default: the agent's own]")
+@option("--region", metavar="NAME", help="Those of this region.  [default: the agent's own]")
 @agent_options
 def services(agent: AgentClient, *, as_json: bool, region: str | None) -> None:
     """List the services, and how many of their instances can serve.
@@ -41,16 +48,16 @@ def services(agent: AgentClient, *, as_json: bool, region: str | None) -> None:
 
 
 @command()
-@click.argument("name", shell_complete=completion.services)
-@click.option("--all", "every", is_flag=True, help="Also those that cannot serve now, and why.")
-@click.option("--tag", metavar="TAG", help="Only those that carry this tag.")
-@click.option("--zone", metavar="NAME", help="Only those in this zone.")
-@click.option("--role", metavar="NAME", help="Only those in this role.")
-@click.option("--region", metavar="NAME", help="Those in this region.  [default: the agent's own]")
-@click.option(
+@argument("name", shell_complete=completes("services"))
+@option("--all", "every", is_flag=True, help="Also those that cannot serve now, and why.")
+@option("--tag", metavar="TAG", help="Only those that carry this tag.")
+@option("--zone", metavar="NAME", help="Only those in this zone.")
+@option("--role", metavar="NAME", help="Only those in this role.")
+@option("--region", metavar="NAME", help="Those in this region.  [default: the agent's own]")
+@option(
     "--panic",
     metavar="SHARE",
-    type=click.FloatRange(0, 1),
+    type=float_range(0, 1),
     help="When many owners failed at once, and fewer than this share can be reached: also those that were lost.",
 )
 @agent_options
@@ -97,43 +104,37 @@ def lookup(
 
 
 @command()
-@click.argument("name", shell_complete=completion.services)
-@click.option(
-    "--port", type=click.IntRange(0, 65_535), required=True, help="Port that it listens on; 0: nothing to call."
-)
-@click.option(
+@argument("name", shell_complete=completes("services"))
+@option("--port", type=int_range(0, 65_535), required=True, help="Port that it listens on; 0: nothing to call.")
+@option(
     "--host",
     metavar="HOST",
     callback=lambda _context, _parameter, text: _host(text),
     help="Host or address to call it at.  [default: the agent's own]",
 )
-@click.option("--tag", "tags", metavar="TAG", multiple=True, help="A label to find it by; repeatable.")
-@click.option("--meta", "pairs", metavar="KEY=VALUE", multiple=True, help="Anything clients should know; repeatable.")
-@click.option(
-    "--weight", type=click.IntRange(0, limits.WEIGHT_MAX), help="Its share of the load; 0 drains it.  [default: 1]"
-)
-@click.option("--role", metavar="NAME", help="Its role, such as primary or replica.")
-@click.option(
+@option("--tag", "tags", metavar="TAG", multiple=True, help="A label to find it by; repeatable.")
+@option("--meta", "pairs", metavar="KEY=VALUE", multiple=True, help="Anything clients should know; repeatable.")
+@option("--weight", type=int_range(0, limits.WEIGHT_MAX), help="Its share of the load; 0 drains it.  [default: 1]")
+@option("--role", metavar="NAME", help="Its role, such as primary or replica.")
+@option(
     "--term",
     metavar="N|next",
     callback=lambda _context, _parameter, text: _term(text),
     help="Its term as the primary: the highest is called; next: above all that were ever seen.  [default: 0]",
 )
-@click.option("--zone", metavar="NAME", help="Where it is.  [default: the agent's zone]")
-@click.option(
+@option("--zone", metavar="NAME", help="Where it is.  [default: the agent's zone]")
+@option(
     "--id",
     metavar="ID",
     help="Its id; registering it again replaces the instance.  [default: made from service, member, port]",
 )
-@click.option("--check", "written", metavar="KIND=TARGET", multiple=True, help="A health check to run; repeatable.")
-@click.option(
-    "--checks", "file", metavar="FILE", type=click.Path(path_type=Path), help="TOML file with tables [[checks]]."
-)
-@click.option(
+@option("--check", "written", metavar="KIND=TARGET", multiple=True, help="A health check to run; repeatable.")
+@option("--checks", "file", metavar="FILE", type=path(), help="TOML file with tables [[checks]].")
+@option(
     "--credentials-file",
     "secrets",
     metavar="FILE",
-    type=click.Path(path_type=Path),
+    type=path(),
     help="TOML or JSON file with what a client needs to log in; the agent seals it.",
 )
 @agent_options
@@ -178,11 +179,11 @@ def register(
 
 
 @command()
-@click.argument("id", shell_complete=completion.own_ids)
-@click.option(
+@argument("id", shell_complete=completes("own_ids"))
+@option(
     "--owner",
     metavar="NAME",
-    shell_complete=completion.members,
+    shell_complete=completes("members"),
     help="The member that owns it, if that is another: its agent is asked, on its host, at the port of --http.",
 )
 @agent_options
@@ -196,6 +197,8 @@ def deregister(agent: AgentClient, id: str, *, as_json: bool, owner: str | None)
       gossipreg deregister orders-1
       gossipreg deregister orders-1 --owner web-2
     """
+    import shlex
+
     asked = agent if owner is None else agent_of(agent, owner, f"gossipreg deregister {shlex.quote(id)}")
     try:
         asked.delete("instances", id)
@@ -210,7 +213,9 @@ def deregister(agent: AgentClient, id: str, *, as_json: bool, owner: str | None)
 
 def _owners(agent: AgentClient, id: str) -> set[str]:
     """The members that own an instance of that id, as far as the agent says so in a moment."""
-    return {each["owner"] for each in instances_of(agent, None, completion.PATIENCE) if each["id"] == id}
+    from gossipreg.cli.completion import PATIENCE, instances_of
+
+    return {each["owner"] for each in instances_of(agent, None, PATIENCE) if each["id"] == id}
 
 
 def _unknown(agent: AgentClient, name: str, region: str | None) -> str | None:
@@ -233,7 +238,7 @@ def _such(tag: str | None, zone: str | None, role: str | None) -> str:
 def _host(text: str | None) -> str | None:
     """A host that can be called. Raises ``click.BadParameter``."""
     if text is not None and (flaw := hosts.flaw(text)) is not None:
-        raise click.BadParameter(f"{shown(text)} is {flaw}")
+        raise bad_parameter(f"{shown(text)} is {flaw}")
     return text
 
 
@@ -241,7 +246,7 @@ def _term(text: str | None) -> int | str | None:
     if text is None or text == "next":
         return text
     if not text.isdecimal() or int(text) > limits.TERM_MAX:
-        raise click.BadParameter(f"{text!r} is neither next nor a whole number up to {limits.TERM_MAX}")
+        raise bad_parameter(f"{text!r} is neither next nor a whole number up to {limits.TERM_MAX}")
     return int(text)
 
 
@@ -250,6 +255,6 @@ def _meta(pairs: tuple[str, ...]) -> dict[str, str]:
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not (key and equals):
-            raise click.BadParameter(f"{pair!r} is not KEY=VALUE", param_hint="--meta")
+            raise bad_parameter(f"{pair!r} is not KEY=VALUE", "--meta")
         meta[key] = value
     return meta

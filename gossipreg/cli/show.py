@@ -9,9 +9,7 @@ import json
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
-
-import attrs
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from gossipreg.cli.time_format import local
 from gossipreg.text import escaped
@@ -43,8 +41,7 @@ _UNBROKEN: Final = frozenset({"name", "service", "address", "health", "status", 
 _EVENT_WIDTHS: Final = (12, 16, 18, 11, 21, 10, 10, 1)
 
 
-@attrs.frozen
-class TextTable:
+class TextTable(NamedTuple):
     """Rows of text below the names of their columns; an empty cell is shown as ``-``."""
 
     columns: tuple[str, ...]

@@ -4,10 +4,13 @@
     python tests/bench/startup.py --rounds 5 --json
 
 Every case is a process of its own that says one line when it is ready, and is then asked nothing more: its CPU (user
-and system, by its own clock) and its memory are read from the kernel in that moment, and it is ended. The cases take
-turns, so that whatever else the machine does hurts all of them alike; the differences between two cases are taken
-within each round. Bytecode is kept, as it is where a package is installed: in a temporary directory that the first
-round fills, which does not count. Exit status: 0 measured, 1 a case did not get ready, 2 wrong usage.
+and system, by its own clock) and its memory are read from the kernel in that moment, and it is ended. The commands
+`lookup`, `members`, `services` and `register` ask one agent, which runs meanwhile, and end by themselves: their CPU is
+that of the whole process. The cases take turns, so that whatever else the machine does hurts all of them alike; the
+differences between two cases are taken within each round. Bytecode is kept, as it is where a package is installed: in a
+temporary directory that the first round fills, which does not count.
+
+Exit status: 0 measured, 1 a case did not get ready, 2 wrong usage.
 """
 
 from __future__ import annotations
@@ -15,13 +18,17 @@ from __future__ import annotations
 import argparse
 import base64
 import json
+import math
 import os
 import platform
+import re
+import resource
 import secrets
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -78,15 +85,28 @@ def cases(key_file: Path) -> dict[str, Sequence[str]]:
     }
 
 
+#: Commands that ask an agent, whole.
+COMMANDS: Final[Mapping[str, Sequence[str]]] = {
+    "gossipreg lookup": ("lookup", "orders"),
+    "gossipreg members": ("members",),
+    "gossipreg services": ("services",),
+    "gossipreg register": ("register", "orders", "--port", "8080"),
+}
+
 #: What a node adds to a program that has trio already (later minus earlier case), and the most that it may (ms).
 ADDED: Final = (
-    ("a node in a program that has trio", "open node", "trio running", 30.0),
+    ("a node in a program that has trio", "open node", "trio running", 60.0),
     ("the same, sealed", "open node, sealed", "trio running", None),
 )
 
 #: The most that a case may cost: CPU (ms), resident memory (MiB).
-CPU_AT_MOST: Final = {"agent": 350.0, "agent, sealed": 350.0}
-RESIDENT_AT_MOST: Final = {"open node": 40.0}
+CPU_AT_MOST: Final = {
+    "import gossipreg": 23.0,
+    "agent": 250.0,
+    "agent, sealed": 250.0,
+    **dict.fromkeys(COMMANDS, 45.0),
+}
+RESIDENT_AT_MOST: Final = {"open node": 40.0, "agent": 36.0}
 
 
 @attrs.frozen
@@ -116,6 +136,42 @@ def cost(told: Sequence[str], environment: Mapping[str, str], directory: Path) -
             process.kill()
 
 
+def command_cost(told: Sequence[str], environment: Mapping[str, str], directory: Path) -> Cost:
+    """Run one command to its end and read its CPU. Raises ``BenchError`` if it fails."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    ran = subprocess.run(
+        [sys.executable, "-m", "gossipreg", *told],
+        env=environment,
+        cwd=directory,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    if ran.returncode:
+        raise BenchError(f"gossipreg {' '.join(told)}: {ran.stderr.strip()}")
+    spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return Cost(1000 * spent, math.nan, math.nan)
+
+
+@contextmanager
+def asked_agent(environment: Mapping[str, str], directory: Path) -> Iterator[str]:
+    """An agent with one instance, for commands to ask: its address for ``--http``."""
+    command = [sys.executable, *_AGENT, *_HTTP, "--dns", "off"]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment, cwd=directory
+    )
+    with process:
+        try:
+            assert process.stdout is not None
+            found = re.search(rb"http ([0-9.]+:[0-9]+)", process.stdout.readline())
+            if found is None:
+                raise BenchError("the agent that commands ask did not get ready")
+            yield found[1].decode()
+        finally:
+            process.kill()
+
+
 def measure(rounds: int) -> dict[str, list[Cost]]:
     """Every case's cost in every round."""
     with tempfile.TemporaryDirectory(prefix="gossipreg-bench-") as home:
@@ -127,12 +183,15 @@ def measure(rounds: int) -> dict[str, list[Cost]]:
         environment.pop("PYTHONDONTWRITEBYTECODE", None)
         environment |= {"PYTHONPYCACHEPREFIX": str(directory / "bytecode"), "PYTHONPATH": sys.path[0]}
         told = cases(key_file)
-        found: dict[str, list[Cost]] = {name: [] for name in told}
-        for number in range(rounds + 1):
-            for name, arguments in told.items():
-                spent = cost(arguments, environment, directory)
-                if number:
-                    found[name].append(spent)
+        found: dict[str, list[Cost]] = {name: [] for name in (*told, *COMMANDS)}
+        with asked_agent(environment, directory) as address:
+            command_cost((*COMMANDS["gossipreg register"], "--http", address), environment, directory)
+            for number in range(rounds + 1):
+                spent = {name: cost(arguments, environment, directory) for name, arguments in told.items()}
+                for name, words in COMMANDS.items():
+                    spent[name] = command_cost((*words, "--http", address), environment, directory)
+                for name, each in spent.items() if number else ():
+                    found[name].append(each)
         return found
 
 
@@ -146,6 +205,8 @@ def rows(found: Mapping[str, Sequence[Cost]]) -> list[tuple[str, str, Figure, fl
         pairs = zip(found[later], found[earlier], strict=True)
         lines.append((f"{title}: CPU added", "ms", Figure.of([a.cpu - b.cpu for a, b in pairs]), most))
     for name, costs in found.items():
+        if name in COMMANDS:
+            continue
         resident = Figure.of([each.resident for each in costs])
         lines.append((f"{name}: resident", "MiB", resident, RESIDENT_AT_MOST.get(name)))
     return lines

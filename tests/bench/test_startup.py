@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from tests.bench.processes import BenchError
-from tests.bench.startup import Cost, as_text, cases, cost
+from tests.bench.startup import COMMANDS, Cost, as_text, cases, cost
 
 
 def test_what_a_node_adds_is_taken_within_each_round() -> None:
-    found = {name: [Cost(100.0, 20.0, 10.0), Cost(900.0, 20.0, 10.0)] for name in cases(Path("key"))}
+    found = {name: [Cost(100.0, 20.0, 10.0), Cost(900.0, 20.0, 10.0)] for name in (*cases(Path("key")), *COMMANDS)}
     found["open node"] = [Cost(120.0, 45.0, 10.0), Cost(925.0, 45.0, 10.0)]
     told = as_text(found).splitlines()
     assert any(

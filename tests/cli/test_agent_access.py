@@ -8,7 +8,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import attrs
 import pytest
 
 from gossipreg.cli.client import AgentClient
@@ -35,14 +34,14 @@ def test_an_agent_with_tokens_asks_for_one_and_reads_them_again_on_sighup(start:
     agent = start("--tokens-file", str(file))
     with pytest.raises(GossipregError, match="this agent asks for a token"):
         agent.agent.get("members")
-    reader = attrs.evolve(agent.agent, token=TOKEN)
+    reader = agent.agent._replace(token=TOKEN)
     assert reader.get("members")["members"]
     with pytest.raises(GossipregError, match="the token 'ci' is for read: this needs one that is for operator"):
         reader.post("leave")
 
     def let_in(token: str) -> bool:
         try:
-            return bool(attrs.evolve(agent.agent, token=token).get("members"))
+            return bool(agent.agent._replace(token=token).get("members"))
         except GossipregError:
             return False
 
@@ -52,7 +51,7 @@ def test_an_agent_with_tokens_asks_for_one_and_reads_them_again_on_sighup(start:
     assert not let_in(TOKEN)
     file.write_text("[[tokens]]")
     os.kill(agent.process.pid, signal.SIGHUP)
-    attrs.evolve(agent.agent, token=ANOTHER).post("leave")
+    agent.agent._replace(token=ANOTHER).post("leave")
     status, said = agent.ended()
     assert status == 0
     assert TOKEN not in "".join(said)
@@ -132,7 +131,7 @@ def test_an_agent_that_others_reach_warns_of_it_once_in_the_log_and_in_info(star
     file = tokens(tmp_path / "tokens.toml", TOKEN, "read")
     agent = start("--http", "0.0.0.0:0", "--dns", "0.0.0.0:0", "--tokens-file", str(file))
     port = agent.agent.address.port  # type: ignore[union-attr]
-    reader = attrs.evolve(agent.agent, address=Address("127.0.0.1", port), token=TOKEN)
+    reader = agent.agent._replace(address=Address("127.0.0.1", port), token=TOKEN)
     http, dns = reader.get("node")["warnings"]
     assert http.startswith(f"HTTP at 0.0.0.0:{port} takes tokens in clear: ")
     assert dns.startswith("DNS at 0.0.0.0:")

@@ -6,7 +6,6 @@ import socket
 import threading
 from pathlib import Path
 
-import attrs
 import pytest
 
 from gossipreg.cli.client import AgentClient
@@ -55,7 +54,7 @@ def test_an_agent_that_refuses_is_quoted(fake: FakeAgent) -> None:
 
 
 def test_a_token_is_shown_to_the_agent_only(fake: FakeAgent) -> None:
-    agent = attrs.evolve(AgentClient.at(fake.address), token="a-token-that-is-secret")
+    agent = AgentClient.at(fake.address)._replace(token="a-token-that-is-secret")
     agent.get("node")
     assert fake.authorizations == ["Bearer a-token-that-is-secret"]
     assert "secret" not in repr(agent)
