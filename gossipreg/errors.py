@@ -89,6 +89,10 @@ class UnsafeFile(ConfigError):
     """A file or directory that others can read or change; the sentence says what to type."""
 
 
+class InvalidCertificate(ConfigError):
+    """A document of a cluster's authority that cannot be used; the sentence says why."""
+
+
 class BindError(GossipregError):
     """The address to listen on cannot be had."""
 

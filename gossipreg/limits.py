@@ -113,6 +113,11 @@ CREDENTIAL_KEYS_MAX: Final = 16
 #: Keys that a node's packets and streams may be sealed with: the primary one, and those that are being replaced.
 GOSSIP_KEYS_MAX: Final = 16
 
+#: Largest certificate or revocation of an authority (bytes), and most patterns in one list of it. Statements about a
+#: member carry the member's certificate, and have to fit the smallest packets; one of few patterns takes 190 bytes.
+CERTIFICATE_BYTES_MAX: Final = 512
+CERTIFICATE_PATTERNS_MAX: Final = 32
+
 #: Statements about keys that are remembered: of the keys in force, and of those that were given up, which the file of a
 #: host that was away may still hold. One rotation a month makes 64 in five years.
 KEY_STATEMENTS_MAX: Final = 64

@@ -28,6 +28,7 @@ SECTIONS: Final[Mapping[str, Sequence[CommandName]]] = {
         CommandName("migrate", "gossipreg.cli.migrate"),
         CommandName("demo", "gossipreg.cli.demo"),
         CommandName("keygen", "gossipreg.cli.keygen"),
+        CommandName("ca", "gossipreg.cli.authority"),
     ),
     "Ask the agent": (
         CommandName("lookup", "gossipreg.cli.services"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import click
@@ -10,9 +9,8 @@ import click
 from gossipreg.cli import show
 from gossipreg.cli.agent_options import as_json
 from gossipreg.cli.help_page import command
+from gossipreg.cli.new_file import write_once
 from gossipreg.config import KEY_BYTES, encode_key, key_id
-from gossipreg.errors import GossipregError
-from gossipreg.runtime.files import MAKE
 
 
 @command()
@@ -37,18 +35,5 @@ def keygen(out: Path | None, *, as_json: bool) -> None:
     if out is None:
         show.say(text, {"key": text, "id": key_id(key)}, as_json=as_json)
     else:
-        _write_once(out, text)
+        write_once(out, text)
         show.say(f"key {key_id(key)} written to {out}", {"file": str(out), "id": key_id(key)}, as_json=as_json)
-
-
-def _write_once(path: Path, text: str) -> None:
-    try:
-        descriptor = os.open(path, MAKE, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(text + "\n")
-    except FileExistsError:
-        raise GossipregError(
-            f"{path} exists and is not overwritten: name another file, or remove this one first"
-        ) from None
-    except OSError as error:
-        raise GossipregError(f"cannot write {path}: {error.strerror}") from None

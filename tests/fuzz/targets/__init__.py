@@ -15,6 +15,7 @@ _FAMILIES: Final = {
     "consul": ("consul", "filters"),
     "eureka": ("eureka-json", "eureka-xml"),
     "envoy": ("envoy",),
+    "authority": ("certificates",),
     "files": ("settings", "instances", "rows", "snapshot"),
     "checks": ("checks", "check-answers"),
     "proxy": ("proxy-header", "proxy-header-in", "client-hello"),

@@ -1,0 +1,58 @@
+"""Signatures: Ed25519 keys (RFC 8032), the one place that makes and verifies signatures."""
+
+from __future__ import annotations
+
+from typing import Final
+
+#: Sizes of a secret key, of its public key, and of a signature (bytes).
+SECRET_KEY_BYTES: Final = 32
+PUBLIC_KEY_BYTES: Final = 32
+SIGNATURE_BYTES: Final = 64
+
+
+class SigningKey:
+    """An Ed25519 key that signs. ``secret``: 32 bytes."""
+
+    __slots__ = ("_key", "public", "secret")
+
+    def __init__(self, secret: bytes) -> None:
+        # Imported here so that a node without identity never loads it.
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+        assert len(secret) == SECRET_KEY_BYTES, f"a key of {len(secret)} bytes"
+        self.secret = secret
+        self._key = Ed25519PrivateKey.from_private_bytes(secret)
+        self.public = self._key.public_key().public_bytes_raw()
+
+    def __repr__(self) -> str:
+        return f"SigningKey({self.public.hex()[:8]})"
+
+    def sign(self, kind: bytes, data: bytes) -> bytes:
+        """The signature of ``data`` as a statement of this ``kind``: it is no signature of another kind."""
+        return self._key.sign(_message(kind, data))
+
+
+class VerifyingKey:
+    """An Ed25519 public key that verifies. Raises ``ValueError`` for bytes that are none."""
+
+    __slots__ = ("_invalid", "_key")
+
+    def __init__(self, public: bytes) -> None:
+        from cryptography.exceptions import InvalidSignature
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+        self._key = Ed25519PublicKey.from_public_bytes(public)
+        self._invalid = InvalidSignature
+
+    def is_signed(self, kind: bytes, data: bytes, signature: bytes) -> bool:
+        """Whether ``signature`` is this key's, of ``data`` as a statement of this ``kind``."""
+        try:
+            self._key.verify(signature, _message(kind, data))
+        except self._invalid:
+            return False
+        return True
+
+
+def _message(kind: bytes, data: bytes) -> bytes:
+    """What is signed: the kind goes first, so that bytes signed as one kind are never read as another."""
+    return b"gossipreg " + kind + b"\0" + data
