@@ -245,10 +245,10 @@ class Inbound:
         """A stream was closed; ``refused`` counts unless this host's own kernel refuses packets as well."""
         session = self.streams.ended(stream)
         if session is not None:
-            self._ended(session, now, refused=refused and not self.detector.is_rejected)
+            self._ended(session, now, refused=refused and not self.detector.is_rejected(now))
 
     def _ended(self, session: StreamSession, now: float, *, refused: bool = False) -> None:
-        if session.purpose is not None and not (session.answered or refused or self.detector.is_rejected):
+        if session.purpose is not None and not (session.answered or refused or self.detector.is_rejected(now)):
             member = self.state.members.at(session.to)
             if member is not None:
                 self.outbox.paths.stream_stalled(member.run_id, now)

@@ -3,10 +3,11 @@
 A missed probe and a peer's suspicion both become a timer here. When a timer ends the suspect is declared failed,
 provided that this node is in a position to judge:
 
-- *a failure needs a witness*: since the suspicion began, a member other than the suspect has answered this node, or
-  the suspect's kernel has refused a connection of an accuser while all others are silent. Where only two members are
-  present there is no witness, so the timeout alone decides. While this host's own kernel refuses to send, nothing is a
-  witness;
+- *a failure needs a witness*: since the suspicion began, and in the last `_WITNESS_PERIODS`, a member other than the
+  suspect has answered this node, or the suspect's kernel has refused a connection of an accuser while all others are
+  silent. So an isolated node declares no failure, whatever it was told before it was cut off. Where only two members
+  are present there is no witness, so the timeout alone decides. While this host's own kernel refuses to send, nothing
+  is a witness; what it refused `_REJECTED_PERIODS` ago says nothing any more;
 - *a failure is verified*: this node itself has pinged the suspect shortly before, whichever node accused it first.
   A failure that is proven (`Suspicion.is_proven`) needs neither;
 - a node that heard nothing for `_DEAF_PERIODS` restarts its suspicions at the first packet. One that was itself stopped
@@ -62,6 +63,14 @@ _UNWELL_SECONDS = 30.0
 #: Probe intervals of silence after which its suspicions restart. These are not stretched: it heard nothing for so
 #: long, whatever its health score, and the first packet that it receives again proves nothing about the time before.
 _DEAF_PERIODS = 5
+
+#: Probe intervals for which an answer counts as a witness. Fewer than those of an isolated node, so that such a node has
+#: none; and half an interval off the rhythm of the probes, so that no answer to one is just on the edge.
+_WITNESS_PERIODS = 3.5
+
+#: Probe intervals for which it counts that this host's kernel has refused a packet. While it goes on refusing there is
+#: another one in each such time: a node in the worst health probes every ninth interval.
+_REJECTED_PERIODS = 10
 
 #: How long it is remembered that a member was not reached (seconds).
 _UNREACHED_KEPT = 120.0
@@ -160,12 +169,14 @@ class Detector:
 
     def unsent(self, to: Address, now: float) -> None:
         """This host's kernel has refused to send to ``to``."""
-        self.reachability.unsent(to, len(self.members.present), now)
+        self.reachability.unsent(to, len(self.members.present), now, since=self._rejected_since(now))
 
-    @property
-    def is_rejected(self) -> bool:
+    def is_rejected(self, now: float) -> bool:
         """Whether this host's own kernel refuses what this node sends, so that no refusal proves anything."""
-        return self.reachability.is_rejected(len(self.members.present))
+        return self.reachability.is_rejected(len(self.members.present), self._rejected_since(now))
+
+    def _rejected_since(self, now: float) -> float:
+        return now - _REJECTED_PERIODS * self.settings.probe_interval
 
     def was_out(self, now: float) -> bool:
         """Whether this node heard no member, or was itself stopped for long, until half a minute ago."""
@@ -280,13 +291,13 @@ class Detector:
     def _may_declare(self, accused: MemberUpdate, suspicion: Suspicion, now: float) -> bool:
         if not self.settings.failure_witness:
             return True
-        if self.is_rejected:
+        if self.is_rejected(now):
             return False
-        lately = now - _SILENT_PERIODS * self.settings.probe_interval
+        since = max(suspicion.started, now - _WITNESS_PERIODS * self.settings.probe_interval)
         return (
             self.members.present_count == 2
-            or self.reachability.has_witness(accused.run_id, suspicion.started)
-            or (suspicion.is_refused and not self.reachability.has_heard(max(suspicion.started, lately)))
+            or self.reachability.has_witness(accused.run_id, since)
+            or (suspicion.is_refused and not self.reachability.has_heard(since))
         )
 
     def postpone(self, seconds: float, now: float) -> None:

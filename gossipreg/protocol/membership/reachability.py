@@ -6,7 +6,8 @@ output is lost is worse off: it hears all and is answered by none. So the witnes
 *answered*: an ack or a nack proves both directions (docs/decisions/0005, 0036).
 
 A kernel that refuses to send says so at once. As long as it does, and no peer has answered since, a refused
-connection proves nothing either: it may be this host's own firewall that refuses.
+connection proves nothing either: it may be this host's own firewall that refuses. A refusal says something about the
+present only: a dead peer never answers, so old refusals must lapse with time.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ class Reachability:
     rejected_at: float = float("-inf")  # when the kernel last refused to send while no peer answered
     _heard: _LastTwo = attrs.field(factory=_LastTwo)
     _answered: _LastTwo = attrs.field(factory=_LastTwo)
-    _unsent: dict[Address, None] = attrs.field(factory=dict)  # destinations refused since the last answer
+    _unsent: dict[Address, float] = attrs.field(factory=dict)  # destination -> when refused last, since the last answer
 
     def heard(self, run_id: int, now: float) -> None:
         """A packet of the member ``run_id`` came in."""
@@ -56,16 +57,22 @@ class Reachability:
         self._answered.note(run_id, now)
         self._unsent.clear()
 
-    def unsent(self, to: Address, others: int, now: float) -> None:
-        """The kernel refused to send to ``to``; ``others`` members are present beside this node."""
-        if len(self._unsent) < _REJECTIONS:
-            self._unsent[to] = None
-        if self.is_rejected(others):
+    def unsent(self, to: Address, others: int, now: float, *, since: float) -> None:
+        """The kernel refused to send to ``to``; ``others`` members are present beside this node.
+
+        Earlier refusals count from ``since`` on (seconds).
+        """
+        self._unsent.pop(to, None)
+        self._unsent[to] = now
+        if len(self._unsent) > _REJECTIONS:
+            del self._unsent[next(iter(self._unsent))]
+        if self.is_rejected(others, since):
             self.rejected_at = now
 
-    def is_rejected(self, others: int) -> bool:
-        """Whether this host's kernel refuses this node's packets to ``others`` members alike."""
-        return len(self._unsent) >= max(1, min(_REJECTIONS, others))
+    def is_rejected(self, others: int, since: float) -> bool:
+        """Whether this host's kernel has refused this node's packets to ``others`` members alike after ``since``."""
+        refused = sum(at > since for at in self._unsent.values())
+        return refused >= max(1, min(_REJECTIONS, others))
 
     @property
     def nearest(self) -> list[int]:

@@ -184,6 +184,25 @@ def test_the_accuseds_own_kernel_is_witness_enough_where_all_others_are_silent()
     assert one.failed_at(14.0) == [one.accused]
 
 
+def test_a_witness_from_before_this_node_was_cut_off_is_none() -> None:
+    one = detecting()
+    one.deliver(1, 10.5, 29.5)
+    one.detector.heard(one.others[2].run_id, 29.9)  # its own packets have been lost since then
+    assert one.detector.is_isolated(34.0)
+    assert one.failed_at(34.0) == []
+
+
+def test_a_node_that_hears_others_and_has_lately_been_answered_by_none_declares_no_failure() -> None:
+    one = detecting()
+    one.deliver(1, 10.5, 29.5)
+    for tick in range(300, 341):
+        one.detector.heard(one.others[2].run_id, tick / 10)
+    assert not one.detector.is_isolated(34.0)
+    assert one.failed_at(34.0) == []
+    one.deliver(1, 34.5)
+    assert one.failed_at(34.5) == [one.accused]
+
+
 def test_a_refusal_proves_nothing_to_one_that_hears_others_and_is_answered_by_none() -> None:
     one = detecting(refused=True, settings=PATIENT)
     one.detector.expired_suspicions(10.0)
@@ -197,8 +216,25 @@ def test_a_refusal_proves_nothing_to_one_that_hears_others_and_is_answered_by_no
 def test_nothing_proves_anything_while_our_own_kernel_refuses_to_send() -> None:
     one = detecting(1, refused=True)
     one.detector.unsent(one.others[0].address, 12.0)
-    assert one.detector.is_rejected
+    assert one.detector.is_rejected(21.9)
     assert one.failed_at(14.0) == []
+
+
+def test_in_a_pair_a_send_that_was_refused_long_ago_does_not_keep_a_dead_peer_suspect() -> None:
+    one = detecting(1)
+    one.detector.unsent(one.others[0].address, 30.0)
+    assert one.failed_at(34.0) == []
+    assert one.failed_at(39.9) == [], "the kernel may still refuse"
+    assert not one.detector.is_rejected(40.0)
+    assert one.failed_at(41.0) == [one.accused]
+
+
+def test_where_every_peer_was_killed_a_send_that_was_refused_long_ago_does_not_keep_them_suspect() -> None:
+    one = detecting(refused=True)
+    for other in one.others[1:]:
+        one.detector.unsent(other.address, 12.0)
+    assert one.failed_at(14.0) == []
+    assert one.failed_at(22.0) == [one.accused]
 
 
 def test_in_a_pair_there_is_no_witness_and_the_longest_time_must_do() -> None:

@@ -70,19 +70,30 @@ def test_the_likeliest_to_answer_are_those_that_were_heard_last() -> None:
 
 def test_a_kernel_that_refuses_two_destinations_rejects_us_until_a_peer_answers() -> None:
     reachability = Reachability(0.0)
-    reachability.unsent(address(1), 5, 1.0)
-    reachability.unsent(address(1), 5, 2.0)
-    assert not reachability.is_rejected(5), "one may be a stale address"
-    reachability.unsent(address(2), 5, 3.0)
-    reachability.unsent(address(3), 5, 4.0)
-    assert reachability.is_rejected(5)
+    reachability.unsent(address(1), 5, 1.0, since=0.0)
+    reachability.unsent(address(1), 5, 2.0, since=0.0)
+    assert not reachability.is_rejected(5, 0.0), "one may be a stale address"
+    reachability.unsent(address(2), 5, 3.0, since=0.0)
+    reachability.unsent(address(3), 5, 4.0, since=0.0)
+    assert reachability.is_rejected(5, 0.0)
     assert reachability.rejected_at == 4.0
     reachability.answered(1, 5.0)
-    assert not reachability.is_rejected(5)
+    assert not reachability.is_rejected(5, 0.0)
+
+
+def test_what_the_kernel_refused_long_ago_says_nothing_of_the_present() -> None:
+    reachability = Reachability(0.0)
+    reachability.unsent(address(1), 5, 1.0, since=0.0)
+    reachability.unsent(address(2), 5, 2.0, since=1.0)
+    assert reachability.rejected_at < 0.0
+    reachability.unsent(address(1), 5, 3.0, since=1.0)
+    assert reachability.rejected_at == 3.0
+    assert reachability.is_rejected(5, 1.9)
+    assert not reachability.is_rejected(5, 2.0)
 
 
 def test_in_a_pair_one_destination_is_all_there_is() -> None:
     reachability = Reachability(0.0)
-    assert not reachability.is_rejected(0)
-    reachability.unsent(address(1), 1, 1.0)
-    assert reachability.is_rejected(1)
+    assert not reachability.is_rejected(0, 0.0)
+    reachability.unsent(address(1), 1, 1.0, since=0.0)
+    assert reachability.is_rejected(1, 0.0)
