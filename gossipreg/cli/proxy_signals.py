@@ -12,6 +12,7 @@ from contextlib import ExitStack
 import attrs
 import trio
 
+from gossipreg.cli.service_manager import ServiceManager
 from gossipreg.errors import GossipregError
 from gossipreg.frontends.proxy import Forward, Ports
 from gossipreg.frontends.proxy.succession import start_successor
@@ -41,6 +42,7 @@ class Signals:
     ports: Ports
     reload: Reload | None
     opened: Opened
+    manager: ServiceManager = attrs.field(factory=ServiceManager)
     metrics: Sequence[trio.SocketListener] = ()
     metrics_scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     starting: trio.CancelScope = attrs.field(factory=trio.CancelScope)
@@ -68,7 +70,9 @@ class Signals:
         self._is_ending = True
         self.starting.cancel()
         self._changing.cancel()
-        _log.info("%s: accepting no more, %d connections to end", name, self.ports.connections)
+        connections = self.ports.connections
+        _log.info("%s: accepting no more, %d connections to end", name, connections)
+        self.manager.stopping(f"accepting no more, {connections} connections to end")
         self.ports.stop()
 
     def _want(self, number: int) -> None:
@@ -91,12 +95,13 @@ class Signals:
         if self.reload is None:
             _log.info("SIGHUP: there is nothing to read again: the ports were given by --listen and --service")
             return
-        try:
-            forwards = await trio.to_thread.run_sync(self.reload, abandon_on_cancel=True)
-            self.opened(await self.ports.replace(forwards))
-        except* GossipregError as errors:
-            for error in leaves(errors):
-                _log.error("%s (the ports stay as they were)", error)
+        with self.manager.reloading():
+            try:
+                forwards = await trio.to_thread.run_sync(self.reload, abandon_on_cancel=True)
+                self.opened(await self.ports.replace(forwards))
+            except* GossipregError as errors:
+                for error in leaves(errors):
+                    _log.error("%s (the ports stay as they were)", error)
 
     async def _hand_over(self) -> None:
         """Start this program anew with the listening sockets; accept no more once it is ready."""
@@ -114,5 +119,6 @@ class Signals:
             connections = self.ports.connections
             pid = self._successor.pid
             _log.info("process %d has taken over: accepting no more, %d connections to end", pid, connections)
+            self.manager.succeeded_by(pid)
             self.metrics_scope.cancel()
             self.ports.hand_over()

@@ -20,6 +20,7 @@ import trio
 
 from gossipreg.cli import ports_in_use
 from gossipreg.cli.gc_pauses import keep_pauses_short
+from gossipreg.cli.service_manager import ServiceManager
 from gossipreg.config import DEFAULT_PORT, AgentConfig
 from gossipreg.errors import BindError, ConfigError, GossipregError
 from gossipreg.model import Address, SocketFile, place
@@ -153,6 +154,7 @@ async def _serve(
     http_parts: _HttpParts,
 ) -> None:
     access, tls = http_parts.access, http_parts.tls
+    manager = ServiceManager.of(os.environ, os.getpid())
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
         async with open_node(config) as node, trio.open_nursery() as nursery:
             for error in await define(node, located):
@@ -160,8 +162,9 @@ async def _serve(
             leave = trio.Event()
             reloads: list[Reload] = [node.reread_keys, partial(_define_again, node, files)]
             nursery.start_soon(run_restarting, node.counters, "the watch over pauses", keep_pauses_short)
-            nursery.start_soon(_leave_when_told, node, leave)
-            reload = partial(_reload, reloads, trio.Lock())
+            nursery.start_soon(_leave_when_told, node, leave, manager)
+            nursery.start_soon(manager.keep_informed)
+            reload = partial(_reload, reloads, trio.Lock(), manager)
             nursery.start_soon(_handle_signals, node, signals, leave, reload, nursery)
             if access is not None:
                 reloads.append(partial(trio.to_thread.run_sync, access.reload))
@@ -175,6 +178,7 @@ async def _serve(
             dns = None if config.dns == "off" else await _open_dns(node, config, nursery)
             _warn_of_exposure(node, http, dns, access, is_tls=tls is not None)
             _print_ready(node, http, dns, is_tls=tls is not None, as_json=config.log_format == "json")
+            manager.ready(_addresses(node, http, dns, is_tls=tls is not None))
             await node.wait_closed()
             nursery.cancel_scope.cancel()
 
@@ -200,14 +204,15 @@ async def _handle_signals(
             leave.set()
 
 
-async def _reload(reloads: Sequence[Reload], turn: trio.Lock) -> None:
+async def _reload(reloads: Sequence[Reload], turn: trio.Lock, manager: ServiceManager) -> None:
     """Run all reloads; one that fails does not prevent the others."""
     async with turn:
-        for reload in reloads:
-            try:
-                await reload()
-            except GossipregError as error:
-                _log.error("%s", error)
+        with manager.reloading():
+            for reload in reloads:
+                try:
+                    await reload()
+                except GossipregError as error:
+                    _log.error("%s", error)
         _log.info("files are read again")
 
 
@@ -218,8 +223,9 @@ async def _define_again(node: Node, files: DefinitionFiles) -> None:
         _log.error("%s (what was defined there before stays)", error)
 
 
-async def _leave_when_told(node: Node, leave: trio.Event) -> None:
+async def _leave_when_told(node: Node, leave: trio.Event, manager: ServiceManager) -> None:
     await leave.wait()
+    manager.stopping("draining, then leaving the cluster")
     await node.leave()
 
 
@@ -320,6 +326,10 @@ def _print_ready(
         }
         print(json.dumps(ready), flush=True)
     else:
-        protocol = "https" if is_tls else "http"
-        where = f"gossip {node.address}, {protocol} {http or 'off'}, dns {dns or 'off'}, cluster {node.cluster}"
-        print(f"gossipreg agent {node.name} ready: {where}", flush=True)
+        print(f"gossipreg agent {node.name} ready: {_addresses(node, http, dns, is_tls=is_tls)}", flush=True)
+
+
+def _addresses(node: Node, http: Address | SocketFile | None, dns: Address | None, *, is_tls: bool) -> str:
+    """Where the agent can be reached, for people."""
+    protocol = "https" if is_tls else "http"
+    return f"gossip {node.address}, {protocol} {http or 'off'}, dns {dns or 'off'}, cluster {node.cluster}"

@@ -19,6 +19,7 @@ import trio
 
 from gossipreg.cli.client import AgentClient
 from gossipreg.cli.proxy_signals import HANDLED, Reload, Signals
+from gossipreg.cli.service_manager import ServiceManager
 from gossipreg.config import AgentConfig, Config
 from gossipreg.frontends.proxy import Forward, Ports, open_metrics, serve_metrics
 from gossipreg.frontends.proxy.follow import AgentSource, NodeSource, Source
@@ -78,6 +79,7 @@ async def _serve(
 ) -> None:
     inherited = Inheritance.taken(os.environ)
     handed_over = inherited.listeners or take_handed_over(os.environ)
+    manager = ServiceManager.of(os.environ, os.getpid(), is_successor=inherited.is_successor)
     with trio.open_signal_receiver(*HANDLED) as signals:
         async with AsyncExitStack() as stack:
             own = _node_config(config, forwards, is_successor=inherited.is_successor)
@@ -85,8 +87,9 @@ async def _serve(
             async with trio.open_nursery() as nursery:
                 async with trio.open_nursery() as serving:
                     ports = Ports(_source(node, agent), serving)
-                    handling = Signals(ports, reload, _warn_of_ports)
+                    handling = Signals(ports, reload, _warn_of_ports, manager)
                     nursery.start_soon(handling.handle, signals)
+                    nursery.start_soon(manager.keep_informed)
                     with handling.starting:
                         bound = await ports.open(forwards, handed_over)
                         for address, sockets in handed_over.items():
@@ -100,6 +103,7 @@ async def _serve(
                         handling.started.set()
                         _print_ready(bound, forwards, node, agent, metrics, as_json=config.log_format == "json")
                         inherited.tell_ready()
+                        manager.ready(_ports(bound, forwards))
                 nursery.cancel_scope.cancel()
     _log.info("done: %s", ports.total())
 
@@ -198,4 +202,9 @@ def _print_ready(
         else:
             way = f"by the agent at {agent.address}"
         shown = f", metrics {metrics}" if metrics is not None else ""
-        print(f"gossipreg proxy ready: {', '.join(f'{a} to {f.leads_to}' for a, f in ports)}, {way}{shown}", flush=True)
+        print(f"gossipreg proxy ready: {_ports(bound, forwards)}, {way}{shown}", flush=True)
+
+
+def _ports(bound: Sequence[Address], forwards: Sequence[Forward]) -> str:
+    """Which port leads where, for people."""
+    return ", ".join(f"{address} to {each.leads_to}" for address, each in zip(bound, forwards, strict=True))

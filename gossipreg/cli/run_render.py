@@ -6,6 +6,7 @@ The command imports it when it runs, since jinja2 takes long to import and may b
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import threading
 import time
@@ -15,6 +16,7 @@ from typing import Final
 import attrs
 
 from gossipreg.cli.client import AgentClient
+from gossipreg.cli.service_manager import ServiceManager
 from gossipreg.errors import AgentUnreachable, GossipregError, TemplateError
 from gossipreg.frontends.render.answers import KeptAnswers
 from gossipreg.frontends.render.command import Command
@@ -51,7 +53,7 @@ def keep_rendered(
     """Keep ``file`` rendered until a signal ends it. Raises ``TemplateError`` if the template cannot be read."""
     answers = KeptAnswers(agent.get)
     rendering = Rendering(answers, _read(template, file), file, command, allow_empty)
-    RenderLoop(agent, answers, rendering, interval).run()
+    RenderLoop(agent, answers, rendering, interval, ServiceManager.of(os.environ, os.getpid())).run()
 
 
 def _read(file: Path, out: Path | None = None) -> Template:
@@ -68,9 +70,11 @@ class RenderLoop:
     _answers: KeptAnswers
     _rendering: Rendering
     _interval: float
+    _manager: ServiceManager = attrs.field(factory=ServiceManager)
     _changed: threading.Event = attrs.field(init=False, factory=threading.Event)
     _ended: threading.Event = attrs.field(init=False, factory=threading.Event)
     _last_warning: str = attrs.field(init=False, default="")  # so that each is logged once
+    _is_ready: bool = attrs.field(init=False, default=False)  # the file was in step once
 
     def run(self) -> None:
         """Go on until SIGTERM or SIGINT."""
@@ -83,11 +87,12 @@ class RenderLoop:
             was_notified = self._changed.wait(LOOK_SECONDS if must_recheck else None)
             self._changed.clear()
             if self._ended.is_set():
-                return
+                break
             update = self._render(retry=was_notified)
             must_recheck = update.look_again
             done_something = update.is_new or self._rendering.is_command_due
             self._ended.wait(self._interval if done_something else min(self._interval, _PAUSE))
+        self._manager.stopping("the file stays as it is")
 
     def _render(self, *, retry: bool) -> UpdateResult:
         """Render, and log what is wrong. A command that failed is run again with ``retry``."""
@@ -104,6 +109,9 @@ class RenderLoop:
         self._last_warning = ""
         if update.is_new or retry:
             self._rendering.run_command()
+        if not self._is_ready:
+            self._is_ready = True
+            self._manager.ready(f"following the agent at {self._agent.address}")
         return update
 
     def _warn_once(self, level: int, sentence: str) -> None:
