@@ -21,6 +21,7 @@ from gossipreg.cli.client import AgentClient
 from tests.certificates import certificate
 from tests.cli.conftest import Ran
 from tests.cli.terminals import terminal
+from tests.forked_commands import ForkedCommand, fork_command
 from tests.hidden import hidden
 
 #: How long anything here may take before the test has failed (seconds).
@@ -29,7 +30,7 @@ PATIENCE = 60.0
 
 @attrs.frozen
 class Started:
-    process: subprocess.Popen[str]
+    process: ForkedCommand
     ready: dict[str, Any]
 
     @property
@@ -42,21 +43,30 @@ class Started:
     def ended(self) -> tuple[int, list[str]]:
         """The exit status and the lines on standard error."""
         _, err = self.process.communicate(timeout=PATIENCE)
-        return self.process.returncode, err.splitlines()
+        return self.process.wait(), err.splitlines()
 
 
 Starter = Callable[..., Started]
 
 
+def agent(*arguments: str) -> list[str]:
+    """The command line of an agent whose ports come from the kernel."""
+    return ["agent", "--bind", "127.0.0.1:0", "--http", "127.0.0.1:0", "--dns", "127.0.0.1:0", *arguments]
+
+
 def command(*arguments: str) -> list[str]:
-    free = ("--bind", "127.0.0.1:0", "--http", "127.0.0.1:0", "--dns", "127.0.0.1:0")
-    return [sys.executable, "-m", "gossipreg", "agent", *free, *arguments]
+    """The same, for a process that is started as users start it."""
+    return [sys.executable, "-m", "gossipreg", *agent(*arguments)]
 
 
 def fails(*arguments: str) -> Ran:
     """How an agent ends that cannot start."""
-    ran = subprocess.run(command(*arguments), capture_output=True, text=True, timeout=PATIENCE, check=False)
-    return Ran(ran.returncode, ran.stdout, ran.stderr)
+    forked = fork_command(*agent(*arguments))
+    try:
+        out, err = forked.communicate(PATIENCE)
+    finally:
+        forked.kill()
+    return Ran(forked.returncode, out, err)
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
@@ -69,14 +79,11 @@ def wait_for(condition: Callable[[], bool]) -> None:
 @pytest.fixture
 def start() -> Iterator[Starter]:
     """Start an agent and wait until it is ready; in the end all are gone."""
-    processes: list[subprocess.Popen[str]] = []
+    processes: list[ForkedCommand] = []
 
     def start_one(*arguments: str) -> Started:
-        process = subprocess.Popen(
-            command("--log-format", "json", *arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
+        process = fork_command(*agent("--log-format", "json", *arguments))
         processes.append(process)
-        assert process.stdout is not None
         line = process.stdout.readline()
         assert line, process.communicate()[1]
         return Started(process, json.loads(line))
