@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         InsecureError,
         InvalidInstance,
         InvalidPolicy,
+        InvalidToken,
         KeyInUse,
         KeyNotHeld,
         MemberPresent,
@@ -28,11 +29,13 @@ if TYPE_CHECKING:
         RecordTooLarge,
         StorageError,
         TooManyKeys,
+        TooManyTokens,
         UnknownInstance,
         UnknownKey,
         UnknownMember,
         UnknownPolicy,
         UnknownTerm,
+        UnknownToken,
     )
     from gossipreg.keys import GossipKey
     from gossipreg.model import (
@@ -58,6 +61,7 @@ if TYPE_CHECKING:
     from gossipreg.runtime.opening import open_node
     from gossipreg.settings import Settings
     from gossipreg.spec import InstanceSpec
+    from gossipreg.tokens import ClusterToken
 
 __version__ = "0.1.0"
 
@@ -69,6 +73,7 @@ __all__ = [
     "CheckEvent",
     "CheckReport",
     "ClockWrong",
+    "ClusterToken",
     "Config",
     "ConfigError",
     "CredentialsUnavailable",
@@ -83,6 +88,7 @@ __all__ = [
     "InstanceSpec",
     "InvalidInstance",
     "InvalidPolicy",
+    "InvalidToken",
     "KeyInUse",
     "KeyNotHeld",
     "Maintenance",
@@ -108,11 +114,13 @@ __all__ = [
     "Status",
     "StorageError",
     "TooManyKeys",
+    "TooManyTokens",
     "UnknownInstance",
     "UnknownKey",
     "UnknownMember",
     "UnknownPolicy",
     "UnknownTerm",
+    "UnknownToken",
     "UnreadablePolicy",
     "WeightOverride",
     "open_node",
@@ -122,6 +130,7 @@ __all__ = [
 _MODULES: Final = {
     "Check": "gossipreg.check",
     "CheckReport": "gossipreg.check",
+    "ClusterToken": "gossipreg.tokens",
     "Config": "gossipreg.config",
     "Settings": "gossipreg.settings",
     "AgentUnreachable": "gossipreg.errors",
@@ -134,6 +143,7 @@ _MODULES: Final = {
     "InsecureError": "gossipreg.errors",
     "InvalidInstance": "gossipreg.errors",
     "InvalidPolicy": "gossipreg.errors",
+    "InvalidToken": "gossipreg.errors",
     "KeyInUse": "gossipreg.errors",
     "KeyNotHeld": "gossipreg.errors",
     "MemberPresent": "gossipreg.errors",
@@ -144,11 +154,13 @@ _MODULES: Final = {
     "RecordTooLarge": "gossipreg.errors",
     "StorageError": "gossipreg.errors",
     "TooManyKeys": "gossipreg.errors",
+    "TooManyTokens": "gossipreg.errors",
     "UnknownInstance": "gossipreg.errors",
     "UnknownKey": "gossipreg.errors",
     "UnknownMember": "gossipreg.errors",
     "UnknownPolicy": "gossipreg.errors",
     "UnknownTerm": "gossipreg.errors",
+    "UnknownToken": "gossipreg.errors",
     "GossipKey": "gossipreg.keys",
     "Address": "gossipreg.model",
     "CheckEvent": "gossipreg.model",

@@ -43,6 +43,9 @@ SERVICES: Final = "services"
 #: In a list of regions, those that are not named in it, the one with the shortest round trip first.
 NEAREST: Final = "nearest"
 
+#: What a token may be for; `gossipreg.frontends.serving.scopes` says what each is.
+TOKEN_SCOPES: Final = ("read", "write", "policy", "checks", "credentials", "operator")
+
 #: Our own compatibility APIs: `gossipreg.frontends` has a module for each.
 COMPATIBILITY_APIS: Final = ("consul", "eureka", "envoy", "traefik")
 
@@ -124,6 +127,12 @@ def _read_domain(text: str) -> None:
 def _some_domains(domains: tuple[str, ...]) -> None:
     if not domains:
         raise ConfigError("name at least one domain, or turn DNS off with dns = off")
+
+
+def _scope_words(words: tuple[str, ...]) -> None:
+    for each in words:
+        if words != ("off",) and each not in TOKEN_SCOPES:
+            raise ConfigError(f"{shown(each)} is none of {', '.join(TOKEN_SCOPES)}, nor off alone")
 
 
 def _api_names(names: tuple[str, ...]) -> None:
@@ -338,6 +347,18 @@ class AgentConfig(Config):
         None,
         "TOML file with the tokens of those who may use the HTTP API, and what each is for; read again on SIGHUP. "
         "Default: every client that reaches it may do everything.",
+    )
+    cluster_token_scopes: tuple[str, ...] = setting(
+        Texts(whole=_scope_words),
+        ("read", "write", "policy", "operator"),
+        "Scopes for which this agent accepts the tokens that the whole cluster knows, beside those of its tokens_file; "
+        "off: none.",
+    )
+    audit_log: Path | None = setting(
+        OptionalPath(),
+        None,
+        "File that gets a line of JSON for each change that a client of the HTTP API makes or is refused; opened anew "
+        "on SIGHUP.",
     )
     tls_cert: Path | None = setting(
         OptionalPath(),

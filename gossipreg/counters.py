@@ -262,6 +262,11 @@ class Count(Described):
         "connections",
         "HTTP connections that ended in the TLS handshake: not TLS, no common version, or a certificate was refused.",
     )
+    AUDIT_LINES_LOST = (
+        "audit_lines_lost",
+        "lines",
+        "Lines that the audit log could not take: its disk is full or failing. The changes were made all the same.",
+    )
     HTTP_NOT_ACCEPTED = (
         "http_not_accepted",
         "times",

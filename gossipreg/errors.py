@@ -121,6 +121,18 @@ class UnknownPolicy(GossipregError):
     """No policy of that key is in force."""
 
 
+class InvalidToken(FieldError):
+    """A token that cannot be created; the sentence names the field."""
+
+
+class UnknownToken(GossipregError):
+    """The cluster knows no token of that name."""
+
+
+class TooManyTokens(GossipregError):
+    """As many tokens are in force as are allowed."""
+
+
 class UnknownTerm(GossipregError):
     """No term of the service was ever stated, so there is none to reset."""
 

@@ -122,6 +122,13 @@ CERTIFICATE_PATTERNS_MAX: Final = 32
 #: host that was away may still hold. One rotation a month makes 64 in five years.
 KEY_STATEMENTS_MAX: Final = 64
 
+#: Tokens of the HTTP API that the whole cluster knows: one for each team or pipeline, and those being replaced. Every
+#: node holds them all.
+CLUSTER_TOKENS_MAX: Final = 512
+
+#: Scopes of one token: one for each service that it is for.
+TOKEN_SCOPES_MAX: Final = 16
+
 #: Shares of one split. Each is a version or a zone with readers of its own.
 SPLIT_SHARES_MAX: Final = 64
 

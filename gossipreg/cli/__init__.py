@@ -49,6 +49,7 @@ SECTIONS: Final[Mapping[str, Sequence[CommandName]]] = {
         CommandName("policy", "gossipreg.cli.policies"),
         CommandName("role", "gossipreg.cli.roles"),
         CommandName("keys", "gossipreg.cli.keys"),
+        CommandName("tokens", "gossipreg.cli.tokens"),
         CommandName("drain", "gossipreg.cli.members"),
         CommandName("forget", "gossipreg.cli.members"),
         CommandName("leave", "gossipreg.cli.members"),

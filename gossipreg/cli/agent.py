@@ -35,6 +35,8 @@ _METAVARS: Final = {
     "check_headers": "NAME",
     "http": "HOST:PORT|unix:/PATH|off",
     "tokens_file": "FILE",
+    "cluster_token_scopes": "SCOPE|off",
+    "audit_log": "FILE",
     "tls_cert": "FILE",
     "tls_key": "FILE",
     "tls_client_ca": "FILE",

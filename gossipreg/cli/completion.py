@@ -119,6 +119,12 @@ def _keys(agent: AgentClient, _: click.Context) -> Iterator[tuple[str, str]]:
         yield key["id"], "primary" if key["primary"] else f"held by {key['held_by']}"
 
 
+def _tokens(agent: AgentClient, _: click.Context) -> Iterator[tuple[str, str]]:
+    for token in agent.get("tokens")["tokens"]:
+        if token["from"] == "cluster":
+            yield token["name"], ", ".join(token["scopes"])
+
+
 def _roles(agent: AgentClient, _: click.Context) -> Iterator[tuple[str, str]]:
     for role in agent.get("roles")["roles"]:
         yield role["service"], f"term {role['claimed']}"
@@ -132,4 +138,5 @@ members = _completes(_members)
 failed_members = _completes(_failed_members)
 policies = _completes(_policies)
 keys = _completes(_keys)
+tokens = _completes(_tokens)
 roles = _completes(_roles)

@@ -120,11 +120,17 @@ class _HttpParts:
 def _access(config: AgentConfig) -> Access | None:
     """The access rules of the HTTP API; None if there is no API. Raises ``ConfigError``."""
     if config.http == "off":
+        if config.audit_log is not None:
+            raise ConfigError(
+                "audit_log: it records what clients of the HTTP API change, and http is off: leave one out"
+            )
         return None
     from gossipreg.frontends.http.server import check_safety
     from gossipreg.frontends.serving.access import Access  # an agent with `--http off` does without
+    from gossipreg.frontends.serving.scopes import Scope
 
-    access = Access() if config.tokens_file is None else Access.from_file(config.tokens_file)
+    words = [each for each in config.cluster_token_scopes if each != "off"]
+    access = Access() if config.tokens_file is None else Access.from_file(config.tokens_file, map(Scope, words))
     check_safety(place(config.http), access, insecure=config.insecure)
     return access
 
@@ -173,7 +179,9 @@ async def _serve(
             http = (
                 None
                 if access is None
-                else await _open_http(node, config, access, leave, nursery, reload=reload, parts=http_parts)
+                else await _open_http(
+                    node, config, access, leave, nursery, reloads=reloads, reload=reload, parts=http_parts
+                )
             )
             dns = None if config.dns == "off" else await _open_dns(node, config, nursery)
             _warn_of_exposure(node, http, dns, access, is_tls=tls is not None)
@@ -236,14 +244,19 @@ async def _open_http(
     leave: trio.Event,
     nursery: trio.Nursery,
     *,
+    reloads: list[Reload],
     reload: Reload,
     parts: _HttpParts,
 ) -> Address | SocketFile:
-    """Start the HTTP listener; return the address that it got."""
+    """Start the HTTP listener; return the address that it got. ``reloads`` gets what has to follow a reload."""
     from gossipreg.frontends.http import serve_http  # an agent with `--http off` does without
+    from gossipreg.frontends.serving.audit_log import AuditLog
     from gossipreg.frontends.web import create_page
 
     _raise_descriptor_limit()
+    audit = AuditLog(config.audit_log, node.counters)
+    await trio.to_thread.run_sync(audit.open)
+    reloads.append(partial(trio.to_thread.run_sync, audit.open))
 
     def leave_when_asked() -> None:
         _log.info("asked over HTTP: leaving")
@@ -258,6 +271,7 @@ async def _open_http(
         access=access,
         insecure=config.insecure,
         tls=parts.tls,
+        audit=audit,
         compatibility_apis=(*parts.apis, create_page()),
         counters=node.counters,
     )

@@ -188,6 +188,24 @@ def keys(document: Any) -> TextTable:
     )
 
 
+def tokens(document: Any) -> TextTable:
+    """The table of ``GET /api/v1/tokens``."""
+    return TextTable(
+        ("token", "scopes", "from", "expires", "accepted", "created by"),
+        [
+            (
+                token["name"],
+                ", ".join(token["scopes"]),
+                token["from"],
+                "" if token["expires"] is None else local(token["expires"]),
+                "yes" if token["accepted"] else "no",
+                token.get("writer", ""),
+            )
+            for token in document["tokens"]
+        ],
+    )
+
+
 def _rule(policy: Mapping[str, Any]) -> str:
     if policy["kind"] == "split":
         shares = ", ".join(f"{label}={share}" for label, share in policy["shares"].items())

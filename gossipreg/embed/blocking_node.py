@@ -16,6 +16,7 @@ from gossipreg.model import Event, Health, Instance, NodeInfo, ServiceChange, Se
 from gossipreg.policy import Policy, Rule
 from gossipreg.runtime.node_keyring import KEPT_SECONDS
 from gossipreg.spec import InstanceSpec
+from gossipreg.tokens import ClusterToken
 
 
 @attrs.define(eq=False, repr=False)
@@ -206,6 +207,21 @@ class BlockingNode(BlockingCalls):
     def reread_keys(self, *, timeout: float | None = None) -> None:
         """Read ``key_file`` and ``credential_key_file`` again. Raises ``ConfigError``: then nothing has changed."""
         self._call(self._node.reread_keys, timeout)
+
+    def create_token(self, token: ClusterToken, *, timeout: float | None = None) -> ClusterToken:
+        """Have every agent that asks for tokens accept ``token``, too, in place of one of its name.
+
+        With a data directory it is on disk first. Raises ``InvalidToken``, ``TooManyTokens``, ``GossipInClear``,
+        ``NodeClosed``, ``StorageError``.
+        """
+        return self._call(lambda: self._node.create_token(token), timeout)
+
+    def revoke_token(self, name: str, *, timeout: float | None = None) -> None:
+        """Have no agent accept the cluster's token of that name any more.
+
+        Raises ``UnknownToken``, ``NodeClosed``, ``StorageError``.
+        """
+        self._call(lambda: self._node.revoke_token(name), timeout)
 
     def forget(self, name: str, *, timeout: float | None = None) -> None:
         """Remove a failed member and its instances on every node at once; nothing happens if it has left.

@@ -14,6 +14,7 @@ from gossipreg.embed.embedded_node import EmbeddedNode
 from gossipreg.keys import GossipKey
 from gossipreg.model import Address, Instance, Member, ServiceCount, ServiceTerm
 from gossipreg.policy import Policy, UnreadablePolicy
+from gossipreg.tokens import ClusterToken
 
 
 @attrs.define(eq=False, repr=False)
@@ -195,6 +196,17 @@ class NodeReads(EmbeddedNode):
     def gossip_keys(self) -> tuple[GossipKey, ...]:
         """The keys that seal the gossip, the primary one first, and the members that hold each; empty in clear."""
         return self._node.gossip_keys()
+
+    def tokens(self) -> tuple[ClusterToken, ...]:
+        """The tokens of the HTTP API that the whole cluster knows, sorted by name; expired ones are listed, too."""
+        return self._node.tokens()
+
+    def tokens_with(self, digest: bytes) -> tuple[ClusterToken, ...]:
+        """Those of the cluster's tokens whose SHA-256 is ``digest``: one, or none. In clear there are none.
+
+        Where the gossip is in clear, any program that reaches a member could state a token.
+        """
+        return self._node.tokens_with(digest)
 
     @property
     def drained(self) -> str | None:

@@ -65,6 +65,7 @@ from gossipreg.protocol.state import ClusterState
 from gossipreg.protocol.stream_sessions import StreamSessions
 from gossipreg.protocol.wire.reader import Reader
 from gossipreg.settings import Settings
+from gossipreg.tokens import ClusterToken
 
 #: Time between sweeps that delete expired state (seconds). State is kept for minutes to a day.
 _SWEEP_SECONDS = 5.0
@@ -358,6 +359,19 @@ class Engine:
         """The version that states something about a key of the cluster: for `publish_policy`. Raises `NotJoined`."""
         self._check_open()
         return self.local_policies.statement_of(statement, now)
+
+    def token_version_of(self, token: ClusterToken, now: float) -> PolicyVersion:
+        """The version that creates a token of the cluster: for `publish_policy`.
+
+        Raises `InvalidToken`, `TooManyTokens`.
+        """
+        self._check_open()
+        return self.local_policies.token_version_of(token, now)
+
+    def token_removal_of(self, name: str, now: float) -> PolicyVersion:
+        """The version that revokes the token of that name: for `publish_policy`. Raises `UnknownToken`."""
+        self._check_open()
+        return self.local_policies.token_removal_of(name, now)
 
     def publish_policy(self, version: PolicyVersion, now: float) -> list[Output]:
         """Broadcast a version of this node's own, unless a later one of its policy has arrived since it was made."""

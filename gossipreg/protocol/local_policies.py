@@ -8,14 +8,16 @@ from __future__ import annotations
 import attrs
 
 from gossipreg import limits
-from gossipreg.errors import InvalidPolicy, NotJoined, UnknownPolicy, UnknownTerm
+from gossipreg.errors import InvalidPolicy, NotJoined, TooManyTokens, UnknownPolicy, UnknownTerm, UnknownToken
 from gossipreg.policy import Rule
 from gossipreg.protocol.clock_watch import ClockWatch
 from gossipreg.protocol.membership.identity import Identity
 from gossipreg.protocol.registry.key_statements import Statement, pack_statement
 from gossipreg.protocol.registry.policy_version import PolicyVersion, pack_rule
 from gossipreg.protocol.registry.terms import TermRegister
+from gossipreg.protocol.registry.token_statements import TokenStatement, pack_token, token_key
 from gossipreg.protocol.state import ClusterState
+from gossipreg.tokens import ClusterToken
 
 
 @attrs.define(eq=False, repr=False)
@@ -41,7 +43,8 @@ class LocalPolicies:
     def removal_of(self, key: str, now: float) -> PolicyVersion:
         """The version that removes the policy of that key. Raises `UnknownPolicy`."""
         version = self.state.policies.get(key)
-        if version is None or version.payload is None or version.statement is not None:
+        is_policy = version is not None and version.payload is not None
+        if version is None or not is_policy or version.statement is not None or version.token is not None:
             raise UnknownPolicy(f"no policy {key!r:.80} is in force: see `gossipreg policy list`")
         return self.clocks.new_policy_version(key, None, now)
 
@@ -49,6 +52,24 @@ class LocalPolicies:
         """The version that states something about a key of the cluster. Raises `NotJoined`."""
         self._check_joined("change the keys")
         return self.clocks.new_policy_version(statement.about, pack_statement(statement), now)
+
+    def token_version_of(self, token: ClusterToken, now: float) -> PolicyVersion:
+        """The version that creates ``token``, or replaces that of its name. Raises `InvalidToken`, `TooManyTokens`."""
+        statement = TokenStatement.of(token)
+        known = self.state.policies.tokens
+        if len(known) >= limits.CLUSTER_TOKENS_MAX and all(each.name != token.name for each in known):
+            raise TooManyTokens(
+                f"{len(known)} tokens are known, as many as are allowed: revoke some, see `gossipreg tokens list`"
+            )
+        return self.clocks.new_policy_version(statement.about, pack_token(statement), now)
+
+    def token_removal_of(self, name: str, now: float) -> PolicyVersion:
+        """The version that revokes the token of that name. Raises `UnknownToken`."""
+        key = token_key(name)
+        version = self.state.policies.get(key)
+        if version is None or version.payload is None:
+            raise UnknownToken(f"the cluster knows no token {name!r:.80}: see `gossipreg tokens list`")
+        return self.clocks.new_policy_version(key, None, now)
 
     def next_term(self, service: str) -> int:
         """One more than the highest term known of ``service``. Raises `NotJoined`.

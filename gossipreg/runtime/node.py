@@ -45,6 +45,7 @@ from gossipreg.runtime.registrar import Registrar
 from gossipreg.runtime.registrations import LocalRegistration, registration_note
 from gossipreg.runtime.watches import EventWatch, ServiceWatch
 from gossipreg.spec import InstanceSpec
+from gossipreg.tokens import ClusterToken
 
 _Read = TypeVar("_Read", bound=Callable[..., object])
 
@@ -572,6 +573,39 @@ class Node:
     async def reread_keys(self) -> None:
         """Read ``key_file`` and ``credential_key_file`` again. Raises ``ConfigError``: then nothing has changed."""
         await self._lifecycle.keyring.reread()
+
+    @any_thread
+    def tokens(self) -> tuple[ClusterToken, ...]:
+        """The tokens of the HTTP API that the whole cluster knows, sorted by name; expired ones are listed, too."""
+        if self._context.has_ended:
+            self._context.check_open()
+        return self._engine.state.policies.tokens
+
+    @any_thread
+    def tokens_with(self, digest: bytes) -> tuple[ClusterToken, ...]:
+        """Those of the cluster's tokens whose SHA-256 is ``digest``: one, or none. In clear there are none.
+
+        Where the gossip is in clear, any program that reaches a member could state a token.
+        """
+        return () if self._lifecycle.keyring.keyring is None else self._engine.state.policies.tokens_of(digest)
+
+    async def create_token(self, token: ClusterToken) -> ClusterToken:
+        """Have every agent that asks for tokens accept ``token``, too, in place of one of its name.
+
+        With a data directory it is on disk first. Raises ``InvalidToken``, ``TooManyTokens``, ``GossipInClear``,
+        ``NodeClosed``, ``StorageError``.
+        """
+        self._lifecycle.keyring.check_sealed()
+        await self._lifecycle.policies.create_token(token)
+        found = (each for each in self.tokens() if each.name == token.name)
+        return next(found, token)  # else it was revoked in this very moment
+
+    async def revoke_token(self, name: str) -> None:
+        """Have no agent accept the cluster's token of that name any more.
+
+        Raises ``UnknownToken``, ``NodeClosed``, ``StorageError``.
+        """
+        await self._lifecycle.policies.revoke_token(name)
 
     async def forget(self, name: str) -> None:
         """Remove a failed member and its instances on every node at once; nothing happens if it has left.

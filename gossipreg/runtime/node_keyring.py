@@ -141,6 +141,10 @@ class NodeKeyring:
         until = {each.id: each.until for each in self._statements() if isinstance(each, KeyStatement)}
         return tuple(self._key(id_, held, until.get(id_)) for id_ in ids)
 
+    def check_sealed(self) -> None:
+        """Raise ``GossipInClear`` unless the gossip is sealed."""
+        self._sealed()
+
     async def add(self, key: bytes) -> str:
         """Have every member hold ``key``, too; returns its id. Idempotent.
 

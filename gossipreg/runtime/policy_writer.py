@@ -29,6 +29,7 @@ from gossipreg.protocol.wire.messages import Junk, message_of, pack
 from gossipreg.runtime.node_context import NodeContext
 from gossipreg.runtime.saved_state import POLICY, TERM, Place, SavedState
 from gossipreg.runtime.supervision import log_bug
+from gossipreg.tokens import ClusterToken
 
 log = logging.getLogger(__name__)
 
@@ -80,6 +81,16 @@ class PolicyWriter:
         """State something about a key of the cluster; otherwise as `set_policy`. Raises ``NotJoined``."""
         self._context.check_open()
         await self._publish(partial(self._context.engine.key_statement_of, statement))
+
+    async def create_token(self, token: ClusterToken) -> None:
+        """Have every agent accept a token, in place of one of its name; otherwise as `set_policy`."""
+        self._context.check_open()
+        await self._publish(partial(self._context.engine.token_version_of, token))
+
+    async def revoke_token(self, name: str) -> None:
+        """Have no agent accept the token of that name any more; otherwise as `set_policy`. Raises ``UnknownToken``."""
+        self._context.check_open()
+        await self._publish(partial(self._context.engine.token_removal_of, name))
 
     async def _publish(self, version_at: Callable[[float], PolicyVersion]) -> None:
         context = self._context

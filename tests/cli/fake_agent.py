@@ -116,6 +116,7 @@ class FakeAgent:
         self.policies: dict[str, Any] = {}
         self.roles: list[dict[str, Any]] = []
         self.keys: list[dict[str, Any]] = []
+        self.tokens: list[dict[str, Any]] = []
         #: What the answer to a registration says stands in its way, by id.
         self.notes: dict[str, str] = {}
         #: One list of (event, data) for each stream that is opened; the last is followed by silence, the others end.
@@ -199,6 +200,14 @@ class FakeAgent:
                 return 204, None
             case ("DELETE", "policies", key):
                 return 404, no(404, f"no policy {key!r} is in force: see `gossipreg policy list`")
+            case ("GET", "tokens"):
+                return 200, {"tokens": list(self.tokens)}
+            case ("PUT", "tokens"):
+                return 201, {"name": body["name"], "scopes": body["scopes"], "from": "cluster", "accepted": True}
+            case ("DELETE", "tokens", name):
+                if name not in [token["name"] for token in self.tokens]:
+                    return 404, no(404, f"the cluster knows no token {name!r}")
+                return 204, None
             case ("GET", "keys"):
                 return 200, {"keys": list(self.keys)}
             case ("PUT", "keys"):

@@ -24,6 +24,7 @@ from gossipreg.errors import (
     UnknownPolicy,
     UnknownRegion,
     UnknownTerm,
+    UnknownToken,
 )
 from gossipreg.keys import GossipKey
 from gossipreg.model import (
@@ -44,6 +45,7 @@ from gossipreg.model import (
 )
 from gossipreg.policy import Policy, Rule, UnreadablePolicy
 from gossipreg.spec import InstanceSpec
+from gossipreg.tokens import ClusterToken
 
 
 def member(name: str, port: int, status: Status = Status.ALIVE) -> Member:
@@ -77,6 +79,7 @@ class FakeNode:
     lookups: int = 0
     checked: dict[str, tuple[Check, ...]] = attrs.field(factory=dict)  # by id
     keys: dict[str, GossipKey] = attrs.field(factory=dict)  # by id
+    cluster_tokens: dict[str, ClusterToken] = attrs.field(factory=dict)  # by name
     rules: dict[str, Rule] = attrs.field(factory=dict)  # by key
     secrets: dict[str, Mapping[str, str]] = attrs.field(factory=dict)  # by id
     highest: dict[str, int] = attrs.field(factory=dict)  # term that was ever stated, by service
@@ -250,6 +253,20 @@ class FakeNode:
     def gossip_keys(self) -> tuple[GossipKey, ...]:
         self._check_open()
         return tuple(self.keys.values())
+
+    def tokens(self) -> tuple[ClusterToken, ...]:
+        return tuple(sorted(self.cluster_tokens.values(), key=lambda each: each.name))
+
+    def tokens_with(self, digest: bytes) -> tuple[ClusterToken, ...]:
+        return tuple(each for each in self.tokens() if each.digest == digest.hex())
+
+    async def create_token(self, token: ClusterToken) -> ClusterToken:
+        token.check()
+        return self.cluster_tokens.setdefault(token.name, attrs.evolve(token, writer=self.name, at=1.0))
+
+    async def revoke_token(self, name: str) -> None:
+        if self.cluster_tokens.pop(name, None) is None:
+            raise UnknownToken(f"the cluster knows no token {name!r}: see `gossipreg tokens list`")
 
     async def add_gossip_key(self, key: str) -> str:
         id_ = key_id(parse_key(key, where="key"))

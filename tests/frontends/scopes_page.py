@@ -44,7 +44,8 @@ def with_table(text: str) -> str:
 
 
 def _row(action: Action) -> str:
-    scope = "none" if action.scope is None else f"`{action.scope}`"
+    scopes = [f"`{each}`" for each in (action.scope, action.also) if each is not None]
+    scope = " or ".join(scopes) or "none"
     return f"| {scope} | {action.what} | {_where(action)} |"
 
 

@@ -6,7 +6,7 @@ import msgpack
 import pytest
 
 from gossipreg import limits
-from gossipreg.errors import InvalidPolicy, NodeClosed, NotJoined, UnknownPolicy
+from gossipreg.errors import InvalidPolicy, NodeClosed, NotJoined, TooManyTokens, UnknownPolicy, UnknownToken
 from gossipreg.model import Health
 from gossipreg.policy import Maintenance, Split, WeightOverride
 from gossipreg.protocol.anti_entropy.reconcile import Compare, Listing
@@ -16,6 +16,7 @@ from gossipreg.protocol.registry.clock import AHEAD_MAX
 from gossipreg.protocol.registry.key_statements import PrimaryKeyStatement
 from gossipreg.protocol.registry.policy_version import PolicyVersion, pack_rule
 from gossipreg.protocol.wire.messages import pack
+from gossipreg.tokens import ClusterToken
 from tests.protocol.delivering import deliver, receive_over_stream, replies
 from tests.protocol.making import BORN, engine, instance, said_to
 from tests.protocol.test_engine import B, among
@@ -282,3 +283,35 @@ def test_a_policy_for_which_there_is_no_room_is_counted(monkeypatch: pytest.Monk
     outputs = deliver(node, B, *versions)
     assert policies_changed(outputs) == [(versions[0].key,), (versions[1].key,)]
     assert node.counters["policies_over_limit"] == 1
+
+
+TOKEN = ClusterToken("ci", "00" * 32, ("read",))
+
+
+def test_a_token_is_told_on_as_a_policy_is_and_is_none_that_a_user_can_remove() -> None:
+    node = among(B)
+    created = node.token_version_of(TOKEN, 6.0)
+    assert policies_changed(node.publish_policy(created, 6.0)) == [("token:ci",)]
+    assert created in said_to(node.handle_timeout(6.1), B.address)
+    assert ([each.name for each in node.state.policies.tokens], node.state.policies.in_force) == (["ci"], ())
+    with pytest.raises(UnknownPolicy, match="token:ci"):
+        node.remove_policy("token:ci", 6.2)
+
+
+def test_a_revoked_token_is_gone_and_revoking_it_again_is_refused() -> None:
+    node = among(B)
+    node.publish_policy(node.token_version_of(TOKEN, 6.0), 6.0)
+    node.publish_policy(node.token_removal_of("ci", 6.1), 6.1)
+    assert node.state.policies.tokens == ()
+    for name in ("ci", "nobodys"):
+        with pytest.raises(UnknownToken, match=name):
+            node.token_removal_of(name, 6.2)
+
+
+def test_there_is_room_for_so_many_tokens_and_a_known_name_can_be_created_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "CLUSTER_TOKENS_MAX", 1)
+    node = among(B)
+    node.publish_policy(node.token_version_of(TOKEN, 6.0), 6.0)
+    with pytest.raises(TooManyTokens, match="1 tokens are known"):
+        node.token_version_of(ClusterToken("cd", "11" * 32, ("read",)), 6.1)
+    node.token_version_of(TOKEN, 6.1)

@@ -119,6 +119,7 @@ async def force_leave(context: ConsulContext) -> Response:
 
 async def leave(context: ConsulContext) -> Response:
     """Make the node leave."""
+    await context.server.audit.write("leave", "done")
     context.server.leave()
     return text_response(200)
 

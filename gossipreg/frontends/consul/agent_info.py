@@ -157,6 +157,7 @@ async def reload(context: ConsulContext) -> Response:
     """Read the agent's files again, as on SIGHUP; the answer comes when that is done."""
     if context.server.reload is None:
         raise HttpError(501, "this node has no files to read again: it runs within a program")
+    await context.server.audit.write("reload", "done")
     await context.server.reload()
     return text_response(200)
 

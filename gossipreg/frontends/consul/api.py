@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import ClassVar, Final
 
 import attrs
@@ -131,6 +131,17 @@ PATHS: Final = Router[tuple[Handler, Action]](
 )
 
 
+#: Routes whose answer is about the one service that their path names.
+_OF_ONE_SERVICE: Final = frozenset(
+    {"/v1/health/service/{name}", "/v1/health/checks/{name}", "/v1/catalog/service/{name}"}
+)
+
+
+def _service(pattern: str, arguments: Mapping[str, str]) -> str | None:
+    """The one service that the answer is about; None if it may be about several."""
+    return arguments["name"] if pattern in _OF_ONE_SERVICE else None
+
+
 @attrs.define(eq=False, repr=False)
 class Consul:
     """Answers under ``/v1``."""
@@ -159,7 +170,7 @@ class Consul:
             pattern = found.pattern
             handler, action = found.handler
             self._state = self._state or ConsulState.of(server.node)
-            permit(server.access, token_of(request, query), action)
+            permit(server.access, token_of(request, query), action, _service(pattern, found.arguments))
             if pattern not in ABSENT and not pattern.startswith("/v1/agent/"):
                 check_datacenter(query.first("dc"), self._state.datacenter)
             return pattern, await handler(ConsulContext(server, request, query, found.arguments, self._state))

@@ -97,10 +97,10 @@ def token_of(request: Request, query: QueryParameters) -> str | None:
     return request.header(b"x-consul-token") or request.token or query.first("token") or None
 
 
-def permit(access: Access, token: str | None, action: Action) -> None:
+def permit(access: Access, token: str | None, action: Action, service: str | None = None) -> None:
     """Raise an ``HttpError`` unless ``token`` may be used for ``action``; unknown ones get Consul's words."""
     try:
-        access.permit(token, action)
+        access.permit(token, action, service)
     except HttpError as error:
         if error.status == 401 and token is not None:
             raise HttpError(403, "ACL not found") from None

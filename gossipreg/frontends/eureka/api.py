@@ -66,7 +66,7 @@ class EurekaController:
     @classmethod
     def of(cls, server: ServerContext) -> EurekaController:
         """For the node of ``server``."""
-        node, overrides = server.node, Overrides(server.node)
+        node, overrides = server.node, Overrides(server.node, server.own_node)
         leases = Leases(node, overrides)
         return cls(ApplicationCache(node, trio.current_time), leases, overrides, server.turn)
 

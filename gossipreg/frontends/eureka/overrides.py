@@ -28,6 +28,8 @@ class Overrides:
     """Maintenance that clients of Eureka's have asked for. What others have asked for is left alone."""
 
     node: NodeApi
+    #: The node as no client's token limits it.
+    housekeeper: NodeApi = attrs.field(default=attrs.Factory(lambda self: self.node, takes_self=True))
 
     async def set(self, instance: Instance, status: str) -> None:
         """Show ``instance`` with that status and take it out of lookups; with UP or UNKNOWN, leave it to its client."""
@@ -51,7 +53,7 @@ class Overrides:
         """Leave an instance's status to its client."""
         for rule, _ in self._rules():
             if (rule.service, rule.instance) == (service, id):
-                await self._remove(rule)
+                await _remove(self.node, rule)
 
     async def begin(self, service: str, id: str) -> None:
         """An instance is about to be registered: it begins without an override, unless it is there already."""
@@ -61,11 +63,7 @@ class Overrides:
     async def _sweep(self, now: float) -> None:
         for rule, at in self._rules():
             if at + _OLD_SECONDS < now and not self._is_there(rule.service, rule.instance):
-                await self._remove(rule)
-
-    async def _remove(self, rule: Maintenance) -> None:
-        with suppress(UnknownPolicy):  # another node was quicker
-            await self.node.remove_policy(rule.key)
+                await _remove(self.housekeeper, rule)
 
     def _is_there(self, service: str, id: str) -> bool:
         return bool(self._known(service, id))
@@ -77,3 +75,8 @@ class Overrides:
         """The overrides in force, each with the time it was set (seconds since 1970)."""
         policies = [(policy.rule, policy.at) for policy in self.node.policies()]
         return [(rule, at) for rule, at in policies if isinstance(rule, Maintenance) and is_override(rule.reason)]
+
+
+async def _remove(node: NodeApi, rule: Maintenance) -> None:
+    with suppress(UnknownPolicy):  # another node was quicker
+        await node.remove_policy(rule.key)

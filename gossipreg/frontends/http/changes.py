@@ -36,6 +36,6 @@ async def token(context: NativeContext) -> Response:
     access, shown = context.server.access, context.request.token
     answer = Response.of(
         200,
-        {"required": not access.is_open, "name": access.holder(shown), "scopes": sorted(access.scopes(shown))},
+        {"required": not access.is_open, "name": access.holder(shown), "scopes": list(access.grants(shown))},
     )
     return attrs.evolve(answer, is_labelled=False, headers=((b"cache-control", b"no-store"),))

@@ -212,5 +212,6 @@ async def undrain(context: NativeContext) -> Response:
 
 async def leave(context: NativeContext) -> Response:
     """Have this node drain, announce that it goes, and close."""
+    await context.server.audit.write("leave", "done")
     context.server.leave()
     return Response.of(202, {"status": "leaving"})

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import ClassVar, Final
 
 import attrs
 
@@ -14,7 +15,7 @@ from gossipreg.frontends.http.lookups import LookupCache
 from gossipreg.frontends.http.rates import RateHistory
 from gossipreg.frontends.http.routes import PROBES, ROUTER, ROUTES
 from gossipreg.frontends.serving.context import ServerContext
-from gossipreg.frontends.serving.request import Request, split_target
+from gossipreg.frontends.serving.request import QueryParameters, Request, split_target
 from gossipreg.frontends.serving.response import HttpError, Reply, http_error
 from gossipreg.frontends.serving.scopes import Action
 
@@ -49,10 +50,21 @@ class NativeApi:
             query.require_unique()
             found = ROUTER.find(request.method, path)
             pattern, route = found.pattern, found.handler
-            server.access.permit(request.token, route.action)
+            server.access.permit(request.token, route.action, _service(pattern, found.arguments, query))
             route.check_query(query)
             shared = (self.lookups, self.event_encoder, self.history, self.rates)
             context = NativeContext(server, request, query, found.arguments, *shared)
             return pattern, await route.handler(context)
         except (HttpError, GossipregError) as error:
             return pattern, http_error(error).answer
+
+
+def _service(pattern: str, arguments: Mapping[str, str], query: QueryParameters) -> str | None:
+    """The one service that the answer is about; None if it may be about several."""
+    if pattern == "/api/v1/services/NAME":
+        return arguments["NAME"]
+    return query.get("service") if pattern in _OF_ONE_SERVICE else None
+
+
+#: Routes whose answer is about the service that their query names.
+_OF_ONE_SERVICE: Final = frozenset({"/api/v1/changes", "/api/v1/events", "/api/v1/http_sd"})

@@ -139,6 +139,9 @@ OPERATIONS: Final[Mapping[tuple[str, str], Operation]] = {
         {200: _object(required=_BOOLEAN, name=_optional(_TEXT), scopes=_list(_ref("Scope")))}
     ),
     ("GET", "/api/v1/keys"): Operation({200: _object(keys=_list(_ref("GossipKey")))}, (403,)),
+    ("GET", "/api/v1/tokens"): Operation({200: _object(tokens=_list(_ref("TokenListed")))}, (403,)),
+    ("PUT", "/api/v1/tokens"): Operation({201: _ref("TokenListed")}, (400, 403, 409, 411, 413), body="TokenCreated"),
+    ("DELETE", "/api/v1/tokens/NAME"): Operation({204: None}, (403, 404, 409)),
     ("PUT", "/api/v1/keys"): Operation({200: _object(id=_TEXT)}, (400, 403, 409, 411, 413), body="GossipKeyAdded"),
     ("DELETE", "/api/v1/keys/NAME"): Operation({204: None}, (403, 404, 409)),
     ("PUT", "/api/v1/primary_key"): Operation(
@@ -328,7 +331,11 @@ def _schemas() -> dict[str, Json]:
         "Status": _enum([str(each) for each in Status]),
         "Instance": _instance(),
         "Role": _role(),
-        "Scope": _enum([str(each) for each in Scope]),
+        "Scope": {
+            **_TEXT,
+            "pattern": f"^({'|'.join(Scope)})(:[A-Za-z0-9._*-]+)?$",
+            "description": "A scope, and for some scopes the service, or the pattern of services, that it is for.",
+        },
         "Member": _noun(Member),
         "MemberSeen": _member_seen(),
         "Changes": _CHANGES,
@@ -359,6 +366,27 @@ def _schemas() -> dict[str, Json]:
                 force=_BOOLEAN,
             ),
             "required": ["id"],
+        },
+        "TokenListed": {
+            **_object(
+                name=_NAME,
+                scopes=_list(_TEXT),
+                **{"from": _enum(["cluster", "file"])},
+                expires=_optional(_NUMBER),
+                accepted=_BOOLEAN,
+                writer=_TEXT,
+                at=_NUMBER,
+            ),
+            "required": ["name", "scopes", "from", "expires", "accepted"],
+        },
+        "TokenCreated": {
+            **_object(
+                name=_NAME,
+                token_sha256={**_TEXT, "pattern": "^[0-9a-fA-F]{64}$"},
+                scopes=_list(_ref("Scope")),
+                ttl={**_TEXT, "description": "How long it is accepted, such as 720h; else until it is revoked."},
+            ),
+            "required": ["name", "token_sha256", "scopes"],
         },
         "Error": {**_object(error=_TEXT, code=_TEXT, field=_TEXT), "required": ["error", "code"]},
     }

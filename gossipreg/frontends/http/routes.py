@@ -15,6 +15,7 @@ from gossipreg.frontends.http.metrics import metrics
 from gossipreg.frontends.http.openapi import document
 from gossipreg.frontends.http.policies import policies, remove_policy, set_policy
 from gossipreg.frontends.http.roles import reset_role, roles
+from gossipreg.frontends.http.tokens import create_token, revoke_token, tokens
 from gossipreg.frontends.serving.response import Response, encode
 from gossipreg.frontends.serving.router import Router
 from gossipreg.frontends.serving.scopes import Action
@@ -64,6 +65,9 @@ ROUTES: Final = (
     Route("PUT", "/api/v1/keys", add_key, Action.MANAGE_KEYS),
     Route("DELETE", "/api/v1/keys/NAME", remove_key, Action.MANAGE_KEYS),
     Route("PUT", "/api/v1/primary_key", use_key, Action.MANAGE_KEYS),
+    Route("GET", "/api/v1/tokens", tokens, Action.MANAGE_TOKENS),
+    Route("PUT", "/api/v1/tokens", create_token, Action.MANAGE_TOKENS),
+    Route("DELETE", "/api/v1/tokens/NAME", revoke_token, Action.MANAGE_TOKENS),
     Route("GET", "/api/v1/http_sd", http_sd, Action.READ_CLUSTER, ("service", "healthy")),
     Route("GET", "/api/v1/token", token, Action.SHOW_TOKEN),
     Route("GET", "/api/v1/openapi.json", openapi, Action.READ_STATUS),

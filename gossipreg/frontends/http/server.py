@@ -20,6 +20,7 @@ from gossipreg.frontends.http.native_api import NativeApi
 from gossipreg.frontends.http.rates import RateHistory
 from gossipreg.frontends.serving.acceptor import Acceptor
 from gossipreg.frontends.serving.access import Access
+from gossipreg.frontends.serving.audit_log import AuditLog
 from gossipreg.frontends.serving.compatibility_api import CompatibilityApi
 from gossipreg.frontends.serving.context import ServerContext
 from gossipreg.frontends.serving.dispatcher import Dispatcher
@@ -46,6 +47,7 @@ async def serve_http(
     access: Access | None = None,
     insecure: bool = False,
     tls: ServerTls | None = None,
+    audit: AuditLog | None = None,
     compatibility_apis: tuple[CompatibilityApi, ...] = (),
     counters: Counter[str] | None = None,
     task_status: trio.TaskStatus[Address | SocketFile] = trio.TASK_STATUS_IGNORED,
@@ -54,13 +56,16 @@ async def serve_http(
 
     Starts with the address that it really listens on. ``leave`` is called, and must return at once, whenever a client
     asks the node to leave; ``reload`` is awaited when one asks for files to be read again. ``access`` says who may do
-    what; by default all may. With ``tls`` it speaks HTTPS. ``compatibility_apis`` answer at paths of their own. What
-    the listener counts goes into ``counters``. Raises ``BindError`` if the address cannot be had, and ``InsecureError``
-    if clients of other machines would need no token, unless ``insecure`` is set.
+    what; by default all may. With ``tls`` it speaks HTTPS. ``audit`` records what clients change.
+    ``compatibility_apis`` answer at paths of their own. What the listener counts goes into ``counters``. Raises
+    ``BindError`` if the address cannot be had, and ``InsecureError`` if clients of other machines would need no token,
+    unless ``insecure`` is set.
     """
     access = Access() if access is None else access
     counters = Counter() if counters is None else counters
-    server = ServerContext(node, leave, access, reload)
+    audit = AuditLog() if audit is None else audit
+    access.follow(node.tokens_with)
+    server = ServerContext(node, leave, access, reload, audit)
     history, rates = ChangeHistory(), RateHistory()
     follow = (partial(history.follow, node), partial(rates.follow, node, server.requests))
 

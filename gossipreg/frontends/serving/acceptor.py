@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 import attrs
 import trio
 
-from gossipreg.frontends.serving import limits
+from gossipreg.frontends.serving import audit_log, limits
 from gossipreg.frontends.serving.capacity import Capacity
 from gossipreg.frontends.serving.connection import Connection, RequestHandler
 from gossipreg.frontends.serving.prompt_stream import PromptStream
 from gossipreg.frontends.serving.response import HttpError
 from gossipreg.hosts import source_of
+from gossipreg.model import Address
 
 if TYPE_CHECKING:
     from gossipreg.frontends.serving.tls import ServerTls
@@ -43,6 +44,8 @@ class Acceptor:
             await trio.aclose_forcefully(stream)
             return
         source = source_of(peer[0]) if isinstance(peer, tuple) else ""
+        if isinstance(peer, tuple):
+            audit_log.caller.set(audit_log.Caller(str(Address(peer[0], peer[1]))))
         if self.tls is None:
             await self.admit(PromptStream(stream), source)
         else:

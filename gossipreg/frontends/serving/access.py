@@ -11,22 +11,36 @@ import hashlib
 import hmac
 import re
 import secrets
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from contextvars import ContextVar
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import attrs
 
 from gossipreg.errors import ConfigError
 from gossipreg.frontends.serving import limits
 from gossipreg.frontends.serving.response import HttpError
-from gossipreg.frontends.serving.scopes import Action, Scope
+from gossipreg.frontends.serving.scopes import Action, Grant, Scope
+from gossipreg.limits import CLUSTER_TOKENS_MAX, TOKEN_SCOPES_MAX
 from gossipreg.model import is_name
 from gossipreg.runtime.files import read_toml
+from gossipreg.tokens import ClusterToken
 
 _TOKEN: Final = re.compile(r"[!-~]+")
 _DIGEST: Final = re.compile(r"[0-9a-fA-F]{64}")
 _FIELDS: Final = ("name", "token", "token_sha256", "certificate", "scopes")
+#: What tokens of the cluster are accepted for by default. Every member could do the same by gossip, but not read
+#: credentials or have an agent contact other hosts.
+CLUSTER_SCOPES: Final = frozenset({Scope.READ, Scope.WRITE, Scope.POLICY, Scope.OPERATOR})
+
+#: Actions of which `ScopedNode` looks at each change, so that a token may be for some services only.
+_WATCHED: Final = frozenset(
+    {Action.REGISTER, Action.REPORT_HEALTH, Action.SET_MAINTENANCE, Action.SET_POLICY, Action.READ_CREDENTIALS}
+)
+
 _CHALLENGE: Final = ((b"www-authenticate", b'Bearer realm="gossipreg"'),)
 
 
@@ -36,21 +50,63 @@ class Token:
 
     name: str
     digest: bytes = attrs.field(repr=False)
-    scopes: frozenset[Scope]
+    scopes: frozenset[Scope]  # for every service
+    bound: tuple[Grant, ...] = ()  # what it is for of some services only
+
+    @classmethod
+    def of(cls, name: str, digest: bytes, grants: Iterable[Grant]) -> Self:
+        """A token with these grants."""
+        grants = tuple(grants)
+        scopes = frozenset(each.scope for each in grants if each.services == "*")
+        return cls(name, digest, scopes, tuple(each for each in grants if each.scope not in scopes))
+
+    @property
+    def grants(self) -> tuple[Grant, ...]:
+        """What it is for, sorted."""
+        return tuple(sorted((*map(Grant, self.scopes), *self.bound), key=str))
+
+    def has(self, scope: Scope, service: str | None = None) -> bool:
+        """Whether it is for ``scope`` of ``service``; without one, of every service."""
+        if scope in self.scopes:
+            return True
+        return service is not None and any(each.scope is scope and each.is_for(service) for each in self.bound)
+
+    def has_part_of(self, scope: Scope) -> bool:
+        """Whether it is for ``scope`` of some services only."""
+        return any(each.scope is scope for each in self.bound)
+
+    def covers(self, grant: Grant) -> bool:
+        """Whether it is for all that ``grant`` is for."""
+        return any(each.covers(grant) for each in self.grants)
+
+
+#: The token of the request that this task answers, if it is for some services only and `ScopedNode` watches over it.
+bound_token: Final[ContextVar[Token | None]] = ContextVar("bound_token", default=None)
 
 
 @attrs.define(eq=False, repr=False)
 class Access:
-    """The tokens of a listener. Where there are none, every client may do everything but what `_withhold` says."""
+    """The tokens of a listener. Where there are none, every client may do everything but what `_withhold` says.
+
+    Besides those of its file it accepts the cluster's, for the scopes in ``cluster_scopes``: every member can state
+    such tokens, so they give nothing that a member has not anyway.
+    """
 
     tokens: tuple[Token, ...] = ()
     _file: Path | None = None
     is_exposed: bool = False  # whether clients of other machines can reach the listener
+    cluster_scopes: frozenset[Scope] = CLUSTER_SCOPES
+    _cluster: Callable[[bytes], Iterable[ClusterToken]] = attrs.field(init=False, default=lambda _: ())
+    _known: dict[ClusterToken, Token] = attrs.field(init=False, factory=dict)
 
     @classmethod
-    def from_file(cls, file: Path) -> Access:
+    def from_file(cls, file: Path, cluster_scopes: Iterable[Scope] = CLUSTER_SCOPES) -> Access:
         """The tokens in a TOML file. Raises ``ConfigError``, naming the file and what is wrong with it."""
-        return cls(tuple(_read(file)), file)
+        return cls(tuple(_read(file)), file, cluster_scopes=frozenset(cluster_scopes))
+
+    def follow(self, find: Callable[[bytes], Iterable[ClusterToken]]) -> None:
+        """Accept the cluster's tokens, too, where tokens are asked for. ``find`` gives those with a SHA-256."""
+        self._cluster = find
 
     def reload(self) -> None:
         """Read the file again, if there is one. Raises ``ConfigError``; the tokens are then those there were."""
@@ -62,10 +118,19 @@ class Access:
         """Whether no token is asked for."""
         return self._file is None and not self.tokens
 
-    def permit(self, token: str | None, action: Action) -> None:
-        """Raise an ``HttpError`` unless ``token`` may be used for ``action``."""
-        if action.scope is not None:
-            self.check(token, action.scope)
+    def permit(self, token: str | None, action: Action, service: str | None = None) -> None:
+        """Raise an ``HttpError`` unless ``token`` may be used for ``action``.
+
+        ``service`` is the one service that is shown by the action; None: there may be others. What changes something
+        passes for a token that is for some services only: `ScopedNode` then looks at each change.
+        """
+        if action.scope is None:
+            return
+        if action.also is not None and not self.is_open:
+            found = None if token is None else self.find(token)
+            if found is not None and found.has(action.also):
+                return
+        self.check(token, action.scope, service, is_watched=action in _WATCHED)
 
     def allows(self, token: str | None, action: Action) -> bool:
         """Whether ``token`` may be used for ``action``."""
@@ -75,19 +140,19 @@ class Access:
             return False
         return True
 
-    def check(self, token: str | None, scope: Scope) -> None:
+    def check(self, token: str | None, scope: Scope, service: str | None = None, *, is_watched: bool = False) -> None:
         """Raise an ``HttpError`` unless ``token`` has ``scope``: 401 without a known token, else 403."""
         if self._file is None and not self.tokens:  # `is_open`, on the way of every request
             self._withhold(scope)
             return
         if token is None:
             raise HttpError(401, "this agent asks for a token: send it as Authorization: Bearer TOKEN", _CHALLENGE)
-        found = self._find(token)
+        found = self.find(token)
         if found is None:
             raise HttpError(401, "this token is not one of this agent's: ask who runs it for one", _CHALLENGE)
-        if scope not in found.scopes:
-            has = ", ".join(sorted(found.scopes))
-            raise HttpError(403, f"the token {found.name!r} is for {has}: this needs one that is for {scope}")
+        if found.has(scope, service) or (is_watched and found.has_part_of(scope) and bound_token.get() == found):
+            return
+        raise forbidden(found, scope, service)
 
     def _withhold(self, scope: Scope) -> None:
         """Raise a ``HttpError`` for what is for no client that shows nothing."""
@@ -100,26 +165,55 @@ class Access:
                 "start the agent with --tokens-file FILE",
             )
 
-    def scopes(self, token: str | None) -> frozenset[Scope]:
-        """What ``token`` is for; where no token is asked for, what is for every client."""
+    def grants(self, token: str | None) -> tuple[str, ...]:
+        """What ``token`` is for, sorted; where no token is asked for, what is for every client."""
         if self.is_open:
             withheld = {Scope.CREDENTIALS, Scope.CHECKS} if self.is_exposed else {Scope.CREDENTIALS}
-            return frozenset(Scope) - withheld
-        found = None if token is None else self._find(token)
-        return frozenset() if found is None else found.scopes
+            return tuple(sorted(frozenset(Scope) - withheld))
+        found = None if token is None else self.find(token)
+        return () if found is None else tuple(map(str, found.grants))
 
     def holder(self, token: str | None) -> str | None:
         """The name of a token, for the log; None if it is unknown."""
-        found = None if token is None else self._find(token)
+        found = None if token is None else self.find(token)
         return None if found is None else found.name
 
-    def _find(self, token: str) -> Token | None:
+    def find(self, token: str) -> Token | None:
+        """The token that is accepted here, if it is one: of the file, or of the cluster and not expired."""
         digest = _digest_of(token)
         found = None
         for each in self.tokens:
             if hmac.compare_digest(each.digest, digest):
                 found = each
-        return found
+        if found is not None or self._file is None or token.startswith(_CERTIFICATE):
+            return found
+        return next(filter(None, map(self._of_cluster, self._cluster(digest))), None)
+
+    def _of_cluster(self, stated: ClusterToken) -> Token | None:
+        """What a token of the cluster is accepted for here; None if for nothing."""
+        if stated.expires is not None and stated.expires <= time.time():
+            return None
+        token = self._known.get(stated)
+        if token is None:
+            grants = []
+            for text in stated.scopes:
+                with suppress(ValueError):  # a scope of a later release
+                    grants.append(Grant.read(text))
+            accepted = [each for each in grants if each.scope in self.cluster_scopes]
+            if len(self._known) >= CLUSTER_TOKENS_MAX:
+                self._known.clear()
+            token = self._known[stated] = Token.of(stated.name, bytes.fromhex(stated.digest), accepted)
+        return token if token.grants else None
+
+
+def forbidden(token: Token, scope: Scope, service: str | None) -> HttpError:
+    """The refusal of what a token is not for."""
+    has = ", ".join(map(str, token.grants))
+    what = str(scope) if service is None else f"{scope} of the service {service}"
+    more = ""
+    if service is None and token.has_part_of(scope):
+        what, more = f"{scope} of all services", "; ask for one service by its name"
+    return HttpError(403, f"the token {token.name!r} is for {has}: this needs one that is for {what}{more}")
 
 
 #: Before the names of certificates, so that none is like a token that a client could write in a header, a query or a
@@ -174,7 +268,7 @@ def _token(table: Mapping[str, Any], where: str) -> Token:
         raise ConfigError(
             f"{where}.name: {name!r:.80} is not a name: use 1 to 63 letters, digits and inner '.', '_', '-'"
         )
-    return Token(name, _digest(table, where), frozenset(_scopes(table.get("scopes"), where)))
+    return Token.of(name, _digest(table, where), _grants(table.get("scopes"), where))
 
 
 def _digest(table: Mapping[str, Any], where: str) -> bytes:
@@ -201,11 +295,13 @@ def _digest(table: Mapping[str, Any], where: str) -> bytes:
     return _digest_of(token)
 
 
-def _scopes(value: Any, where: str) -> Iterator[Scope]:
+def _grants(value: Any, where: str) -> Iterator[Grant]:
     if not isinstance(value, list) or not value:
         raise ConfigError(f"{where}.scopes: list at least one of {', '.join(Scope)}")
+    if len(value) > TOKEN_SCOPES_MAX:
+        raise ConfigError(f"{where}.scopes: {len(value)} are too many: {TOKEN_SCOPES_MAX} is the limit")
     for each in value:
         try:
-            yield Scope(each)
-        except ValueError:
-            raise ConfigError(f"{where}.scopes: {each!r} is none of {', '.join(Scope)}") from None
+            yield Grant.read(each)
+        except ValueError as error:
+            raise ConfigError(f"{where}.scopes: {each!r:.80} {error}") from None

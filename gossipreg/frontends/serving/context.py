@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
+from typing import cast
 
 import attrs
 import trio
 
 from gossipreg.frontends.serving.access import Access
+from gossipreg.frontends.serving.audit_log import AuditLog
 from gossipreg.frontends.serving.node_api import NodeApi
 from gossipreg.frontends.serving.request import QueryParameters, Request
+from gossipreg.frontends.serving.scoped_node import ScopedNode
 from gossipreg.frontends.serving.scopes import Action
 
 
@@ -19,15 +22,21 @@ class ServerContext:
     """What all requests of a listener share. ``leave`` makes the node leave, and returns at once.
 
     ``reload`` has the agent's files read again; None where there is no agent. ``turn`` is held by a compatibility API
-    from reading an instance to replacing it.
+    from reading an instance to replacing it. ``audit`` records what requests change.
     """
 
-    node: NodeApi
+    own_node: NodeApi
     leave: Callable[[], None]
     access: Access = attrs.field(factory=Access)
     reload: Callable[[], Awaitable[None]] | None = None
+    audit: AuditLog = attrs.field(factory=AuditLog)
     turn: trio.Lock = attrs.field(factory=trio.Lock)
     requests: Counter[tuple[str, str, int]] = attrs.field(factory=Counter)  # answered, by method, route and status
+    node: NodeApi = attrs.field(init=False)  # as requests may change it
+
+    @node.default
+    def _(self) -> NodeApi:
+        return cast("NodeApi", ScopedNode(self.own_node, self.audit))
 
     def may_read_status(self, request: Request) -> bool:
         """Whether the client may know more of the agent than whether it is up."""

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import math
 import time
-from typing import Protocol
+from typing import Final, Protocol
 
 import attrs
 
 from gossipreg.errors import GossipregError
-from gossipreg.frontends.serving import access_log, reliability
+from gossipreg.frontends.serving import access_log, audit_log, reliability
+from gossipreg.frontends.serving.access import bound_token
 from gossipreg.frontends.serving.compatibility_api import CompatibilityApi
 from gossipreg.frontends.serving.context import ServerContext
 from gossipreg.frontends.serving.guard import Guard
 from gossipreg.frontends.serving.request import Request
 from gossipreg.frontends.serving.response import DeferredResponse, HttpError, Reply, Response, http_error
+
+#: Methods that change nothing (RFC 9110 §9.2.1).
+_SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 class DefaultApi(CompatibilityApi, Protocol):
@@ -61,10 +65,12 @@ class Dispatcher:
     async def answer(self, request: Request, name: bytes) -> Reply:
         """The answer to one request, counted and logged. Any exception is a bug."""
         began = time.perf_counter()
-        method, path, reply = await self._reply(request)
+        method, path, reply = await self._reply(request, name)
         if not isinstance(reply, DeferredResponse):
             status = reply.status if isinstance(reply, Response) else 200
             self._ended(request, name, (method, path, status), began)
+            if status in (401, 403) and request.method not in _SAFE_METHODS:
+                await self.server.audit.write(f"{request.method} {path}".strip(), "refused", status=status)
             if isinstance(reply, Response):
                 return self._labelled(reply, request) if path else reply
             return reply.with_headers(reliability.headers(self.server.node))
@@ -103,7 +109,20 @@ class Dispatcher:
         api = next((each for prefix, each in self._apis if path.startswith(prefix)), self.default)
         return api.token(request)
 
-    async def _reply(self, request: Request) -> tuple[str, str, Reply]:
+    def _enter(self, request: Request, name: bytes, api: CompatibilityApi) -> None:
+        """Let what this request brings about be known as its client's."""
+        access, found = self.server.access, None
+        if not access.is_open:
+            try:
+                token = api.token(request)
+            except HttpError:  # the API says so, too
+                token = None
+            found = None if token is None else access.find(token)
+        bound_token.set(found if found is not None and found.bound else None)
+        holder = None if found is None else found.name
+        audit_log.caller.set(attrs.evolve(audit_log.caller.get(), request=name.decode("ascii"), token=holder))
+
+    async def _reply(self, request: Request, name: bytes) -> tuple[str, str, Reply]:
         """The method and the path of the route, both empty if none was found, and its answer."""
         if self._closed is not None:
             why = self._closed if self.server.may_read_status(request) else "this node is closed"
@@ -120,5 +139,7 @@ class Dispatcher:
         if api is None:
             api = self.default
             method = "GET" if method == "HEAD" else method
+        if request.method not in _SAFE_METHODS or not self.server.access.is_open:
+            self._enter(request, name, api)
         pattern, reply = await api.answer(request, self.server)
         return (method, pattern, reply) if pattern else ("", "", reply)

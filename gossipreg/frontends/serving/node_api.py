@@ -12,6 +12,7 @@ from gossipreg.keys import GossipKey
 from gossipreg.model import Address, Event, Health, Instance, Member, NodeInfo, ServiceCount, ServiceTerm
 from gossipreg.policy import Policy, Rule, UnreadablePolicy
 from gossipreg.spec import InstanceSpec
+from gossipreg.tokens import ClusterToken
 
 
 class EventBatches(Protocol):
@@ -206,6 +207,22 @@ class NodeApi(Protocol):
 
     async def remove_gossip_key(self, id: str) -> None:
         """Have every member give up a key. Raises ``UnknownKey``, ``KeyInUse``, ``GossipInClear``."""
+        ...
+
+    def tokens(self) -> tuple[ClusterToken, ...]:
+        """The tokens that the whole cluster knows, sorted by name."""
+        ...
+
+    def tokens_with(self, digest: bytes) -> tuple[ClusterToken, ...]:
+        """Those of the cluster's tokens that have this SHA-256."""
+        ...
+
+    async def create_token(self, token: ClusterToken) -> ClusterToken:
+        """Have every agent accept a token. Raises ``InvalidToken``, ``TooManyTokens``, ``GossipInClear``."""
+        ...
+
+    async def revoke_token(self, name: str) -> None:
+        """Have no agent accept a token of the cluster any more. Raises ``UnknownToken``."""
         ...
 
     @property

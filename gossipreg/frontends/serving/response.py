@@ -22,6 +22,7 @@ from gossipreg.errors import (
     GossipregError,
     InvalidInstance,
     InvalidPolicy,
+    InvalidToken,
     KeyInUse,
     KeyNotHeld,
     MemberPresent,
@@ -29,12 +30,14 @@ from gossipreg.errors import (
     NodeClosed,
     NotJoined,
     TooManyKeys,
+    TooManyTokens,
     UnknownInstance,
     UnknownKey,
     UnknownMember,
     UnknownPolicy,
     UnknownRegion,
     UnknownTerm,
+    UnknownToken,
 )
 
 log = logging.getLogger(__name__)
@@ -134,6 +137,9 @@ _STATUS: Final[tuple[tuple[type[GossipregError], int], ...]] = (
     (UnknownInstance, 404),
     (UnknownPolicy, 404),
     (UnknownTerm, 404),
+    (InvalidToken, 400),
+    (UnknownToken, 404),
+    (TooManyTokens, 409),
     (ClockWrong, 503),
     (UnknownMember, 404),
     (UnknownRegion, 404),

@@ -64,8 +64,8 @@ _UNWELL_SECONDS = 30.0
 #: long, whatever its health score, and the first packet that it receives again proves nothing about the time before.
 _DEAF_PERIODS = 5
 
-#: Probe intervals for which an answer counts as a witness. Fewer than those of an isolated node, so that such a node has
-#: none; and half an interval off the rhythm of the probes, so that no answer to one is just on the edge.
+#: Probe intervals for which an answer counts as a witness. Fewer than those of an isolated node, so that such a node
+#: has none; and half an interval off the rhythm of the probes, so that no answer to one is just on the edge.
 _WITNESS_PERIODS = 3.5
 
 #: Probe intervals for which it counts that this host's kernel has refused a packet. While it goes on refusing there is

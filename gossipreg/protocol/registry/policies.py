@@ -4,8 +4,8 @@ Theory of operation (docs/decisions/0014). Any node may write. Of two versions o
 counts, of equal stamps (two writers under one name) the greater digest; so versions merge in any order to the same
 result. A removal is a version like any other and is kept as a tombstone, or an old rule would come back from a node
 that was away: as many as `limits.POLICIES_REMOVED_MAX`. Versions that cannot be read here, as those of a later release
-may be, are kept apart, so that they take no room from others; so are statements about keys. Which ones are kept follows
-from their content: `RankedVersions`.
+may be, are kept apart, so that they take no room from others; so are statements about keys and about tokens. Which ones
+are kept follows from their content: `RankedVersions`.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from gossipreg.policy import Policy, Rule, UnreadablePolicy
 from gossipreg.protocol.registry.key_statements import Statement
 from gossipreg.protocol.registry.policy_version import PolicyVersion
 from gossipreg.protocol.registry.ranked_versions import RankedVersions, is_ahead
+from gossipreg.tokens import ClusterToken
 
 #: A wall clock that no stamp is ahead of.
 _ANY_TIME: Final = 2**53
@@ -32,6 +33,8 @@ class Policies:
     _versions: dict[str, PolicyVersion] = attrs.field(factory=dict)
     _by_service: dict[str, dict[str, Rule]] = attrs.field(factory=dict)  # service -> key -> rule
     _statements: RankedVersions = attrs.field(factory=RankedVersions)  # about keys
+    _tokens: RankedVersions = attrs.field(factory=RankedVersions)  # statements about tokens
+    _by_digest: dict[bytes, dict[str, PolicyVersion]] = attrs.field(factory=dict)  # of a token -> key -> version
     _removed: RankedVersions = attrs.field(factory=RankedVersions)
     _unreadable: RankedVersions = attrs.field(factory=RankedVersions)  # with a payload that is no rule to this release
 
@@ -71,9 +74,19 @@ class Policies:
         versions = sorted(self._statements, key=lambda each: each.key)
         return tuple(version.statement for version in versions if version.statement is not None)
 
+    @property
+    def tokens(self) -> tuple[ClusterToken, ...]:
+        """The tokens that the cluster knows, expired ones included, sorted by name."""
+        return tuple(_token(version) for version in sorted(self._tokens, key=lambda each: each.key))
+
+    def tokens_of(self, digest: bytes) -> tuple[ClusterToken, ...]:
+        """The tokens with that SHA-256, sorted by name: one, or none, unless members have created it twice."""
+        return tuple(_token(version) for _, version in sorted(self._by_digest.get(digest, {}).items()))
+
     def __len__(self) -> int:
         """How many are in force."""
-        return len(self._versions) - len(self._removed) - len(self._unreadable) - len(self._statements)
+        others = (self._removed, self._unreadable, self._statements, self._tokens)
+        return len(self._versions) - sum(map(len, others))
 
     def is_news(self, version: PolicyVersion, wall: int = _ANY_TIME) -> bool:
         """Whether to take ``version`` at ``wall`` (ms since the epoch): it outranks what is held and has room."""
@@ -99,6 +112,8 @@ class Policies:
         """Where versions like ``version`` are kept, with how many in all and of one writer; None for rules in force."""
         if version.statement is not None:
             return self._statements, (limits.KEY_STATEMENTS_MAX, limits.KEY_STATEMENTS_MAX)
+        if version.token is not None:
+            return self._tokens, (limits.CLUSTER_TOKENS_MAX, limits.CLUSTER_TOKENS_MAX)
         if version.payload is None:
             return self._removed, (limits.POLICIES_REMOVED_MAX, limits.POLICIES_REMOVED_PER_WRITER_MAX)
         if version.is_unreadable:
@@ -116,6 +131,8 @@ class Policies:
         rule = version.rule
         if rule is not None:
             self._by_service.setdefault(rule.service, {})[rule.key] = rule
+        if version.token is not None:
+            self._by_digest.setdefault(version.token.digest, {})[version.key] = version
         pool = self._pool_of(version)
         pushed_out = None if pool is None else pool[0].add(version, *pool[1], wall)
         if pushed_out is not None:
@@ -133,3 +150,13 @@ class Policies:
             del rules[version.key]
             if not rules:
                 del self._by_service[version.rule.service]
+        if version.token is not None:
+            versions = self._by_digest[version.token.digest]
+            del versions[version.key]
+            if not versions:
+                del self._by_digest[version.token.digest]
+
+
+def _token(version: PolicyVersion) -> ClusterToken:
+    assert version.token is not None, "it is kept among statements about tokens"
+    return version.token.token(version.writer, version.ms)

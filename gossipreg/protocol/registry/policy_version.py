@@ -1,6 +1,7 @@
 """Policy version: one version of the policy of one key, with its rule as packed by its writer.
 
-The same table holds what is stated about the cluster's keys: see `key_statements`.
+The same table holds what is stated about the cluster's keys and about its tokens: see `key_statements` and
+`token_statements`.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from gossipreg.policy import KINDS, Maintenance, Policy, Rule, Split, WeightOver
 from gossipreg.protocol.registry.clock import Stamp
 from gossipreg.protocol.registry.key_statements import Statement, is_about_keys, unpack_statement
 from gossipreg.protocol.registry.payload import BadPayload
+from gossipreg.protocol.registry.token_statements import TokenStatement, is_about_tokens, unpack_token
 
 _FIELDS: Final = {Split: ("shares", "by"), WeightOverride: ("instance", "weight"), Maintenance: ("instance", "reason")}
 
@@ -71,10 +73,20 @@ class PolicyVersion:
         except BadPayload:
             return None
 
+    @cached_property
+    def token(self) -> TokenStatement | None:
+        """What it states about a token of the cluster, if it is about one."""
+        if self.payload is None or not is_about_tokens(self.key):
+            return None
+        try:
+            return unpack_token(self.payload, self.key)
+        except BadPayload:
+            return None
+
     @property
     def is_unreadable(self) -> bool:
         """Whether it sets something that this release does not understand, or that none would."""
-        return self.payload is not None and self.rule is None and self.statement is None
+        return self.payload is not None and self.rule is None and self.statement is None and self.token is None
 
     @property
     def policy(self) -> Policy | None:

@@ -49,6 +49,10 @@ CALLS: list[tuple[str, str, Any, int]] = [
     ("DELETE", f"/api/v1/keys/{KEY}", None, 204),
     ("DELETE", f"/api/v1/keys/{KEY}", None, 404),
     ("GET", "/api/v1/token", None, 200),
+    ("GET", "/api/v1/tokens", None, 200),
+    ("PUT", "/api/v1/tokens", {"name": "ci", "token_sha256": "0" * 64, "scopes": ["read"]}, 409),
+    ("PUT", "/api/v1/tokens", {"x": "y" * 200_000}, 413),
+    ("DELETE", "/api/v1/tokens/none", None, 404),
     ("GET", "/api/v1/rates", None, 200),
     ("GET", "/api/v1/services/orders?all=perhaps", None, 400),
     ("GET", "/api/v1/http_sd", None, 200),
@@ -215,6 +219,12 @@ def test_every_answer_that_is_told_of_is_asked_for_above_or_in_the_tests_below()
     }
     asked = {(operation(method, path)["operationId"], status) for method, path, _, status in CALLS}
     elsewhere = {("credentials", status) for status in (200, 400, 404, 409)}  # for a token: test_credentials
+    elsewhere |= {
+        ("create_token", 201),
+        ("create_token", 400),
+        ("revoke_token", 204),
+        ("revoke_token", 409),
+    }  # test_tokens
     elsewhere.add(("add_key", 409))  # in clear, as the node of test_fuzzed is
     assert told - asked == {("health", 503), ("ready", 503), ("forget", 204), ("events", 200)} | elsewhere
 

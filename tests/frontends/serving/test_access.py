@@ -174,9 +174,16 @@ def entry(**fields: str) -> str:
         (entry(token='"short"'), "tokens[0].token: is not 16 to 512 printable ASCII characters without a space"),
         (entry(token='"with a space in the middle"'), "tokens[0].token: is not 16 to 512 printable ASCII"),
         (entry(token="1234567890123456"), "tokens[0].token: is not"),
-        (entry(scopes="[]"), "tokens[0].scopes: list at least one of read, write, checks, credentials, operator"),
+        (
+            entry(scopes="[]"),
+            "tokens[0].scopes: list at least one of read, write, policy, checks, credentials, operator",
+        ),
         (entry(scopes='"read"'), "tokens[0].scopes: list at least one of"),
-        (entry(scopes='["admin"]'), "tokens[0].scopes: 'admin' is none of read, write, checks, credentials, operator"),
+        (entry(scopes='["admin"]'), "tokens[0].scopes: 'admin' is none of read, write, policy, checks, "),
+        (entry(scopes='["operator:orders"]'), "tokens[0].scopes: 'operator:orders' cannot be for some services only"),
+        (entry(scopes='["read:"]'), "tokens[0].scopes: 'read:' is not followed by a service's name"),
+        (entry(scopes='["read:a b"]'), "tokens[0].scopes: 'read:a b' is not followed by a service's name"),
+        (entry(scopes=str(["read"] * 17).replace("'", '"')), "tokens[0].scopes: 17 are too many: 16 is the limit"),
         (entry() + entry(token='"another-token-for-it"'), "two tokens are called 'ci': give each a name of its own"),
         (entry() + entry(name='"cd"'), "the token 'cd' is there under another name, too: make one for each"),
     ],
@@ -259,8 +266,8 @@ async def test_a_client_is_told_what_its_token_is_for(file: Path, fake: FakeNode
 
 
 def test_where_no_tokens_are_set_all_is_for_all_but_what_is_withheld() -> None:
-    assert Access().scopes(None) == set(Scope) - {Scope.CREDENTIALS}
-    assert Access(is_exposed=True).scopes(None) == set(Scope) - {Scope.CREDENTIALS, Scope.CHECKS}
+    assert set(Access().grants(None)) == set(Scope) - {Scope.CREDENTIALS}
+    assert set(Access(is_exposed=True).grants(None)) == set(Scope) - {Scope.CREDENTIALS, Scope.CHECKS}
 
 
 async def test_a_reader_changes_nothing(file: Path, fake: FakeNode, nursery: trio.Nursery) -> None:

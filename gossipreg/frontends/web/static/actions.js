@@ -52,7 +52,7 @@ function maintenance(instance, mine, state) {
     };
   }
   return {
-    ...common, scope: "operator", undo: { method: "DELETE", path: policyPath(`maintenance:${service}@${owner}:${id}`) },
+    ...common, scope: "policy", undo: { method: "DELETE", path: policyPath(`maintenance:${service}@${owner}:${id}`) },
     request: ({ reason }) => ({ method: "PUT", path: "policies", body: { service, instance: id, owner, maintenance: reason } }),
     command: ({ reason }) => commandLine("policy", "set", service, "--instance", id, "--owner", owner, "--maintenance", reason),
   };
@@ -65,7 +65,7 @@ function weight(instance, state) {
   const about = { service, instance: id, ...(owned ? { owner: owned } : {}) };
   const key = owned ? `weight:${service}@${owned}:${id}` : `weight:${service}:${id}`;
   return {
-    label: "Weight", title: `Change the weight of ${id}`, scope: "operator",
+    label: "Weight", title: `Change the weight of ${id}`, scope: "policy",
     effect: "Its share of the calls on every node, in place of what its owner stated. 0: it gets no new work.",
     fields: [{ name: "weight", label: "Weight, 0 to 65535", type: "number", value: String(before?.weight ?? instance.weight), min: 0, max: 65535 }],
     request: (values) => ({ method: "PUT", path: "policies", body: { ...about, weight: Number(values.weight) } }),
@@ -126,7 +126,7 @@ export function policyBody(policy) {
 /** Removing a policy; one that this version can read can be set again. */
 export function removePolicy(policy, label = "Remove") {
   return {
-    label, title: `Remove the policy ${policy.key}`, scope: "operator", danger: label === "Remove", fields: [],
+    label, title: `Remove the policy ${policy.key}`, scope: "policy", danger: label === "Remove", fields: [],
     effect: "No node obeys it any more.",
     request: () => ({ method: "DELETE", path: policyPath(policy.key) }), command: () => commandLine("policy", "remove", policy.key),
     undo: policy.kind ? { method: "PUT", path: "policies", body: policyBody(policy) } : null,
@@ -137,7 +137,7 @@ export function removePolicy(policy, label = "Remove") {
 export function setSplit(service, by, shares, before) {
   const labels = Object.entries(shares).flatMap(([label, share]) => ["--split", `${label}=${share}`]);
   return {
-    label: "Set the split", title: `Split the load of ${service}`, scope: "operator", fields: [],
+    label: "Set the split", title: `Split the load of ${service}`, scope: "policy", fields: [],
     effect: `By ${by}: ${Object.entries(shares).map(([label, share]) => `${label} ${share}`).join(", ")}. Every node obeys it within moments.`,
     request: () => ({ method: "PUT", path: "policies", body: { service, split: shares, by } }),
     command: () => commandLine("policy", "set", service, ...labels, ...(by === "zone" ? ["--by", "zone"] : [])),

@@ -120,6 +120,7 @@ class App {
       this.unreadable = policies.unreadable;
       this.checks = checks.checks;
       this.scopes = new Set(token.scopes);
+      if (this.scopes.has("operator")) this.scopes.add("policy"); // see docs/scopes.md
       this.#tokenName = token.name;
       this.tokenButton.hidden = !token.required;
       this.changed();

@@ -53,7 +53,7 @@ export class SplitEditor {
   /** Offered only to a token that may set policies, and where there is something to split by. */
   render() {
     const service = this.#service;
-    const able = service && this.app.scopes.has("operator") && (service.summary.tags.length > 1 || service.summary.zones.length > 1 || this.#before);
+    const able = service && this.app.scopes.has("policy") && (service.summary.tags.length > 1 || service.summary.zones.length > 1 || this.#before);
     this.element.hidden = !able;
     const version = JSON.stringify(this.#before ?? null);
     if (version === this.#version) return;

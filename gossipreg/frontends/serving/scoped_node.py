@@ -1,0 +1,189 @@
+"""Scoped node: the node as the requests of a listener may change it.
+
+Every frontend changes the node through this one, so none can forget what a token is for. A token may be for some
+services only: each change that its requests bring about has to be of one of those. Each change goes into the audit log.
+Reads are the node's own; which of them such a token may ask for follows from the route (see `Access.permit`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import attrs
+
+from gossipreg.errors import GossipregError
+from gossipreg.frontends.serving.access import bound_token, forbidden
+from gossipreg.frontends.serving.audit_log import AuditLog
+from gossipreg.frontends.serving.node_api import NodeApi
+from gossipreg.frontends.serving.scopes import Scope
+from gossipreg.model import Health, Instance, ServiceTerm
+from gossipreg.policy import Maintenance, Policy, Rule
+from gossipreg.spec import InstanceSpec
+from gossipreg.tokens import ClusterToken
+
+_Result = TypeVar("_Result")
+
+
+@attrs.define(eq=False, repr=False)
+class ScopedNode:
+    """A node whose changes are checked and recorded. What it does not define is ``node``'s own."""
+
+    node: NodeApi
+    audit: AuditLog = attrs.field(factory=AuditLog)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.node, name)
+
+    # Instances
+
+    async def register_spec(self, spec: InstanceSpec) -> Instance:
+        """See `NodeApi`."""
+        self._check_spec(spec)
+        return await self._do("register", lambda: self.node.register_spec(spec), service=spec.service, instance=spec.id)
+
+    async def register_many(self, specs: Sequence[InstanceSpec]) -> tuple[Instance, ...]:
+        """See `NodeApi`."""
+        for each in specs:
+            self._check_spec(each)
+        services = sorted({each.service for each in specs})
+        return await self._do(
+            "register_many", lambda: self.node.register_many(specs), services=services, instances=len(specs)
+        )
+
+    async def deregister(self, id: str) -> None:
+        """See `NodeApi`."""
+        await self._do("deregister", lambda: self.node.deregister(id), **self._own(id))
+
+    async def heartbeat(
+        self, id: str, *, check: str | None = None, health: Health = Health.PASSING, note: str = ""
+    ) -> None:
+        """See `NodeApi`. Recorded only if the service says that it is not well: others are frequent."""
+        about = self._own(id)
+
+        def beat() -> Awaitable[None]:
+            return self.node.heartbeat(id, check=check, health=health, note=note)
+
+        if health is Health.PASSING:
+            await beat()
+        else:
+            await self._do("heartbeat", beat, **about, health=health)
+
+    async def set_maintenance(self, id: str, reason: str | None) -> Instance:
+        """See `NodeApi`."""
+        action = "end_maintenance" if reason is None else "begin_maintenance"
+        return await self._do(action, lambda: self.node.set_maintenance(id, reason), **self._own(id), reason=reason)
+
+    def credentials(self, instance: Instance) -> Mapping[str, str]:
+        """See `NodeApi`."""
+        _check(Scope.CREDENTIALS, (instance.service,))
+        return self.node.credentials(instance)
+
+    def next_term(self, service: str) -> int:
+        """See `NodeApi`."""
+        _check(Scope.WRITE, (service,))
+        return self.node.next_term(service)
+
+    # Policies and roles
+
+    async def set_policy(self, rule: Rule) -> Policy:
+        """See `NodeApi`."""
+        self._check_rule(rule)
+        return await self._do("set_policy", lambda: self.node.set_policy(rule), key=rule.key, **rule.stated())
+
+    async def remove_policy(self, key: str) -> None:
+        """See `NodeApi`."""
+        if bound_token.get() is not None:
+            self._check_rule(next((each.rule for each in self.node.policies() if each.key == key), None))
+        await self._do("remove_policy", lambda: self.node.remove_policy(key), key=key)
+
+    async def reset_term(self, service: str) -> ServiceTerm:
+        """See `NodeApi`."""
+        _check(Scope.OPERATOR, (None,))
+        return await self._do("reset_term", lambda: self.node.reset_term(service), service=service)
+
+    # The cluster
+
+    async def add_gossip_key(self, key: str) -> str:
+        """See `NodeApi`."""
+        _check(Scope.OPERATOR, (None,))
+        return await self._do("add_key", lambda: self.node.add_gossip_key(key))
+
+    async def use_gossip_key(self, id: str, *, force: bool = False, **how: float) -> None:
+        """See `NodeApi`."""
+        _check(Scope.OPERATOR, (None,))
+        await self._do("use_key", lambda: self.node.use_gossip_key(id, force=force, **how), key=id, force=force, **how)
+
+    async def remove_gossip_key(self, id: str) -> None:
+        """See `NodeApi`."""
+        _check(Scope.OPERATOR, (None,))
+        await self._do("remove_key", lambda: self.node.remove_gossip_key(id), key=id)
+
+    async def create_token(self, token: ClusterToken) -> ClusterToken:
+        """See `NodeApi`."""
+        _check(Scope.OPERATOR, (None,))
+        about = {"name": token.name, "scopes": list(token.scopes), "expires": token.expires}
+        return await self._do("create_token", lambda: self.node.create_token(token), **about)
+
+    async def revoke_token(self, name: str) -> None:
+        """See `NodeApi`."""
+        _check(Scope.OPERATOR, (None,))
+        await self._do("revoke_token", lambda: self.node.revoke_token(name), name=name)
+
+    async def forget(self, name: str) -> None:
+        """See `NodeApi`."""
+        _check(Scope.OPERATOR, (None,))
+        await self._do("forget", lambda: self.node.forget(name), member=name)
+
+    async def drain(self, reason: str = "") -> None:
+        """See `NodeApi`."""
+        _check(Scope.OPERATOR, (None,))
+        await self._do("drain", lambda: self.node.drain(reason), reason=reason)
+
+    async def undrain(self) -> None:
+        """See `NodeApi`."""
+        _check(Scope.OPERATOR, (None,))
+        await self._do("undrain", self.node.undrain)
+
+    # How it is done
+
+    def _check_spec(self, spec: InstanceSpec) -> None:
+        before = None if spec.id is None else self.node.own(spec.id)
+        _check(Scope.WRITE, (spec.service, *(() if before is None else (before.service,))))
+
+    def _check_rule(self, rule: Rule | None) -> None:
+        """What a rule is about takes ``policy``; ``write`` is enough to take out an instance that this node alone owns.
+
+        That is how clients of Eureka's set the status of their instances.
+        """
+        if isinstance(rule, Maintenance):
+            known = (each for each in self.node.lookup(rule.service, healthy=False) if each.id == rule.instance)
+            token = bound_token.get()
+            if all(each.owner == self.node.name for each in known) and token and token.has(Scope.WRITE, rule.service):
+                return
+        _check(Scope.POLICY, (None if rule is None else rule.service,))
+
+    def _own(self, id: str) -> dict[str, object]:
+        """What is recorded of an own instance, which the token has to be for."""
+        own = self.node.own(id)
+        _check(Scope.WRITE, () if own is None else (own.service,))  # else the node says that there is none
+        return {"service": None if own is None else own.service, "instance": id}
+
+    async def _do(self, action: str, call: Callable[[], Awaitable[_Result]], **about: object) -> _Result:
+        try:
+            result = await call()
+        except GossipregError as error:
+            await self.audit.write(action, error.code, **about)
+            raise
+        await self.audit.write(action, "done", **about)
+        return result
+
+
+def _check(scope: Scope, services: Iterable[str | None]) -> None:
+    """Raise a 403 ``HttpError`` unless the token is for ``scope`` of each service; None stands for all."""
+    token = bound_token.get()
+    if token is None:
+        return
+    for each in services:
+        if not token.has(scope, each) and not (scope is Scope.POLICY and token.has(Scope.OPERATOR)):
+            raise forbidden(token, scope, each)
