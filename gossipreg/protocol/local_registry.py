@@ -32,7 +32,7 @@ class RegistrationRoom:
     _new_services: set[str] = attrs.field(init=False, factory=set)  # with a term, and none before
 
     def add(self, instance: Instance, size: int) -> None:
-        """Count a checked instance of ``size`` bytes, whose id no other of those added has.
+        """Count a checked instance of ``size`` bytes at most, whose id no other of those added has.
 
         Raises `RecordTooLarge` or `InvalidInstance` if it is beyond a limit, and counts nothing then.
         """
@@ -46,7 +46,7 @@ class RegistrationRoom:
         if together > limits.RECORDS_BYTES_PER_OWNER_MAX:
             raise RecordTooLarge(
                 None,
-                f"instance {instance.id!r}: with it the records of this node take {together} bytes together, "
+                f"instance {instance.id!r}: with it the records of this node may take {together} bytes together, "
                 f"{limits.RECORDS_BYTES_PER_OWNER_MAX} are allowed: deregister some, or register it at another node",
             )
         count = len(self._own) + len(self._new_ids)

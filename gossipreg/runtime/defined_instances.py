@@ -12,7 +12,7 @@ import attrs
 
 from gossipreg.errors import GossipregError, StorageError
 from gossipreg.runtime.node_context import NodeContext
-from gossipreg.runtime.registrar import Changes, Registrar
+from gossipreg.runtime.registrar import Registrar
 from gossipreg.runtime.registrations import LocalRegistration
 
 
@@ -37,7 +37,7 @@ class DefinedInstances:
     async def _register(self, wanted: Mapping[str, LocalRegistration]) -> dict[str, GossipregError]:
         registrar = self._registrar
         async with registrar.exclusively(*wanted):
-            return await self._commit(
+            return await self._registrar.commit_each(
                 {
                     id_: attrs.evolve(registrar.in_maintenance_as_before(each), defined=True)
                     for id_, each in wanted.items()
@@ -49,7 +49,7 @@ class DefinedInstances:
         registrations = self._registrar.registrations
         defined = [id_ for id_ in ids if registrations[id_].defined]
         async with self._registrar.exclusively(*defined):
-            return await self._commit(
+            return await self._registrar.commit_each(
                 {id_: None for id_ in defined if id_ in registrations and registrations[id_].defined}
             )
 
@@ -68,19 +68,3 @@ class DefinedInstances:
                 del self._registrar.not_defined_yet[id_]
                 self._registrar.monitor.forget_recalled(id_)
         return {}
-
-    async def _commit(self, changes: Changes) -> dict[str, GossipregError]:
-        """Make changes of instances that are held exclusively: together, or if one is refused each by itself."""
-        try:
-            await self._registrar.commit(changes)
-        except StorageError as error:
-            return dict.fromkeys(changes, error)
-        except GossipregError as error:
-            if len(changes) == 1:
-                return dict.fromkeys(changes, error)
-        else:
-            return {}
-        failed: dict[str, GossipregError] = {}
-        for id_, change in changes.items():
-            failed |= await self._commit({id_: change})
-        return failed

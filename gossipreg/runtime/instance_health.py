@@ -58,10 +58,15 @@ class InstanceHealth:
     # What is published
 
     def offer(self, registration: LocalRegistration) -> tuple[Instance, bytes]:
-        """The instance with the health that its checks give it, or those of the node if they are graver; packed."""
+        """The instance with the health that its checks give it, or those of the node if they are graver; packed.
+
+        With weight 0 instead, if its record has no room for what a check of the node found.
+        """
         instance = self._with_health(registration)
-        payload = registration.payload if instance == registration.instance else pack_instance(instance)
-        return instance, payload
+        if instance == registration.instance:
+            return instance, registration.payload
+        payload = pack_instance(instance)
+        return (instance, payload) if len(payload) <= limits.RECORD_BYTES_MAX else _drained(registration)
 
     def _with_health(self, registration: LocalRegistration) -> Instance:
         id_ = registration.instance.id
@@ -80,27 +85,33 @@ class InstanceHealth:
         if NODE_SERVICE in changed:
             for id_ in list(self._registrations):
                 if id_ != NODE_SERVICE:
-                    self._follow_node_of(id_)
-
-    def _follow_node_of(self, id: str) -> None:
-        """Publish an instance anew; with weight 0, if its record has no room for what the node's check found."""
-        try:
-            self._checked(id)
-        except RecordTooLarge as error:
-            log.warning("instance %s is drained while a check of its node fails: %s", id, error)
-            instance = attrs.evolve(self._registrations[id].instance, weight=0)
-            self._publish(instance, pack_instance(instance))
+                    self._checked(id_)
 
     def _checked(self, id: str) -> None:
         """Publish the instance anew if the result of a check changes it."""
         published = self._context.engine.own(id)
         if published is not None and not self._context.engine.identity.left:
-            instance = self._with_health(self._registrations[id])
-            if instance != published:
-                self._publish(*self.offer(self._registrations[id]))
+            registration = self._registrations[id]
+            if self._with_health(registration) != published:
+                self._publish(registration)
                 self.follow_node([id])
 
-    def _publish(self, instance: Instance, payload: bytes) -> None:
+    def _publish(self, registration: LocalRegistration) -> None:
+        """Publish the instance with its health. A check must not end because there is no room to say what it found."""
+        try:
+            instance, payload = self.offer(registration)
+            self._say(instance, payload)
+        except RecordTooLarge as error:  # the records of this node together
+            log.warning("instance %s is drained, as it cannot be said how it is: %s", registration.instance.id, error)
+            self._say(*_drained(registration))
+        else:
+            if instance.weight != registration.instance.weight:
+                log.warning(
+                    "instance %s is drained while a check of its node fails: its record has no room for the reason",
+                    instance.id,
+                )
+
+    def _say(self, instance: Instance, payload: bytes) -> None:
         self._context.driver.say(self._context.engine.register(instance, trio.current_time(), payload))
 
     # What checks do
@@ -144,3 +155,9 @@ class InstanceHealth:
             log.warning("instance %s stays for now: %s", id, error)
         except (UnknownInstance, NodeClosed):
             pass  # it is gone already
+
+
+def _drained(registration: LocalRegistration) -> tuple[Instance, bytes]:
+    """The instance so that it is not called, packed: it takes no more bytes than as it was registered."""
+    instance = attrs.evolve(registration.instance, weight=0)
+    return instance, pack_instance(instance)

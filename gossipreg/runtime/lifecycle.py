@@ -15,6 +15,7 @@ from gossipreg.runtime.node_context import NodeContext
 from gossipreg.runtime.node_keyring import NodeKeyring
 from gossipreg.runtime.policy_writer import PolicyWriter
 from gossipreg.runtime.registrar import Registrar
+from gossipreg.runtime.restored_instances import restore_instances
 from gossipreg.runtime.saved_state import Place, SavedState
 from gossipreg.runtime.state_writer import StateWriter
 
@@ -50,7 +51,7 @@ class NodeLifecycle:
         """
         for warning in saved.warnings:
             log.warning("%s", warning)
-        unusable = [*self.policies.restore(saved), *self.registrar.restore(saved)]
+        unusable = [*self.policies.restore(saved), *restore_instances(self.context, self.registrar, saved)]
         self.keyring.apply()
         if saved.drained is not None:
             why = f" ({saved.drained})" if saved.drained else ""

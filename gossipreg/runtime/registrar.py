@@ -1,63 +1,73 @@
 """Registrar: registers this node's own instances: first on disk, then in gossip, all of a request or nothing of it.
 
-Theory of operation (docs/decisions/0057). What is registered is held in three places: the row on disk, the record in
-the engine, which every member hears of, and `registrations`, which has what only its owner knows: checks and
-maintenance. `Registrar.commit` is the one place that changes them, for one instance or many, and it changes them
-together. The order is that of policies and terms: the disk first, since a write that fails then leaves nothing to take
-back. Without a data directory the steps 3 and 4 are left out, and nothing waits.
+Theory of operation (docs/decisions/0057). What is registered is held in three places, which `Registrar.commit` changes
+together, for one instance or for many; nothing else changes them:
 
-| step                           | state if it fails                    | state if the task is cancelled there   |
-|--------------------------------|--------------------------------------|----------------------------------------|
-| 1. wait for the ids            | cannot fail                          | as before                              |
-| 2. seal, check, pack           | as before; the error says why        | waits for nothing                      |
-| 3. wait for the lock of terms, | cannot fail                          | as before; the number of the term is   |
-|    if a term is stated         |                                      | free again                             |
-| 4. write the rows, in one      | as before: ``StorageError``          | as if not cancelled: 4 and 5 are made, |
-|    transaction                 |                                      | then the cancellation counts           |
-| 5. publish, run the checks     | as before: the rows are written back | waits for nothing                      |
+- on disk: a row for each registration;
+- in the engine: the record that every member hears of;
+- in `Registrar.registrations`: what only its owner knows, such as checks and maintenance.
 
-- Step 5 fails only if the node was closed, or a limit was reached, during 3 and 4. If the disk fails as well when the
-  rows are written back, a restart registers what was refused: that is logged.
-- A process that dies between 4 and 5 registers at its restart what it had written.
-- Changes of one id are made one after the other (step 1): otherwise a change that was read before a wait would undo
-  one that was acknowledged during it. Changes of different ids wait for the disk side by side, and share its commits.
-- Whatever states a term, to register or to withdraw it, writes the term register of its service in the same
-  transaction, under the lock of policies and terms: see `PolicyWriter`.
-- A registration that changes nothing is neither written nor published.
+A change takes five steps. The disk comes before gossip, as with policies and terms: what members have heard cannot be
+taken back, and a write that fails leaves nothing to take back. Without a data directory steps 3 and 4 are left out.
+
+1. `exclusively`: wait until no other change of these ids is in progress. Otherwise a change that was read before a wait
+   would undo one that was acknowledged during it. Changes of different ids go side by side, and share commits.
+2. `_prepared`: leave out what changes nothing, seal credentials, check, pack.
+3. `PolicyWriter.stating`: if a term is stated or withdrawn, wait for the lock of policies and terms; the service's term
+   register is written along with the rows.
+4. `AsyncStateStore.put_instances`: write the rows, in one transaction.
+5. `publish`: have the engine publish the records, keep the registrations, run their checks.
+
+What is so when a step fails: the error is raised, and nothing has changed.
+
+- Step 2 fails for what cannot be registered, step 4 with ``StorageError``. Steps 1 and 3 cannot fail.
+- Step 5 fails only if the node was closed, or others have used up a limit, during steps 3 and 4. Then the rows are
+  written back. If the disk refuses that as well, a restart registers what was refused: that is logged.
+
+What is so when the task is cancelled, or the process dies:
+
+- Cancelled in step 1 or 3, nothing has changed; the number of a term that was being stated is free again.
+- Cancelled in step 4, the change is made all the same, and the cancellation counts after step 5. Steps 2 and 5 do not
+  wait, so that they cannot be cancelled.
+- A process that dies between steps 4 and 5 registers at its restart what it had written.
 
 Health is no part of a registration: `InstanceHealth` publishes it. What files define is registered, and withdrawn, by
-`DefinedInstances`.
+`DefinedInstances`; what an earlier run registered, by `restored_instances`.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import time
-from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
 
 import attrs
 import trio
 
-from gossipreg.errors import GossipregError, InvalidInstance, StorageError, UnknownInstance, naming
+from gossipreg.errors import GossipregError, InvalidInstance, NodeClosed, StorageError, UnknownInstance, naming
 from gossipreg.model import Address, Instance
 from gossipreg.protocol.registry.credentials import NONCE_BYTES, CredentialKeyring
-from gossipreg.protocol.registry.payload import BadPayload
 from gossipreg.runtime.checks.monitor import Monitor
-from gossipreg.runtime.checks.ttl_state import UnusableTtlState, unpack
 from gossipreg.runtime.instance_health import InstanceHealth
 from gossipreg.runtime.node_context import NodeContext
 from gossipreg.runtime.policy_writer import PolicyWriter
 from gossipreg.runtime.registrations import LocalRegistration
-from gossipreg.runtime.saved_state import CHECKS, INSTANCE, Place, SavedState
-from gossipreg.runtime.supervision import is_broken_invariant, log_bug
+from gossipreg.runtime.supervision import log_bug
 from gossipreg.targets import CheckRules
 
 log = logging.getLogger(__name__)
 
 #: What is to become of instances, by id; None: it is withdrawn.
 Changes = Mapping[str, LocalRegistration | None]
+
+
+@attrs.define(eq=False, repr=False)
+class _IdLock:
+    """The lock of one id."""
+
+    changes: int = 0  # that hold it, or will
+    lock: trio.Lock = attrs.field(factory=trio.Lock)
 
 
 @attrs.define(eq=False, repr=False)
@@ -74,7 +84,7 @@ class Registrar:
         init=False, factory=dict
     )  # files defined these before a restart, and have not since
     health: InstanceHealth = attrs.field(init=False)
-    _locks: dict[str, trio.Lock] = attrs.field(init=False, factory=dict)  # of instances that are being changed, by id
+    _locks: dict[str, _IdLock] = attrs.field(init=False, factory=dict)  # of all ids that changes in progress are about
 
     def __attrs_post_init__(self) -> None:
         self.health = InstanceHealth(
@@ -168,22 +178,25 @@ class Registrar:
     async def exclusively(self, *ids: str) -> AsyncIterator[None]:
         """Step 1: hold these ids, so that what is registered under them is changed here only."""
         self._context.check_open()
-        held: list[str] = []
+        locks = [self._locks.setdefault(id_, _IdLock()) for id_ in sorted(ids)]  # in one order: no two wait crosswise
+        for each in locks:
+            each.changes += 1
+        held: list[trio.Lock] = []
         try:
-            for id_ in sorted(ids):  # all in one order, or two tasks would wait for each other
-                lock = self._locks.setdefault(id_, trio.Lock())
+            for each in locks:
                 try:
-                    lock.acquire_nowait()  # nearly always: without a turn of the event loop
+                    each.lock.acquire_nowait()  # nearly always: without a turn of the event loop
                 except trio.WouldBlock:
-                    await lock.acquire()
-                held.append(id_)
+                    await each.lock.acquire()
+                held.append(each.lock)
             self._context.check_open()
             yield
         finally:
-            for id_ in held:
-                lock = self._locks[id_]
+            for lock in held:
                 lock.release()
-                if not lock.locked():
+            for id_ in ids:
+                self._locks[id_].changes -= 1
+                if not self._locks[id_].changes:
                     del self._locks[id_]
 
     async def commit(self, changes: Changes, *, place_of: Callable[[int], str] | None = None) -> None:
@@ -196,7 +209,7 @@ class Registrar:
             return
         store = self._context.store
         if store is None:
-            self._publish(prepared)
+            self.publish(prepared)
             return
         wanted = [each.instance for each in prepared.values() if each is not None]
         before = [self.registrations[id_].instance for id_ in prepared if id_ in self.registrations]
@@ -205,10 +218,30 @@ class Registrar:
                 await store.put_instances(_rows(prepared), registers)
                 try:
                     self._context.check_open()
-                    self._publish(prepared)
+                    self._make_room(prepared)  # others may have taken it while this waited
+                    self.publish(prepared)
                 except GossipregError:
                     await self._write_back(list(prepared), list(registers))
                     raise
+
+    async def commit_each(self, changes: Changes) -> dict[str, GossipregError]:
+        """Make changes of instances that are held `exclusively`: together or, if one is refused, each by itself.
+
+        Returns what went wrong, by id: there, all stays as it was.
+        """
+        try:
+            await self.commit(changes)
+        except StorageError as error:
+            return dict.fromkeys(changes, error)
+        except GossipregError as error:
+            if len(changes) == 1:
+                return dict.fromkeys(changes, error)
+        else:
+            return {}
+        failed: dict[str, GossipregError] = {}
+        for id_, change in changes.items():
+            failed |= await self.commit_each({id_: change})
+        return failed
 
     def _prepared(self, changes: Changes, place_of: Callable[[int], str] | None) -> Changes:
         """Step 2: those of ``changes`` that change anything, sealed and checked. Raises why one cannot be made."""
@@ -228,12 +261,16 @@ class Registrar:
                     continue
                 registration.check_room()
                 self.health.check_targets(registration, () if before is None else before.checks)
-                room.add(registration.instance, len(registration.payload))
+                room.add(registration.instance, registration.size_max)
                 prepared[id_] = registration
-        self.monitor.make_room({id_: () if each is None else each.checks for id_, each in prepared.items()})
+        self._make_room(prepared)
         return prepared
 
-    def _publish(self, prepared: Changes) -> None:
+    def _make_room(self, prepared: Changes) -> None:
+        """Raise ``InvalidInstance`` if there would be too many checks."""
+        self.monitor.make_room({id_: () if each is None else each.checks for id_, each in prepared.items()})
+
+    def publish(self, prepared: Changes) -> None:
         """Step 5. If the engine refuses any, nothing changes."""
         context, now = self._context, trio.current_time()
         withdrawn = [id_ for id_, each in prepared.items() if each is None]
@@ -303,77 +340,39 @@ class Registrar:
     # When the host is renumbered
 
     async def move(self, address: Address) -> None:
-        """Move the node to ``address``, and with it the instances that were registered at its old one."""
-        context = self._context
-        old = context.engine.identity.address
-        context.driver.say(context.engine.move(address, trio.current_time()))
+        """Move the node to ``address``, and with it the instances that were registered at its old one.
 
-        def moved(registration: LocalRegistration) -> LocalRegistration:
-            if registration.instance.host != old.host:
-                return registration
-            instance = attrs.evolve(registration.instance, host=address.host)
-            instance.check()
-            credentials: Mapping[str, str] = {}
-            if registration.instance.sealed:  # for its old address, so they are sealed anew for the new one
-                credentials = self.keyring.open(registration.instance)
-            return attrs.evolve(registration, instance=instance, credentials=credentials)
-
-        for id_ in [id_ for id_, each in self.registrations.items() if each.instance.host == old.host]:
-            try:
-                await self.change(id_, moved)
-            except UnknownInstance:
-                pass  # it was withdrawn while the ones before it were written to disk
-            except GossipregError as error:  # a full disk must not stop a node that serves
-                log.warning("instance %s stays at %s: %s", id_, old.host, error)
-
-    # After a restart
-
-    def restore(self, saved: SavedState) -> list[Place]:
-        """Register again what was saved; what files defined, only once they do so again.
-
-        Returns the rows that cannot be used: today's checks refuse them, or no version could ever read them. A row that
-        a bug keeps from being registered is none of these; it stays where it is.
+        Those, too, whose registration at the old one is in progress. They share one write to disk.
         """
-        unusable = [(CHECKS, id_) for id_ in saved.checks if id_ not in saved.instances]
-        again: dict[str, LocalRegistration] = {}
-        for id_, body in saved.instances.items():
-            with self._setting_aside(id_, unusable):
-                registration = LocalRegistration.unpack(body, id=id_, owner=self._context.name)
-                if id_ in saved.checks and not self._recall_checks(registration, saved.checks[id_]):
-                    unusable.append((CHECKS, id_))
-                (self.not_defined_yet if registration.defined else again)[id_] = registration
+        context = self._context
+        old = context.engine.identity.address.host
+        context.driver.say(context.engine.move(address, trio.current_time()))
+        ids = sorted({id_ for id_, each in self.registrations.items() if each.instance.host == old}.union(self._locks))
+        failed: dict[str, GossipregError] = {}
         try:
-            self._publish(again)
-        except Exception as error:
-            if is_broken_invariant(error):
-                raise
-            for id_, registration in again.items():
-                with self._setting_aside(id_, unusable):
-                    self._publish({id_: registration})
-        return unusable
+            async with self.exclusively(*ids):
+                moved: dict[str, LocalRegistration] = {}
+                for id_ in ids:
+                    registration = self.registrations.get(id_)
+                    if registration is not None and registration.instance.host == old:
+                        try:
+                            moved[id_] = self._moved(registration, address.host)
+                        except GossipregError as flaw:
+                            failed[id_] = flaw
+                failed |= await self.commit_each(moved)
+        except NodeClosed:
+            return
+        for id_, error in failed.items():  # a full disk must not stop a node that serves
+            log.warning("instance %s stays at %s: %s", id_, old, error)
 
-    @contextmanager
-    def _setting_aside(self, id: str, unusable: list[Place]) -> Iterator[None]:
-        """Have the instance of a row that cannot be used, or meets a bug, not registered, and go on."""
-        try:
-            yield
-        except (GossipregError, BadPayload) as flaw:
-            log.warning("instance %s is not registered again: %s", id, flaw)
-            unusable.append((INSTANCE, id))
-            self.monitor.forget_recalled(id)
-        except Exception as error:  # noqa: BLE001 - it is logged, and raised if the engine cannot be relied on
-            self.monitor.forget_recalled(id)
-            log_bug(self._context.counters, f"registering instance {id} again", error)
-
-    def _recall_checks(self, registration: LocalRegistration, body: bytes) -> bool:
-        """Have ttl checks go on from their stored state; False if that cannot be read."""
-        id_, now = registration.instance.id, trio.current_time()
-        try:
-            self.monitor.recall(id_, unpack(body, registration.checks, now, time.time() - now))
-        except UnusableTtlState as flaw:
-            log.warning("the ttl checks of instance %s begin anew: %s", id_, flaw)
-            return False
-        return True
+    def _moved(self, registration: LocalRegistration, host: str) -> LocalRegistration:
+        """The registration at ``host``. Raises ``CredentialsUnavailable``, ``InvalidInstance``."""
+        instance = attrs.evolve(registration.instance, host=host)
+        instance.check()
+        credentials: Mapping[str, str] = {}
+        if registration.instance.sealed:  # for its old address, so they are sealed anew for the new one
+            credentials = self.keyring.open(registration.instance)
+        return attrs.evolve(registration, instance=instance, credentials=credentials)
 
 
 def _rows(changes: Changes) -> dict[str, bytes | None]:

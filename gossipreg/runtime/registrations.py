@@ -50,15 +50,20 @@ class LocalRegistration:
         """The instance as it is gossiped while its checks pass."""
         return pack_instance(self.instance)
 
+    @property
+    def size_max(self) -> int:
+        """The size of its record (bytes), at most: when a check fails, or in maintenance, it has a reason besides."""
+        may_fail = bool(self.checks) or self.maintenance is not None
+        return len(self.payload) + (_WORST_BYTES if may_fail else 0)
+
     def check_room(self) -> None:
-        """Raise ``RecordTooLarge`` if its record has no room for what the checks may find."""
-        if not self.checks:
-            return
-        size = len(self.payload) + _WORST_BYTES
-        if size > limits.RECORD_BYTES_MAX:
+        """Raise ``RecordTooLarge`` if its record has no room for what the checks may find, or for its maintenance."""
+        size = self.size_max
+        if size > limits.RECORD_BYTES_MAX and size > len(self.payload):
+            when = "when a check fails" if self.checks else "in maintenance"
             raise RecordTooLarge(
                 None,
-                f"instance {self.instance.id!r}: its record may have {size} bytes when a check fails, "
+                f"instance {self.instance.id!r}: its record may have {size} bytes {when}, "
                 f"{limits.RECORD_BYTES_MAX} are allowed: shorten its meta or tags",
             )
 

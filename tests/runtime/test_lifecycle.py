@@ -92,12 +92,10 @@ class SlowKeeper:
     go_on: trio.Event = attrs.field(factory=trio.Event)
 
     async def put_instances(self, instances: Rows, terms: Rows) -> None:
-        [(instance_id, body)] = instances.items()
-        await self._write(instance_id)
-        if body is None:
-            self.on_disk.discard(instance_id)
-        else:
-            self.on_disk.add(instance_id)
+        for instance_id in instances:
+            await self._write(instance_id)
+        self.on_disk -= instances.keys()
+        self.on_disk |= {instance_id for instance_id, body in instances.items() if body is not None}
 
     async def _write(self, instance_id: str) -> None:
         await trio.lowlevel.checkpoint()
@@ -117,7 +115,8 @@ async def test_what_is_withdrawn_while_a_host_is_renumbered_stays_withdrawn() ->
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(node._lifecycle.registrar.move, Address("127.0.0.2", node.address.port))
                 await store.writing.wait()
-                await node.deregister("later")
+                nursery.start_soon(node.deregister, "later")
+                await trio.testing.wait_all_tasks_blocked()
                 store.go_on.set()
         assert {each.id: each.host for each in node.lookup("orders")} == {"first": "127.0.0.2", "kept": "127.0.0.2"}
         assert store.on_disk == {"first", "kept"}

@@ -444,14 +444,14 @@ async def test_what_was_saved_is_registered_again_together(saved: Path, monkeypa
 async def test_a_mistake_of_ours_in_one_row_is_logged_and_its_row_stays(
     saved: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    offer = Registrar._publish
+    offer = Registrar.publish
 
     def broken(registrar: Registrar, prepared: Any) -> None:
         assert "b" not in prepared, "a bug"
         offer(registrar, prepared)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Registrar, "_publish", broken)
+        patch.setattr(Registrar, "publish", broken)
         async with open_node(config("ann", data_dir=saved)) as node:
             assert [each.id for each in node.lookup("orders")] == ["a", "c"]
     assert "registering instance b again failed, by a bug in gossipreg" in caplog.text
