@@ -175,6 +175,8 @@ class ScopedNode:
         except GossipregError as error:
             await self.audit.write(action, error.code, **about)
             raise
+        if isinstance(result, Instance):  # a node that chooses the id says so
+            about["instance"] = result.id
         await self.audit.write(action, "done", **about)
         return result
 

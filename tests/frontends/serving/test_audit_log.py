@@ -67,6 +67,11 @@ async def test_a_change_is_recorded_with_its_client_and_a_read_is_not(http: http
     assert about(last) == {"action": "deregister", "service": "orders", "instance": "o-1", "outcome": "done"}
 
 
+async def test_an_id_that_the_node_has_chosen_is_recorded(http: httpx.AsyncClient, audit: AuditLog) -> None:
+    chosen = await http.put("/api/v1/instances", json={"service": "orders", "port": 1})
+    assert [each["instance"] for each in lines(audit)] == [chosen.json()["id"]]
+
+
 async def test_what_is_refused_is_recorded(http: httpx.AsyncClient, audit: AuditLog) -> None:
     await http.put("/api/v1/instances", json={"service": "pay", "port": 1})
     await http.put("/api/v1/instances", json={"service": "orders", "port": 1}, headers={"Authorization": "Bearer no"})
