@@ -7,6 +7,7 @@ import binascii
 import hashlib
 import re
 from collections.abc import Iterable
+from itertools import combinations
 from pathlib import Path
 from typing import Any, Final
 
@@ -227,6 +228,17 @@ def _needs(one: str, other: str) -> Relation:
     return Relation((one, other), f"`{one}` with `{other}` only", wrong)
 
 
+def _listens_with(one: str, other: str) -> Relation:
+    """A listener that needs a file."""
+
+    def wrong(config: Any) -> str | None:
+        if getattr(config, one) == "off" or getattr(config, other) not in (None, "off"):
+            return None
+        return f"it is given without {other}: give that, too"
+
+    return Relation((one, other), f"`{one}` with `{other}` only", wrong)
+
+
 def _seeds(value: str | Iterable[str]) -> tuple[str, ...]:
     converted: tuple[str, ...] = _SEEDS.converted(value)
     return converted
@@ -378,6 +390,11 @@ class AgentConfig(Config):
         "Compatibility APIs that the HTTP listener serves beside its own; off: none.",
     )
     dns: str = setting(Text(_read_dns), DEFAULT_DNS, "Address for DNS, UDP and TCP: HOST:PORT, or off.")
+    dns_tls: str = setting(
+        Text(_read_dns),
+        "off",
+        "Address for DNS over TLS: HOST:PORT, by convention port 853, or off. It shows the certificate tls_cert.",
+    )
     dns_domain: tuple[str, ...] = setting(
         Texts(read=_read_domain, whole=_some_domains),
         ("gossipreg", "consul"),
@@ -398,8 +415,16 @@ class AgentConfig(Config):
 
     @classmethod
     def _relations(cls) -> tuple[Relation, ...]:
-        ports = (_same_port("http", "bind"), _same_port("dns", "bind"), _same_port("dns", "http"))
-        return (*super()._relations(), *ports, _goes_with("tls_cert", "tls_key"), _needs("tls_client_ca", "tls_cert"))
+        pairs = combinations(("bind", "http", "dns", "dns_tls"), 2)
+        ports = [_same_port(other, one) for one, other in pairs]
+        files = (_listens_with("dns_tls", "tls_cert"), _listens_with("dns_tls", "dns"))
+        return (
+            *super()._relations(),
+            *ports,
+            _goes_with("tls_cert", "tls_key"),
+            _needs("tls_client_ca", "tls_cert"),
+            *files,
+        )
 
 
 def parse_key(text: str, *, where: str) -> bytes:

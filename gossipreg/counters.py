@@ -275,6 +275,12 @@ class Count(Described):
 
     # DNS
 
+    DNS_TLS_FAILED = (
+        "dns_tls_failed",
+        "connections",
+        "Connections of DNS over TLS that ended in the handshake: not TLS, or no common version.",
+    )
+
     DNS_ANSWERS = "dns_answers", "answers", "Answers to DNS queries, over UDP and TCP."
     DNS_MISTAKES = "dns_mistakes", "queries", "DNS queries left without an answer by a mistake of ours; see the log."
     DNS_SEND_ERRORS = "dns_send_errors", "answers", "Answers over UDP that the kernel refused to send."

@@ -42,6 +42,7 @@ _METAVARS: Final = {
     "tls_client_ca": "FILE",
     "compatibility_apis": "NAME|off",
     "dns": "HOST:PORT|off",
+    "dns_tls": "HOST:PORT|off",
     "dns_domain": "NAME",
     "dns_ttl": "SECONDS",
     "services_dir": "DIR",

@@ -13,7 +13,7 @@ from gossipreg.model import Address, place
 #: Ports above one in use that are tried for an example.
 _TRIES: Final = 100
 
-_LISTENERS: Final = ("bind", "http", "dns")
+_LISTENERS: Final = ("bind", "http", "dns", "dns_tls")
 
 
 def of(config: AgentConfig) -> Mapping[str, Address]:
@@ -22,8 +22,8 @@ def of(config: AgentConfig) -> Mapping[str, Address]:
     for name in _LISTENERS:
         text = getattr(config, name)
         where = None if text == "off" else place(text)
-        if isinstance(where, Address) and where.port and _is_in_use(where, datagrams=name != "http"):
-            taken[f"--{name}"] = where
+        if isinstance(where, Address) and where.port and _is_in_use(where, datagrams=name in ("bind", "dns")):
+            taken[f"--{name.replace('_', '-')}"] = where
     return taken
 
 

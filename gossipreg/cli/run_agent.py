@@ -22,6 +22,7 @@ from gossipreg.cli import ports_in_use
 from gossipreg.cli.gc_pauses import keep_pauses_short
 from gossipreg.cli.service_manager import ServiceManager
 from gossipreg.config import DEFAULT_PORT, AgentConfig
+from gossipreg.counters import Count
 from gossipreg.errors import BindError, ConfigError, GossipregError
 from gossipreg.model import Address, SocketFile, place
 from gossipreg.runtime import exposure_warnings
@@ -51,7 +52,7 @@ def run(config: AgentConfig, file: Path | None = None) -> None:
     """
     files = _files(config, file)
     try:
-        trio.run(_serve, config, files, _read_definitions(files, config), _HttpParts.of(config))
+        trio.run(_serve, config, files, _read_definitions(files, config), _ListenerParts.of(config))
     except (BindError, ExceptionGroup) as error:
         is_bind_error = not isinstance(error, ExceptionGroup) or error.subgroup(BindError)
         taken = ports_in_use.of(config) if is_bind_error else {}
@@ -63,7 +64,7 @@ def run(config: AgentConfig, file: Path | None = None) -> None:
 def check(config: AgentConfig, file: Path | None = None) -> str:
     """Check that an agent can start with this, as far as files can tell. Raises ``ConfigError``."""
     check_start(config)
-    _HttpParts.of(config)
+    _ListenerParts.of(config)
     count = len(_read_definitions(_files(config, file), config))
     return f"ok, with {count} service{'s' if count > 1 else ''} defined" if count else "ok"
 
@@ -104,17 +105,18 @@ def _check_targets(config: AgentConfig, located: Sequence[LocatedSpec]) -> None:
 
 
 @attrs.frozen
-class _HttpParts:
-    """The parts of the HTTP listener that files and settings decide before anything is opened."""
+class _ListenerParts:
+    """The parts of the listeners that files and settings decide before anything is opened."""
 
     access: Access | None  # None: there is no listener
     tls: ServerTls | None
+    dns_tls: ServerTls | None
     apis: tuple[CompatibilityApi, ...]
 
     @classmethod
-    def of(cls, config: AgentConfig) -> _HttpParts:
+    def of(cls, config: AgentConfig) -> _ListenerParts:
         """Raises ``ConfigError``."""
-        return cls(_access(config), _tls(config), _apis(config))
+        return cls(_access(config), _tls(config), _dns_tls(config), _apis(config))
 
 
 def _access(config: AgentConfig) -> Access | None:
@@ -144,6 +146,15 @@ def _tls(config: AgentConfig) -> ServerTls | None:
     return ServerTls(config.tls_cert, config.tls_key, config.tls_client_ca)
 
 
+def _dns_tls(config: AgentConfig) -> ServerTls | None:
+    """The TLS of DNS; None if it is off. Raises ``ConfigError``."""
+    if config.dns_tls == "off" or config.tls_cert is None or config.tls_key is None:
+        return None
+    from gossipreg.frontends.serving.tls import DNS, ServerTls
+
+    return ServerTls(config.tls_cert, config.tls_key, protocols=DNS, failures=Count.DNS_TLS_FAILED)
+
+
 def _apis(config: AgentConfig) -> tuple[CompatibilityApi, ...]:
     """The compatibility APIs that are switched on. Raises ``ConfigError`` for one that is not installed."""
     if config.http == "off" or config.compatibility_apis == ("off",):
@@ -157,9 +168,9 @@ async def _serve(
     config: AgentConfig,
     files: DefinitionFiles,
     located: Sequence[LocatedSpec],
-    http_parts: _HttpParts,
+    parts: _ListenerParts,
 ) -> None:
-    access, tls = http_parts.access, http_parts.tls
+    access, tls = parts.access, parts.tls
     manager = ServiceManager.of(os.environ, os.getpid())
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
         async with open_node(config) as node, trio.open_nursery() as nursery:
@@ -174,16 +185,15 @@ async def _serve(
             nursery.start_soon(_handle_signals, node, signals, leave, reload, nursery)
             if access is not None:
                 reloads.append(partial(trio.to_thread.run_sync, access.reload))
-            if tls is not None:
-                reloads.append(partial(trio.to_thread.run_sync, tls.reload))
+            reloads += [
+                partial(trio.to_thread.run_sync, each.reload) for each in (tls, parts.dns_tls) if each is not None
+            ]
             http = (
                 None
                 if access is None
-                else await _open_http(
-                    node, config, access, leave, nursery, reloads=reloads, reload=reload, parts=http_parts
-                )
+                else await _open_http(node, config, access, leave, nursery, reloads=reloads, reload=reload, parts=parts)
             )
-            dns = None if config.dns == "off" else await _open_dns(node, config, nursery)
+            dns = None if config.dns == "off" else await _open_dns(node, config, parts.dns_tls, nursery)
             _warn_of_exposure(node, http, dns, access, is_tls=tls is not None)
             _print_ready(node, http, dns, is_tls=tls is not None, as_json=config.log_format == "json")
             manager.ready(_addresses(node, http, dns, is_tls=tls is not None))
@@ -246,7 +256,7 @@ async def _open_http(
     *,
     reloads: list[Reload],
     reload: Reload,
-    parts: _HttpParts,
+    parts: _ListenerParts,
 ) -> Address | SocketFile:
     """Start the HTTP listener; return the address that it got. ``reloads`` gets what has to follow a reload."""
     from gossipreg.frontends.http import serve_http  # an agent with `--http off` does without
@@ -293,7 +303,7 @@ def _raise_descriptor_limit() -> None:
         )
 
 
-async def _open_dns(node: Node, config: AgentConfig, nursery: trio.Nursery) -> Address:
+async def _open_dns(node: Node, config: AgentConfig, tls: ServerTls | None, nursery: trio.Nursery) -> Address:
     """Start the DNS listener; return the address that it got."""
     from gossipreg.frontends.dns import serve_dns  # an agent with `--dns off` does without
 
@@ -304,6 +314,7 @@ async def _open_dns(node: Node, config: AgentConfig, nursery: trio.Nursery) -> A
         domains=config.dns_domain,
         ttl=config.dns_ttl,
         counters=node.counters,
+        tls=None if tls is None else (Address.parse(config.dns_tls), tls),
     )
     got: Address = await nursery.start(serve)
     return got

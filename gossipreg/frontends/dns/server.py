@@ -1,4 +1,4 @@
-"""The DNS server: a UDP socket that is drained in batches, and TCP for answers that are too long for UDP."""
+"""The DNS server: a UDP socket that is drained in batches, TCP for answers that are too long for UDP, and TLS."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import logging
 import socket
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -16,12 +17,15 @@ from gossipreg.frontends.dns import limits
 from gossipreg.frontends.dns.directory import Directory
 from gossipreg.frontends.dns.reflection import Reflection, truncated
 from gossipreg.frontends.dns.responder import DnsResponder
-from gossipreg.frontends.dns.sockets import open_sockets
+from gossipreg.frontends.dns.sockets import open_sockets, open_tls_socket
 from gossipreg.frontends.dns.zone import Zone
 from gossipreg.frontends.serving.node_api import NodeApi
 from gossipreg.model import Address
 from gossipreg.runtime.accepting import serve
 from gossipreg.runtime.supervision import run_restarting, start_restarting
+
+if TYPE_CHECKING:
+    from gossipreg.frontends.serving.tls import ServerTls
 
 log = logging.getLogger(__name__)
 
@@ -38,16 +42,23 @@ async def serve_dns(
     domains: Sequence[str],
     ttl: int = 0,
     counters: Counter[str] | None = None,
+    tls: tuple[Address, ServerTls] | None = None,
     task_status: trio.TaskStatus[Address] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Answer DNS at ``address``, UDP and TCP, until cancelled; port 0 takes any free one.
 
     Start it with ``nursery.start``, which gives the address that it really listens on. The names are below each of
     ``domains``; the cluster's name is Consul's datacenter in them. ``ttl`` (seconds) is how long clients may keep an
-    answer. What comes is counted in ``counters``, under names that begin with ``dns_``. Raises ``BindError`` if the
-    address cannot be had.
+    answer. With ``tls`` it answers at another address, too, over TLS (RFC 7858). What comes is counted in ``counters``,
+    under names that begin with ``dns_``. Raises ``BindError`` if an address cannot be had.
     """
     sockets = await open_sockets(address)
+    try:
+        secure = None if tls is None else await open_tls_socket(tls[0])
+    except BaseException:
+        sockets.udp.close()
+        await trio.aclose_forcefully(sockets.tcp)
+        raise
     directory = Directory(node)
     zone = Zone(node, directory, sockets.address, tuple(domains), ttl, datacenter=node.info().region)
     responder = DnsResponder(zone, Counter() if counters is None else counters)
@@ -59,6 +70,10 @@ async def serve_dns(
             )
             task_status.started(sockets.address)
             handler = partial(admit, responder, trio.CapacityLimiter(limits.CONNECTIONS_MAX))
+            if tls is not None and secure is not None:
+                over_tls = partial(_admit_secure, handler, tls[1], responder.counters)
+                log.info("answering DNS over TLS at %s", Address(*secure.socket.getsockname()[:2]))
+                nursery.start_soon(serve, over_tls, [secure], responder.counters, Count.DNS_NOT_ACCEPTED)
             await serve(handler, [sockets.tcp], responder.counters, Count.DNS_NOT_ACCEPTED)
 
 
@@ -92,6 +107,16 @@ def _drain(udp: socket.socket, responder: DnsResponder, reflection: Reflection, 
                 udp.sendto(answer, source)
             except OSError:  # no room in the send buffer, no route, port 0: the client asks again
                 responder.counters[Count.DNS_SEND_ERRORS] += 1
+
+
+async def _admit_secure(
+    admit: Callable[[trio.abc.Stream], Awaitable[None]],
+    tls: ServerTls,
+    counters: Counter[str],
+    stream: trio.SocketStream,
+) -> None:
+    """Serve one connection under TLS to its end. Raises nothing."""
+    await admit(tls.serve(stream, counters))
 
 
 async def admit(responder: DnsResponder, connections: trio.CapacityLimiter, stream: trio.abc.Stream) -> None:

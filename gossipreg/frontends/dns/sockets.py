@@ -39,6 +39,20 @@ async def open_sockets(asked: Address) -> Sockets:
         raise BindError(f"cannot listen on {asked} for DNS: {reason}: {remedy}, or --dns off to do without") from None
 
 
+async def open_tls_socket(asked: Address) -> trio.SocketListener:
+    """Bind TCP alone, for DNS over TLS; port 0 takes any that is free. Raises ``BindError``."""
+    try:
+        [found, *_] = await trio.socket.getaddrinfo(asked.host, None, type=socket.SOCK_STREAM)
+        bound = _bound(found[0], socket.SOCK_STREAM, str(found[4][0]), asked.port)
+    except (OSError, UnicodeError) as error:
+        reason, remedy = _explain(error)
+        raise BindError(
+            f"cannot listen on {asked} for DNS over TLS: {reason}: {remedy}, or --dns-tls off to do without"
+        ) from None
+    bound.listen(_BACKLOG)
+    return trio.SocketListener(trio.socket.from_stdlib_socket(bound))
+
+
 def _pair(family: int, host: str, port: int, tries: int) -> Sockets:
     udp = _bound(family, socket.SOCK_DGRAM, host, port)
     address = Address(host, int(udp.getsockname()[1]))

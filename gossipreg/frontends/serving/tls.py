@@ -1,4 +1,4 @@
-"""TLS of an HTTP listener: its certificate, read again when that is asked for, and connections under it.
+"""TLS of a listener, for HTTP or DNS: its certificate, read again when that is asked for, and connections under it.
 
 A client that shows a certificate of ``client_ca`` is known by the first name in that (a URI, else a DNS name, else the
 common name), and may do what the token of that name may: see `Access`. One that shows none needs a token, as in clear.
@@ -22,8 +22,9 @@ from gossipreg.counters import Count
 from gossipreg.errors import ConfigError, UnsafeFile
 from gossipreg.runtime.files import read_file
 
-#: What is spoken under TLS (RFC 7301).
-_PROTOCOLS: Final = ("http/1.1",)
+#: What is spoken under TLS (RFC 7301): HTTP, or DNS (RFC 7858).
+HTTP: Final = ("http/1.1",)
+DNS: Final = ("dot",)
 
 
 @attrs.define(eq=False, repr=False)
@@ -33,6 +34,8 @@ class ServerTls:
     certificate: Path  # PEM: the listener's own, then those between it and a root
     key: Path  # PEM, without a passphrase; for this user alone
     client_ca: Path | None = None  # PEM: the authorities of clients' certificates; None: none is asked for
+    protocols: tuple[str, ...] = HTTP
+    failures: Count = Count.HTTP_TLS_FAILED  # counts handshakes that failed
     _context: ssl.SSLContext = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -46,7 +49,7 @@ class ServerTls:
         _check_files(self.certificate, self.key, self.client_ca)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.set_alpn_protocols(_PROTOCOLS)
+        context.set_alpn_protocols(self.protocols)
         try:
             context.load_cert_chain(self.certificate, self.key, password=_no_passphrase)
         except (ssl.SSLError, OSError) as error:
@@ -69,6 +72,7 @@ class ServerTls:
         return TlsStream(
             trio.SSLStream(stream, self._context, server_side=True, https_compatible=True),
             counters,
+            self.failures,
         )
 
 
@@ -78,6 +82,7 @@ class TlsStream(trio.abc.HalfCloseableStream):
 
     _stream: trio.SSLStream[Any]
     _counters: Counter[str]
+    _failures: Count
     _transport: trio.abc.Stream = attrs.field(init=False)
     _is_secure: bool = attrs.field(init=False, default=False)  # the handshake is done
     _has_ended: bool = attrs.field(init=False, default=False)  # we have said that no more will come
@@ -129,7 +134,7 @@ class TlsStream(trio.abc.HalfCloseableStream):
         try:
             await self._stream.do_handshake()
         except trio.BrokenResourceError:
-            self._counters[Count.HTTP_TLS_FAILED] += 1
+            self._counters[self._failures] += 1
             raise
         self._is_secure = True
 

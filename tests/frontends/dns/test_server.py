@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import logging
 import os
 import socket
+import ssl
 from collections import Counter
 from functools import partial
+from pathlib import Path
 
 import dns.asyncquery
 import dns.asyncresolver
 import dns.message
 import dns.name
+import dns.query
 import dns.resolver
 import pytest
 import trio
 import trio.testing
 
+from gossipreg.counters import Count
 from gossipreg.frontends.dns import limits, serve_dns, server
 from gossipreg.frontends.dns.reflection import Reflection
+from gossipreg.frontends.serving.tls import DNS, ServerTls
 from gossipreg.model import Address, Instance
+from tests import certificates
 from tests.frontends.dns.client import DnsClient
 from tests.frontends.fake_node import FakeNode
 
@@ -52,6 +60,37 @@ def resolver(address: Address) -> dns.asyncresolver.Resolver:
 
 def offer(fake: FakeNode, host: str, port: int = 80) -> None:
     fake.hold(Instance(id=f"{host}:{port}", service="orders", host=host, port=port, owner="alpha"))
+
+
+def over_tls(query: dns.message.Message, where: Address, certificate: Path) -> dns.message.Message:
+    trusting = ssl.create_default_context(cafile=str(certificate))
+    trusting.set_alpn_protocols(["dot"])
+    return dns.query.tls(
+        query, where.host, timeout=60, port=where.port, ssl_context=trusting, server_hostname=where.host
+    )
+
+
+async def test_a_client_that_trusts_the_certificate_is_answered_over_tls(
+    fake: FakeNode, nursery: trio.Nursery, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    offer(fake, "10.0.0.1")
+    certificate, key = certificates.certificate("127.0.0.1", tmp_path)
+    tls = ServerTls(certificate, key, protocols=DNS, failures=Count.DNS_TLS_FAILED)
+    counters: Counter[str] = Counter()
+    at = Address("127.0.0.1", 0)
+    with caplog.at_level(logging.INFO, "gossipreg.frontends.dns.server"):
+        await nursery.start(partial(serve_dns, fake, at, domains=["gossipreg"], counters=counters, tls=(at, tls)))
+    [where] = [each for record in caplog.records for each in record.args or () if "over TLS" in record.message]
+    assert isinstance(where, Address)
+    query = dns.message.make_query("orders.service.gossipreg", "A")
+    answer = await trio.to_thread.run_sync(over_tls, query, where, certificate)
+    assert [record.to_text() for record in answer.answer[0]] == ["10.0.0.1"]
+    async with await trio.open_tcp_stream(*where) as stream:  # in clear
+        await stream.send_all(len(query.to_wire()).to_bytes(2, "big") + query.to_wire())
+        with contextlib.suppress(trio.BrokenResourceError):
+            while await stream.receive_some():
+                pass
+    assert counters["dns_tls_failed"] == 1
 
 
 async def test_a_resolver_finds_a_service(
