@@ -71,6 +71,8 @@ _TRIED: Final = {
     ("dns.md", "systemd"): "tests/peers/dns_resolvers.py",
     ("dns.md", "unbound"): "tests/peers/dns_resolvers.py",
     ("embedding.md", "python"): "tests/embed/test_embedding_page.py",
+    ("first-cluster.md", "console"): "tests/deploy/test_first_cluster.py",
+    ("first-cluster.md", "sh"): "tests/deploy/test_first_cluster.py",
     ("frameworks.md", "python"): "tests/peers/test_frameworks.py",
     ("extending.md", "python"): "tests/frontends/test_extending_page.py",
     ("extending.md", "toml"): "tests/frontends/test_extending_page.py",
