@@ -12,6 +12,7 @@ class ForwardCount(Described):
     FINISHED = "finished", "connections", "Connections that ended by themselves."
     DRAINED = "drained", "connections", "Connections cut because their instance, or this port, had gone."
     IDLE = "idle", "connections", "Connections cut because neither side said anything for too long."
+    FAILED = "failed", "connections", "Connections that ended by a bug in gossipreg, which is logged."
     NO_INSTANCE = "no_instance", "connections", "Connections closed because no instance had room for them."
     NOT_CONNECTED = "not_connected", "connections", "Connections closed because no instance could be reached."
     UNKNOWN_NAME = "unknown_name", "connections", "Connections refused because their TLS server name leads nowhere."

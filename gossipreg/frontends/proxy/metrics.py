@@ -37,6 +37,7 @@ _OUTCOMES: Final = (
     ForwardCount.FINISHED,
     ForwardCount.DRAINED,
     ForwardCount.IDLE,
+    ForwardCount.FAILED,
     ForwardCount.NO_INSTANCE,
     ForwardCount.NOT_CONNECTED,
     ForwardCount.UNKNOWN_NAME,

@@ -20,7 +20,7 @@ import trio
 from gossipreg.frontends.proxy import limits
 from gossipreg.frontends.proxy.backend import Backend, Key, key_of
 from gossipreg.frontends.proxy.balancer import Balance, Balancer
-from gossipreg.frontends.proxy.connecting import EXHAUSTED, connected
+from gossipreg.frontends.proxy.connecting import EXHAUSTED, PortsExhausted, connected
 from gossipreg.frontends.proxy.counters import ForwardCount
 from gossipreg.frontends.proxy.first_bytes import Call
 from gossipreg.frontends.proxy.header import header
@@ -85,10 +85,12 @@ class Upstream:
         """Whether connections to an instance that is gone must end at once: another has its role, or it has another.
 
         Only one instance is primary at a time. Several have any other role, so that one of them is there says nothing.
+        One with weight 0 gets no connection, so it succeeds none.
         """
         if not self.forward.cuts_superseded:
             return False
-        has_successor = self.forward.role == PRIMARY and bool(self.balancer.backends)
+        is_called = any(each.instance.weight for each in self.balancer.backends.values())
+        has_successor = self.forward.role == PRIMARY and is_called
         return has_successor or self.table.has_lost_role(*key)
 
     def _limit(self, keys: Iterable[Key], deadline: float) -> None:
@@ -116,6 +118,9 @@ class Upstream:
         try:
             reached = await self._connect(call)
             ended = await self._relay(caller, call, *reached) if isinstance(reached, tuple) else reached
+        except Exception:
+            ended = ForwardCount.FAILED
+            raise
         finally:
             self.open -= 1
             self.counters[ended] += 1
@@ -164,6 +169,10 @@ class Upstream:
             try:
                 instance = await self._attempt(backend, greeting, began)
             except (OSError, trio.TooSlowError) as error:
+                if isinstance(error, PortsExhausted):
+                    self.counters[ForwardCount.EXHAUSTED] += 1
+                    self.warnings.warn("%s", error.strerror)
+                    continue
                 if getattr(error, "errno", None) in EXHAUSTED:
                     is_short = True
                     tried.remove(key_of(backend.instance))

@@ -16,7 +16,7 @@ from trio.testing import MockClock
 from gossipreg.errors import BindError
 from gossipreg.frontends.proxy import Forward, Proxy
 from gossipreg.frontends.proxy.backend import key_of
-from gossipreg.frontends.proxy.connecting import connected
+from gossipreg.frontends.proxy.connecting import PortsExhausted, connected
 from gossipreg.frontends.proxy.listeners import OwnAddresses, accept_now
 from gossipreg.model import Address, Instance
 from tests.frontends.proxy.conftest import Stage, call, until
@@ -27,6 +27,17 @@ def refusing() -> Instance:
     """An instance at which no process listens."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         return instance("refusing", port=server.getsockname()[1])
+
+
+async def call_without_trio(address: Address) -> str:
+    """All that is said to a caller whose sockets are not trio's."""
+
+    def ask() -> str:
+        with socket.create_connection(address) as caller:
+            caller.shutdown(socket.SHUT_WR)
+            return b"".join(iter(lambda: caller.recv(100), b"")).decode()
+
+    return await trio.to_thread.run_sync(ask)
 
 
 async def ends(stream: trio.SocketStream) -> str:
@@ -427,6 +438,94 @@ async def test_a_lack_of_descriptors_is_not_the_instances_fault(stage: Stage, mo
     assert not proxy.upstreams["orders"].balancer.backends[key_of(a)].is_resting(trio.current_time())
 
 
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
+async def test_descriptors_that_run_out_while_it_connects_are_recognised_for_names_too(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, host: str
+) -> None:
+    a = await stage.named("a", host=host)
+    proxy, address = await stage.proxy(a)
+    monkeypatch.setattr("gossipreg.frontends.proxy.upstream.limits.EXHAUSTED_SECONDS", 0.0)
+
+    def exhausted(*_: object) -> trio.socket.SocketType:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trio.socket, "socket", exhausted)
+        patch.setattr("trio._highlevel_open_tcp_stream.socket", exhausted)
+        assert await call_without_trio(address) == ""
+    assert (proxy.counters["exhausted"], proxy.counters["connects_failed"]) == (3, 0)
+    assert not proxy.upstreams["orders"].balancer.backends[key_of(a)].is_resting(trio.current_time())
+
+
+async def test_a_resolver_that_lacks_descriptors_is_not_the_instances_fault(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def unresolved(*_: object, **__: object) -> object:
+        raise socket.gaierror(socket.EAI_SYSTEM, "System error")
+
+    def exhausted(*_: object, **__: object) -> socket.socket:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(trio.socket, "getaddrinfo", unresolved)
+    with pytest.raises(socket.gaierror):
+        await connected(Address("db.example", 80), OwnAddresses())
+    monkeypatch.setattr("gossipreg.frontends.proxy.connecting.socket.socket", exhausted)
+    with pytest.raises(OSError, match="Too many open files") as raised:
+        await connected(Address("db.example", 80), OwnAddresses())
+    assert raised.value.errno == errno.EMFILE
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
+async def test_an_instance_to_which_all_ports_are_in_use_is_not_at_fault_and_another_is_called(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, host: str
+) -> None:
+    full, good = instance("full", host=host, port=1, weight=1000), await stage.named("good")
+    proxy, address = await stage.proxy(full, good)
+    refuse_to_connect(monkeypatch, port=1)
+    assert await call_without_trio(address) == "good"
+    assert (proxy.counters["exhausted"], proxy.counters["connects_failed"]) == (1, 0)
+    assert not proxy.upstreams["orders"].balancer.backends[key_of(full)].is_resting(trio.current_time())
+
+
+async def test_that_this_host_has_no_address_for_an_instance_is_no_lack_of_ports(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    refuse_to_connect(monkeypatch, port=80)
+    for host, lacks_ports in (("127.0.0.1", True), ("255.255.255.255", False)):  # no datagram may go to the latter
+        with pytest.raises(OSError, match=r"ports|assign") as raised:
+            await connected(Address(host, 80), OwnAddresses())
+        assert isinstance(raised.value, PortsExhausted) is lacks_ports
+
+
+def refuse_to_connect(monkeypatch: pytest.MonkeyPatch, *, port: int) -> None:
+    """Have the kernel say of every connection to that port that it has no address or port for it."""
+    with trio.socket.socket() as any_socket:
+        kind = type(any_socket)
+    real = kind.connect
+
+    async def connect(self: trio.socket.SocketType, to: tuple[str, int]) -> None:
+        if to[1] == port:
+            raise OSError(errno.EADDRNOTAVAIL, "Cannot assign requested address")
+        await real(self, to)
+
+    monkeypatch.setattr(kind, "connect", connect)
+
+
+async def test_a_connection_that_a_bug_ends_is_counted_as_that(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    proxy, address = await stage.proxy(await stage.named("a"))
+
+    async def broken(*_: object) -> None:
+        raise ValueError("a bug")
+
+    monkeypatch.setattr("gossipreg.frontends.proxy.relay.Relay._copy", broken)
+    assert await call(address) == ""
+    await until(lambda: proxy.counters["failed"] == 1)
+    assert proxy.counters["drained"] == 0
+    assert "because of a bug" in caplog.text
+
+
 # What was found with real programs
 
 
@@ -522,6 +621,18 @@ async def test_connections_to_a_lost_primary_go_on_until_there_is_another(stage:
         await stream.send_all(b"y")
         assert await stream.receive_some() == b"y"
         proxy.apply([added(await stage.instance("b", role="primary", term=2))])
+        assert await ends(stream) == "reset"
+
+
+async def test_a_primary_that_gets_no_connections_succeeds_none(stage: Stage) -> None:
+    old = await stage.instance("a", role="primary", term=1)
+    proxy, address = await stage.proxy(old, role="primary", drain_time=3600)
+    async with await held(proxy, address) as stream:
+        drained = await stage.instance("b", role="primary", term=2, weight=0)
+        proxy.apply([removed(old), added(drained)])
+        await stream.send_all(b"y")
+        assert await stream.receive_some() == b"y"
+        proxy.apply([added(attrs.evolve(drained, weight=1))])
         assert await ends(stream) == "reset"
 
 
