@@ -260,7 +260,7 @@ class Count(Described):
     HTTP_TLS_FAILED = (
         "http_tls_failed",
         "connections",
-        "HTTP connections that ended in the TLS handshake: not TLS, no common version, or a certificate was refused.",
+        "HTTP connections that sent something and ended in the TLS handshake: no TLS, or a certificate refused.",
     )
     AUDIT_LINES_LOST = (
         "audit_lines_lost",

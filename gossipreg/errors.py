@@ -145,8 +145,12 @@ class UnknownKey(GossipregError):
     """No key of that id is held."""
 
 
+class KeyGivenUp(GossipregError):
+    """The cluster has given the key up, so it cannot be added again."""
+
+
 class KeyInUse(GossipregError):
-    """A member seals with the key, so it cannot be given up; the sentence names those that do."""
+    """A member seals with the key, or may do so, so it cannot be given up; the sentence names those that do."""
 
 
 class KeyNotHeld(GossipregError):

@@ -176,8 +176,8 @@ class BlockingNode(BlockingCalls):
         """Have every member hold ``key``, too: 32 bytes in base64; returns its id. Idempotent.
 
         It travels sealed with the present primary key. With a data directory it is on disk first. Raises
-        ``ConfigError`` if it is no key, ``GossipInClear``, ``TooManyKeys``, ``NotJoined``, ``NodeClosed``,
-        ``StorageError``.
+        ``ConfigError`` if it is no key, ``KeyGivenUp`` if the cluster has given it up, ``GossipInClear``,
+        ``TooManyKeys``, ``NotJoined``, ``NodeClosed``, ``StorageError``.
         """
         return self._call(lambda: self._node.add_gossip_key(key), timeout)
 
@@ -199,7 +199,8 @@ class BlockingNode(BlockingCalls):
     def remove_gossip_key(self, id: str, *, timeout: float | None = None) -> None:
         """Have every member give up the key of that id at once, also where a file holds it.
 
-        Raises ``KeyInUse`` if a present member seals with it; ``UnknownKey``, ``GossipInClear``, ``NotJoined``,
+        Waits some seconds for members that have not said which keys they hold. Raises ``KeyInUse`` if a present member
+        seals with it, or may do so; ``UnknownKey``, ``GossipInClear``, ``NotJoined``,
         ``NodeClosed``, ``StorageError``.
         """
         self._call(lambda: self._node.remove_gossip_key(id), timeout)

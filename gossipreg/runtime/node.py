@@ -549,8 +549,8 @@ class Node:
         """Have every member hold ``key``, too: 32 bytes in base64; returns its id. Idempotent.
 
         It travels sealed with the present primary key. With a data directory it is on disk first. Raises
-        ``ConfigError`` if it is no key, ``GossipInClear``, ``TooManyKeys``, ``NotJoined``, ``NodeClosed``,
-        ``StorageError``.
+        ``ConfigError`` if it is no key, ``KeyGivenUp`` if the cluster has given it up, ``GossipInClear``,
+        ``TooManyKeys``, ``NotJoined``, ``NodeClosed``, ``StorageError``.
         """
         return await self._lifecycle.keyring.add(parse_key(key, where="key"))
 
@@ -565,7 +565,8 @@ class Node:
     async def remove_gossip_key(self, id: str) -> None:
         """Have every member give up the key of that id at once, also where a file holds it.
 
-        Raises ``KeyInUse`` if a present member seals with it; ``UnknownKey``, ``GossipInClear``, ``NotJoined``,
+        Waits some seconds for members that have not said which keys they hold. Raises ``KeyInUse`` if a present member
+        seals with it, or may do so; ``UnknownKey``, ``GossipInClear``, ``NotJoined``,
         ``NodeClosed``, ``StorageError``.
         """
         await self._lifecycle.keyring.remove(id)

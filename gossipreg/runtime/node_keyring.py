@@ -10,7 +10,8 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from typing import Final
 
 import attrs
@@ -18,7 +19,16 @@ import trio
 
 from gossipreg import limits
 from gossipreg.config import Config, key_id
-from gossipreg.errors import ConfigError, GossipInClear, GossipregError, KeyInUse, KeyNotHeld, TooManyKeys, UnknownKey
+from gossipreg.errors import (
+    ConfigError,
+    GossipInClear,
+    GossipregError,
+    KeyGivenUp,
+    KeyInUse,
+    KeyNotHeld,
+    TooManyKeys,
+    UnknownKey,
+)
 from gossipreg.keys import GossipKey
 from gossipreg.model import NODE_SERVICE, Status
 from gossipreg.protocol.registry.key_statements import (
@@ -43,7 +53,7 @@ log = logging.getLogger(__name__)
 #: weekend comes back.
 KEPT_SECONDS: Final = 72 * 3600.0
 
-#: How long `NodeKeyring.use` waits for members that do not hold the key yet (seconds). The CLI waits 5 s for an answer.
+#: How long a step waits for members that are not ready for it (seconds). The CLI waits 5 s for an answer.
 _WAIT_SECONDS: Final = 3.0
 
 #: How many members a sentence names.
@@ -149,12 +159,18 @@ class NodeKeyring:
         """Have every member hold ``key``, too; returns its id. Idempotent.
 
         It travels to them sealed with the present primary key. Raises ``ConfigError`` for a key of credentials,
-        ``GossipInClear``, ``TooManyKeys``, and what `PolicyWriter` raises.
+        ``KeyGivenUp`` for one that was given up, ``GossipInClear``, ``TooManyKeys``, and what `PolicyWriter` raises.
         """
         keyring = self._sealed()
         id_ = key_id(key)
         if key in self._registrar.keyring.keys:
             raise ConfigError(f"key {id_} seals credentials: make another one with `gossipreg keygen --out FILE`")
+        stated = next((each for each in self._statements() if isinstance(each, KeyStatement) and each.id == id_), None)
+        if stated is not None and not stated.is_in_force(time.time()):
+            raise KeyGivenUp(
+                f"key {id_} was given up by the cluster, and may have leaked: make another one with "
+                "`gossipreg keygen --out FILE`"
+            )
         if id_ not in keyring.ids and len(keyring.ids) >= limits.GOSSIP_KEYS_MAX:
             raise TooManyKeys(
                 f"{len(keyring.ids)} keys are held, as many as are allowed: remove one, see `gossipreg keys list`"
@@ -191,9 +207,11 @@ class NodeKeyring:
     async def remove(self, id_: str) -> None:
         """Have every member give up the key of this id at once. A file that holds it is of no use any more.
 
-        Raises ``GossipInClear``, ``UnknownKey``, ``KeyInUse`` if a present member seals with it, and what
-        `PolicyWriter` raises.
+        Waits a moment for members that have not stated which keys they hold. Raises ``GossipInClear``, ``UnknownKey``,
+        ``KeyInUse`` if a present member seals with it, or may do so, and what `PolicyWriter` raises.
         """
+        self._sealed()
+        await self._wait_while(self._silent)
         self._sealed()
         key = next((each for each in self.keys() if each.id == id_), None)
         if key is None:
@@ -202,6 +220,12 @@ class NodeKeyring:
             raise KeyInUse(
                 f"key {id_} is used by {_names(key.used_by)}: have the cluster use another one first, with "
                 "`gossipreg keys use ID`"
+            )
+        silent = self._silent()
+        if silent:
+            raise KeyInUse(
+                f"key {id_} may be used by {_names(silent)}, as it is not known which keys are held there: wait, or "
+                "have all keys but one given up by `gossipreg keys use ID --keep 0s --force`, which may cut members off"
             )
         await self._state(KeyStatement(id_, until=0.0))
 
@@ -233,11 +257,19 @@ class NodeKeyring:
         except GossipregError as error:
             log.warning("which keys this node holds is not stated: %s", error)
 
-    async def _wait_until_held(self, id_: str) -> None:
+    async def _wait_while(self, lacks: Callable[[], Collection[str]]) -> None:
+        """Wait a moment for members that lack something; they may still do so then."""
         change_log = self._context.change_log
         with trio.move_on_after(_WAIT_SECONDS):
-            while self._lacks(id_) and not change_log.closed:
+            while lacks() and not change_log.closed:
                 await change_log.wait(change_log.position)
+
+    def _silent(self) -> tuple[str, ...]:
+        """The present members that have not stated which keys they hold, although the cluster changes them."""
+        return tuple(name for name, ids in self._held_by_member().items() if not ids)
+
+    async def _wait_until_held(self, id_: str) -> None:
+        await self._wait_while(partial(self._lacks, id_))
         keyring = self._sealed()
         if id_ not in keyring.ids:
             raise UnknownKey(f"this node holds no key {_shown(id_)} any more: see `gossipreg keys list`")

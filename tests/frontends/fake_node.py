@@ -13,6 +13,7 @@ from gossipreg.check import Check, CheckReport
 from gossipreg.config import key_id, parse_key
 from gossipreg.errors import (
     CredentialsUnavailable,
+    KeyGivenUp,
     KeyInUse,
     KeyNotHeld,
     MemberPresent,
@@ -79,6 +80,7 @@ class FakeNode:
     lookups: int = 0
     checked: dict[str, tuple[Check, ...]] = attrs.field(factory=dict)  # by id
     keys: dict[str, GossipKey] = attrs.field(factory=dict)  # by id
+    given_up: set[str] = attrs.field(factory=set)  # ids of keys
     cluster_tokens: dict[str, ClusterToken] = attrs.field(factory=dict)  # by name
     rules: dict[str, Rule] = attrs.field(factory=dict)  # by key
     secrets: dict[str, Mapping[str, str]] = attrs.field(factory=dict)  # by id
@@ -270,6 +272,8 @@ class FakeNode:
 
     async def add_gossip_key(self, key: str) -> str:
         id_ = key_id(parse_key(key, where="key"))
+        if id_ in self.given_up:
+            raise KeyGivenUp(f"key {id_} was given up by the cluster")
         self.keys[id_] = GossipKey(id_, not self.keys, (self.name,), (), ("beta",), None)
         return id_
 
@@ -289,6 +293,7 @@ class FakeNode:
         if self.keys[id].primary:
             raise KeyInUse(f"key {id} is used by alpha")
         del self.keys[id]
+        self.given_up.add(id)
 
     async def deregister(self, id: str) -> None:
         self._check_open()

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import trio
+import trio.testing
 
 from gossipreg import (
     ConfigError,
     GossipInClear,
+    KeyGivenUp,
     KeyInUse,
     KeyNotHeld,
     Node,
@@ -26,6 +30,9 @@ from gossipreg import (
 )
 from gossipreg.config import Config, encode_key, key_id
 from gossipreg.model import NODE_SERVICE
+from gossipreg.runtime import node_keyring
+from gossipreg.runtime.node_record import state_keys
+from gossipreg.runtime.registrar import Registrar
 from gossipreg.spec import InstanceSpec
 from tests.hidden import hidden
 from tests.runtime.nodes import PATIENCE, config
@@ -315,6 +322,64 @@ async def test_what_cannot_be_done_with_a_key_is_said() -> None:
         with pytest.raises(UnknownPolicy):
             await ann.remove_policy(f"gossip-key:{ids(ann)[1]}")
         assert ann.policies() == ()
+
+
+async def test_a_key_that_was_given_up_cannot_be_added_again() -> None:
+    async with open_node(sealed("ann")) as ann:
+        await ann.add_gossip_key(encode_key(NEW))
+        await ann.use_gossip_key(NEW_ID, kept=3600.0)
+        await ann.add_gossip_key(encode_key(OLD))  # it is still held
+        assert [each.until for each in ann.gossip_keys()] == [None, None]
+        await ann.remove_gossip_key(OLD_ID)
+        with pytest.raises(KeyGivenUp, match=f"key {OLD_ID} was given up by the cluster, and may have leaked: make an"):
+            await ann.add_gossip_key(encode_key(OLD))
+        assert ids(ann) == [NEW_ID]
+
+
+async def test_a_key_is_not_removed_while_a_member_that_states_nothing_may_use_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    states = {"ann"}
+
+    async def state(registrar: Registrar, *arguments: Any, **more: Any) -> None:
+        if registrar.member in states:
+            await state_keys(registrar, *arguments, **more)
+
+    monkeypatch.setattr(node_keyring, "state_keys", state)
+    async with open_node(sealed("ann")) as ann, open_node(sealed("bob", ann)) as bob:
+        await joined(ann, bob)
+        await ann.add_gossip_key(encode_key(NEW))
+        await until(lambda: NEW_ID in ids(bob))
+        await ann.use_gossip_key(NEW_ID, force=True)
+        await until(lambda: ids(bob) == [NEW_ID, OLD_ID])
+        with monkeypatch.context() as patch:
+            patch.setattr(node_keyring, "_WAIT_SECONDS", 0.0)
+            with pytest.raises(
+                KeyInUse, match=f"key {OLD_ID} may be used by bob, as it is not known which keys are held"
+            ):
+                await ann.remove_gossip_key(OLD_ID)
+        assert OLD_ID in ids(ann)
+        monkeypatch.setattr(node_keyring, "_WAIT_SECONDS", PATIENCE)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ann.remove_gossip_key, OLD_ID)
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            states.add("bob")
+            await bob._lifecycle.keyring._state_held()
+        await until(lambda: ids(ann) == ids(bob) == [NEW_ID])
+
+
+async def test_by_default_every_other_key_is_held_for_72_hours(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wall = [time.time()]
+    monkeypatch.setattr(node_keyring, "time", SimpleNamespace(time=lambda: wall[0]))
+    async with open_node(sealed("ann")) as ann:
+        await ann.add_gossip_key(encode_key(NEW))
+        await ann.use_gossip_key(NEW_ID)
+        for passed, held in ((71.98 * 3600, [NEW_ID, OLD_ID]), (0.03 * 3600, [NEW_ID])):
+            wall[0] += passed
+            await trio.sleep(61)  # a node looks once a minute, since its wall clock may be set
+            assert ids(ann) == held
 
 
 async def test_a_node_that_speaks_in_clear_has_no_keys() -> None:

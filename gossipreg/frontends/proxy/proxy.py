@@ -224,6 +224,9 @@ class Proxy:
             reset(caller)
         except (CallerGone, OSError):
             ended = ForwardCount.FINISHED
+        except Exception:
+            ended = ForwardCount.FAILED
+            raise
         finally:
             if ended is not None:
                 self.counters[ForwardCount.ACCEPTED] += 1

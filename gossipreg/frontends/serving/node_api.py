@@ -198,7 +198,10 @@ class NodeApi(Protocol):
         ...
 
     async def add_gossip_key(self, key: str) -> str:
-        """Have every member hold a key; returns its id. Raises ``ConfigError``, ``GossipInClear``, ``TooManyKeys``."""
+        """Have every member hold a key; returns its id.
+
+        Raises ``ConfigError``, ``KeyGivenUp``, ``GossipInClear``, ``TooManyKeys``.
+        """
         ...
 
     async def use_gossip_key(self, id: str, *, kept: float = ..., force: bool = False) -> None:

@@ -69,11 +69,35 @@ class ServerTls:
 
     def serve(self, stream: trio.abc.Stream, counters: Counter[str]) -> TlsStream:
         """A client's connection under TLS. Its handshake is made when it is first read."""
+        transport = _Transport(stream)
         return TlsStream(
-            trio.SSLStream(stream, self._context, server_side=True, https_compatible=True),
+            trio.SSLStream(transport, self._context, server_side=True, https_compatible=True),
+            transport,
             counters,
             self.failures,
         )
+
+
+@attrs.define(eq=False, repr=False)
+class _Transport(trio.abc.Stream):
+    """What carries a connection under TLS, and whether anything has come over it."""
+
+    _stream: trio.abc.Stream
+    has_received: bool = attrs.field(init=False, default=False)
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        received = bytes(await self._stream.receive_some(max_bytes))
+        self.has_received |= bool(received)
+        return received
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        await self._stream.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self._stream.wait_send_all_might_not_block()
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
 
 
 @attrs.define(eq=False, repr=False)
@@ -81,14 +105,11 @@ class TlsStream(trio.abc.HalfCloseableStream):
     """A stream under TLS; the end of what is sent is said by its alert, which a cut connection does not have."""
 
     _stream: trio.SSLStream[Any]
+    _transport: _Transport  # of that stream, which forgets it when its TLS has ended
     _counters: Counter[str]
     _failures: Count
-    _transport: trio.abc.Stream = attrs.field(init=False)
     _is_secure: bool = attrs.field(init=False, default=False)  # the handshake is done
     _has_ended: bool = attrs.field(init=False, default=False)  # we have said that no more will come
-
-    def __attrs_post_init__(self) -> None:
-        self._transport = self._stream.transport_stream  # which the other forgets when its TLS has ended
 
     @property
     def client(self) -> str | None:
@@ -134,7 +155,8 @@ class TlsStream(trio.abc.HalfCloseableStream):
         try:
             await self._stream.do_handshake()
         except trio.BrokenResourceError:
-            self._counters[self._failures] += 1
+            if self._transport.has_received:  # else it was opened and closed, as a check of the port does
+                self._counters[self._failures] += 1
             raise
         self._is_secure = True
 

@@ -39,6 +39,8 @@ async def test_keys_are_added_used_and_removed_and_never_shown(client: httpx.Asy
     in_use = await client.delete(f"/api/v1/keys/{NEW_ID}")
     assert (in_use.status_code, in_use.json()["code"]) == (409, "key_in_use")
     assert (await client.delete(f"/api/v1/keys/{OLD_ID}")).status_code == 204
+    again = await client.put("/api/v1/keys", json={"key": encode_key(OLD)})
+    assert (again.status_code, again.json()["code"]) == (409, "key_given_up")
     unknown = await client.put("/api/v1/primary_key", json={"id": OLD_ID})
     assert (unknown.status_code, unknown.json()["code"]) == (404, "unknown_key")
 

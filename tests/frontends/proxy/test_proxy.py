@@ -524,6 +524,11 @@ async def test_a_connection_that_a_bug_ends_is_counted_as_that(
     await until(lambda: proxy.counters["failed"] == 1)
     assert proxy.counters["drained"] == 0
     assert "because of a bug" in caplog.text
+    sticky, address = await stage.proxy(await stage.named("a"), sticky="source")
+    monkeypatch.setattr("gossipreg.frontends.proxy.proxy.plain_host", lambda _: 1 / 0)
+    assert await call(address) == ""
+    await until(lambda: sticky.counters["failed"] == 1)
+    assert (sticky.counters["accepted"], sticky.counters["drained"]) == (1, 0)
 
 
 # What was found with real programs

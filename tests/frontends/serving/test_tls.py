@@ -141,6 +141,16 @@ async def test_what_is_no_tls_ends_and_is_counted(files: tuple[Path, Path]) -> N
         await until(lambda: counters["http_tls_failed"] == 2)
 
 
+async def test_a_check_that_opens_the_port_and_closes_it_is_no_failed_handshake(files: tuple[Path, Path]) -> None:
+    counters = Counter[str]()
+    async with serving(ServerTls(*files), counters=counters) as address:
+        async with await trio.open_tcp_stream(*address) as stream:
+            await stream.send_eof()
+            with trio.fail_after(PATIENCE):
+                assert await stream.receive_some() == b""
+        assert counters["http_tls_failed"] == 0
+
+
 async def test_a_client_that_never_shakes_hands_is_let_go(
     files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
