@@ -278,7 +278,7 @@ class Count(Described):
     DNS_TLS_FAILED = (
         "dns_tls_failed",
         "connections",
-        "Connections of DNS over TLS that ended in the handshake: not TLS, or no common version.",
+        "Connections of DNS over TLS that sent something and ended in the handshake: no TLS, or no common version.",
     )
 
     DNS_ANSWERS = "dns_answers", "answers", "Answers to DNS queries, over UDP and TCP."
