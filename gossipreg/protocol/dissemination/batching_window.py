@@ -5,6 +5,9 @@ instances one after the other has registered them. Where the CPU is short that i
 whole cluster, and the nodes on the same machine delay the next broadcast, so that hardly any two share a packet. This
 can be detected: what was due is sent late. So a late departure doubles the wait of the next one, up to a limit, and
 one in time halves it; after a pause broadcasts are quick again.
+
+A departure in time that several broadcasts shared also doubles the wait, up to a smaller limit (docs/decisions/0066):
+in a stream of broadcasts each packet wakes every node of the cluster, whose cost is the wakeups and not the records.
 """
 
 from __future__ import annotations
@@ -12,6 +15,9 @@ from __future__ import annotations
 import math
 
 import attrs
+
+#: How long a stream of broadcasts may be held back while the CPU is not short, in least waits: 24 ms by default.
+_STREAM_WAITS = 12
 
 
 @attrs.define(eq=False, repr=False)
@@ -21,7 +27,7 @@ class BatchingWindow:
     least: float
     most: float
     _wait: float = attrs.field(init=False)  # how long the next departure waits
-    _is_pending: bool = False
+    _pending: int = 0  # how many broadcasts the next departure has
     _send_at: float = -math.inf  # when it leaves, or the last one left
 
     def __attrs_post_init__(self) -> None:
@@ -29,18 +35,24 @@ class BatchingWindow:
 
     def send_at(self, now: float) -> float:
         """When to send what is broadcast at ``now`` (seconds); it may be past, if nothing that was due was sent."""
-        if not self._is_pending:
+        if not self._pending:
             if now >= self._send_at + self.most:
                 self._wait = self.least
             self._send_at = now + self._wait
-        self._is_pending = True
+        self._pending += 1
         return self._send_at
 
     def sent(self, now: float) -> None:
         """All that is due within ``least`` of ``now`` is sent."""
-        if not self._is_pending or self._send_at > now + self.least:
+        if not self._pending or self._send_at > now + self.least:
             return
         is_late = now - self._send_at > self.least
-        self._wait = max(self.least, min(2 * self._wait, self.most) if is_late else self._wait / 2)
-        self._is_pending = False
+        stream = min(_STREAM_WAITS * self.least, self.most)
+        if is_late:
+            self._wait = max(self.least, min(2 * self._wait, self.most))
+        elif self._pending > 1 and self._wait <= stream:
+            self._wait = max(self.least, min(2 * self._wait, stream))
+        else:
+            self._wait = max(self.least, self._wait / 2)
+        self._pending = 0
         self._send_at = now

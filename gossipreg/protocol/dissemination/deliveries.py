@@ -6,6 +6,10 @@ too, for it may have died with its subtree uninformed (as Plumtree grafts around
 Rodrigues, SRDS 2007). When all repetitions were in vain the messages are gossiped at random: the peer may be gone, or
 of a version without receipts, and its neighbours in the tree may see other members than this node does.
 
+A receipt that comes after its packet was sent again tells that the packet was late and not lost, as in the Eifel
+detection (RFC 3522): numbers make that certain. Else a host that is short of CPU would look like a lossy network, and
+each repetition would make it shorter still (docs/decisions/0066).
+
 A message is delivered when every packet that it is in has its receipt.
 """
 
@@ -74,6 +78,7 @@ class Deliveries:
     _number: int = 0
     _under_way: dict[int, Delivery] = attrs.field(factory=dict)  # number of any of its packets -> delivery
     _sent: dict[int, tuple[int, float]] = attrs.field(factory=dict)  # number -> run id, when it was sent (seconds)
+    _overdue: set[int] = attrs.field(factory=set)  # those of them whose receipt did not come in time
     _open: Counter[int] = attrs.field(factory=Counter)  # serial of a message -> its deliveries under way
     _unanswered: Counter[int] = attrs.field(factory=Counter)  # run id -> packets in a row without a receipt
     _lost: float = 0.0  # the share of packets without a receipt in time, the latest counting most
@@ -118,7 +123,9 @@ class Deliveries:
         self._under_way[self._number] = delivery
         self._sent[self._number] = delivery.run_id, now
         while len(self._sent) > limits.DELIVERIES_MAX + _LATE_MAX:
-            del self._sent[next(iter(self._sent))]
+            oldest = next(iter(self._sent))
+            del self._sent[oldest]
+            self._overdue.discard(oldest)
         delivery.numbers.append(self._number)
         timeout = self.times.least if self._lost >= _VERY_LOSSY else self.times.timeout(self.trips.typical())
         wait = timeout * _GROWTH ** max(0, delivery.tries - 1)
@@ -137,6 +144,9 @@ class Deliveries:
             self.times.measured(now - sent)
             self._speaks[run_id] = None
             del self._unanswered[run_id]
+            if number in self._overdue:  # the receipt was late, and nothing was lost
+                self._overdue.remove(number)
+                self._lost = max(0.0, (self._lost - _LOSS_WEIGHT) / (1 - _LOSS_WEIGHT))
             delivery = self._under_way.get(number)
             if delivery is not None:
                 self._lost *= 1 - _LOSS_WEIGHT
@@ -147,7 +157,10 @@ class Deliveries:
         """The deliveries whose receipt did not come in time: each is to be sent again, or given up."""
         overdue: list[Delivery] = []
         while self.deadline <= now:
-            delivery = self._under_way[heapq.heappop(self._agenda)[1]]
+            number = heapq.heappop(self._agenda)[1]
+            delivery = self._under_way[number]
+            if number in self._sent:
+                self._overdue.add(number)
             self._unanswered[delivery.run_id] += 1
             self._lost += _LOSS_WEIGHT * (1 - self._lost)
             overdue.append(delivery)

@@ -33,8 +33,33 @@ def round_ms(seconds: float) -> float:
     return round(seconds * 1000, 3)
 
 
-def test_a_node_that_is_not_short_of_cpu_holds_nothing_back_for_more_than_a_moment() -> None:
-    assert set(map(round_ms, holds(BatchingWindow(LEAST, MOST), said_every=0.0003, times=1000))) <= {1.8, 2.0}
+def test_a_broadcast_that_is_alone_waits_for_the_least_time_only() -> None:
+    assert set(map(round_ms, holds(BatchingWindow(LEAST, MOST), said_every=0.003, times=300))) == {2}
+
+
+def test_a_stream_is_held_back_for_twelve_times_as_long_and_no_longer() -> None:
+    found = list(map(round_ms, holds(BatchingWindow(LEAST, MOST), said_every=0.0005, times=1000)))
+    assert found[:6] == [2, 4, 8, 16, 24, 24]
+    assert set(found[5:]) == {24}
+
+
+def test_a_stream_is_held_back_for_no_longer_than_a_node_that_is_short_of_cpu() -> None:
+    assert max(map(round_ms, holds(BatchingWindow(LEAST, 0.005), said_every=0.0005, times=1000))) == 5
+    assert set(map(round_ms, holds(BatchingWindow(LEAST, 0.0), said_every=0.0005, times=1000))) == {2}
+
+
+def test_after_a_stream_one_broadcast_is_quick_again() -> None:
+    window = BatchingWindow(LEAST, MOST)
+    now = 0.0
+    for _ in range(6):
+        window.send_at(now)
+        now = window.send_at(now)
+        window.sent(now)
+    for hold in (12, 6, 3, 1.5, 1):
+        leaves = window.send_at(now)
+        assert leaves == pytest.approx(now + hold * LEAST)
+        now = leaves
+        window.sent(now)
 
 
 def test_what_is_said_meanwhile_leaves_with_it() -> None:

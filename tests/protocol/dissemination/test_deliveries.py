@@ -208,3 +208,20 @@ def test_the_numbers_of_packets_begin_again() -> None:
     one = under_way()
     one._number = 0xFFFF_FFFF
     assert begun(one, B, 1)[1] == 1
+
+
+def test_a_host_that_is_late_does_not_look_like_a_lossy_network() -> None:
+    """Every receipt comes after its packet was sent again, so no packet was lost: the wait for one grows."""
+    one = under_way()
+    now, waits = 0.0, []
+    for serial in range(40):
+        delivery, _ = begun(one, B, serial, now=now)
+        waits.append(one.deadline - now)
+        while (due := one.deadline) < now + 0.3:
+            assert one.take_overdue(due) == [delivery]
+            one.send(delivery, due)
+        now += 0.3
+        one.received(B, tuple(delivery.numbers), now)
+    assert not one.is_lossy
+    assert waits[-1] > 0.3
+    assert min(waits[10:]) > waits[0]

@@ -104,3 +104,28 @@ def test_a_table_that_changes_again_is_not_piggybacked_with_its_old_digest() -> 
     one.take_due(1.05, rounds=1)
     one.changed("b", 1.06)
     assert one.piggyback(5, 1.07) == []
+
+
+def test_a_table_that_changes_again_and_again_is_told_of_less_and_less_often() -> None:
+    one, now, waits = rounds(), 1.0, []
+    for _ in range(6):
+        one.changed("a", now)
+        waits.append(round((one.deadline - now) / 0.05))
+        now = one.deadline
+        assert one.take_due(now, rounds=1) == ["a"]
+    assert waits == [1, 2, 4, 8, 8, 8]
+    one.changed("a", now + 0.05 * 20)
+    assert one.deadline == pytest.approx(now + 0.05 * 21), "it has been quiet for long enough"
+
+
+def test_the_first_that_is_due_counts_however_long_others_wait() -> None:
+    one = rounds()
+    for now in (1.0, 1.06):
+        one.changed("a", now)
+        one.take_due(now + 0.051, rounds=1)
+    one.changed("a", 1.2)
+    assert one.deadline == pytest.approx(1.3)
+    one.changed("b", 1.21)
+    assert one.deadline == pytest.approx(1.26)
+    assert one.take_due(1.26, rounds=1) == ["b"]
+    assert one.deadline == pytest.approx(1.3)
