@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import aclosing
+from typing import Any
 
 from gossipreg.errors import InvalidInstance, naming
 from gossipreg.frontends.http import render
-from gossipreg.frontends.http.context import NDJSON, NativeContext
+from gossipreg.frontends.http.context import NativeContext
 from gossipreg.frontends.serving.check_permissions import permit_checks
+from gossipreg.frontends.serving.request import NDJSON
 from gossipreg.frontends.serving.response import HttpError, Response
 from gossipreg.frontends.serving.time_slices import TimeSlicer
 from gossipreg.spec import NEXT, InstanceSpec
@@ -57,18 +59,27 @@ def _is_ndjson(context: NativeContext) -> bool:
     return said.partition(";")[0].strip().lower() == NDJSON
 
 
-def _listed(context: NativeContext) -> list[object]:
-    """The documents in a body: a JSON list, or one on each line."""
-    body, place = context.request.body, 0
+def _listed(context: NativeContext) -> Iterable[object]:
+    """The documents in a body: a JSON list, or one on each line, of which each is decoded when its turn comes."""
+    if _is_ndjson(context):
+        return _lines(context.request.body)
+    document: list[object] = _decoded(context.request.body, "the body")
+    return document
+
+
+def _lines(body: bytes) -> Iterator[object]:
+    begin = place = 0
+    while begin < len(body):
+        end = body.find(b"\n", begin)
+        line = body[begin : end if end >= 0 else len(body)]
+        begin, place = begin + len(line) + 1, place + 1
+        if line.strip():
+            yield _decoded(line, f"line {place} of the body")
+
+
+def _decoded(text: bytes, where: str) -> Any:
+    """What ``text`` says in JSON. Raises a 400 ``HttpError`` that names ``where`` it stands."""
     try:
-        if not _is_ndjson(context):
-            document: list[object] = json.loads(body)
-            return document
-        found: list[object] = []
-        for place, line in enumerate(body.splitlines(), 1):  # noqa: B007 - an error names it
-            if line.strip():
-                found.append(json.loads(line))
+        return json.loads(text)
     except (ValueError, RecursionError) as error:
-        where = f"line {place} of the body" if place else "the body"
         raise HttpError(400, f"{where} is not JSON that can be read: {error}") from None
-    return found

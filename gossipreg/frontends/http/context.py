@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Final
 
 import attrs
 
@@ -20,7 +19,6 @@ from gossipreg.text import shown
 _YES_OR_NO = {"": True, "true": True, "1": True, "false": False, "0": False}
 
 #: The media type of a body that has a JSON document on each line.
-NDJSON: Final = "application/x-ndjson"
 
 
 @attrs.frozen

@@ -15,7 +15,8 @@ from typing import Any, Final, get_args, get_origin, get_type_hints
 import attrs
 
 from gossipreg import __version__, limits
-from gossipreg.frontends.http.context import NDJSON, Route
+from gossipreg.frontends.http.context import Route
+from gossipreg.frontends.serving.request import NDJSON
 from gossipreg.frontends.serving.scopes import Scope
 from gossipreg.model import Address, Health, Instance, Member, NodeInfo, ServiceCount, Status
 from gossipreg.policy import KINDS

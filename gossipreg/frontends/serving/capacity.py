@@ -44,6 +44,7 @@ class Capacity:
     waiting: BlockingReads
     waiting_to_be_served: int = limits.WAITING_TO_BE_SERVED_MAX
     outgoing: UnsentResponses = attrs.field(factory=lambda: UnsentResponses(limits.UNSENT_BYTES_MAX))
+    bulk_bodies: int = 0  # bodies of bulk registrations that are held now
 
     @classmethod
     def within(cls, descriptors: int) -> Self:

@@ -40,7 +40,13 @@ import trio
 from gossipreg.frontends.serving import limits, request_id
 from gossipreg.frontends.serving.access import token_of_certificate
 from gossipreg.frontends.serving.capacity import Capacity, ConnectionSlot
-from gossipreg.frontends.serving.request import Request, body_too_large, head_too_large, target_too_long
+from gossipreg.frontends.serving.request import (
+    Request,
+    body_too_large,
+    head_too_large,
+    target_too_long,
+    too_many_bulk_bodies,
+)
 from gossipreg.frontends.serving.request_id import new_name
 from gossipreg.frontends.serving.response import (
     ByteChunks,
@@ -87,6 +93,7 @@ class Connection:
     _is_new: bool = attrs.field(init=False, default=True)  # nothing has been asked yet
     _is_head: bool = attrs.field(init=False, default=False)  # a HEAD request: its answer goes without a body
     _is_last: bool = attrs.field(init=False, default=False)  # no request may follow this one
+    _is_bulk: bool = attrs.field(init=False, default=False)  # its body has one of the places for large ones
     _name: bytes = attrs.field(init=False, default=b"")  # what the request is called; empty until it is read
     _ahead: bytes = attrs.field(init=False, default=b"")  # what came while the client waited
     _poll: tuple[bytes, Request] | None = attrs.field(init=False, default=None)  # the last whole GET
@@ -138,6 +145,21 @@ class Connection:
 
     async def _exchange(self) -> bool:
         """Answer one request; whether there may be another. Raises ``HttpError`` if it cannot be read."""
+        try:
+            return await self._answer_next()
+        finally:
+            if self._is_bulk:
+                self._is_bulk = False
+                self._capacity.bulk_bodies -= 1
+
+    def _begin_bulk(self) -> None:
+        """Hold the body of a bulk registration until it is answered. Raises ``HttpError`` if there is no room."""
+        if self._capacity.bulk_bodies >= limits.BULK_BODIES_MAX:
+            raise too_many_bulk_bodies()
+        self._capacity.bulk_bodies += 1
+        self._is_bulk = True
+
+    async def _answer_next(self) -> bool:
         data = b""
         self._capacity.connections.awaits(self.slot)
         if not self._has_begun:
@@ -277,8 +299,10 @@ class Connection:
             body = bytearray()
             while isinstance(event := await self._next_event(), h11.Data):
                 body += event.data
-                if len(body) > limits.BODY_BYTES_MAX:
-                    raise body_too_large()
+                if len(body) > request.body_bytes_max:
+                    raise body_too_large(request.body_bytes_max)
+                if len(body) > limits.BODY_BYTES_MAX and not self._is_bulk:
+                    self._begin_bulk()
         except h11.RemoteProtocolError as error:
             raise self._malformed(error) from None
         return attrs.evolve(request, body=bytes(body)) if body else request

@@ -51,6 +51,13 @@ TARGET_BYTES_MAX: Final = 8_192
 #: Largest request body (bytes). The largest record is packed tighter than JSON, which at worst doubles it.
 BODY_BYTES_MAX: Final = 2 * RECORD_BYTES_MAX
 
+#: Largest body of a bulk registration as JSON lines (bytes): some 12,000 small instances. All of them are registered or
+#: none, so the body is kept until its last line is read.
+BULK_BYTES_MAX: Final = 2 * 1024 * 1024
+
+#: Bodies over `BODY_BYTES_MAX` held at once: together no more than 16 MiB. Further ones are told to come again.
+BULK_BODIES_MAX: Final = 8
+
 #: Bytes read from a connection at once: a whole head, so that one connection cannot hold much unread.
 RECEIVE_BYTES: Final = HEAD_BYTES_MAX
 

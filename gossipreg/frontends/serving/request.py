@@ -13,6 +13,9 @@ from gossipreg.frontends.serving import limits, request_id
 from gossipreg.frontends.serving.response import HttpError
 from gossipreg.text import shown
 
+#: The media type of JSON lines, in which many instances are registered at once.
+NDJSON: Final = "application/x-ndjson"
+
 #: Values of a flag that deny it.
 _NO: Final = frozenset({"0", "f", "false", "no", "off"})
 
@@ -21,6 +24,7 @@ _READ: Final = frozenset(
     {
         *(b"host", b"origin", b"sec-fetch-site", b"sec-fetch-dest", b"authorization", b"x-gossipreg-token"),
         *(request_id.HEADER, b"transfer-encoding", b"content-length", b"content-encoding"),
+        b"content-type",
     }
 )
 
@@ -37,6 +41,7 @@ class Request:
     fetch_dest: str | None = None  # what the browser makes of the answer: the Sec-Fetch-Dest header
     announces_body: bool = False
     is_ambiguous: bool = False  # both a Content-Length and a Transfer-Encoding: nothing may follow (RFC 9112 §6.1)
+    body_bytes_max: int = limits.BODY_BYTES_MAX  # the most that its body may have
     body: bytes = b""
     token: str | None = attrs.field(default=None, repr=False)  # the client's token
     name: bytes | None = None  # the client's id for it, if that can be repeated: the X-Request-Id header
@@ -62,8 +67,10 @@ class Request:
         if size > limits.HEAD_BYTES_MAX:
             raise head_too_large()
         announces_body = b"content-length" in said or b"transfer-encoding" in said
-        if int(said.get(b"content-length", 0)) > limits.BODY_BYTES_MAX:
-            raise body_too_large()
+        is_lines = said.get(b"content-type", b"").partition(b";")[0].strip().lower() == NDJSON.encode()
+        most = limits.BULK_BYTES_MAX if is_lines else limits.BODY_BYTES_MAX
+        if int(said.get(b"content-length", 0)) > most:
+            raise body_too_large(most)
         coding = said.get(b"content-encoding", b"").strip().lower()
         if announces_body and coding not in (b"", b"identity"):
             raise compressed(coding.decode("latin-1"))
@@ -80,6 +87,7 @@ class Request:
             fetch_site=text(b"sec-fetch-site"),
             fetch_dest=text(b"sec-fetch-dest"),
             announces_body=announces_body,
+            body_bytes_max=most,
             is_ambiguous=b"content-length" in said and b"transfer-encoding" in said,
             token=text(b"x-gossipreg-token") or _bearer(text(b"authorization")),
             name=called if called is not None and request_id.is_sane(called) else None,
@@ -197,10 +205,17 @@ def target_too_long() -> HttpError:
     return HttpError(414, f"the request's target is over {limits.TARGET_BYTES_MAX} bytes")
 
 
-def body_too_large() -> HttpError:
-    """The refusal of a request whose body is over the limit, announced or not."""
+def body_too_large(most: int) -> HttpError:
+    """The refusal of a request whose body is over the limit of ``most`` bytes, announced or not."""
+    if most > limits.BODY_BYTES_MAX:
+        return HttpError(413, f"the request's body is over {most} bytes: send the lines in several requests")
     return HttpError(
         413,
-        f"the request's body is over {limits.BODY_BYTES_MAX} bytes: every node holds every instance, "
-        f"so none may be large",
+        f"the request's body is over {most} bytes: every node holds every instance, so none may be large; many are "
+        f"registered at once as JSON lines with Content-Type: {NDJSON}",
     )
+
+
+def too_many_bulk_bodies() -> HttpError:
+    """The refusal of a large body while as many are held as there is room for."""
+    return HttpError(503, "too many bulk registrations at once: try again in a second", ((b"retry-after", b"1"),))

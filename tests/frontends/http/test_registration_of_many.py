@@ -12,7 +12,8 @@ import trio
 
 from gossipreg import Address, Node, open_node
 from gossipreg.frontends.http import serve_http
-from gossipreg.frontends.http.context import NDJSON
+from gossipreg.frontends.serving import limits
+from gossipreg.frontends.serving.request import NDJSON
 from tests.runtime.nodes import config
 
 MANY = [{"service": "orders", "id": f"o-{number}", "port": 80} for number in range(20)]
@@ -72,3 +73,29 @@ async def test_none_is_registered_if_one_cannot_be(
 async def test_a_list_that_is_no_json_is_refused(caller: httpx.AsyncClient) -> None:
     said = await caller.put("/api/v1/instances", content=b"[{]")
     assert (said.status_code, said.json()["error"].partition(": ")[0]) == (400, "the body is not JSON that can be read")
+
+
+LINES = {"Content-Type": NDJSON}
+LARGE = "\n".join(map(json.dumps, MANY)) + "\n" * (limits.BODY_BYTES_MAX + 1)
+
+
+async def test_lines_may_be_longer_than_any_other_body(
+    node: Node, caller: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "BULK_BODIES_MAX", 1)
+    for _ in range(2):  # the place of the first is free when it is answered
+        said = await caller.put("/api/v1/instances", content=LARGE, headers=LINES)
+        assert (said.status_code, len(node.lookup("orders"))) == (200, 20)
+    assert (await caller.put("/api/v1/instances", content=LARGE)).status_code == 413
+    said = await caller.put("/api/v1/instances", content="\n" * (limits.BULK_BYTES_MAX + 1), headers=LINES)
+    assert (said.status_code, said.json()["code"]) == (413, "body_too_large")
+
+
+async def test_large_bodies_are_held_a_few_at_once(
+    node: Node, caller: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "BULK_BODIES_MAX", 0)
+    said = await caller.put("/api/v1/instances", content=LARGE, headers=LINES)
+    assert (said.status_code, said.headers["retry-after"], node.services()) == (503, "1", {})
+    small = LARGE.rstrip()
+    assert (await caller.put("/api/v1/instances", content=small, headers=LINES)).status_code == 200

@@ -202,6 +202,7 @@ BAD = {
     "a target without an end": (b"GET /" + 2 * LONG.encode(), 414),
     "a body too large": (put(b"").replace(b"Length: 0", b"Length: 131073"), 413),
     "chunks too large": (get("/", "Transfer-Encoding: chunked") + b"20001\r\n" + b" " * 131_073, 413),
+    "lines too large": (put(b"", "Content-Type: application/x-ndjson").replace(b"Length: 0", b"Length: 2097153"), 413),
     "no body": (b"PUT /api/v1/instances HTTP/1.1\r\nHost: localhost\r\n\r\n", 411),
     "no policy": (b"PUT /api/v1/policies HTTP/1.1\r\nHost: localhost\r\n\r\n", 411),
 }
