@@ -25,6 +25,7 @@ NO_PROMISES = {
     "decisions/": "each says what was decided and found at its date",
     "reference/": "is made from docstrings, which the tests of the code hold",
     "benchmarks.md": "says what was measured at a date; 'exact' marks figures of virtual time",
+    "measurements.md": "says what was measured at a date; 'exact' marks figures of virtual time",
     "clients/README.md": "says what was seen with real clients; each row is written by its test",
     "chaos.md": "has the invariants that the chaos test checks, each of which tests/chaos/test_checker.py violates",
     "security.md": "names a test beside each promise; tests/test_security_page.py holds that",

@@ -1,8 +1,8 @@
 """Writes the table of docs/benchmarks.md from what the commands have printed: `python -m tests.bench.page`.
 
-The page keeps what each command printed, as it was printed, below the command and a line that says when and on what
-machine that was. The table at its head is made of those prints and of nothing else; the tests hold it to that. So after
-a run: paste what was printed in the place of the old, change the line above it, and run this.
+docs/measurements.md keeps what each command printed, as it was printed, below the command and a line that says when and
+on what machine that was. The table is made of those prints and of nothing else; the tests hold it to that. So after a
+run: paste what was printed in the place of the old, change the line above it, and run this.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from tests.bench.picture import Bar, drawn
 from tests.bench.tables import markdown
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "benchmarks.md"
+PRINTS: Final = PAGE.with_name("measurements.md")
 PICTURE: Final = PAGE.parent / "pictures" / "benchmarks.svg"
 
 _TABLE: Final = re.compile(r"(?<=<!-- the table -->\n).*?(?=\n<!-- its end -->)", re.DOTALL)
@@ -185,6 +186,7 @@ LINES: Final = (
     _simulated("the same: bytes a newcomer", "bytes until the last was full", "crowd", "B"),
     _simulated("100 changes a second on 64 nodes, seen by the last, p99", "seen by the last node, p99", "churn", "ms"),
     _simulated("the same: probes a node and period, least", "probes a node and period, least", "churn"),
+    Line("CPU of `gossipreg lookup`, the whole process", _STARTUP, Cell("gossipreg lookup: CPU", _SPREAD)),
     Line("CPU of one agent until it is ready, sealed", _STARTUP, Cell("agent, sealed: CPU until ready", _SPREAD)),
     Line("a node in a program that has trio: CPU added", _STARTUP, Cell("a node in a program that has trio", _SPREAD)),
     Line("a node in a program, resident", _STARTUP, Cell("open node: resident", _SPREAD)),
@@ -288,14 +290,14 @@ class Print:
         return f"{found} {row.get('unit') or unit}".strip() if found else ""
 
 
-def prints(page: str) -> dict[str, Print]:
-    """By command: what the page says that it printed."""
-    return {found["command"]: Print.of(found["when"], found["said"]) for found in _PRINT.finditer(page)}
+def prints(measurements: str) -> dict[str, Print]:
+    """By command: what the page of measurements says that it printed."""
+    return {found["command"]: Print.of(found["when"], found["said"]) for found in _PRINT.finditer(measurements)}
 
 
-def table(page: str) -> str:
-    """The table, as the prints on ``page`` have it."""
-    said = prints(page)
+def table(measurements: str) -> str:
+    """The table, as the prints in ``measurements`` have it."""
+    said = prints(measurements)
     rows = [["ratio", "target", "", "what", "beside", "gossipreg", "measured", "command"]]
     for line in LINES:
         found = said[line.told]
@@ -318,9 +320,9 @@ def table(page: str) -> str:
     return markdown(rows)
 
 
-def bars(page: str) -> list[Bar]:
+def bars(measurements: str) -> list[Bar]:
     """The lines of the table that have a ratio, to be drawn; none beside some is on no scale of tenfolds."""
-    said = prints(page)
+    said = prints(measurements)
     made = []
     for line in LINES:
         found = said[line.told]
@@ -330,16 +332,16 @@ def bars(page: str) -> list[Bar]:
     return made
 
 
-def renewed(page: str) -> str:
-    """``page`` with its table made anew."""
-    return _TABLE.sub(lambda _: table(page), page, count=1)
+def renewed(page: str, measurements: str) -> str:
+    """``page`` with its table made anew from the prints in ``measurements``."""
+    return _TABLE.sub(lambda _: table(measurements), page, count=1)
 
 
 def main() -> None:
     """Make the table of the page and the picture anew."""
-    page = PAGE.read_text()
-    PAGE.write_text(renewed(page))
-    PICTURE.write_text(drawn(bars(page)))
+    measurements = PRINTS.read_text()
+    PAGE.write_text(renewed(PAGE.read_text(), measurements))
+    PICTURE.write_text(drawn(bars(measurements)))
 
 
 if __name__ == "__main__":

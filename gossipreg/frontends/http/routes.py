@@ -12,7 +12,6 @@ from gossipreg.frontends.http.credentials import credentials
 from gossipreg.frontends.http.http_sd import http_sd
 from gossipreg.frontends.http.keys import add_key, keys, remove_key, use_key
 from gossipreg.frontends.http.metrics import metrics
-from gossipreg.frontends.http.openapi import document
 from gossipreg.frontends.http.policies import policies, remove_policy, set_policy
 from gossipreg.frontends.http.roles import reset_role, roles
 from gossipreg.frontends.http.tokens import create_token, revoke_token, tokens
@@ -28,6 +27,8 @@ async def openapi(_: NativeContext) -> Response:
 
 @functools.cache
 def _openapi() -> bytes:
+    from gossipreg.frontends.http.openapi import document  # few clients ask for it, and every start would pay for it
+
     return encode(document(ROUTES))
 
 
