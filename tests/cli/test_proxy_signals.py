@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import socket
+import subprocess
+import time
 from collections import Counter
 from collections.abc import Sequence
 
@@ -16,6 +19,10 @@ from gossipreg.errors import ConfigError
 from gossipreg.frontends.proxy import Forward, Ports
 from gossipreg.frontends.proxy.follow import Deliver
 from gossipreg.model import Address
+from tests.cli.test_agent import PATIENCE, Starter, start
+from tests.forked_commands import fork_command
+
+__all__ = ["start"]  # the fixture
 
 
 @attrs.define
@@ -152,3 +159,33 @@ async def test_the_end_does_not_wait_for_a_start_that_waits_for_its_agent(nurser
         await ports.open([Forward(listen="127.0.0.1:0", service="unknown")])
     assert signals.starting.cancelled_caught
     assert not ports.proxies
+
+
+def test_a_second_signal_ends_it_at_once_with_1(start: Starter) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        agent = start()
+        agent.agent.put("instances", body={"service": "orders", "port": server.getsockname()[1]})
+        options = ("--listen", "127.0.0.1:0", "--service", "orders", "--http", agent.ready["http"])
+        balancer = fork_command("proxy", *options, "--drain-time", "1h")
+        try:
+            at = re.search(r"127\.0\.0\.1:[1-9]\d+", balancer.stdout.readline())
+            assert at is not None
+            with socket.create_connection(Address.parse(at[0])), server.accept()[0]:
+                balancer.terminate()
+                while can_connect(Address.parse(at[0])):
+                    time.sleep(0.01)
+                with pytest.raises(subprocess.TimeoutExpired):
+                    balancer.wait(0.05)
+                balancer.terminate()
+                assert balancer.wait(PATIENCE) == 1
+        finally:
+            balancer.kill()
+            balancer.communicate(PATIENCE)
+
+
+def can_connect(address: Address) -> bool:
+    try:
+        socket.create_connection(address).close()
+    except ConnectionRefusedError:
+        return False
+    return True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import attrs
 import pytest
@@ -13,6 +14,7 @@ import trio.testing
 
 from gossipreg import Address, ConfigError, CredentialsUnavailable, Health, Instance, Node, open_node
 from gossipreg.config import AgentConfig, Config, key_id
+from gossipreg.protocol.engine import Engine
 from gossipreg.runtime.definitions import LocatedSpec, define
 from gossipreg.runtime.state_database import DATABASE
 from gossipreg.spec import InstanceSpec
@@ -286,3 +288,36 @@ async def test_an_instance_whose_credentials_cannot_be_opened_stays_where_it_was
         [before] = node.lookup("pg")
         await node._lifecycle.registrar.move(Address("127.0.0.9", node.address.port))
         assert node.lookup("pg")[0].host == before.host
+
+
+async def test_keys_of_credentials_never_travel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    received: list[bytes] = []
+
+    def tapped(method: Any) -> Any:
+        def tap(engine: Engine, *arguments: Any, **more: Any) -> Any:
+            received.extend(each for each in arguments if isinstance(each, bytes))
+            return method(engine, *arguments, **more)
+
+        return tap
+
+    for name in ("receive", "stream_frame"):
+        monkeypatch.setattr(Engine, name, tapped(getattr(Engine, name)))
+    file = hidden(tmp_path / "key", OLD)
+    async with (
+        open_node(config("ann", credential_key_file=file)) as ann,  # in clear, so that all can be read
+        open_node(config("bob", ann, credential_key=OLD)) as bob,
+    ):
+        await ann.register("pg", port=5432, credentials=LOGIN)
+        [seen] = await bob.wait_for("pg")
+        hidden(file, f"{NEW}\n{OLD}")
+        await ann.reread_keys()
+        with trio.fail_after(PATIENCE):
+            while bob.lookup("pg") == (seen,):  # noqa: ASYNC110
+                await trio.sleep(0.01)
+        [renewed] = bob.lookup("pg")
+    sent = b"".join(received)
+    assert seen.sealed in sent, "what is sent is seen here"
+    assert renewed.sealed in sent
+    for key in (OLD, NEW):
+        assert key.encode() not in sent
+        assert base64.b64decode(key) not in sent

@@ -245,3 +245,32 @@ async def test_near_another_node_is_its_zone_and_then_by_its_coordinates(client:
 async def test_round_trips_that_are_about_equal_do_not_change_the_order(spread: FakeNode, client: Client) -> None:
     spread.round_trips |= {"close": 0.0045, "middle": 0.0041, "far": 0.0060}
     assert await ids(client, "health/service/db?near=_agent") == ["here", "close", "far", "middle", "unmeasured"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("catalog/nodes", "catalog/service/web", "catalog/node/alpha", "catalog/node-services/alpha"),
+        *("health/service/web", "health/checks/web", "health/node/alpha", "health/state/any"),
+    ],
+)
+async def test_the_indexes_of_a_row_are_always_1(client: Client, node: FakeNode, path: str) -> None:
+    indexes = [-1]
+    for port in (81, 82):
+        node.hold(attrs.evolve(WEB, port=port))
+        said = await client.ask("GET", path)
+        rows = found(said.json)
+        assert rows
+        assert set(rows) <= {("CreateIndex", 1), ("ModifyIndex", 1)}
+        assert said.index > indexes[-1] or "service/web" not in path
+        indexes.append(said.index)
+
+
+def found(document: object) -> list[tuple[str, object]]:
+    """Every index in a document, however deep."""
+    if isinstance(document, list):
+        return [each for inner in document for each in found(inner)]
+    if not isinstance(document, dict):
+        return []
+    here = [(name, value) for name, value in document.items() if name in ("CreateIndex", "ModifyIndex")]
+    return here + [each for inner in document.values() for each in found(inner)]
