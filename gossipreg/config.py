@@ -15,6 +15,7 @@ import attrs
 
 from gossipreg import hosts, limits
 from gossipreg.errors import ConfigError
+from gossipreg.federation import Federation, check_federations, check_region
 from gossipreg.fields import (
     Choice,
     OfClass,
@@ -23,6 +24,7 @@ from gossipreg.fields import (
     Switch,
     Text,
     Texts,
+    TupleOf,
     Whole,
     check,
     setting,
@@ -41,11 +43,8 @@ DEFAULT_DNS: Final = "127.0.0.1:8600"
 #: The tables of an agent's file that are no settings: each defines a service that it offers.
 SERVICES: Final = "services"
 
-#: In a list of regions, those that are not named in it, the one with the shortest round trip first.
-NEAREST: Final = "nearest"
-
 #: What a token may be for; `gossipreg.frontends.serving.scopes` says what each is.
-TOKEN_SCOPES: Final = ("read", "write", "policy", "checks", "credentials", "operator")
+TOKEN_SCOPES: Final = ("read", "write", "policy", "checks", "credentials", "operator", "federate")
 
 #: Our own compatibility APIs: `gossipreg.frontends` has a module for each.
 COMPATIBILITY_APIS: Final = ("consul", "eureka", "envoy", "traefik")
@@ -81,9 +80,8 @@ def _read_name_or_nothing(text: str) -> None:
 
 
 def _read_region(text: str) -> None:
-    _read_name_or_nothing(text)
-    if text.lower() == NEAREST:
-        raise ConfigError(f"{shown(text)} stands for the region with the shortest round trip: choose another word")
+    if text:
+        check_region(text)
 
 
 def _read_address(text: str) -> None:
@@ -244,6 +242,10 @@ def _seeds(value: str | Iterable[str]) -> tuple[str, ...]:
     return converted
 
 
+def _federations(value: Iterable[Federation]) -> tuple[Federation, ...]:
+    return tuple(value)
+
+
 @attrs.frozen(kw_only=True)
 class Config:
     """What a user tells a node. Raises ``ConfigError``, naming the setting, for a value that cannot be used."""
@@ -334,6 +336,11 @@ class Config:
         (),
         "Headers that checks may send although they are guarded: Host, Metadata, Metadata-Flavor and the like.",
     )
+    federate: tuple[Federation, ...] = attrs.field(
+        default=(),
+        converter=_federations,
+        metadata={"doc": "Other regions whose services this node follows.", "kind": TupleOf(Federation)},
+    )
     protocol: Settings = attrs.field(
         factory=Settings,
         metadata={"doc": "The protocol's knobs; see below.", "kind": OfClass(Settings)},
@@ -344,7 +351,12 @@ class Config:
 
     @classmethod
     def _relations(cls) -> tuple[Relation, ...]:
-        return (_one_of("key", "key_file"), _one_of("credential_key", "credential_key_file"))
+        own = Relation(
+            ("federate", "region"),
+            "`federate` names no region twice, nor that of the node",
+            lambda config: check_federations(config.federate, config.region or config.cluster),
+        )
+        return (_one_of("key", "key_file"), _one_of("credential_key", "credential_key_file"), own)
 
 
 @attrs.frozen(kw_only=True)

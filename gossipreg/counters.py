@@ -273,6 +273,26 @@ class Count(Described):
         "Times that no HTTP connection could be accepted, for want of descriptors or because too many wait.",
     )
 
+    # Other regions
+
+    REGION_ANSWERS = "region_answers", "answers", "Answers of agents of other regions about their services."
+    REGION_FAILURES = (
+        "region_failures",
+        "times",
+        "Times that an agent of another region could not be reached, refused, or was silent.",
+    )
+    REGION_JUNK = "region_junk", "answers", "Answers of agents of other regions that could not be used."
+    REGION_ANSWERS_OVER_LIMIT = (
+        "region_answers_over_limit",
+        "services",
+        "Times that a service of another region was not held: all that are followed there have too many instances.",
+    )
+    REGION_SERVICES_REFUSED = (
+        "region_services_refused",
+        "services",
+        "Times that a service of another region was not followed: as many as may be are.",
+    )
+
     # DNS
 
     DNS_TLS_FAILED = (

@@ -169,6 +169,10 @@ class UnknownRegion(GossipregError):
     """The node neither is in a region of that name nor follows one; the sentence names those that it knows."""
 
 
+class RegionUnavailable(GossipregError):
+    """Nothing is known of a service in another region: no agent there has told it. The sentence says why."""
+
+
 class UnknownMember(GossipregError):
     """No member of that name is remembered."""
 

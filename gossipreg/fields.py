@@ -251,6 +251,19 @@ class OfClass(FieldKind):
         return None if isinstance(value, self.class_) else f"{shown(value)} is no {self.class_.__name__}"
 
 
+@attrs.frozen(eq=False, repr=False)
+class TupleOf(FieldKind):
+    """A tuple of values of one of our own classes, which check themselves."""
+
+    class_: type
+
+    def wrong(self, value: Any) -> str | None:
+        """See `FieldKind.wrong`."""
+        if isinstance(value, tuple) and all(isinstance(each, self.class_) for each in value):
+            return None
+        return f"{shown(value)} is no list of {self.class_.__name__}"
+
+
 def setting(kind: FieldKind, default: Any, doc: str, *, repr: bool = True) -> Any:  # noqa: A002 -- attrs' word
     """A field of ``kind``, for a class whose values call `check`. ``doc`` describes it in docs/configuration.md."""
     return attrs.field(default=default, repr=repr, metadata={"doc": doc, "kind": kind})

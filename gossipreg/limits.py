@@ -55,6 +55,26 @@ PENDING_OWNERS_MAX: Final = 256
 PENDING_OWNER_RECORDS_MAX: Final = 1024
 PENDING_OWNER_BYTES_MAX: Final = 262_144
 
+#: Regions that one node follows, and agents that are named of each.
+REGIONS_MAX: Final = 16
+REGION_AGENTS_MAX: Final = 64
+
+#: Services of one region that a node follows at one time. Beyond it the one that was asked for longest ago gives way.
+REGION_SERVICES_MAX: Final = 1024
+
+#: Names in the directory of a region's services, and tags of one of them that are told.
+REGION_NAMES_MAX: Final = 16_384
+REGION_TAGS_MAX: Final = 256
+
+#: Instances of one region that a node holds (about 1.5 KiB each), and of one service in them.
+REGION_INSTANCES_MAX: Final = 65_536
+REGION_SERVICE_INSTANCES_MAX: Final = 16_384
+
+#: Where an answer about services of a region is cut, the rest to be asked for again (bytes), and the largest that is
+#: read: one service of ten thousand instances. What follows is not held beside it.
+REGION_ANSWER_BYTES_SOFT: Final = 524_288
+REGION_ANSWER_BYTES_MAX: Final = 8 * 1024 * 1024
+
 #: Length of a member name, service, zone or role; of an instance id; of a host (characters). DNS labels stop at 63.
 NAME_CHARS_MAX: Final = 63
 ID_CHARS_MAX: Final = 255

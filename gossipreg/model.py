@@ -153,6 +153,7 @@ class Instance:
     reason: str = ""  # why it is not passing: the check and its finding when the health last changed
     sealed: bytes = attrs.field(default=b"", repr=False)  # its credentials, readable with the credential key
     stale: bool = False  # last known: its owner cannot be reached any more
+    region: str = ""  # of another cluster, if it is in one; its own nodes leave this empty
 
     @property
     def address(self) -> Address:
@@ -181,6 +182,8 @@ class Instance:
         _check_range("term", self.term, 0, limits.TERM_MAX)
         if self.zone != "":
             _check_name("zone", self.zone)
+        if self.region != "":
+            _check_name("region", self.region)
         _check_tags(self.tags)
         _check_meta(self.meta)
         check_reason(self.reason)
@@ -335,6 +338,57 @@ class ServiceTerm:
     primary: Instance | None  # at present
     reset_by: str | None = None  # the member through which an operator last reset it
     reset_at: float | None = None  # when (seconds since the epoch, by that member's clock)
+
+
+@attrs.frozen(kw_only=True)
+class RegionalService:
+    """What a node knows of one service of another region. ``instances`` are sorted by owner and id.
+
+    ``age`` is how long ago an agent there confirmed it at the latest (seconds). If that is too long, ``stale`` is true,
+    and so is that of each instance.
+    """
+
+    service: str
+    region: str
+    index: int  # grows whenever anything but the age may differ
+    instances: tuple[Instance, ...]
+    healthy: tuple[Instance, ...]  # those that can serve
+    members: Mapping[str, Member] = attrs.field(factory=dict, hash=False)  # the owners of the instances, by name
+    age: float
+    stale: bool
+
+    @property
+    def exists(self) -> bool:
+        """Whether the region has such a service, healthy or not."""
+        return bool(self.instances)
+
+
+@attrs.frozen(kw_only=True)
+class RegionalDirectory:
+    """The services of another region, each with the tags that its instances have."""
+
+    region: str
+    index: int
+    services: Mapping[str, tuple[str, ...]] = attrs.field(hash=False)
+    age: float  # as in `RegionalService`
+    stale: bool
+
+
+@attrs.frozen(kw_only=True)
+class RegionInfo:
+    """A region that a node knows, and how well it can reach it."""
+
+    name: str
+    own: bool = False
+    agent: str | None = None  # the one that answers, or did last
+    connected: bool = True  # whether it has answered to the last request
+    age: float | None = 0.0  # seconds since the last confirmed moment; None if there was none
+    stale: bool = False
+    round_trip: float | None = 0.0  # seconds; None if not measured
+    services: int = 0  # that the region has, as far as that is told
+    followed: int = 0  # services whose instances are held
+    instances: int = 0  # held
+    problem: str = ""  # why no agent answers
 
 
 @attrs.frozen

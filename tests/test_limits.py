@@ -41,6 +41,7 @@ _CONNECTION: Final = "frontends/serving/test_connection.py"
 
 #: Limits that tests prove by what they lead to, without their names.
 BY_EFFECT: Final = {
+    "REGION_TAGS_MAX": "runtime/regions/test_answers.py::test_what_is_beyond_a_limit_makes_the_answer_unusable",
     "CREDENTIAL_KEYS_MAX": "runtime/test_credentials.py::test_a_file_of_keys_that_cannot_be_used_is_named",
     "GOSSIP_KEYS_MAX": "runtime/test_key_files.py::test_a_file_that_cannot_be_used_is_named",
     "SNAPSHOT_BYTES_MAX": "runtime/test_snapshot_file.py::test_a_file_holds_no_more_than_may_be_read",

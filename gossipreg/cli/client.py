@@ -60,11 +60,13 @@ class AgentClient(NamedTuple):
         return self._ask("GET", self._target(path, query))[0]
 
     def lookup(self, *path: str, **query: str | None) -> Any:
-        """What `get` returns, with ``isolated`` and ``reachable`` if the agent sends them as headers."""
+        """What `get` returns, with ``isolated``, ``reachable`` and ``age`` if the agent sends them as headers."""
         document, headers = self._ask("GET", self._target(path, query))
         isolated, reachable = headers.get("x-gossipreg-isolated"), headers.get("x-gossipreg-reachable")
         if isolated is not None and reachable is not None:
             document |= {"isolated": isolated == "true", "reachable": float(reachable)}
+        if (age := headers.get("x-gossipreg-age")) is not None:  # of an answer about another region
+            document["age"] = float(age)
         return document
 
     def put(self, *path: str, body: Any = None, **query: str | None) -> Any:

@@ -100,7 +100,8 @@ def lookup(
         unknown = None if others else _unknown(agent, name, region)
         show.note(unknown or f"no {'' if every else 'healthy '}instance of {name}{_such(tag, zone, role)}{there}")
     elif stale := sum(1 for each in document["instances"] if each.get("stale") and not every):
-        show.note(f"{stale} of them stale: known from earlier, and not reachable now")
+        known = f"{document['age']:.0f} s ago, in {region}" if "age" in document else "earlier"
+        show.note(f"{stale} of them stale: known from {known}, and not reachable now")
 
 
 @command()

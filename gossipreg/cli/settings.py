@@ -16,6 +16,7 @@ import attrs
 
 from gossipreg.config import SERVICES, AgentConfig
 from gossipreg.errors import ConfigError, InvalidSetting
+from gossipreg.federation import TABLES, Federation
 from gossipreg.fields import Choice, FieldKind, Texts
 from gossipreg.runtime.files import read_toml
 from gossipreg.settings import Settings
@@ -77,6 +78,8 @@ class FoundValue(NamedTuple):
 def _settings_of(owner: type[Any], table: str = "") -> Iterator[Setting]:
     types = typing.get_type_hints(owner)
     for field in attrs.fields(owner):
+        if field.name == TABLES:
+            continue  # tables of a file only: see `_federations`
         if types[field.name] is Settings:
             yield from _settings_of(Settings, f"{field.name}.")
         else:
@@ -117,7 +120,7 @@ def load(flags: Mapping[str, Any], environ: Mapping[str, str], file: Path | None
     plain = {key: each.value for key, each in chosen.items() if "." not in key}
     made = {"lan": Settings.lan, "wan": Settings.wan, "local": Settings.local}[plain.pop("profile", _PROFILE.default)]
     try:
-        return AgentConfig(**plain, protocol=made(**protocol))
+        return AgentConfig(**plain, protocol=made(**protocol), federate=() if file is None else _federations(file))
     except InvalidSetting as error:
         places = ", ".join(chosen[key].where for key in error.fields if key in chosen)
         raise ConfigError(f"{error} (see {places})") from None
@@ -160,15 +163,32 @@ def _from_file(file: Path) -> Iterator[FoundValue]:
         yield FoundValue(key, SETTINGS[key].kind.from_file(value), f"{file}: {key}")
 
 
+def _federations(file: Path) -> tuple[Federation, ...]:
+    """The regions that the tables of ``file`` name. Raises ``ConfigError`` naming the table and its key."""
+    tables = read_toml(file, is_secret=_has_secrets).get(TABLES, [])
+    if not isinstance(tables, list) or not all(isinstance(each, dict) for each in tables):
+        raise ConfigError(f"{file}: {TABLES}: is not a list of tables: write [[{TABLES}]] above each")
+    found = []
+    for number, table in enumerate(tables, 1):
+        try:
+            found.append(Federation.read(table))
+        except ConfigError as error:
+            raise ConfigError(f"{file}: {TABLES} {number}: {error}") from None
+    return tuple(found)
+
+
 def _has_secrets(document: Mapping[str, Any]) -> bool:
     """Whether only the agent's user may read the file."""
+    tables = document.get(TABLES)
+    if isinstance(tables, list) and any("token" in table for table in tables if isinstance(table, dict)):
+        return True
     return not document.keys().isdisjoint(("key", "credential_key"))
 
 
 def _flat(table: Mapping[str, Any], file: Path) -> Iterator[tuple[str, Any]]:
     """The file's settings with their tables' names before them. A setting is never a table itself."""
     for key, value in table.items():
-        if key == SERVICES:
+        if key in (SERVICES, TABLES):
             continue
         if key != "protocol":
             yield key, value
@@ -179,8 +199,8 @@ def _flat(table: Mapping[str, Any], file: Path) -> Iterator[tuple[str, Any]]:
 
 
 def _hint(key: str) -> str:
-    meant = nearest(key, [*SETTINGS, SERVICES])
+    meant = nearest(key, [*SETTINGS, SERVICES, TABLES])
     if meant is not None:
         return f"did you mean {meant!r}?"
     keys = ", ".join(key for key in SETTINGS if "." not in key)
-    return f"the keys are {keys}, those of [protocol], and tables [[{SERVICES}]]"
+    return f"the keys are {keys}, those of [protocol], and tables [[{SERVICES}]] and [[{TABLES}]]"

@@ -71,7 +71,10 @@ def services(document: Any) -> TextTable:
     """The table of ``GET /api/v1/services``."""
     return TextTable(
         ("service", "healthy", "instances"),
-        [(name, str(count["healthy"]), str(count["instances"])) for name, count in document["services"].items()],
+        [
+            (name, *("" if count[key] is None else str(count[key]) for key in ("healthy", "instances")))
+            for name, count in document["services"].items()
+        ],
     )
 
 

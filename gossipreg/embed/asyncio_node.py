@@ -12,7 +12,16 @@ import attrs
 from gossipreg.check import Check, CheckReport
 from gossipreg.embed.asyncio_calls import AsyncioCalls, AsyncioWatch
 from gossipreg.embed.watch_steps import WatchSteps
-from gossipreg.model import Event, Health, Instance, NodeInfo, ServiceChange, ServiceTerm
+from gossipreg.model import (
+    Event,
+    Health,
+    Instance,
+    NodeInfo,
+    RegionalDirectory,
+    RegionalService,
+    ServiceChange,
+    ServiceTerm,
+)
 from gossipreg.policy import Policy, Rule
 from gossipreg.runtime.node_keyring import KEPT_SECONDS
 from gossipreg.spec import InstanceSpec
@@ -30,9 +39,32 @@ class AsyncioNode(AsyncioCalls):
         """This node's description of itself: its identity, its state, counters, problems and warnings."""
         return await self._read(self._node.info)
 
-    async def wait_changed(self, service: str | None, index: int) -> None:
+    async def fetch(self, service: str, region: str, *, patience: float = 3.0) -> RegionalService:
+        """As `regional_service`, once an agent there has answered; waits up to ``patience`` seconds for that."""
+        return await self._call(lambda: self._node.fetch(service, region, patience=patience))
+
+    async def fetch_directory(self, region: str, *, patience: float = 3.0) -> RegionalDirectory:
+        """As `regional_directory`, once an agent there has answered; waits up to ``patience`` seconds for that."""
+        return await self._call(lambda: self._node.fetch_directory(region, patience=patience))
+
+    def regional_events(
+        self,
+        service: str,
+        *,
+        region: str | None = None,
+        failover: Sequence[str] = (),
+    ) -> AsyncioWatch[tuple[Event, ...]]:
+        """Watch the healthy instances of ``service`` in another ``region``, or those that `with_failover` returns.
+
+        In batches, first a ``Snapshot`` without members. Raises ``UnknownRegion``, ``NodeClosed``.
+        """
+        return AsyncioWatch(
+            WatchSteps(self._thread, self._node.regional_events(service, region=region, failover=failover)),
+        )
+
+    async def wait_changed(self, service: str | None, index: int, region: str | None = None) -> None:
         """Return when `index` differs from ``index``. Raises ``NodeClosed``, or what closed the node."""
-        await self._call(lambda: self._node.wait_changed(service, index))
+        await self._call(lambda: self._node.wait_changed(service, index, region))
 
     async def reset_term(self, service: str) -> ServiceTerm:
         """Restart the terms of ``service`` on every node, from the highest that its instances state now.

@@ -6,13 +6,22 @@ Written by ``python -m tests.embed.node_modules`` from the methods of `gossipreg
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import attrs
 
 from gossipreg.embed.embedded_node import EmbeddedNode
 from gossipreg.keys import GossipKey
-from gossipreg.model import Address, Instance, Member, ServiceCount, ServiceTerm
+from gossipreg.model import (
+    Address,
+    Instance,
+    Member,
+    RegionalDirectory,
+    RegionalService,
+    RegionInfo,
+    ServiceCount,
+    ServiceTerm,
+)
 from gossipreg.policy import Policy, UnreadablePolicy
 from gossipreg.tokens import ClusterToken
 
@@ -85,8 +94,11 @@ class NodeReads(EmbeddedNode):
         ``tag``, ``zone`` and ``role`` select; None selects all. ``panic`` is a share from 0 to 1: when less than this
         share can be reached because many owners failed at once, the lost instances are included, marked stale.
         A closed node raises ``NodeClosed``, or what closed it; with ``last_known`` it answers with what it knew when it
-        closed, all marked stale, for a program that ends its last requests. ``region`` is where they are wanted; None
-        is the node's own. Raises ``UnknownRegion`` for a region that the node does not know.
+        closed, all marked stale, for a program that ends its last requests.
+
+        ``region`` is where they are wanted; None is the node's own. Another one is answered from what the node holds of
+        it, marked stale when no agent there confirms it any more; ``panic`` then means nothing. Raises
+        ``UnknownRegion``, and ``RegionUnavailable`` if it holds nothing, as at first: `fetch` waits for it.
         """
         return self._node.lookup(
             service,
@@ -121,12 +133,40 @@ class NodeReads(EmbeddedNode):
             region=region,
         )
 
-    def index(self, service: str | None = None) -> int:
+    def regions(self) -> tuple[RegionInfo, ...]:
+        """The regions that this node knows, its own first, with how well it can reach each."""
+        return self._node.regions()
+
+    def regional_service(self, service: str, region: str) -> RegionalService:
+        """What this node holds of ``service`` in another region, with its age. It is followed from now on.
+
+        Raises ``UnknownRegion``, and ``RegionUnavailable`` if the node holds nothing of it: see `fetch`.
+        """
+        return self._node.regional_service(service, region)
+
+    def regional_directory(self, region: str) -> RegionalDirectory:
+        """The services of another region, as far as this node may see them.
+
+        Raises ``UnknownRegion``, and ``RegionUnavailable`` if no agent there has told them.
+        """
+        return self._node.regional_directory(region)
+
+    def with_failover(self, service: str, failover: Sequence[str]) -> tuple[Instance, ...]:
+        """The healthy instances of ``service`` here, or if there are none, in the first region that has some.
+
+        ``failover`` are regions in order; ``nearest`` stands for those that it does not name, the one with the shortest
+        round trip first. Regions that cannot be reached come last, with what was known of them, marked stale. All of
+        them are followed from now on. Raises ``UnknownRegion``.
+        """
+        return self._node.with_failover(service, failover)
+
+    def index(self, service: str | None = None, region: str | None = None) -> int:
         """A number that grows whenever a lookup of ``service`` may answer differently; it never falls.
 
-        Without a service it grows whenever any service, member or policy has changed.
+        Without a service it grows whenever any service, member or policy has changed; in another ``region`` whenever a
+        service has come or gone. Raises ``UnknownRegion``.
         """
-        return self._node.index(service)
+        return self._node.index(service, region)
 
     def services(self) -> Mapping[str, ServiceCount]:
         """The services that have instances, each with the numbers of all and of healthy ones."""

@@ -6,7 +6,8 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
 import attrs
 import trio
@@ -26,6 +27,9 @@ from gossipreg.model import (
     Member,
     NodeEvent,
     NodeInfo,
+    RegionalDirectory,
+    RegionalService,
+    RegionInfo,
     ServiceCount,
     ServiceTerm,
     check_reason,
@@ -41,11 +45,15 @@ from gossipreg.runtime.lifecycle import NodeLifecycle
 from gossipreg.runtime.node_context import NodeContext
 from gossipreg.runtime.node_info import node_info
 from gossipreg.runtime.node_keyring import KEPT_SECONDS
+from gossipreg.runtime.regions.failover import failed_over
 from gossipreg.runtime.registrar import Registrar
 from gossipreg.runtime.registrations import LocalRegistration, registration_note
-from gossipreg.runtime.watches import EventWatch, ServiceWatch
+from gossipreg.runtime.watches import EventWatch, RegionalWatch, ServiceWatch
 from gossipreg.spec import InstanceSpec
 from gossipreg.tokens import ClusterToken
+
+if TYPE_CHECKING:
+    from gossipreg.runtime.regions.regions import Regions
 
 _Read = TypeVar("_Read", bound=Callable[..., object])
 
@@ -149,11 +157,15 @@ class Node:
         ``tag``, ``zone`` and ``role`` select; None selects all. ``panic`` is a share from 0 to 1: when less than this
         share can be reached because many owners failed at once, the lost instances are included, marked stale.
         A closed node raises ``NodeClosed``, or what closed it; with ``last_known`` it answers with what it knew when it
-        closed, all marked stale, for a program that ends its last requests. ``region`` is where they are wanted; None
-        is the node's own. Raises ``UnknownRegion`` for a region that the node does not know.
+        closed, all marked stale, for a program that ends its last requests.
+
+        ``region`` is where they are wanted; None is the node's own. Another one is answered from what the node holds of
+        it, marked stale when no agent there confirms it any more; ``panic`` then means nothing. Raises
+        ``UnknownRegion``, and ``RegionUnavailable`` if it holds nothing, as at first: `fetch` waits for it.
         """
-        if region is not None:
-            self._check_region(region)
+        if region is not None and region != self.region:
+            found = self.regional_service(service, region)
+            return matching(found.healthy if healthy else found.instances, tag=tag, zone=zone, role=role)
         if self._context.has_ended:
             if not last_known:
                 self._context.check_open()
@@ -179,8 +191,12 @@ class Node:
         region: str | None = None,
     ) -> Instance:
         """One of the instances that `lookup` returns, at random in proportion to weights. Raises ``NoInstance``."""
-        if region is not None:
-            self._check_region(region)
+        if region is not None and region != self.region:
+            found = self.lookup(service, tag=tag, zone=zone, role=role, region=region)
+            picked = by_weight_among(found, self._rng)
+            if picked is None:
+                raise NoInstance(f"no instance of {service!r} in the region {region!r} can be called now")
+            return picked
         has_ended = self._context.has_ended
         if has_ended and not last_known:
             self._context.check_open()
@@ -194,9 +210,15 @@ class Node:
             raise NoInstance(why_none(service, view, tag=tag, zone=zone, role=role))
         return picked
 
-    def _check_region(self, region: str) -> None:
-        if region != self.region:
-            raise UnknownRegion(f"no region {region!r} is known here: this node is in {self.region!r}")
+    def _followed(self, region: str) -> Regions:
+        """The regions that are followed, of which ``region`` is one, or may be. Raises ``UnknownRegion``."""
+        if self._context.has_ended:
+            self._context.check_open()
+        if self._context.regions is None:
+            raise UnknownRegion(
+                f"no region {region!r} is known here: this node is in {self.region!r} and follows no other"
+            )
+        return self._context.regions
 
     def _last_known(
         self, service: str, *, healthy: bool, tag: str | None, zone: str | None, role: str | None
@@ -209,16 +231,94 @@ class Node:
         self._context.counters[Count.PANICKED_LOOKUPS] += 1
         return lost.instances
 
+    # Other regions
+
     @any_thread
-    def index(self, service: str | None = None) -> int:
+    def regions(self) -> tuple[RegionInfo, ...]:
+        """The regions that this node knows, its own first, with how well it can reach each."""
+        counts = self.services()
+        own = RegionInfo(
+            name=self.region,
+            own=True,
+            services=len(counts),
+            followed=len(counts),
+            instances=sum(count.instances for count in counts.values()),
+        )
+        return (own, *(() if self._context.regions is None else self._context.regions.infos()))
+
+    @any_thread
+    def regional_service(self, service: str, region: str) -> RegionalService:
+        """What this node holds of ``service`` in another region, with its age. It is followed from now on.
+
+        Raises ``UnknownRegion``, and ``RegionUnavailable`` if the node holds nothing of it: see `fetch`.
+        """
+        return self._followed(region).service(service, region)
+
+    @any_thread
+    def regional_directory(self, region: str) -> RegionalDirectory:
+        """The services of another region, as far as this node may see them.
+
+        Raises ``UnknownRegion``, and ``RegionUnavailable`` if no agent there has told them.
+        """
+        return self._followed(region).directory(region)
+
+    async def fetch(self, service: str, region: str, *, patience: float = 3.0) -> RegionalService:
+        """As `regional_service`, once an agent there has answered; waits up to ``patience`` seconds for that."""
+        return await self._followed(region).fetch(service, region, patience)
+
+    async def fetch_directory(self, region: str, *, patience: float = 3.0) -> RegionalDirectory:
+        """As `regional_directory`, once an agent there has answered; waits up to ``patience`` seconds for that."""
+        return await self._followed(region).fetch_directory(region, patience)
+
+    @any_thread
+    def with_failover(self, service: str, failover: Sequence[str]) -> tuple[Instance, ...]:
+        """The healthy instances of ``service`` here, or if there are none, in the first region that has some.
+
+        ``failover`` are regions in order; ``nearest`` stands for those that it does not name, the one with the shortest
+        round trip first. Regions that cannot be reached come last, with what was known of them, marked stale. All of
+        them are followed from now on. Raises ``UnknownRegion``.
+        """
+        here = self.lookup(service)
+        if not failover:
+            return here
+        return failed_over(self, service, here, self._followed(failover[0]).in_order(failover))
+
+    def regional_events(
+        self, service: str, *, region: str | None = None, failover: Sequence[str] = ()
+    ) -> RegionalWatch:
+        """Watch the healthy instances of ``service`` in another ``region``, or those that `with_failover` returns.
+
+        In batches, first a ``Snapshot`` without members. Raises ``UnknownRegion``, ``NodeClosed``.
+        """
+        self._context.check_open()
+        own = self._context.change_log
+        if region is not None and region != self.region:
+            regions = self._followed(region)
+            read, logs = partial(regions.held, service, region), [own, *regions.change_logs([region])]
+        elif failover:
+            regions = self._followed(failover[0])
+            named = regions.in_order(failover)
+            read, logs = partial(self.with_failover, service, failover), [own, *regions.change_logs(named)]
+        else:
+            read, logs = partial(self.lookup, service), [own]
+        return RegionalWatch(read, logs, lambda: self._context.failure)
+
+    @any_thread
+    def index(self, service: str | None = None, region: str | None = None) -> int:
         """A number that grows whenever a lookup of ``service`` may answer differently; it never falls.
 
-        Without a service it grows whenever any service, member or policy has changed.
+        Without a service it grows whenever any service, member or policy has changed; in another ``region`` whenever a
+        service has come or gone. Raises ``UnknownRegion``.
         """
+        if region is not None and region != self.region:
+            return self._followed(region).index(service, region)
         return self._context.change_log.position if service is None else self._engine.view.service(service).index
 
-    async def wait_changed(self, service: str | None, index: int) -> None:
+    async def wait_changed(self, service: str | None, index: int, region: str | None = None) -> None:
         """Return when `index` differs from ``index``. Raises ``NodeClosed``, or what closed the node."""
+        if region is not None and region != self.region:
+            await self._followed(region).wait_changed(service, region, index)
+            return
         change_log = self._context.change_log
         while not change_log.closed and self.index(service) == index:
             await (change_log.wait(index) if service is None else change_log.wait_for(("service", service)))

@@ -14,6 +14,7 @@ from gossipreg.runtime.change_log import ChangeLog
 from gossipreg.runtime.driver import Driver
 
 if TYPE_CHECKING:
+    from gossipreg.runtime.regions.regions import Regions
     from gossipreg.runtime.state_store import AsyncStateStore
 
 
@@ -28,6 +29,7 @@ class NodeContext:
     counters: Counter[str]
     store: AsyncStateStore | None  # None: nothing is kept on disk
     region: str  # the cluster's, by name
+    regions: Regions | None = None  # that are followed, if any are
     failure: GossipregError | None = None  # what closed the node, if that was an error
     has_ended: bool = attrs.field(init=False, default=False)  # the node is closed; a read looks at nothing else
     _closed: trio.Event = attrs.field(init=False, factory=trio.Event)
@@ -56,6 +58,8 @@ class NodeContext:
             self.has_ended = True
             self._closed.set()
             self.change_log.close()
+            if self.regions is not None:
+                self.regions.close()
             self.driver.nursery.cancel_scope.cancel()
 
     async def wait_closed(self) -> None:

@@ -7,6 +7,7 @@ import os
 import random
 import socket
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -45,6 +46,7 @@ from gossipreg.runtime.supervision import run_restarting
 from gossipreg.targets import CheckRules
 
 if TYPE_CHECKING:
+    from gossipreg.runtime.regions.regions import Regions
     from gossipreg.runtime.saved_state import SavedState
     from gossipreg.runtime.snapshot_file import SnapshotFile
     from gossipreg.runtime.state_store import AsyncStateStore
@@ -198,7 +200,11 @@ def _create(
     driver = Driver(
         engine, Datagrams(sockets.udp, codec, counters), seeds, change_log, config.cluster, keyring, nursery
     )
-    context = NodeContext(config.cluster, engine, driver, change_log, counters, store, config.region or config.cluster)
+    region = config.region or config.cluster
+    context = NodeContext(config.cluster, engine, driver, change_log, counters, store, region)
+    if config.federate:
+        context.regions = _regions(region, config, counters, index)
+        nursery.start_soon(context.regions.run)
     driver.on_failure = context.close
     policies = PolicyWriter(context)
     rules = CheckRules.of(config.check_targets, config.check_headers)
@@ -220,6 +226,16 @@ def _create(
     ):
         lifecycle.warn(exposed)
     return lifecycle
+
+
+def _regions(region: str, config: Config, counters: Counter[str], index: int) -> Regions:
+    try:
+        from gossipreg.runtime.regions.regions import Regions  # most nodes follow no other region
+    except ModuleNotFoundError as missing:
+        raise ConfigError(
+            f"federate: following other regions needs the package {missing.name}: pip install gossipreg[agent]"
+        ) from None
+    return Regions.of(region, config.federate, counters, index=index, rng=random.Random(os.urandom(16)))
 
 
 async def _open_snapshot(path: Path, cluster: str) -> SnapshotFile:

@@ -6,10 +6,11 @@ dropped leaves nothing behind.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Final, Literal, Self
 
 import attrs
+import trio
 
 from gossipreg.errors import GossipregError
 from gossipreg.model import (
@@ -27,6 +28,9 @@ from gossipreg.model import (
 from gossipreg.protocol.registry.view import ServiceView, View
 from gossipreg.runtime.change_log import ChangeLog
 from gossipreg.runtime.diagnostics import PrimaryConflicts
+
+#: How often a watch of other regions reads at the least (seconds): what nothing reads is not followed for ever.
+READ_AGAIN_SECONDS: Final = 60.0
 
 MemberKind = Literal["joined", "suspect", "alive", "failed", "left"]
 
@@ -49,8 +53,8 @@ class _Diff:
     def between(cls, before: Collection[Instance], after: Collection[Instance]) -> _Diff:
         # An unchanged instance is the same object, and most are unchanged: identity spares the comparison.
         unchanged = set(map(id, before)) & set(map(id, after))
-        old = {(each.owner, each.id): each for each in before if id(each) not in unchanged}
-        new = {(each.owner, each.id): each for each in after if id(each) not in unchanged}
+        old = {(each.region, each.owner, each.id): each for each in before if id(each) not in unchanged}
+        new = {(each.region, each.owner, each.id): each for each in after if id(each) not in unchanged}
         changed = [(old[key], instance) for key, instance in new.items() if key in old and old[key] != instance]
         return cls(
             added=tuple(instance for key, instance in new.items() if key not in old),
@@ -222,6 +226,51 @@ class EventWatch:
         kind = _transition(before, after)
         told = after or before
         return [] if kind is None or told is None else [MemberEvent(kind, told)]
+
+
+@attrs.define(eq=False, repr=False)
+class RegionalWatch:
+    """The healthy instances of a service over time, wherever ``read`` finds them: first a `Snapshot` without members.
+
+    What is read may change when one of ``change_logs`` does, the node's own first. Ends when the node closes; raises
+    what closed it, if that was an error.
+    """
+
+    _read: Callable[[], tuple[Instance, ...]]
+    _change_logs: Sequence[ChangeLog]
+    _failure: Callable[[], GossipregError | None]
+    _seen: tuple[Instance, ...] | None = None
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def aclose(self) -> None:
+        """Do nothing: a watch holds no resources."""
+
+    async def __anext__(self) -> tuple[Event, ...]:
+        while True:
+            if any(each.closed for each in self._change_logs):
+                raise self._failure() or StopAsyncIteration
+            positions = [each.position for each in self._change_logs]
+            before, self._seen = self._seen, self._read()
+            if before is None:
+                return (Snapshot((), self._seen),)
+            if events := _Diff.between(before, self._seen).events():
+                return tuple(events)
+            with trio.move_on_after(READ_AGAIN_SECONDS):
+                await _wait_any(self._change_logs, positions)
+
+
+async def _wait_any(change_logs: Sequence[ChangeLog], positions: Sequence[int]) -> None:
+    """Return once one of ``change_logs`` is past its position."""
+
+    async def wait(each: ChangeLog, position: int) -> None:
+        await each.wait(position)
+        nursery.cancel_scope.cancel()
+
+    async with trio.open_nursery() as nursery:
+        for each, position in zip(change_logs, positions, strict=True):
+            nursery.start_soon(wait, each, position)
 
 
 def _transition(before: Member | None, after: Member | None) -> MemberKind | None:

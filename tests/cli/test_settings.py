@@ -179,7 +179,9 @@ def test_a_bad_key_of_a_file_is_named_with_the_file(tmp_path: Path, text: str, s
 
 
 def test_a_key_that_resembles_none_is_answered_with_the_list(tmp_path: Path) -> None:
-    assert refusal(file=toml(tmp_path, "xyzzy = 1")).endswith("those of [protocol], and tables [[services]]")
+    assert refusal(file=toml(tmp_path, "xyzzy = 1")).endswith(
+        "those of [protocol], and tables [[services]] and [[federate]]"
+    )
 
 
 def test_services_in_the_file_are_no_settings(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from gossipreg.errors import (
     MemberPresent,
     NodeClosed,
     NotJoined,
+    RegionUnavailable,
     UnknownInstance,
     UnknownKey,
     UnknownMember,
@@ -39,12 +40,16 @@ from gossipreg.model import (
     Member,
     MemberEvent,
     NodeInfo,
+    RegionalDirectory,
+    RegionalService,
+    RegionInfo,
     ServiceCount,
     ServiceTerm,
     Snapshot,
     Status,
 )
 from gossipreg.policy import Policy, Rule, UnreadablePolicy
+from gossipreg.runtime.regions.failover import failed_over
 from gossipreg.spec import InstanceSpec
 from gossipreg.tokens import ClusterToken
 
@@ -84,6 +89,9 @@ class FakeNode:
     cluster_tokens: dict[str, ClusterToken] = attrs.field(factory=dict)  # by name
     rules: dict[str, Rule] = attrs.field(factory=dict)  # by key
     secrets: dict[str, Mapping[str, str]] = attrs.field(factory=dict)  # by id
+    elsewhere: dict[str, dict[str, RegionalService]] = attrs.field(factory=dict)  # by region and service
+    far_index: int = 7
+    cut: bool = False  # nothing is known of any other region
     highest: dict[str, int] = attrs.field(factory=dict)  # term that was ever stated, by service
     round_trips: dict[str, float] = attrs.field(factory=dict)  # seconds, by member
     notes: dict[str, str] = attrs.field(factory=dict)  # by id
@@ -119,7 +127,8 @@ class FakeNode:
     ) -> tuple[Instance, ...]:
         self.lookups += 1
         if region not in (None, self.region):
-            raise UnknownRegion(f"no region {region!r} is known here")
+            found = self.regional_service(service, str(region))
+            return found.healthy if healthy else found.instances
         return tuple(
             each
             for each in self._sorted()
@@ -131,11 +140,59 @@ class FakeNode:
             and (role is None or role == each.role)
         )
 
-    def index(self, service: str | None = None) -> int:
+    def regions(self) -> tuple[RegionInfo, ...]:
+        others = [RegionInfo(name=name, agent="http://10.1.0.1:8500", round_trip=0.08) for name in self.elsewhere]
+        return (RegionInfo(name=self.region, own=True, services=len(self.services())), *others)
+
+    def regional_service(self, service: str, region: str) -> RegionalService:
+        held = self._elsewhere(region)
+        if service in held:
+            return held[service]
+        return RegionalService(
+            service=service, region=region, index=self.far_index, instances=(), healthy=(), age=0.0, stale=False
+        )
+
+    async def fetch(self, service: str, region: str) -> RegionalService:
+        return self.regional_service(service, region)
+
+    def regional_directory(self, region: str) -> RegionalDirectory:
+        tags = {
+            name: tuple(sorted({tag for each in found.instances for tag in each.tags}))
+            for name, found in self._elsewhere(region).items()
+            if found.instances
+        }
+        return RegionalDirectory(region=region, index=self.far_index, services=tags, age=0.5, stale=False)
+
+    async def fetch_directory(self, region: str) -> RegionalDirectory:
+        return self.regional_directory(region)
+
+    def _elsewhere(self, region: str) -> dict[str, RegionalService]:
+        if region not in self.elsewhere:
+            raise UnknownRegion(f"no region {region!r} is known here: this node is in {self.region!r}")
+        if self.cut:
+            raise RegionUnavailable(f"nothing is known of the region {region!r}")
+        return self.elsewhere[region]
+
+    def with_failover(self, service: str, failover: Sequence[str]) -> tuple[Instance, ...]:
+        return failed_over(self, service, self.lookup(service), failover)
+
+    def regional_events(
+        self, service: str, *, region: str | None = None, failover: Sequence[str] = ()
+    ) -> AsyncGenerator[tuple[Event, ...], None]:
+        found = self.lookup(service, region=region) if region else self.with_failover(service, failover)
+
+        async def events() -> AsyncGenerator[tuple[Event, ...], None]:
+            yield (Snapshot((), found),)
+
+        return events()
+
+    def index(self, service: str | None = None, region: str | None = None) -> int:
+        if region not in (None, self.region):
+            return self.regional_service(service or "", str(region)).index
         return 1 + (self._everything if service is None else self._changes[service])
 
-    async def wait_changed(self, service: str | None, index: int) -> None:
-        while self.index(service) == index:
+    async def wait_changed(self, service: str | None, index: int, region: str | None = None) -> None:
+        while self.index(service, region) == index:
             if self._closed.is_set():
                 raise NodeClosed(f"node {self.name} is closed")
             await self._bell.wait()
@@ -385,6 +442,25 @@ class FakeNode:
         await self._closed.wait()
 
     # What a test tells it
+
+    def hold_elsewhere(
+        self, region: str, service: str, *instances: Instance, age: float = 0.5, stale: bool = False
+    ) -> None:
+        """Know ``instances`` of a service in another region."""
+        self.far_index += 1
+        there = tuple(attrs.evolve(each, region=region, stale=stale) for each in instances)
+        members = {each.owner: attrs.evolve(member(each.owner, 7940), zone=each.zone) for each in there}
+        self.elsewhere.setdefault(region, {})[service] = RegionalService(
+            service=service,
+            region=region,
+            index=self.far_index,
+            instances=there,
+            healthy=tuple(each for each in there if each.health.can_serve),
+            members=members,
+            age=age,
+            stale=stale,
+        )
+        self._ring()
 
     @property
     def listeners(self) -> int:

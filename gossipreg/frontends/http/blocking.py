@@ -36,7 +36,7 @@ async def changed(node: NodeApi, service: str | None, index: int, seconds: float
     A little is added to ``seconds``, up to a sixteenth: clients that began to wait together do not return together.
     Raises ``NodeClosed``.
     """
-    with trio.move_on_after(seconds * (1 + random.random() / limits.WAIT_JITTER)):
+    with trio.move_on_after(_jittered(seconds)):
         await node.wait_changed(service, index)
 
 
@@ -54,6 +54,29 @@ async def reply(
         if asked == index:
             return _later(context, service, body, index, seconds)
     return _answer(index, await body())
+
+
+async def reply_about(
+    context: NativeContext, service: str | None, region: str, answer: Callable[[], Awaitable[Response]]
+) -> Response | DeferredResponse:
+    """As `reply`, about a service of another region or its directory, of which the node holds something already."""
+    index = context.node.index(service, region)
+    if "index" in context.query or "wait" in context.query:
+        asked, seconds = _asked_index(context), _asked_seconds(context)
+        if asked == index:
+
+            async def later(most: float = math.inf) -> Response:
+                with trio.move_on_after(min(_jittered(seconds), most)):
+                    await context.node.wait_changed(service, index, region)
+                return await answer()
+
+            return DeferredResponse(later)
+    return await answer()
+
+
+def _jittered(seconds: float) -> float:
+    """A little more: clients that began to wait together do not return together."""
+    return seconds * (1 + random.random() / limits.WAIT_JITTER)
 
 
 def _later(

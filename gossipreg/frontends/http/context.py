@@ -8,6 +8,7 @@ import attrs
 
 from gossipreg.frontends.http.change_history import ChangeHistory
 from gossipreg.frontends.http.event_encoder import EventEncoder
+from gossipreg.frontends.http.exports import Exports
 from gossipreg.frontends.http.lookups import LookupCache
 from gossipreg.frontends.http.rates import RateHistory
 from gossipreg.frontends.serving.context import RequestContext
@@ -29,6 +30,7 @@ class NativeContext(RequestContext):
     event_encoder: EventEncoder
     history: ChangeHistory
     rates: RateHistory
+    exports: Exports
 
     @property
     def argument(self) -> str:
@@ -53,6 +55,19 @@ class NativeContext(RequestContext):
         if not 0 <= share <= 1:
             raise HttpError(400, f"{name}: {shown(text)} is not a share from 0 to 1")
         return share
+
+    def other_region(self) -> str | None:
+        """The region of the query, if it is not the node's own. Raises a 400 ``HttpError`` for an empty one."""
+        region = self.text("region")
+        return None if region == self.node.region else region
+
+    def failover(self) -> tuple[str, ...]:
+        """The regions of the query to fail over to, in order. Raises a 400 ``HttpError`` for an empty one."""
+        text = self.text("failover")
+        regions = () if text is None else tuple(text.split(","))
+        if not all(regions):
+            raise HttpError(400, f"failover: {shown(text)} is not a list of regions with commas between")
+        return regions
 
     def text(self, name: str) -> str | None:
         """A text of the query, if it is there. Raises a 400 ``HttpError`` if it is there but empty."""

@@ -10,7 +10,7 @@ import trio
 from gossipreg.errors import NameConflict, NodeClosed
 from gossipreg.frontends.http.event_encoder import EventEncoder
 from gossipreg.frontends.serving import limits
-from gossipreg.frontends.serving.node_api import NodeApi
+from gossipreg.frontends.serving.node_api import EventBatches, NodeApi
 from gossipreg.frontends.serving.response import ByteChunks, Headers, Send, StreamingResponse
 
 KEEP_ALIVE = b": keep-alive\n\n"
@@ -52,10 +52,16 @@ class EventStream(StreamingResponse):
     healthy: bool = True
     event_encoder: EventEncoder = attrs.field(factory=EventEncoder)  # shared by all streams of a listener
     headers: Headers = ()
+    batches: EventBatches | None = None  # those of another region, in place of the node's
 
     def with_headers(self, headers: Headers) -> EventStream:
         """The same stream with these headers."""
         return attrs.evolve(self, headers=headers)
+
+    def _batches(self) -> EventBatches:
+        if self.batches is not None:
+            return self.batches
+        return self.node.events(self.service, panic=self.panic, healthy=self.healthy)
 
     async def run(self, send: Send) -> None:
         """Send the node's events, and a keep-alive when there are none. Sends nothing if the node is closed.
@@ -66,7 +72,7 @@ class EventStream(StreamingResponse):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(client.keep_alive)
             with suppress(NodeClosed, NameConflict):
-                async with aclosing(self.node.events(self.service, panic=self.panic, healthy=self.healthy)) as batches:
+                async with aclosing(self._batches()) as batches:
                     async for batch in batches:
                         frames = await self.event_encoder.of(batch)
                         del batch  # so that a slow client does not keep a list of all instances in memory

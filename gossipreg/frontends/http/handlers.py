@@ -8,8 +8,7 @@ from collections.abc import Awaitable, Iterable
 import attrs
 
 from gossipreg.check import CheckReport
-from gossipreg.errors import UnknownRegion
-from gossipreg.frontends.http import bulk, render, roles
+from gossipreg.frontends.http import bulk, regional, render, roles
 from gossipreg.frontends.http.blocking import reply
 from gossipreg.frontends.http.context import NativeContext
 from gossipreg.frontends.http.events import EventStream
@@ -76,7 +75,9 @@ async def forget(context: NativeContext) -> Response:
 
 async def services(context: NativeContext) -> Response | DeferredResponse:
     """Every service, with how many instances it has."""
-    _check_region(context)
+    region = context.other_region()
+    if region is not None:
+        return await regional.services(context, region)
 
     async def body() -> bytes:
         counts = TimeSlicer().over(sorted(context.node.services().items()))
@@ -97,15 +98,10 @@ async def lookup(context: NativeContext) -> Response | DeferredResponse:
         panic=context.share("panic"),
         stated=context.flag("stated"),
     )
-    _check_region(context)
+    region, failover = context.other_region(), context.failover()
+    if region is not None or failover:
+        return await regional.lookup(context, asked, region, failover)
     return await reply(context, asked.service, lambda: context.lookups.body(asked))
-
-
-def _check_region(context: NativeContext) -> None:
-    """Raise ``UnknownRegion`` if a region is asked about that is not the node's own."""
-    region = context.text("region")
-    if region is not None and region != context.node.region:
-        raise UnknownRegion(f"no region {shown(region)} is known here: this agent is in {context.node.region!r}")
 
 
 async def register(context: NativeContext) -> Response:
@@ -190,11 +186,13 @@ async def end_maintenance(context: NativeContext) -> Response:
 
 async def events(context: NativeContext) -> EventStream:
     """What happens, as it happens."""
-    _check_region(context)
     everything = context.flag("all")
     share = context.share("panic")
     if everything and share:
         raise HttpError(400, "panic: has no meaning with all: give one of the two")
+    region, failover = context.other_region(), context.failover()
+    if region is not None or failover:
+        return regional.events(context, region, failover)
     return EventStream(context.node, context.text("service"), share, not everything, context.event_encoder)
 
 

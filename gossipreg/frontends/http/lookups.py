@@ -64,7 +64,7 @@ class LookupCache:
     no client can fill the cache with names that do not exist. When it is full, the least recently used go first.
     """
 
-    _node: NodeApi
+    node: NodeApi
     _bytes_max: int = limits.LOOKUP_CACHE_BYTES
     rows: RowCache = attrs.field(factory=RowCache)
     _kept: IndexedCache[bytes] = attrs.field(init=False)
@@ -75,10 +75,10 @@ class LookupCache:
 
     async def body(self, asked: LookupQuery) -> bytes:
         """The lookup's answer in JSON, as the node sees it now."""
-        index = self._node.index(asked.service)
+        index = self.node.index(asked.service)
 
         async def make() -> tuple[bytes, bool]:
-            instances = self._node.lookup(
+            instances = self.node.lookup(
                 asked.service,
                 healthy=asked.healthy,
                 tag=asked.tag,
@@ -95,7 +95,7 @@ class LookupCache:
 
     def _stated(self, instance: Instance) -> bytes:
         """``instance`` as JSON, with the weight that its owner stated."""
-        stated = self._node.stated(instance)
+        stated = self.node.stated(instance)
         weight = instance.weight if stated is None else stated.weight
         return encode(render.instance(instance) | {"stated_weight": weight})
 

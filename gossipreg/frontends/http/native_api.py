@@ -11,6 +11,7 @@ from gossipreg.errors import GossipregError
 from gossipreg.frontends.http.change_history import ChangeHistory
 from gossipreg.frontends.http.context import NativeContext
 from gossipreg.frontends.http.event_encoder import EventEncoder
+from gossipreg.frontends.http.exports import Exports
 from gossipreg.frontends.http.lookups import LookupCache
 from gossipreg.frontends.http.rates import RateHistory
 from gossipreg.frontends.http.routes import PROBES, ROUTER, ROUTES
@@ -28,6 +29,9 @@ class NativeApi:
     event_encoder: EventEncoder = attrs.field(factory=EventEncoder)
     history: ChangeHistory = attrs.field(factory=ChangeHistory)
     rates: RateHistory = attrs.field(factory=RateHistory)
+    exports: Exports = attrs.field(
+        init=False, default=attrs.Factory(lambda self: Exports(self.lookups.node), takes_self=True)
+    )
 
     prefixes: ClassVar[tuple[str, ...]] = ("",)
     routine: ClassVar[frozenset[tuple[str, str]]] = frozenset({("PUT", "/api/v1/heartbeats/ID")})
@@ -52,7 +56,7 @@ class NativeApi:
             pattern, route = found.pattern, found.handler
             server.access.permit(request.token, route.action, _service(pattern, found.arguments, query))
             route.check_query(query)
-            shared = (self.lookups, self.event_encoder, self.history, self.rates)
+            shared = (self.lookups, self.event_encoder, self.history, self.rates, self.exports)
             context = NativeContext(server, request, query, found.arguments, *shared)
             return pattern, await route.handler(context)
         except (HttpError, GossipregError) as error:

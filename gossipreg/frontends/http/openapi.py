@@ -92,6 +92,53 @@ class Operation:
 
 _INSTANCE: Final = _ref("Instance")
 
+#: Services with their counts, which are not known of another region.
+_LISTED: Final = {
+    **_object(
+        services=_map(_object(instances=_optional(_WHOLE), healthy=_optional(_WHOLE))),
+        region={**_TEXT, "description": "The region, if it is another than the agent's."},
+    ),
+    "required": ["services"],
+}
+
+#: The instances of a service. A failover has no index.
+_FOUND: Final = {
+    **_object(
+        index=_WHOLE,
+        instances=_list(_INSTANCE),
+        region={**_TEXT, "description": "The region that was asked for, or that a failover has led to."},
+    ),
+    "required": ["instances"],
+}
+
+#: A region that the agent knows.
+_REGION: Final = _object(
+    name=_TEXT,
+    own=_BOOLEAN,
+    agent=_optional(_TEXT),
+    connected=_BOOLEAN,
+    age=_optional(_NUMBER),
+    stale=_BOOLEAN,
+    round_trip=_optional(_NUMBER),
+    services=_WHOLE,
+    followed=_WHOLE,
+    instances=_WHOLE,
+    problem=_TEXT,
+)
+
+#: What an agent of another region is told.
+_FOLLOWED: Final = _object(
+    region=_TEXT,
+    node=_TEXT,
+    age=_NUMBER,
+    waited=_NUMBER,
+    left_off=_list(_TEXT),
+    directory={"oneOf": [_object(digest=_TEXT, services=_map(_list(_TEXT))), {"type": "null"}]},
+    services=_map(
+        _object(index=_WHOLE, healthy=_list(_INSTANCE), others=_list(_INSTANCE), members=_map(_ref("Member")))
+    ),
+)
+
 #: What the agent has done in one interval, for each second of it.
 _RATES: Final = _object(
     at=_NUMBER,
@@ -110,8 +157,10 @@ OPERATIONS: Final[Mapping[tuple[str, str], Operation]] = {
     ("GET", "/api/v1/node"): Operation({200: _ref("Node")}),
     ("GET", "/api/v1/members"): Operation({200: _object(members=_list(_ref("MemberSeen")))}),
     ("DELETE", "/api/v1/members/NAME"): Operation({204: None}, (403, 404, 409)),
-    ("GET", "/api/v1/services"): Operation({200: _object(services=_map(_ref("ServiceCount")))}),
-    ("GET", "/api/v1/services/NAME"): Operation({200: _object(index=_WHOLE, instances=_list(_INSTANCE))}, (400,)),
+    ("GET", "/api/v1/services"): Operation({200: _LISTED}, (404,)),
+    ("GET", "/api/v1/services/NAME"): Operation({200: _FOUND}, (400, 404)),
+    ("GET", "/api/v1/regions"): Operation({200: _object(regions=_list(_REGION))}),
+    ("POST", "/api/v1/follow"): Operation({200: _FOLLOWED}, (400, 403, 413), body="FollowRequest"),
     ("PUT", "/api/v1/instances"): Operation(
         {200: {"oneOf": [_INSTANCE, _object(instances=_list(_INSTANCE))]}, 201: _INSTANCE},
         (400, 403, 411, 413),
@@ -148,7 +197,7 @@ OPERATIONS: Final[Mapping[tuple[str, str], Operation]] = {
     ("PUT", "/api/v1/primary_key"): Operation(
         {200: _object(keys=_list(_ref("GossipKey")))}, (400, 403, 404, 409, 411, 413), body="GossipKeyUsed"
     ),
-    ("GET", "/api/v1/events"): Operation({200: _TEXT}, (400,), media="text/event-stream"),
+    ("GET", "/api/v1/events"): Operation({200: _TEXT}, (400, 404), media="text/event-stream"),
     ("GET", "/api/v1/http_sd"): Operation(
         {200: _list(_object(targets=_list(_TEXT), labels=_map(_TEXT)))},
         (400,),
@@ -170,6 +219,7 @@ _PARAMETERS: Final[Mapping[str, tuple[Json, str]]] = {
     "tag": (_WORD, "Return only instances with this tag."),
     "zone": (_WORD, "Return only instances in this zone."),
     "role": (_WORD, "Return only instances with this role."),
+    "failover": (_WORD, "Regions, with commas between, of which the first that has instances answers if none is here."),
     "region": (_WORD, "Answer about this region; default: the agent's own."),
     "panic": (
         {"type": "number", "minimum": 0, "maximum": 1},
@@ -348,6 +398,16 @@ def _schemas() -> dict[str, Json]:
         "PolicySet": {"oneOf": [_policy(kind, hits=_WHOLE) for kind in KINDS]},
         "PolicyWanted": {"oneOf": [_wanted(kind) for kind in KINDS]},
         "Registration": _request(InstanceSpec),
+        "FollowRequest": _object(
+            region=_NAME,
+            directory={**_TEXT, "maxLength": 64, "description": "The digest that was told last, or nothing."},
+            services={
+                **_map(_within(0, 2**63 - 1)),
+                "propertyNames": _NAME,
+                "maxProperties": limits.REGION_SERVICES_MAX,
+            },
+            wait={"type": "number", "minimum": 0, "maximum": 60},
+        ),
         "Readiness": _object(ready=_BOOLEAN, reason=_TEXT),
         "GossipKey": _object(
             id=_TEXT,
@@ -418,7 +478,9 @@ def _instance() -> Json:
     instance = _noun(Instance)
     note = {**_TEXT, "description": "In the answer to a write: why the instance is not called as it was registered."}
     stated = {**_WHOLE, "description": "With `stated`: its weight before policies and drains."}
-    return {**instance, "properties": {**instance["properties"], "note": note, "stated_weight": stated}}
+    region = {**_TEXT, "description": "Of an instance of another region: which it is."}
+    properties = {**instance["properties"], "note": note, "stated_weight": stated, "region": region}
+    return {**instance, "properties": properties, "required": [*filter("region".__ne__, instance["required"])]}
 
 
 def _policy(kind: str, **more: Json) -> Json:

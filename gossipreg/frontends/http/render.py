@@ -6,6 +6,7 @@ from typing import Any, assert_never
 
 from gossipreg.check import CheckReport
 from gossipreg.frontends.serving.node_api import NodeApi
+from gossipreg.frontends.serving.reliability import round_up
 from gossipreg.model import (
     CheckEvent,
     Event,
@@ -15,6 +16,7 @@ from gossipreg.model import (
     MemberEvent,
     NodeEvent,
     NodeInfo,
+    RegionInfo,
     RoleEvent,
     ServiceCount,
     Snapshot,
@@ -41,6 +43,24 @@ def instance(value: Instance) -> Json:
         "reason": value.reason,
         "sealed": bool(value.sealed),
         "stale": value.stale,
+        **({"region": value.region} if value.region else {}),
+    }
+
+
+def region(value: RegionInfo) -> Json:
+    """A region, and how well the node can reach it."""
+    return {
+        "name": value.name,
+        "own": value.own,
+        "agent": value.agent,
+        "connected": value.connected,
+        "age": None if value.age is None else round_up(value.age),
+        "stale": value.stale,
+        "round_trip": None if value.round_trip is None else round(value.round_trip, 6),
+        "services": value.services,
+        "followed": value.followed,
+        "instances": value.instances,
+        "problem": value.problem,
     }
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import functools
 from typing import Final
 
-from gossipreg.frontends.http import blocking, handlers
+from gossipreg.frontends.http import blocking, handlers, regional
 from gossipreg.frontends.http.changes import changes, rates, token
 from gossipreg.frontends.http.context import NativeContext, Route
 from gossipreg.frontends.http.credentials import credentials
+from gossipreg.frontends.http.follow import follow
 from gossipreg.frontends.http.http_sd import http_sd
 from gossipreg.frontends.http.keys import add_key, keys, remove_key, use_key
 from gossipreg.frontends.http.metrics import metrics
@@ -44,8 +45,10 @@ ROUTES: Final = (
         "/api/v1/services/NAME",
         handlers.lookup,
         Action.READ_CLUSTER,
-        ("all", "tag", "zone", "role", "panic", "stated", "region", *blocking.QUERY),
+        ("all", "tag", "zone", "role", "panic", "stated", "region", "failover", *blocking.QUERY),
     ),
+    Route("GET", "/api/v1/regions", regional.regions, Action.READ_CLUSTER),
+    Route("POST", "/api/v1/follow", follow, Action.FOLLOW),
     Route("PUT", "/api/v1/instances", handlers.register, Action.REGISTER),
     Route("DELETE", "/api/v1/instances/ID", handlers.deregister, Action.REGISTER),
     Route("GET", "/api/v1/checks", handlers.every_check, Action.READ_CHECKS),
@@ -61,7 +64,9 @@ ROUTES: Final = (
     Route("DELETE", "/api/v1/roles/NAME", reset_role, Action.RESET_ROLE),
     Route("GET", "/api/v1/changes", changes, Action.READ_CLUSTER, ("service",)),
     Route("GET", "/api/v1/rates", rates, Action.READ_STATUS),
-    Route("GET", "/api/v1/events", handlers.events, Action.READ_CLUSTER, ("service", "all", "panic", "region")),
+    Route(
+        "GET", "/api/v1/events", handlers.events, Action.READ_CLUSTER, ("service", "all", "panic", "region", "failover")
+    ),
     Route("GET", "/api/v1/keys", keys, Action.MANAGE_KEYS),
     Route("PUT", "/api/v1/keys", add_key, Action.MANAGE_KEYS),
     Route("DELETE", "/api/v1/keys/NAME", remove_key, Action.MANAGE_KEYS),

@@ -39,6 +39,7 @@ CLUSTER_SCOPES: Final = frozenset({Scope.READ, Scope.WRITE, Scope.POLICY, Scope.
 #: Actions of which `ScopedNode` looks at each change, so that a token may be for some services only.
 _WATCHED: Final = frozenset(
     {Action.REGISTER, Action.REPORT_HEALTH, Action.SET_MAINTENANCE, Action.SET_POLICY, Action.READ_CREDENTIALS}
+    | {Action.FOLLOW}  # whose handler shows no other services
 )
 
 _CHALLENGE: Final = ((b"www-authenticate", b'Bearer realm="gossipreg"'),)
@@ -172,6 +173,13 @@ class Access:
             return tuple(sorted(frozenset(Scope) - withheld))
         found = None if token is None else self.find(token)
         return () if found is None else tuple(map(str, found.grants))
+
+    def exported(self, token: str | None) -> tuple[str, ...]:
+        """The patterns of the services that ``token`` shows to agents of another region."""
+        found = None if token is None else self.find(token)
+        if found is None or Scope.FEDERATE in found.scopes:
+            return ("*",) if self.is_open or found is not None else ()
+        return tuple(each.services for each in found.bound if each.scope is Scope.FEDERATE)
 
     def holder(self, token: str | None) -> str | None:
         """The name of a token, for the log; None if it is unknown."""

@@ -9,7 +9,19 @@ from typing import Protocol
 from gossipreg.check import CheckReport
 from gossipreg.errors import UnknownInstance
 from gossipreg.keys import GossipKey
-from gossipreg.model import Address, Event, Health, Instance, Member, NodeInfo, ServiceCount, ServiceTerm
+from gossipreg.model import (
+    Address,
+    Event,
+    Health,
+    Instance,
+    Member,
+    NodeInfo,
+    RegionalDirectory,
+    RegionalService,
+    RegionInfo,
+    ServiceCount,
+    ServiceTerm,
+)
 from gossipreg.policy import Policy, Rule, UnreadablePolicy
 from gossipreg.spec import InstanceSpec
 from gossipreg.tokens import ClusterToken
@@ -80,14 +92,45 @@ class NodeApi(Protocol):
         """
         ...
 
-    def index(self, service: str | None = None) -> int:
-        """The service's change index: it never falls, and rises whenever any lookup of the service may differ.
+    def regions(self) -> tuple[RegionInfo, ...]:
+        """The regions that it knows, its own first."""
+        ...
 
-        Without a service, that of everything: services, members and policies.
+    def regional_service(self, service: str, region: str) -> RegionalService:
+        """What it holds of a service in another region. Raises ``UnknownRegion``, ``RegionUnavailable``."""
+        ...
+
+    async def fetch(self, service: str, region: str) -> RegionalService:
+        """The same, once it holds something: it waits a few seconds for that."""
+        ...
+
+    def regional_directory(self, region: str) -> RegionalDirectory:
+        """The services of another region. Raises ``UnknownRegion``, ``RegionUnavailable``."""
+        ...
+
+    async def fetch_directory(self, region: str) -> RegionalDirectory:
+        """The same, once it holds something: it waits a few seconds for that."""
+        ...
+
+    def with_failover(self, service: str, failover: Sequence[str]) -> tuple[Instance, ...]:
+        """The healthy instances here, or in the first of these regions that has some. Raises ``UnknownRegion``."""
+        ...
+
+    def regional_events(self, service: str, *, region: str | None = None, failover: Sequence[str] = ()) -> EventBatches:
+        """As `events`, of the healthy instances of a service in another region, or of a failover.
+
+        Raises ``UnknownRegion``.
         """
         ...
 
-    async def wait_changed(self, service: str | None, index: int) -> None:
+    def index(self, service: str | None = None, region: str | None = None) -> int:
+        """The service's change index: it never falls, and rises whenever any lookup of the service may differ.
+
+        Without a service, that of everything: services, members and policies; of another region, of its directory.
+        """
+        ...
+
+    async def wait_changed(self, service: str | None, index: int, region: str | None = None) -> None:
         """Return when `index` gives another number than ``index``. Raises ``NodeClosed``."""
         ...
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from typing import Final
 
 from gossipreg.frontends.serving.node_api import NodeApi
@@ -12,6 +13,19 @@ ISOLATED: Final = b"x-gossipreg-isolated"
 
 #: The share of the other members that it takes for alive, from ``0.00`` to ``1.00``.
 REACHABLE: Final = b"x-gossipreg-reachable"
+
+#: How old an answer about another region is, at the most (seconds).
+AGE: Final = b"x-gossipreg-age"
+
+
+def round_up(seconds: float) -> float:
+    """``seconds`` in tenths, rounded up: an age is not understated."""
+    return math.ceil(seconds * 10) / 10
+
+
+def age(seconds: float) -> bytes:
+    """An age as the header has it."""
+    return b"%.1f" % round_up(seconds)
 
 
 def headers(node: NodeApi) -> tuple[tuple[bytes, bytes], ...]:

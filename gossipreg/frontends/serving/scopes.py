@@ -24,10 +24,11 @@ class Scope(StrEnum):
     CHECKS = "checks"
     CREDENTIALS = "credentials"
     OPERATOR = "operator"
+    FEDERATE = "federate"
 
 
 #: Scopes that a token may have for some services only.
-OF_SERVICES: Final = frozenset({Scope.READ, Scope.WRITE, Scope.POLICY, Scope.CREDENTIALS})
+OF_SERVICES: Final = frozenset({Scope.READ, Scope.WRITE, Scope.POLICY, Scope.CREDENTIALS, Scope.FEDERATE})
 
 
 @attrs.frozen
@@ -81,6 +82,7 @@ class Action(Enum):
     SHOW_TOKEN = None, "which scopes the token of the request has"
     READ_STATUS = Scope.READ, "the agent about itself: name, counters, metrics"
     READ_CLUSTER = Scope.READ, "members, services, instances, policies, roles, and what changes of them"
+    FOLLOW = Scope.FEDERATE, "the services of this region that are exported, for agents of another region"
     READ_CHECKS = Scope.READ, "the checks that the agent runs, and how they stand"
     READ_CHECK_OUTPUT = Scope.CHECKS, "what the targets of these checks, and commands, have said"
     READ_CREDENTIALS = Scope.CREDENTIALS, "what it takes to log in to an instance"

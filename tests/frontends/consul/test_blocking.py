@@ -239,8 +239,8 @@ async def test_when_the_node_raises_its_indexes_those_of_answers_that_stay_the_s
     class Raised(FakeNode):
         floor: int = 0
 
-        def index(self, service: str | None = None) -> int:
-            return self.floor + super().index(service)
+        def index(self, service: str | None = None, region: str | None = None) -> int:
+            return self.floor + super().index(service, region)
 
     node = Raised()
     node.hold(WEB)
@@ -309,7 +309,7 @@ async def test_a_change_to_an_answer_with_the_same_digest_is_told_at_once(
 async def test_an_index_is_exact_in_clients_that_read_it_as_a_double() -> None:
     @attrs.define(eq=False)
     class Late(FakeNode):
-        def index(self, service: str | None = None) -> int:
+        def index(self, service: str | None = None, region: str | None = None) -> int:
             return 4_398_046_511_103  # ms since the epoch, in 2109
 
     index = (await Client(Late()).ask("GET", "catalog/services")).index

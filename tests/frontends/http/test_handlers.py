@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import attrs
 import httpx
 import pytest
 import trio
@@ -10,7 +11,7 @@ import trio.testing
 from gossipreg import limits
 from gossipreg.errors import NameConflict, StorageError
 from gossipreg.frontends.serving.dispatcher import Dispatcher
-from gossipreg.model import Instance, JoinFailure, Status
+from gossipreg.model import Health, Instance, JoinFailure, Status
 from tests.frontends.fake_node import FakeNode, member
 from tests.frontends.wire import acceptor, ask, dial, get
 
@@ -109,7 +110,7 @@ async def test_a_node_drains_and_asks_for_work_again_and_is_well_meanwhile(clien
     assert (await client.get("/healthz")).json()["status"] == "ok"
 
 
-KNOWN = "all, tag, zone, role, panic, stated, region, index, wait"
+KNOWN = "all, tag, zone, role, panic, stated, region, failover, index, wait"
 
 
 @pytest.mark.parametrize(
@@ -353,16 +354,50 @@ async def test_head_is_get_without_the_body(client: httpx.AsyncClient, path: str
     assert head.content == b""
 
 
-@pytest.mark.parametrize("path", ["services/orders", "services", "events"])
+@pytest.mark.parametrize("path", ["services/orders?", "services?", "events?service=orders&"])
 async def test_another_region_is_unknown_and_the_own_one_is_answered(
     client: httpx.AsyncClient, fake: FakeNode, path: str
 ) -> None:
-    refused = await client.get(f"/api/v1/{path}?region=eu")
+    refused = await client.get(f"/api/v1/{path}region=eu")
     assert refused.status_code == 404
     assert refused.json() == {
-        "error": "no region 'eu' is known here: this agent is in 'default'",
+        "error": "no region 'eu' is known here: this node is in 'default'",
         "code": "unknown_region",
     }
-    if path != "events":
-        asked, own = [await client.get(f"/api/v1/{path}{query}") for query in ("", "?region=default")]
+    if "events" not in path:
+        asked, own = [await client.get(f"/api/v1/{path}{query}") for query in ("", "region=default")]
         assert (own.status_code, own.content) == (200, asked.content)
+
+
+async def test_another_region_is_answered_with_its_age(client: httpx.AsyncClient, fake: FakeNode) -> None:
+    well = Instance(id="o1", service="shop", host="10.1.0.1", port=80, tags=("v2",), owner="beta")
+    sick = attrs.evolve(well, id="o2", health=Health.CRITICAL)
+    fake.hold_elsewhere("eu", "shop", well, sick, age=12.34, stale=True)
+    answer = await client.get("/api/v1/services/shop?region=eu")
+    assert [(each["id"], each["region"], each["stale"]) for each in answer.json()["instances"]] == [("o1", "eu", True)]
+    assert (answer.json()["region"], answer.json()["index"]) == ("eu", 8)
+    assert (answer.headers["x-gossipreg-age"], answer.headers["x-gossipreg-index"]) == ("12.4", "8"), "rounded up"
+    for query, ids in (("&all", ["o1", "o2"]), ("&tag=v2", ["o1"]), ("&tag=v1", []), ("&zone=x", []), ("&role=x", [])):
+        answer = await client.get(f"/api/v1/services/shop?region=eu{query}")
+        assert [each["id"] for each in answer.json()["instances"]] == ids
+    listed = (await client.get("/api/v1/services?region=eu")).json()
+    assert listed == {"region": "eu", "services": {"shop": {"instances": None, "healthy": None}}}
+    regions = (await client.get("/api/v1/regions")).json()["regions"]
+    assert [(each["name"], each["own"]) for each in regions] == [("default", True), ("eu", False)]
+    failed_over = await client.get("/api/v1/services/shop?failover=eu")
+    assert (failed_over.json()["region"], failed_over.headers["x-gossipreg-age"]) == ("eu", "12.4")
+    for query in (
+        "region=eu&stated",
+        "region=eu&panic=0.5",
+        "region=eu&failover=eu",
+        "failover=eu&tag=a",
+        "failover=eu,",
+    ):
+        assert (await client.get(f"/api/v1/services/shop?{query}")).status_code == 400, query
+    for query in ("failover=eu&index=1", "failover=eu,", "region="):
+        assert (await client.get(f"/api/v1/services/shop?{query}")).status_code == 400, query
+    assert (await client.get("/api/v1/services/shop?failover=asia")).status_code == 404
+    assert (await client.get("/api/v1/events?region=eu")).status_code == 400
+    fake.cut = True
+    refused = await client.get("/api/v1/services/shop?region=eu")
+    assert (refused.status_code, refused.json()["code"]) == (503, "region_unavailable")

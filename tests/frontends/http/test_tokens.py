@@ -121,7 +121,11 @@ async def test_of_the_clusters_tokens_only_the_scopes_count_that_the_agent_accep
             400,
             "scopes: checks is not among this agent's cluster_token_scopes: op",
         ),
-        ({"scopes": ["reed"]}, 400, "scopes: 'reed' is none of read, write, policy, checks, credentials, operator"),
+        (
+            {"scopes": ["reed"]},
+            400,
+            "scopes: 'reed' is none of read, write, policy, checks, credentials, operator, federate",
+        ),
         ({"scopes": []}, 400, "scopes: list 1 to 16"),
         ({"scopes": "read"}, 400, "scopes: a list is expected"),
         ({"token_sha256": "00"}, 400, "token_sha256: it is not a SHA-256 in 64 hexadecimal digits"),

@@ -176,7 +176,7 @@ def entry(**fields: str) -> str:
         (entry(token="1234567890123456"), "tokens[0].token: is not"),
         (
             entry(scopes="[]"),
-            "tokens[0].scopes: list at least one of read, write, policy, checks, credentials, operator",
+            "tokens[0].scopes: list at least one of read, write, policy, checks, credentials, operator, federate",
         ),
         (entry(scopes='"read"'), "tokens[0].scopes: list at least one of"),
         (entry(scopes='["admin"]'), "tokens[0].scopes: 'admin' is none of read, write, policy, checks, "),

@@ -1,0 +1,1 @@
+"""Other regions: services of other clusters, followed at their agents' HTTP API."""

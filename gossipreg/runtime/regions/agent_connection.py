@@ -1,0 +1,201 @@
+"""Agent connection: requests to one agent of another region over HTTP, each answered before the next."""
+
+from __future__ import annotations
+
+import json
+import ssl
+from typing import Final, Protocol
+
+import attrs
+import h11
+import trio
+
+from gossipreg import limits
+from gossipreg.errors import ConfigError
+from gossipreg.federation import AgentPlace, Federation
+from gossipreg.runtime.files import read_secret
+from gossipreg.runtime.regions.remote_region import RemoteRequest
+from gossipreg.text import blanked, shortened
+
+#: How long an agent may take to accept a connection (seconds), with name resolution and TLS.
+CONNECT_SECONDS: Final = 10.0
+
+#: The path of the requests.
+PATH: Final = "/api/v1/follow"
+
+_HEAD_BYTES_MAX: Final = 16_384
+_READ_BYTES: Final = 65_536
+
+#: What is read of the answer to a request that was refused (bytes).
+_REFUSAL_BYTES_MAX: Final = 4096
+
+
+class AgentFailed(Exception):
+    """An agent of another region cannot be reached, refuses, or is silent; the message says what of it."""
+
+
+class AgentLink(Protocol):
+    """One connection to an agent."""
+
+    async def ask(self, request: RemoteRequest) -> bytes:
+        """The body of the agent's answer. Raises `AgentFailed`."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close it at once."""
+        ...
+
+
+class Connector(Protocol):
+    """Makes connections to agents."""
+
+    async def __call__(self, federation: Federation, place: AgentPlace, region: str) -> AgentLink:
+        """A connection to the agent at ``place``, for a node in ``region``. Raises `AgentFailed`."""
+        ...
+
+
+@attrs.frozen
+class _Secrets:
+    token: str | None
+    tls: ssl.SSLContext | None
+
+    @classmethod
+    def of(cls, federation: Federation, place: AgentPlace) -> _Secrets:
+        """Read what the files hold now. It blocks on the disk. Raises `AgentFailed`."""
+        try:
+            token = federation.token
+            if federation.token_file is not None:
+                token = read_secret(federation.token_file).decode().strip()
+                if not token or not all("!" <= each <= "~" for each in token):
+                    raise AgentFailed(f"token_file {federation.token_file} holds no token")
+            return cls(token, _context(federation) if place.is_tls else None)
+        except (OSError, UnicodeDecodeError, ConfigError) as error:
+            raise AgentFailed(f"a file cannot be used: {error}") from None
+
+
+def _context(federation: Federation) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=federation.ca_file)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if federation.cert_file is not None:
+        read_secret(federation.cert_file)
+        context.load_cert_chain(federation.cert_file, password=lambda: "")
+    return context
+
+
+@attrs.define(eq=False, repr=False)
+class AgentConnection:
+    """A connection over TCP, with TLS if the agent speaks that."""
+
+    _stream: trio.abc.Stream
+    _host: str
+    _token: str | None
+    _region: str
+    _http: h11.Connection = attrs.field(
+        factory=lambda: h11.Connection(h11.CLIENT, max_incomplete_event_size=_HEAD_BYTES_MAX)
+    )
+
+    @classmethod
+    async def open(cls, federation: Federation, place: AgentPlace, region: str) -> AgentConnection:
+        """See `Connector`."""
+        try:
+            with trio.fail_after(CONNECT_SECONDS):
+                secrets = await trio.to_thread.run_sync(_Secrets.of, federation, place)
+                stream: trio.abc.Stream = await trio.open_tcp_stream(*place.address)
+                if secrets.tls is not None:
+                    try:
+                        stream = trio.SSLStream(
+                            stream, secrets.tls, server_hostname=place.address.host, https_compatible=True
+                        )
+                        await stream.do_handshake()
+                    except BaseException:
+                        await trio.aclose_forcefully(stream)
+                        raise
+        except trio.TooSlowError:
+            raise AgentFailed(f"it does not accept a connection within {CONNECT_SECONDS:g} s") from None
+        except (OSError, trio.BrokenResourceError, ssl.SSLError) as error:
+            raise AgentFailed(_reason(error)) from None
+        return cls(stream, str(place.address), secrets.token, region)
+
+    async def aclose(self) -> None:
+        """See `AgentLink`."""
+        await trio.aclose_forcefully(self._stream)
+
+    async def ask(self, request: RemoteRequest) -> bytes:
+        """See `AgentLink`."""
+        document = {
+            "region": self._region,
+            "directory": request.directory,
+            "services": request.services,
+            "wait": request.wait,
+        }
+        body = json.dumps(document, separators=(",", ":")).encode()
+        headers = [
+            ("Host", self._host),
+            ("Content-Type", "application/json"),
+            ("Content-Length", str(len(body))),
+            *([] if self._token is None else [("Authorization", f"Bearer {self._token}")]),
+        ]
+        try:
+            head = self._http.send(h11.Request(method="POST", target=PATH, headers=headers))
+            sent = self._http.send(h11.Data(data=body))
+            end = self._http.send(h11.EndOfMessage())
+            await self._stream.send_all(b"".join(each for each in (head, sent, end) if each))
+            return await self._answer()
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            raise AgentFailed(f"the connection broke: {error.__cause__ or error}") from None
+        except h11.ProtocolError as error:
+            raise AgentFailed(f"it does not speak HTTP/1.1: {shortened(blanked(str(error)))}") from None
+
+    async def _answer(self) -> bytes:
+        status, body, most = 0, bytearray(), limits.REGION_ANSWER_BYTES_MAX
+        while True:
+            match self._http.next_event():
+                case h11.NEED_DATA:
+                    received = bytes(await self._stream.receive_some(_READ_BYTES))
+                    if not received and self._http.their_state is not h11.SEND_BODY:
+                        raise AgentFailed("it closed the connection")
+                    self._http.receive_data(received)
+                case h11.Response(status_code=status):
+                    most = most if status == 200 else _REFUSAL_BYTES_MAX
+                case h11.Data(data=data):
+                    body += data
+                    if len(body) > most:
+                        raise AgentFailed(f"its answer has more than {most} bytes")
+                case h11.EndOfMessage():
+                    break
+                case h11.InformationalResponse():
+                    pass
+                case _:
+                    raise AgentFailed("it closed the connection")
+        if status != 200:
+            raise AgentFailed(_refusal(status, bytes(body)))
+        if h11.MUST_CLOSE not in (self._http.our_state, self._http.their_state):
+            self._http.start_next_cycle()
+        return bytes(body)
+
+
+def _refusal(status: int, body: bytes) -> str:
+    """A sentence for an answer that is none."""
+    try:
+        said = json.loads(body)["error"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        said = ""
+    if status in (401, 403):
+        return f"it asks for a token with the scope federate ({status}): see token_file"
+    if status == 404:
+        return "it is no agent, or one of a release that cannot be followed (404)"
+    told = f": {shortened(blanked(said))}" if isinstance(said, str) and said else ""
+    return f"it answers {status}{told}"
+
+
+def _reason(error: BaseException) -> str:
+    """Why a connection could not be made, in a few words."""
+    cause: BaseException = error
+    while cause.__cause__ is not None and not getattr(cause, "verify_message", None):
+        cause = cause.__cause__
+    untrusted = getattr(cause, "verify_message", None)
+    if untrusted:
+        return f"its certificate is not trusted: {untrusted}: see ca_file"
+    if isinstance(cause, BaseExceptionGroup):
+        cause = cause.exceptions[0]
+    return shortened(blanked(str(cause) or type(cause).__name__), 160)

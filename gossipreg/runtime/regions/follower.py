@@ -1,0 +1,168 @@
+"""Follower: keeps what a node holds of one region up to date, at one of its agents, and at the next when that fails."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final
+
+import attrs
+import trio
+
+from gossipreg.counters import Count
+from gossipreg.federation import AgentPlace
+from gossipreg.runtime.regions.agent_connection import AgentConnection, AgentFailed, AgentLink, Connector
+from gossipreg.runtime.regions.remote_answer import UnusableAnswer, read_answer
+from gossipreg.runtime.regions.remote_region import RemoteRegion, RemoteRequest
+
+log = logging.getLogger(__name__)
+
+#: How long an agent may take to answer beyond the time that it is asked to wait (seconds).
+PATIENCE_SECONDS: Final = 5.0
+
+#: How long nothing is asked after all agents have failed: at first, and at most (seconds). It doubles.
+BACKOFF_SECONDS: Final = 0.5
+BACKOFF_SECONDS_MAX: Final = 8.0
+
+#: How long names that are asked for are gathered before a request that is held is given up for them (seconds).
+_GATHER_SECONDS: Final = 0.02
+
+#: Time between two looks at how old what is held has become (seconds).
+_LOOK_SECONDS: Final = 0.5
+
+
+@attrs.define(eq=False, repr=False)
+class Follower:
+    """Follows one region. ``clock`` is steady and counts the time in which the machine is suspended (seconds)."""
+
+    region: RemoteRegion
+    own: str  # the node's own region
+    counters: Counter[str]
+    clock: Callable[[], float]
+    rng: random.Random
+    connect: Connector = AgentConnection.open
+    _token: trio.lowlevel.TrioToken = attrs.field(init=False, factory=trio.lowlevel.current_trio_token)
+    _wanted: dict[str, float] = attrs.field(init=False, factory=dict)
+    _news: trio.Event = attrs.field(init=False, factory=trio.Event)
+    _next: int = attrs.field(init=False, default=0)
+    _takes_isolated: bool = attrs.field(init=False, default=False)  # an agent that hears no member of its cluster
+
+    def want(self, name: str) -> None:
+        """Have a service followed. Any thread may call it."""
+        if name not in self._wanted:
+            self._wanted[name] = self.clock()
+            with suppress(trio.RunFinishedError):
+                self._token.run_sync_soon(self._take_wanted)
+
+    def _take_wanted(self) -> None:
+        for name in list(self._wanted):
+            asked = self._wanted.pop(name)
+            if self.region.is_wanted(name, asked) and self.region.follow(name, asked):
+                self._news.set()
+
+    async def run(self) -> None:
+        """Follow until cancelled."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._keep_ages)
+            await self._ask_agents()
+
+    async def _keep_ages(self) -> None:
+        while True:
+            await trio.sleep(_LOOK_SECONDS)
+            now = self.clock()
+            self.region.expire(now)
+            self.region.drop_unwanted(now)
+
+    async def _ask_agents(self) -> None:
+        places = self.region.federation.places
+        self._next = self.rng.randrange(len(places))  # so that the nodes of a cluster do not all ask the same one
+        failed, backoff = 0, BACKOFF_SECONDS
+        while True:
+            place = places[self._next % len(places)]
+            if await self._follow(place):
+                failed, backoff = 0, BACKOFF_SECONDS
+                self._takes_isolated = False
+            failed += 1
+            self._next += 1
+            if failed >= len(places):
+                failed = 0
+                self._takes_isolated = True
+                self.region.go_down()
+                await trio.sleep(backoff * (1 + self.rng.random()) / 2)
+                backoff = min(2 * backoff, BACKOFF_SECONDS_MAX)
+
+    async def _follow(self, place: AgentPlace) -> bool:
+        """Ask one agent until it fails; returns whether it has answered."""
+        has_answered = False
+        connection: AgentLink | None = None
+        try:
+            while True:
+                if connection is None:
+                    connection = await self.connect(self.region.federation, place, self.own)
+                    self.region.begin(str(place))
+                if await self._ask(connection):
+                    if not has_answered:
+                        log.info("the agent %s of the region %s answers", place, self.region.name)
+                    has_answered = True
+                else:  # a held request was given up, and its connection with it
+                    await connection.aclose()
+                    connection = None
+        except AgentFailed as failure:
+            self._failed(place, str(failure), Count.REGION_FAILURES)
+        except UnusableAnswer as junk:
+            self._failed(place, str(junk), Count.REGION_JUNK)
+        finally:
+            if connection is not None:
+                with trio.CancelScope(shield=True):
+                    await connection.aclose()
+        return has_answered
+
+    def _failed(self, place: AgentPlace, why: str, count: Count) -> None:
+        self.counters[count] += 1
+        problem = f"the agent {place} of the region {self.region.name}: {why}"
+        if self.region.problem != problem:
+            log.warning("%s; what is known of it stays, and ages", problem)
+        self.region.fail(problem)
+
+    async def _ask(self, connection: AgentLink) -> bool:
+        """Ask once. False if the request was given up because there is more to ask."""
+        self._news = trio.Event()
+        request = self.region.request()
+        sent = self.clock()
+        body = await self._answered(connection, request)
+        if body is None:
+            return False
+        received = self.clock()
+        answer = await read_answer(body, self.region.name, frozenset(request.services))
+        if answer.age > 0 and not self._takes_isolated:
+            raise AgentFailed(f"it hears no member of its cluster since {answer.age:.0f} s")
+        self.region.apply(answer, request, sent, received)
+        self.counters[Count.REGION_ANSWERS] += 1
+        return True
+
+    async def _answered(self, connection: AgentLink, request: RemoteRequest) -> bytes | None:
+        """The answer; None if it was not waited for because a service is wanted that it is not about."""
+        patience = request.wait * 1.125 + PATIENCE_SECONDS
+        body: bytes | AgentFailed | None = None
+        with trio.move_on_after(patience) as slow:
+            async with trio.open_nursery() as nursery:
+                if request.wait:
+                    nursery.start_soon(self._give_up_for_news, nursery.cancel_scope)
+                try:
+                    body = await connection.ask(request)
+                except AgentFailed as failure:  # not through the nursery, which would put it into a group
+                    body = failure
+                nursery.cancel_scope.cancel()
+        if slow.cancelled_caught:
+            raise AgentFailed(f"it is silent for {patience:.1f} s")
+        if isinstance(body, AgentFailed):
+            raise body
+        return body
+
+    async def _give_up_for_news(self, scope: trio.CancelScope) -> None:
+        await self._news.wait()
+        await trio.sleep(_GATHER_SECONDS)
+        scope.cancel()
