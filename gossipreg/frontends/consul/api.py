@@ -12,9 +12,9 @@ from gossipreg.frontends.consul import agent, agent_checks, agent_info, catalog,
 from gossipreg.frontends.consul.context import (
     ConsulContext,
     ConsulState,
-    check_datacenter,
     error_response,
     permit,
+    region_of,
     token_of,
 )
 from gossipreg.frontends.serving.context import ServerContext
@@ -171,8 +171,9 @@ class Consul:
             handler, action = found.handler
             self._state = self._state or ConsulState.of(server.node)
             permit(server.access, token_of(request, query), action, _service(pattern, found.arguments))
+            region = None
             if pattern not in ABSENT and not pattern.startswith("/v1/agent/"):
-                check_datacenter(query.first("dc"), self._state.datacenter)
-            return pattern, await handler(ConsulContext(server, request, query, found.arguments, self._state))
+                region = region_of(query.first("dc"), server.node, only_own=pattern not in catalog.REGIONAL)
+            return pattern, await handler(ConsulContext(server, request, query, found.arguments, self._state, region))
         except (HttpError, GossipregError) as error:
             return pattern, error_response(error)

@@ -27,6 +27,10 @@ _CHECK: Final = _ENTRY["Checks"][1]
 _NODE: Final = _ENTRY["Node"]
 
 
+#: The endpoints that answer about other datacenters, too.
+REGIONAL: Final = frozenset({"/v1/health/service/{name}", "/v1/catalog/service/{name}", "/v1/catalog/services"})
+
+
 # Of one service
 
 
@@ -80,6 +84,18 @@ async def _of_service(
     name = context.arguments["name"]
     keep, node_meta = context.filter(example), context.node_meta()
     tags = {tag.lower() for tag in context.query.all("tag")}
+    region = context.region
+    if region is not None:
+
+        async def regional() -> tuple[bytes, int, float, bool]:
+            found = await context.node.fetch(name, str(region))
+            cluster = CatalogContext(str(region), found.members)
+            seen = cluster.seen(found.instances, found.healthy)
+            rows = (shape(cluster, each) for each in seen if tags <= {tag.lower() for tag in each.instance.tags})
+            wanted_rows = (row if wanted(row) and node_meta(meta(row)) and keep(row) else None for row in rows)
+            return await TimeSlicer().json_list(wanted_rows), found.index, found.age, found.stale
+
+        return await context.answer_about(name, region, regional)
 
     async def make(slicer: TimeSlicer) -> bytes:
         cluster, near = context.cluster(), context.near()
@@ -115,6 +131,21 @@ def _all_seen(context: ConsulContext, cluster: CatalogContext) -> Iterable[Catal
 
 async def catalog_services(context: ConsulContext) -> Reply:
     """Every service, with the tags that any of its instances has."""
+    region = context.region
+    if region is not None:
+
+        async def regional() -> tuple[bytes, int, float, bool]:
+            found = await context.node.fetch_directory(str(region))
+            return (
+                encode({name: found.services[name] for name in sorted(found.services)}),
+                found.index,
+                found.age,
+                found.stale,
+            )
+
+        if _shaping(context):
+            raise HttpError(400, "the services of another datacenter cannot be filtered")
+        return await context.answer_about(None, region, regional)
     keep, node_meta = context.filter(_ROW), context.node_meta()
     shaping = _shaping(context)
 
@@ -270,8 +301,10 @@ def _node(cluster: CatalogContext, name: str) -> Json | None:
 
 
 async def datacenters(context: ConsulContext) -> Reply:
-    """The one that there is: the cluster."""
-    return constant_response([context.node.info().region])
+    """Those that there are: this one first, then the others by their round trip."""
+    own, *others = context.node.regions()
+    others.sort(key=lambda each: (each.round_trip is None, each.round_trip or 0.0, each.name))
+    return constant_response([each.name for each in (own, *others)])
 
 
 # Prepared queries: each service is one

@@ -107,6 +107,16 @@ def permit(access: Access, token: str | None, action: Action, service: str | Non
         raise
 
 
+def region_of(name: str, node: NodeApi, *, only_own: bool) -> str | None:
+    """The region that a client means by a datacenter; None for the node's own. Raises a 500 ``HttpError``."""
+    if not name or name.lower() == node.region.lower():
+        return None
+    for each in node.regions():
+        if each.name.lower() == name.lower() and not only_own:
+            return each.name
+    raise HttpError(500, "No path to datacenter")
+
+
 def check_datacenter(name: str, own: str) -> None:
     """Raise a 500 ``HttpError`` in Consul's words unless ``name`` is empty or that of the own datacenter."""
     if name and name.lower() != own.lower():
@@ -122,6 +132,7 @@ class ConsulContext:
     query: QueryParameters
     arguments: Mapping[str, str]
     state: ConsulState
+    region: str | None = None  # that is asked about, if it is another one
 
     @property
     def token(self) -> str | None:
@@ -212,6 +223,40 @@ class ConsulContext:
             try:
                 await trio.sleep(unsettled)
                 return _catalogued(await self.state.query_cache.changed(asked, index, seconds_left), cached)
+            except GossipregError as error:
+                return error_response(error)
+
+        return DeferredResponse(later)
+
+    async def answer_about(
+        self, service: str | None, region: str, make: Callable[[], Awaitable[tuple[bytes, int, float, bool]]]
+    ) -> Response | DeferredResponse:
+        """What ``make`` makes of another region: a body, its index, its age and whether it is stale; or later.
+
+        ``X-Consul-LastContact`` is the age, and ``X-Consul-KnownLeader`` is false when it is stale.
+        """
+        index, wait = self._index(), self.wait()
+
+        async def answer() -> Response:
+            body, now, age, stale = await make()
+            told = (
+                (b"x-consul-index", b"%d" % now),
+                (b"x-consul-knownleader", b"false" if stale else b"true"),
+                (b"x-consul-lastcontact", b"%d" % math.ceil(age * 1000)),
+                (b"x-consul-effective-consistency", b"stale"),
+            )
+            return Response(200, body, told)
+
+        first = await answer()
+        if not index or index != self.node.index(service, region):
+            return first
+
+        async def later(most: float = math.inf) -> Response:
+            seconds_left = min(wait * (1 + random.random() / limits.WAIT_JITTER), most)
+            try:
+                with trio.move_on_after(seconds_left):
+                    await self.node.wait_changed(service, index, region)
+                return await answer()
             except GossipregError as error:
                 return error_response(error)
 

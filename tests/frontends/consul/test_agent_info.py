@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import attrs
 import pytest
+import trio
 
 from gossipreg.frontends.consul.api import ABSENT, PATHS
 from gossipreg.frontends.serving.scopes import Action
-from gossipreg.model import Instance, Status
+from gossipreg.model import Health, Instance, Status
 from tests.frontends.consul.client import Client
 from tests.frontends.fake_node import FakeNode, member
 
@@ -158,3 +159,52 @@ async def test_the_datacenter_is_the_region_whatever_the_cluster_is_called() -> 
     assert [each["Node"]["Datacenter"] for each in await client.get("health/service/web?dc=EU")] == ["eu"]
     said = await client.ask("GET", "health/service/web?dc=default")
     assert (said.status, said.body) == (500, b"No path to datacenter")
+
+
+async def test_another_datacenter_is_answered_with_its_own_instances_and_their_age() -> None:
+    node = FakeNode(region="us")
+    node.hold(Instance(id="w", service="web", host="10.0.0.1", port=80, owner="alpha"))
+    far = Instance(id="w", service="web", host="10.1.0.1", port=81, owner="beta", tags=("v2",), zone="north")
+    node.hold_elsewhere("eu", "web", far, attrs.evolve(far, id="x", health=Health.CRITICAL), age=1.2345)
+    client = Client(node)
+    assert await client.get("catalog/datacenters") == ["us", "eu"]
+    (entry,) = await client.get("health/service/web?dc=EU&passing")
+    assert (entry["Service"]["Address"], entry["Service"]["Port"], entry["Node"]["Node"]) == ("10.1.0.1", 81, "beta")
+    assert (entry["Node"]["Datacenter"], entry["Node"]["Address"]) == ("eu", "127.0.0.1")
+    assert [each["ServiceID"] for each in await client.get("catalog/service/web?dc=eu")] == ["w", "x"]
+    assert [each["ServiceID"] for each in await client.get("catalog/service/web?dc=eu&tag=v1")] == []
+    assert await client.get("catalog/services?dc=eu") == {"web": ["v2"]}
+    said = await client.ask("GET", "health/service/web?dc=eu")
+    assert (said.index, said.headers["x-consul-lastcontact"], said.headers["x-consul-knownleader"]) == (
+        8,
+        "1235",
+        "true",
+    )
+    node.hold_elsewhere("eu", "web", far, age=60, stale=True)
+    said = await client.ask("GET", f"health/service/web?dc=eu&index={said.index}")
+    assert (said.index, said.headers["x-consul-knownleader"]) == (9, "false")
+    assert [each["Service"]["Port"] for each in await client.get("health/service/web")] == [80]
+    for path in ("catalog/nodes", "health/state/any", "catalog/node/beta", "query/web/execute"):
+        said = await client.ask("GET", f"{path}?dc=eu")
+        assert (said.status, said.text.startswith("No path to datacenter")) == (500, True), path
+    node.cut = True
+    assert (await client.ask("GET", "health/service/web?dc=eu")).status == 503
+
+
+async def test_a_blocking_read_of_another_datacenter_ends_when_that_changes() -> None:
+    node = FakeNode(region="us")
+    far = Instance(id="w", service="web", host="10.1.0.1", port=81, owner="beta")
+    node.hold_elsewhere("eu", "web", far)
+    client = Client(node)
+    said: list[int] = []
+    with trio.fail_after(60):
+        async with trio.open_nursery() as nursery:
+
+            @nursery.start_soon
+            async def ask() -> None:
+                said.append((await client.ask("GET", "health/service/web?dc=eu&index=8&wait=5m")).index)
+
+            while not node.waiting:
+                await trio.lowlevel.checkpoint()
+            node.hold_elsewhere("eu", "web", far, attrs.evolve(far, id="x"))
+    assert said == [9]
