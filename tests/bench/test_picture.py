@@ -6,12 +6,12 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from tests.bench.page import PAGE, PICTURE, bars
+from tests.bench.page import PICTURE, PRINTS, bars
 from tests.bench.picture import Bar, drawn
 
 
 def test_the_picture_is_drawn_from_the_page() -> None:
-    assert PICTURE.read_text() == drawn(bars(PAGE.read_text())), "python -m tests.bench.page draws it anew"
+    assert PICTURE.read_text() == drawn(bars(PRINTS.read_text())), "python -m tests.bench.page draws it anew"
 
 
 @pytest.mark.parametrize(
