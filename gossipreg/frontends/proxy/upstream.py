@@ -85,12 +85,11 @@ class Upstream:
         """Whether connections to an instance that is gone must end at once: another has its role, or it has another.
 
         Only one instance is primary at a time. Several have any other role, so that one of them is there says nothing.
-        One with weight 0 gets no connection, so it succeeds none.
+        A primary that is drained gets no connection, but what the former one is told is lost all the same.
         """
         if not self.forward.cuts_superseded:
             return False
-        is_called = any(each.instance.weight for each in self.balancer.backends.values())
-        has_successor = self.forward.role == PRIMARY and is_called
+        has_successor = self.forward.role == PRIMARY and bool(self.balancer.backends)
         return has_successor or self.table.has_lost_role(*key)
 
     def _limit(self, keys: Iterable[Key], deadline: float) -> None:
