@@ -23,7 +23,7 @@ from gossipreg.model import is_name
 from gossipreg.signatures import PUBLIC_KEY_BYTES, SIGNATURE_BYTES, SigningKey, VerifyingKey
 
 #: What a certificate may allow beside names, zones, services and roles.
-GRANTS: Final = ("policies", "keys", "forget")
+GRANTS: Final = ("policies", "keys", "tokens", "forget")
 
 #: The size of a serial number (bytes). It is random: an authority keeps no list of those that it has given.
 SERIAL_BYTES: Final = 8

@@ -308,6 +308,26 @@ class Config:
         None,
         "File that holds it. It may hold several, one a line: the first seals, all open. Read again on SIGHUP.",
     )
+    authority_file: Path | None = setting(
+        OptionalPath(),
+        None,
+        "File with the public keys of the cluster's authorities, one a line, and revocations of certificates. Read "
+        "again on SIGHUP.",
+    )
+    identity_cert: Path | None = setting(
+        OptionalPath(),
+        None,
+        "File with this node's certificate, as `gossipreg ca sign` writes it. Read again on SIGHUP.",
+    )
+    identity_key: Path | None = setting(
+        OptionalPath(), None, "File with the key of that certificate, as `gossipreg ca request` writes it."
+    )
+    identity: str = setting(
+        Choice(("auto", "off", "prefer", "require")),
+        "auto",
+        "Whether what members state must be signed: off, prefer (what is signed is verified, and members that signed "
+        "must go on) or require (nothing else is believed). auto: prefer with an authority_file, else off.",
+    )
     data_dir: Path | None = setting(
         OptionalPath(),
         None,
@@ -356,7 +376,22 @@ class Config:
             "`federate` names no region twice, nor that of the node",
             lambda config: check_federations(config.federate, config.region or config.cluster),
         )
-        return (_one_of("key", "key_file"), _one_of("credential_key", "credential_key_file"), own)
+        return (
+            _one_of("key", "key_file"),
+            _one_of("credential_key", "credential_key_file"),
+            own,
+            _goes_with("identity_cert", "identity_key"),
+            _needs("identity_cert", "authority_file"),
+            Relation(
+                ("identity", "authority_file"),
+                "`identity` beyond `auto` and `off` with `authority_file` only",
+                lambda config: (
+                    "it is given without authority_file: give that, too"
+                    if config.identity in ("prefer", "require") and config.authority_file is None
+                    else None
+                ),
+            ),
+        )
 
 
 @attrs.frozen(kw_only=True)

@@ -49,6 +49,17 @@ class Count(Described):
         "messages",
         "Messages, and items of lists, left out of packets and frames that were authentic: they could not be read.",
     )
+    STATEMENTS_REFUSED = (
+        "statements_refused",
+        "statements",
+        "Statements of peers refused: not signed by whom they are about, or beyond its certificate.",
+    )
+    STATEMENTS_UNSIGNED = (
+        "statements_unsigned",
+        "statements",
+        "Statements of peers refused: not signed, where they have to be.",
+    )
+    MEMBERS_EXPELLED = "members_expelled", "members", "Members dropped because their certificate was revoked or ended."
     OWN_PACKETS = "own_packets", "packets", "Packets that this node itself had sent, and that came back to it."
 
     # Packets that are refused: one for each `Refusal`

@@ -161,6 +161,10 @@ class TooManyKeys(GossipregError):
     """As many keys are held as are allowed."""
 
 
+class NotAllowed(GossipregError):
+    """This node's certificate does not allow what is asked of it; the sentence says which one would."""
+
+
 class NotJoined(GossipregError):
     """The node has reached no member yet, so it cannot know what is asked of it."""
 

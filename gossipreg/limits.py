@@ -138,6 +138,18 @@ GOSSIP_KEYS_MAX: Final = 16
 CERTIFICATE_BYTES_MAX: Final = 512
 CERTIFICATE_PATTERNS_MAX: Final = 32
 
+#: Authorities that a node trusts: the one in use, and one that takes its place, with room for mistakes.
+AUTHORITIES_MAX: Final = 8
+
+#: Certificates of members that are remembered as verified: one for each member, and some of those that were before.
+CERTIFICATES_REMEMBERED_MAX: Final = 32_768
+
+#: Revocations that are remembered until their certificates end. An authority that revokes more begins anew.
+REVOCATIONS_MAX: Final = 4096
+
+#: Members whose signatures go with a verdict: two have to agree.
+WITNESSES_MAX: Final = 2
+
 #: Statements about keys that are remembered: of the keys in force, and of those that were given up, which the file of a
 #: host that was away may still hold. One rotation a month makes 64 in five years.
 KEY_STATEMENTS_MAX: Final = 64

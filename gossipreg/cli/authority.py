@@ -92,9 +92,9 @@ def request(out: Path, *, as_json: bool) -> None:
 @click.option(
     "--allow",
     "grants",
-    type=click.Choice(("policies", "keys", "forget")),
+    type=click.Choice(("policies", "keys", "tokens", "forget")),
     multiple=True,
-    help="What else it may do: set policies, change the gossip's keys, have failed members forgotten.",
+    help="What else it may do: set policies, change the gossip's keys, manage tokens, have members forgotten.",
 )
 @_days
 @as_json

@@ -228,7 +228,7 @@ class AsyncioNode(AsyncioCalls):
         await self._call(lambda: self._node.remove_gossip_key(id))
 
     async def reread_keys(self) -> None:
-        """Read ``key_file`` and ``credential_key_file`` again. Raises ``ConfigError``: then nothing has changed."""
+        """Read ``key_file``, ``credential_key_file`` and the files of identity again. Raises ``ConfigError``."""
         await self._call(self._node.reread_keys)
 
     async def create_token(self, token: ClusterToken) -> ClusterToken:

@@ -252,7 +252,7 @@ class BlockingNode(BlockingCalls):
         self._call(lambda: self._node.remove_gossip_key(id), timeout)
 
     def reread_keys(self, *, timeout: float | None = None) -> None:
-        """Read ``key_file`` and ``credential_key_file`` again. Raises ``ConfigError``: then nothing has changed."""
+        """Read ``key_file``, ``credential_key_file`` and the files of identity again. Raises ``ConfigError``."""
         self._call(self._node.reread_keys, timeout)
 
     def create_token(self, token: ClusterToken, *, timeout: float | None = None) -> ClusterToken:

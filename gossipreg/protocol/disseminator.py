@@ -27,7 +27,7 @@ from gossipreg.protocol.outbox import Outbox
 from gossipreg.protocol.registry.records import RecordRequest, TableDigest
 from gossipreg.protocol.registry.registry import announcement, is_inline
 from gossipreg.protocol.registry.table import Table
-from gossipreg.protocol.state import DIGEST_BYTES_MAX, ClusterState
+from gossipreg.protocol.state import ClusterState
 from gossipreg.protocol.wire.messages import pack
 
 #: Bytes of a receipt's number at the most, and of the rest of the receipt.
@@ -198,14 +198,16 @@ class Disseminator:
         owners = self.state.digests.take_due(now, rounds=_ROUNDS_WITH_LOSS if self.deliveries.is_lossy else _ROUNDS)
         for owner in owners:
             table = self.state.registry.table(owner)
-            if table is not None and not table.is_complete:  # another record has told so: no digest need be waited for
-                self.requests.want(owner, None, now, wait=0.0)
+            if table is None or table.is_complete or self.state.is_barred(table):
+                continue
+            # Another record has told so: no digest need be waited for.
+            self.requests.want(owner, None, now, wait=0.0)
         digests = [pack(digest) for digest in map(self.state.whole_digest, owners) if digest is not None]
         if not digests:
             return
         for target in self.state.members.sample(1):
             rest = iter(digests)
-            while packet := list(islice(rest, max(1, self.outbox.room // DIGEST_BYTES_MAX))):
+            while packet := list(islice(rest, max(1, self.outbox.room // self.state.digest_bytes))):
                 self.outbox.send(target.address, *packet)
 
     def handle_digest(self, digest: TableDigest, context: MessageContext, now: float) -> None:
@@ -216,6 +218,8 @@ class Disseminator:
         if table is None or table.generation != digest.generation:
             return
         is_fresh = self.state.digests.is_fresh(digest.owner)
+        if self.state.is_barred(table):
+            return
         if not table.is_complete:
             wait = self.settings.gossip_tree_gap if is_fresh else 0.0
             self.requests.want(digest.owner, context.member.address, now, wait=wait)
@@ -244,7 +248,7 @@ class Disseminator:
         tables: dict[Address, list[Table]] = {}
         for owner, source in due:
             table = self.state.registry.table(owner)
-            if table is None or table.is_complete:
+            if table is None or table.is_complete or self.state.is_barred(table):
                 self.requests.got(owner)
                 continue
             for to in [member.address for member in self.state.members.sample(1)] if source is None else [source]:
@@ -280,7 +284,7 @@ class Disseminator:
         digest = table.digest_after(request.version)
         if digest is not None:
             longest = max((len(id_.encode()) for id_ in digest.gone), default=0) + _ID_HEAD_BYTES
-            count = max(1, (room - DIGEST_BYTES_MAX - _LIST_HEAD_BYTES) // longest)
+            count = max(1, (room - self.state.digest_bytes - _LIST_HEAD_BYTES) // longest)
             for start in range(0, max(1, len(digest.gone)), count):
                 yield pack(attrs.evolve(digest, gone=digest.gone[start : start + count]))
         for record in table.after(request.version, request.have):

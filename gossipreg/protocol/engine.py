@@ -24,13 +24,17 @@ from random import Random
 
 import attrs
 
+from gossipreg.authority import Authority
+from gossipreg.certificate import Revocation
 from gossipreg.counters import Count
-from gossipreg.errors import MemberPresent, NodeClosed, UnknownInstance, UnknownMember
+from gossipreg.errors import InvalidCertificate, MemberPresent, NodeClosed, UnknownInstance, UnknownMember
 from gossipreg.model import Address, Instance, Status
 from gossipreg.policy import Rule
 from gossipreg.protocol.clock_watch import ClockWatch
 from gossipreg.protocol.disseminator import Disseminator
 from gossipreg.protocol.engine_settings import EngineSettings, engine_settings
+from gossipreg.protocol.expulsion import Expulsion
+from gossipreg.protocol.identity.authenticator import Authenticator, Signer
 from gossipreg.protocol.inbound import Inbound
 from gossipreg.protocol.isolation import Isolation
 from gossipreg.protocol.joining import Joining
@@ -57,7 +61,7 @@ from gossipreg.protocol.record_handler import RecordHandler
 from gossipreg.protocol.registry.clock import Clock
 from gossipreg.protocol.registry.key_statements import Statement
 from gossipreg.protocol.registry.payload import pack_instance
-from gossipreg.protocol.registry.policy_version import PolicyVersion
+from gossipreg.protocol.registry.policy_version import PolicyVersion, revocation_version
 from gossipreg.protocol.registry.registry import Registry
 from gossipreg.protocol.registry.terms import TermRegister
 from gossipreg.protocol.registry.view import View, first_index
@@ -100,6 +104,7 @@ class Engine:
     counters: Counter[str]
     joining: Joining
     clocks: ClockWatch
+    expulsion: Expulsion
     _sweep_at: float
     _deadline: float | None = None  # the deadline, until a verb may have moved it
 
@@ -120,12 +125,14 @@ class Engine:
         reader: Reader | None = None,
         index: int = 0,
         checks_clocks: bool = False,
+        authenticator: Authenticator | None = None,
     ) -> Engine:
         """Create the engine of a node booted in the millisecond ``generation``. It is alone until it learns of others.
 
         ``packet_room`` is the size of a datagram's payload before it is encoded (bytes). Engines of one thread may
         share a reader. ``checks_clocks``: see `ClockWatch.keeps_out`. ``index`` is below every index that the view
-        gives, if an earlier run is known to have gone so far.
+        gives, if an earlier run is known to have gone so far. ``authenticator``: what signs and verifies; without it
+        the node has no identity.
         """
         counters = Counter() if counters is None else counters
         settings = engine_settings(settings)
@@ -139,14 +146,18 @@ class Engine:
             View(max(first_index(generation), index)),
             counters,
             Clock.started(name, generation, now),
+            Authenticator("") if authenticator is None else authenticator,
         )
+        if state.authenticator.signer is not None:
+            state.registry.sign = state.authenticator.sign_record
         outbox = Outbox(settings, state, packet_room)
         streams = PeerStreams(settings, rng, state, outbox)
-        local_member = LocalMember(identity, state, detector, streams, outbox)
-        membership_handler = MembershipHandler(identity, state, detector, streams, outbox)
+        expulsion = Expulsion(state, detector, streams)
+        local_member = LocalMember(identity, state, detector, streams, outbox, expulsion)
+        membership_handler = MembershipHandler(identity, state, detector, streams, outbox, expulsion)
         local_member.begin(now, alone=not has_seeds)
         lifelines = Lifelines(settings, name, members, streams, membership_handler, now)
-        record_handler = RecordHandler(local_member, state, streams)
+        record_handler = RecordHandler(local_member, state, streams, expulsion)
         joining = Joining(
             settings,
             rng,
@@ -201,6 +212,7 @@ class Engine:
             joining=joining,
             sweep_at=now + _SWEEP_SECONDS,
             clocks=clocks,
+            expulsion=expulsion,
         )
 
     # Reading
@@ -379,6 +391,35 @@ class Engine:
         keys = self.state.publish_policy(version, now)
         if keys:
             self.outbox.put(PoliciesChanged(keys))
+        if version.revocation is not None:
+            self.expulsion.expel(now)
+        self._refresh()
+        return self._done()
+
+    def trust(self, authorities: tuple[Authority, ...], now: float) -> list[Output]:
+        """Trust these authorities from now on, and drop what only others have signed."""
+        self.state.authenticator.trust(authorities)
+        self.expulsion.expel(now)
+        self._refresh()
+        return self._done()
+
+    def revocation_of(self, revocation: Revocation) -> PolicyVersion:
+        """The version that has every member expel the holder of a certificate: for `publish_policy`.
+
+        Raises `InvalidCertificate` for a revocation that none of this node's authorities has signed.
+        """
+        self._check_open()
+        refusal = self.state.authenticator.check_revocation(revocation)
+        if refusal is not None:
+            raise InvalidCertificate(f"the revocation of {revocation.serial_text} is not taken: {refusal.why}")
+        return revocation_version(revocation)
+
+    def renew_certificate(self, signer: Signer, now: float) -> list[Output]:
+        """Sign with ``signer`` from now on, and have the others know its certificate."""
+        self._check_open()
+        self.state.authenticator.use(signer)
+        self.state.registry.sign = self.state.authenticator.sign_record
+        self.local_member.renew(now)
         self._refresh()
         return self._done()
 
@@ -561,6 +602,7 @@ class Engine:
         self.outbox.forget(now)
         self.disseminator.sweep()
         self.clocks.sweep(now)
+        self.expulsion.expel(now)
         for update in self.state.sweep(now):
             self.outbox.put(MemberChanged(update, None))
 

@@ -215,6 +215,7 @@ class Inbound:
             self._ended(session, now)
             return
         session.frames += 1
+        session.sender = context.sender
         context.news = session.news
         ended = False
         for message in messages:

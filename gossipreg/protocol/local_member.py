@@ -15,6 +15,8 @@ from gossipreg.counters import Count
 from gossipreg.model import Address, Status
 from gossipreg.protocol.anti_entropy.reconcile import End
 from gossipreg.protocol.dissemination.broadcast_queue import Topic
+from gossipreg.protocol.expulsion import Expulsion
+from gossipreg.protocol.identity.authenticator import StatementRefusal
 from gossipreg.protocol.membership.detector import Detector
 from gossipreg.protocol.membership.flap_damping import FlapDamping
 from gossipreg.protocol.membership.identity import Identity, NameConflictQuery, Reaction
@@ -61,6 +63,7 @@ class LocalMember:
     detector: Detector
     streams: PeerStreams
     outbox: Outbox
+    expulsion: Expulsion
     damping: FlapDamping = attrs.field(init=False)
     _refuted_at: float = float("-inf")
     _joined_until: float = float("-inf")  # until when this node counts as joining
@@ -89,10 +92,14 @@ class LocalMember:
             self.complete_join(now)
 
     def _claim(self) -> MemberUpdate:
-        update = self.identity.own_update()
+        update = self.signed_update()
         self.state.own = update
         self.outbox.sign(self.identity.run_id)
         return update
+
+    def signed_update(self) -> MemberUpdate:
+        """This node's update about itself, with its proof."""
+        return self.state.authenticator.sign_update(self.identity.own_update())
 
     def announce(self, now: float) -> None:
         """Broadcast this node's current update."""
@@ -117,10 +124,12 @@ class LocalMember:
         self._joined_until = now + _JOINING_SECONDS
         self.complete_join(now)
         table = self.state.registry.table(self.identity.name)
-        return [pack(self.identity.own_update()), *map(pack, table or ())]
+        return [pack(self.signed_update()), *map(pack, table or ())]
 
     def handle_own_update(self, update: MemberUpdate, context: MessageContext, now: float) -> None:
         """Handle an update that bears this node's name."""
+        if not self._is_stated_by_owner(update, context, now):
+            return
         match self.identity.reaction_to(update):
             case Reaction.REFUTE:
                 self._handle_accusation(update, context, now)
@@ -131,6 +140,27 @@ class LocalMember:
             case Reaction.IGNORE if update.run_id == self.identity.run_id and not self.identity.left:
                 self._handle_outdated(update, context, now)
 
+    def _is_stated_by_owner(self, update: MemberUpdate, context: MessageContext, now: float) -> bool:
+        """Whether a holder of a certificate for this node's name has stated it, as far as identity is asked for."""
+        wall = self.state.clock.wall(now) / 1000
+        checked = self.state.authenticator.check_update(update, self.state.own, wall)
+        if isinstance(checked, StatementRefusal):
+            self.expulsion.refuse(f"member {update.name}, this node itself", checked, context)
+        return not isinstance(checked, StatementRefusal)
+
+    def renew(self, now: float) -> None:
+        """Have this node's certificate, which has changed, replace the former one everywhere.
+
+        The records signed with another key are registered again, in a later generation.
+        """
+        signs_alike = self.state.own is not None and self.state.own.proof == self._proof
+        if not signs_alike:
+            self._reclaim(self.identity.generation, now)
+
+    @property
+    def _proof(self) -> bytes:
+        return self.signed_update().proof
+
     def _handle_outdated(self, update: MemberUpdate, context: MessageContext, now: float) -> None:
         """A peer holds an update that this node has superseded, or never sent: send it the current one."""
         if update.status not in (Status.SUSPECT, Status.FAILED):
@@ -140,7 +170,7 @@ class LocalMember:
         if self.damping.unanswered is not None:
             self._tell(self._concession(), context, now)
         elif now - self._refuted_at > _SPREAD_SECONDS:
-            self._tell(self.identity.own_update(), context, now)
+            self._tell(self.signed_update(), context, now)
 
     def _handle_accusation(self, update: MemberUpdate, context: MessageContext, now: float) -> None:
         waited = self.damping.unanswered
@@ -161,7 +191,8 @@ class LocalMember:
         """The failure of this node, confirmed by itself for as long as it waits: peers need not verify it."""
         unanswered = self.damping.unanswered
         assert unanswered is not None, "only a node that waits concedes"
-        return attrs.evolve(unanswered, accuser=self.identity.run_id, refused=False, age=0)
+        own = attrs.evolve(unanswered, accuser=self.identity.run_id, refused=False, age=0, proof=self._proof)
+        return self.state.authenticator.sign_verdict(own, self.identity.run_id)
 
     def _tell(self, said: MemberUpdate, context: MessageContext, now: float) -> None:
         if context.member is not None and not context.over_stream:

@@ -8,7 +8,15 @@ from __future__ import annotations
 import attrs
 
 from gossipreg import limits
-from gossipreg.errors import InvalidPolicy, NotJoined, TooManyTokens, UnknownPolicy, UnknownTerm, UnknownToken
+from gossipreg.errors import (
+    InvalidPolicy,
+    NotAllowed,
+    NotJoined,
+    TooManyTokens,
+    UnknownPolicy,
+    UnknownTerm,
+    UnknownToken,
+)
 from gossipreg.policy import Rule
 from gossipreg.protocol.clock_watch import ClockWatch
 from gossipreg.protocol.membership.identity import Identity
@@ -31,6 +39,7 @@ class LocalPolicies:
     def version_of(self, rule: Rule, now: float) -> PolicyVersion:
         """The version that sets ``rule``. Raises `InvalidPolicy`."""
         rule.check()
+        self._check_may("policies", f"policy {rule.key}")
         policies = self.state.policies
         if policies.rule(rule.key) is None and len(policies) >= limits.POLICIES_MAX:
             raise InvalidPolicy(
@@ -46,15 +55,18 @@ class LocalPolicies:
         is_policy = version is not None and version.payload is not None
         if version is None or not is_policy or version.statement is not None or version.token is not None:
             raise UnknownPolicy(f"no policy {key!r:.80} is in force: see `gossipreg policy list`")
+        self._check_may("policies", f"policy {key}")
         return self.clocks.new_policy_version(key, None, now)
 
     def statement_of(self, statement: Statement, now: float) -> PolicyVersion:
         """The version that states something about a key of the cluster. Raises `NotJoined`."""
         self._check_joined("change the keys")
+        self._check_may("keys", "the keys of the gossip")
         return self.clocks.new_policy_version(statement.about, pack_statement(statement), now)
 
     def token_version_of(self, token: ClusterToken, now: float) -> PolicyVersion:
         """The version that creates ``token``, or replaces that of its name. Raises `InvalidToken`, `TooManyTokens`."""
+        self._check_may("tokens", f"token {token.name}")
         statement = TokenStatement.of(token)
         known = self.state.policies.tokens
         if len(known) >= limits.CLUSTER_TOKENS_MAX and all(each.name != token.name for each in known):
@@ -65,11 +77,20 @@ class LocalPolicies:
 
     def token_removal_of(self, name: str, now: float) -> PolicyVersion:
         """The version that revokes the token of that name. Raises `UnknownToken`."""
+        self._check_may("tokens", f"token {name:.80}")
         key = token_key(name)
         version = self.state.policies.get(key)
         if version is None or version.payload is None:
             raise UnknownToken(f"the cluster knows no token {name!r:.80}: see `gossipreg tokens list`")
         return self.clocks.new_policy_version(key, None, now)
+
+    def _check_may(self, grant: str, what: str) -> None:
+        """Raise `NotAllowed` if this node's certificate does not allow it: the other members would refuse it."""
+        if self.state.authenticator.lacks(grant):
+            raise NotAllowed(
+                f"{what}: this node's certificate does not allow it: ask an agent whose certificate was signed with "
+                f"--allow {grant}"
+            )
 
     def next_term(self, service: str) -> int:
         """One more than the highest term known of ``service``. Raises `NotJoined`.

@@ -7,6 +7,7 @@ import attrs
 from gossipreg import limits
 from gossipreg.errors import InvalidInstance, RecordTooLarge, UnknownInstance
 from gossipreg.model import Instance
+from gossipreg.protocol.identity.authenticator import Authenticator
 from gossipreg.protocol.membership.identity import Identity
 from gossipreg.protocol.registry.records import Record
 from gossipreg.protocol.registry.registry import Change
@@ -27,15 +28,27 @@ class RegistrationRoom:
 
     _own: Table
     _terms: Terms
+    _authenticator: Authenticator
     _grown: int = attrs.field(init=False, default=0)  # bytes that those added take, less what they replace
     _new_ids: set[str] = attrs.field(init=False, factory=set)
     _new_services: set[str] = attrs.field(init=False, factory=set)  # with a term, and none before
+
+    def _check_identity(self, instance: Instance) -> None:
+        excess = self._authenticator.excess_of(instance)
+        if excess is not None:
+            field, _, value = excess.partition(" ")
+            raise InvalidInstance(
+                field,
+                f"this node's certificate does not allow {field} {value!r}: have one signed with `gossipreg ca sign "
+                f"--{field} {value}`",
+            )
 
     def add(self, instance: Instance, size: int) -> None:
         """Count a checked instance of ``size`` bytes at most, whose id no other of those added has.
 
         Raises `RecordTooLarge` or `InvalidInstance` if it is beyond a limit, and counts nothing then.
         """
+        self._check_identity(instance)
         if size > limits.RECORD_BYTES_MAX:
             raise RecordTooLarge(
                 None,
@@ -92,7 +105,9 @@ class LocalRegistry:
     def room(self) -> RegistrationRoom:
         """What may still be registered here."""
         own = self.state.registry.table(self.identity.name)
-        return RegistrationRoom(own or Table(self.identity.name, self.identity.generation), self.state.terms)
+        return RegistrationRoom(
+            own or Table(self.identity.name, self.identity.generation), self.state.terms, self.state.authenticator
+        )
 
     def offer(self, instance: Instance, payload: bytes, now: float) -> None:
         """Publish ``instance``, which was checked and packed into ``payload``."""

@@ -11,10 +11,13 @@ from itertools import islice
 
 import attrs
 
+from gossipreg import limits
 from gossipreg.counters import Count
 from gossipreg.model import Status
 from gossipreg.protocol.anti_entropy.reconcile import End
 from gossipreg.protocol.dissemination.broadcast_queue import Topic
+from gossipreg.protocol.expulsion import Expulsion
+from gossipreg.protocol.identity.authenticator import IdentityMode, StatementRefusal
 from gossipreg.protocol.membership.admission import Admission
 from gossipreg.protocol.membership.detector import Detector
 from gossipreg.protocol.membership.identity import Identity
@@ -34,6 +37,9 @@ _FOREIGN_SECONDS = 60.0
 #: Members that are pinged when a suspicion cannot expire for lack of a witness. Half of all may be dead.
 _WITNESSES_ASKED = 3
 
+#: Members with different keys that have to sign a proven failure.
+_WITNESSES = 2
+
 #: Of them, those that were heard or have answered last.
 _NEAREST_ASKED = 2
 
@@ -47,17 +53,27 @@ class MembershipHandler:
     detector: Detector
     streams: PeerStreams
     outbox: Outbox
+    expulsion: Expulsion
+    _witnesses: dict[str, MemberUpdate] = attrs.field(factory=dict)  # suspects by name -> those refused that signed
     _admission: Admission = attrs.field(factory=Admission)
 
     def handle(self, update: MemberUpdate, context: MessageContext, now: float) -> None:
         """Handle a peer's update about a member that is not this node."""
         held = self.state.members.get(update.name)
+        if self.state.authenticator.is_on:
+            believed = self._authenticated(update, held, context, now)
+            if believed is None:
+                return
+            update = believed
+        self._merge(update, held, context, now)
+
+    def _merge(self, update: MemberUpdate, held: MemberUpdate | None, context: MessageContext, now: float) -> None:
         if held is None:
             if not self._admit(update, context, now):
                 return
         elif not update.supersedes(held):
             if update.rank == held.rank and update.status is Status.SUSPECT:
-                self._confirm(held, update.accuser, now, refused=update.refused)
+                self._confirm(held, update.accuser, now, refused=update.refused, witnesses=update.witnesses)
             elif update.rank == held.rank and not context.over_stream:
                 self.state.note_duplicate(Topic.MEMBERSHIP, update.name, now)
             return
@@ -76,6 +92,66 @@ class MembershipHandler:
         revived = held is not None and held.status is Status.FAILED and update.status is Status.ALIVE
         if revived and not context.over_stream:
             self.streams.hurry(now)  # it was away
+
+    def _authenticated(
+        self, update: MemberUpdate, held: MemberUpdate | None, context: MessageContext, now: float
+    ) -> MemberUpdate | None:
+        """``update`` as far as it was signed by those who may state it; None if it is new and nothing of it was."""
+        if held is not None and not update.supersedes(held):
+            return self._with_own_part(update, held, now)
+        authenticator = self.state.authenticator
+        checked = authenticator.check_update(update, held, self.state.clock.wall(now) / 1000)
+        if isinstance(checked, StatementRefusal):
+            self.expulsion.refuse(f"member {update.name}", checked, context)
+            return None
+        if not checked.is_forgotten or held is None or authenticator.mode is not IdentityMode.REQUIRE:
+            return self._with_verdict(checked)
+        if not authenticator.witnesses_of(checked, self._by_run_id, grant="forget"):
+            refusal = StatementRefusal("it is to be forgotten by the word of no member that may say so")
+            self.expulsion.refuse(f"member {update.name}", refusal, context)
+            return None
+        return checked
+
+    def _with_verdict(self, update: MemberUpdate) -> MemberUpdate:
+        """``update``, whose claim that kernels have refused counts only as far as members have signed it.
+
+        A failure is proven by two that hold different keys, or conceded by the member itself.
+        """
+        authenticator = self.state.authenticator
+        is_claim = update.refused or update.accuser == update.run_id
+        if authenticator.mode is not IdentityMode.REQUIRE or not is_claim:
+            return update
+        found = authenticator.witnesses_of(update, self._by_run_id)
+        if update.accuser == update.run_id:
+            own = any(run_id == update.run_id for run_id, _ in found.values())
+            return update if own else attrs.evolve(update, accuser=0, refused=False, witnesses=())
+        if len(found) >= (_WITNESSES if update.status is Status.FAILED else 1):
+            return update
+        return attrs.evolve(update, refused=False, witnesses=())
+
+    def _with_own_part(self, update: MemberUpdate, held: MemberUpdate, now: float) -> MemberUpdate:
+        """An ``update`` that is held already: its proof is kept, if that was missing, and its verdict verified."""
+        if update.rank != held.rank:
+            return update
+        if update.proof and not held.proof:
+            checked = self.state.authenticator.check_update(update, None, self.state.clock.wall(now) / 1000)
+            if isinstance(checked, MemberUpdate):
+                self.state.members.attest(update.name, checked.proof)
+        return self._with_verdict(update) if update.refused else update
+
+    def _by_run_id(self, run_id: int) -> MemberUpdate | None:
+        if run_id == self.identity.run_id:
+            return self.state.own
+        return self.state.members.by_run_id(run_id)
+
+    def _note_witnesses(self, update: MemberUpdate) -> MemberUpdate:
+        """Remember who has signed that the suspect's kernel refused; ``update`` with all that have."""
+        known = self._witnesses.get(update.name)
+        before = known.witnesses if known is not None and known.rank[:2] == update.rank[:2] else ()
+        together = dict((*before, *update.witnesses))
+        found = attrs.evolve(update, witnesses=tuple(together.items())[: limits.WITNESSES_MAX])
+        self._witnesses[update.name] = found
+        return found
 
     def _admit(self, newcomer: MemberUpdate, context: MessageContext, now: float) -> bool:
         """Whether an unknown member is to be remembered; if need be, another is evicted for it."""
@@ -125,19 +201,32 @@ class MembershipHandler:
         members = self.state.members
         if not members.present and not members.has_failed:
             self.detector.reachability.expect(now)
+        if update.witnesses and update.status is Status.SUSPECT:
+            update = self._note_witnesses(update)
         before = self.state.believe(update, now, spread=spread)
         if update.status is Status.SUSPECT:
             self.detector.suspected(update, now)
         else:
             self.detector.cleared(update.name)
+            self._witnesses.pop(update.name, None)
         self.outbox.put(MemberChanged(before, update))
         self._conclude(update, now)
 
-    def _confirm(self, held: MemberUpdate, accuser: int, now: float, *, refused: bool = False) -> None:
+    def _confirm(
+        self,
+        held: MemberUpdate,
+        accuser: int,
+        now: float,
+        *,
+        refused: bool = False,
+        witnesses: tuple[tuple[int, bytes], ...] = (),
+    ) -> None:
         if accuser == self.identity.run_id:
             self.detector.tried(held.name)
         if self.detector.confirm(held.name, accuser, refused=refused):
-            context = attrs.evolve(held, accuser=accuser, refused=refused)
+            context = attrs.evolve(held, accuser=accuser, refused=refused, witnesses=witnesses)
+            if witnesses:
+                self._note_witnesses(context)
             self.state.broadcasts.enqueue(Topic.MEMBERSHIP, held.name, pack(context), now)
             self._conclude(held, now)
 
@@ -157,11 +246,17 @@ class MembershipHandler:
         """Declare ``suspect`` failed. That two kernels have refused goes with it: then it needs no verification."""
         self.state.counters[Count.FAILURES_DECLARED] += 1
         proven = self.detector.is_proven(suspect.name)
-        self._believe(suspect.graver(Status.FAILED, self.identity.run_id, refused=proven), now, spread=True)
+        failure = suspect.graver(Status.FAILED, self.identity.run_id, refused=proven)
+        known = self._witnesses.get(suspect.name)
+        if proven and known is not None and known.rank[:2] == failure.rank[:2]:
+            failure = attrs.evolve(failure, witnesses=known.witnesses)
+        self._believe(failure, now, spread=True)
 
     def forget(self, failed: MemberUpdate, now: float) -> None:
         """Have every node treat a failed member as one that left, and drop its records."""
-        self._believe(failed.graver(Status.LEFT, self.identity.run_id), now, spread=True)
+        forgotten = failed.graver(Status.LEFT, self.identity.run_id)
+        signed = self.state.authenticator.sign_verdict(forgotten, self.identity.run_id)
+        self._believe(signed, now, spread=True)
 
     # Findings of the detector
 
@@ -240,7 +335,7 @@ class MembershipHandler:
         self._accuse(target, now, refused=True)
         believed = self.state.members.get(target.name)
         assert believed is not None, "it has just been accused"
-        version = pack(attrs.evolve(believed, accuser=self.identity.run_id, refused=True))
+        version = pack(self._refusal(believed))
         for name in confidants:
             confidant = self.state.members.get(name)
             assert confidant is not None, "every name on the ring is a member"
@@ -254,8 +349,15 @@ class MembershipHandler:
         held = self.state.members.get(target.name)
         assert held is not None, "only members are accused"
         if held.status is Status.SUSPECT:
-            self._confirm(held, self.identity.run_id, now, refused=refused)
+            witnesses = self._refusal(held).witnesses if refused else ()
+            self._confirm(held, self.identity.run_id, now, refused=refused, witnesses=witnesses)
         else:
             self.state.counters[Count.SUSPICIONS] += 1
-            self._believe(held.graver(Status.SUSPECT, self.identity.run_id, refused=refused), now, spread=True)
+            suspect = held.graver(Status.SUSPECT, self.identity.run_id, refused=refused)
+            self._believe(self._refusal(suspect) if refused else suspect, now, spread=True)
             self.detector.tried(held.name)
+
+    def _refusal(self, suspect: MemberUpdate) -> MemberUpdate:
+        """The update that ``suspect``'s kernel has refused this node."""
+        refused = attrs.evolve(suspect, accuser=self.identity.run_id, refused=True, witnesses=())
+        return self.state.authenticator.sign_verdict(refused, self.identity.run_id)

@@ -109,6 +109,23 @@ class TermsChanged:
 
 
 @attrs.frozen
+class StatementRefused:
+    """A peer sent a statement that is not signed by whom it is about, or not as its certificate allows."""
+
+    what: str  # what it was about
+    why: str
+    sender: str | None  # the member that sent it, by its own word
+    source: Address
+
+
+@attrs.frozen
+class MemberExpelled:
+    """A member was dropped, since its certificate was revoked or has ended."""
+
+    member: MemberUpdate
+
+
+@attrs.frozen
 class PolicyFromFuture:
     """The policy ``key``, set by the node ``writer``, is stamped ``ahead`` seconds ahead of our wall clock.
 
@@ -169,6 +186,8 @@ Output = (
     | IsolationChanged
     | TermsChanged
     | PolicyFromFuture
+    | StatementRefused
+    | MemberExpelled
     | ClockChanged
     | ClockRefused
     | NameConflictFound

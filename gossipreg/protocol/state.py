@@ -22,21 +22,26 @@ from gossipreg.protocol.anti_entropy.fingerprint import Fingerprint
 from gossipreg.protocol.dissemination.broadcast_queue import BroadcastQueue, Topic
 from gossipreg.protocol.dissemination.digest_rounds import DigestRounds
 from gossipreg.protocol.engine_settings import EngineSettings
+from gossipreg.protocol.identity.authenticator import Authenticator
 from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.membership.members import Members
 from gossipreg.protocol.registry.clock import Clock, Stamp
 from gossipreg.protocol.registry.payload import BadPayload
 from gossipreg.protocol.registry.policies import Policies
-from gossipreg.protocol.registry.policy_version import PolicyVersion
-from gossipreg.protocol.registry.records import Record, TableDigest
+from gossipreg.protocol.registry.policy_version import PolicyVersion, is_about_revocation
+from gossipreg.protocol.registry.records import CONTENT_BYTES, Record, TableDigest
 from gossipreg.protocol.registry.registry import Change, Registry, announcement, is_inline
 from gossipreg.protocol.registry.table import Freshness, Table
 from gossipreg.protocol.registry.terms import TermRegister, Terms
 from gossipreg.protocol.registry.view import View
 from gossipreg.protocol.wire.messages import pack
+from gossipreg.signatures import SIGNATURE_BYTES
 
 #: Most bytes of a table digest without deleted ids: an owner of 63 characters, three numbers of nine bytes, the rest.
 DIGEST_BYTES_MAX = 96
+
+#: What proves a table digest (bytes), with its head.
+_DIGEST_PROOF_BYTES = CONTENT_BYTES + SIGNATURE_BYTES + 2
 
 #: How long the records of an owner without a membership update are kept (seconds).
 _PENDING_OWNER_SECONDS = 60.0
@@ -52,6 +57,7 @@ class ClusterState:
     view: View
     counters: Counter[str]
     clock: Clock
+    authenticator: Authenticator = attrs.field(factory=lambda: Authenticator(""))
     policies: Policies = attrs.field(factory=Policies)
     terms: Terms = attrs.field(factory=Terms)
     fingerprint: Fingerprint = attrs.field(factory=Fingerprint)
@@ -64,6 +70,7 @@ class ClusterState:
     _deprioritized: dict[str, None] = attrs.field(factory=dict)  # owners that more than one member could not reach
     _no_strangers_until: float = float("-inf")  # until when no unknown owner is assumed to hold records (seconds)
     _pending_owners: dict[str, float] = attrs.field(factory=dict)  # owner without a membership update -> since when
+    _barred: dict[str, int] = attrs.field(factory=dict)  # owner -> generation in which it has stated what it may not
 
     def __attrs_post_init__(self) -> None:
         self.broadcasts = BroadcastQueue(self.settings)
@@ -217,11 +224,16 @@ class ClusterState:
         table = self.registry.table(owner)
         return table.latest_digest if table is not None and table.is_complete and table.compacted_below else None
 
+    @property
+    def digest_bytes(self) -> int:
+        """Most bytes of a table digest without deleted ids, with what proves it if members sign."""
+        return DIGEST_BYTES_MAX + (_DIGEST_PROOF_BYTES if self.authenticator.is_on else 0)
+
     def piggyback_digests(self, room: int, now: float) -> list[bytes]:
         """Table digests that fit into ``room`` bytes of a packet that goes out anyway."""
         if not len(self.digests):
             return []
-        owners = self.digests.piggyback(room // DIGEST_BYTES_MAX, now)
+        owners = self.digests.piggyback(room // self.digest_bytes, now)
         return [pack(digest) for digest in map(self.whole_digest, owners) if digest is not None]
 
     def _broadcast(
@@ -243,6 +255,13 @@ class ClusterState:
         """Count a broadcast of a peer that this node already holds."""
         self.broadcasts.note_duplicate(topic, about, self.members.present_count, now)
 
+    def would_change(self, digest: TableDigest) -> bool:
+        """Whether a digest may change anything here: else nothing of it need be verified."""
+        table = self.registry.table(digest.owner)
+        if table is None or digest.generation != table.generation:
+            return True
+        return bool(digest.gone) or digest.version > table.latest_digest.version
+
     def apply_digest(self, digest: TableDigest, now: float) -> Change | None:
         """Apply a digest of an owner's whole table; returns what it changed, or None where it does not count."""
         if digest.owner == self.members.own_name or not self._admits(digest.owner, digest.generation):
@@ -251,7 +270,7 @@ class ClusterState:
         if table is not None and digest.generation < table.generation:
             return None
         self._make_way(digest.owner, digest.generation, now)
-        change = self.registry.apply_digest(digest)
+        change = self.registry.apply_digest(digest, proven=self.authenticator.is_on and bool(digest.proof))
         self._refile(digest.owner, change)
         return change
 
@@ -329,10 +348,23 @@ class ClusterState:
 
     def restore_policy(self, version: PolicyVersion, now: float) -> None:
         """Apply a version that was stored on disk. One that is stamped too far ahead counts until it is restamped."""
-        if self.policies.is_news(version, self.clock.wall(now)):
+        believed = self._restored(version)
+        if believed is not None and self.policies.is_news(believed, self.clock.wall(now)):
+            version = believed
             if not self.clock.observe(version.stamp, now):
                 self.may_hold_future_stamps = True
             self._apply_policy(version, now)
+
+    def _restored(self, version: PolicyVersion) -> PolicyVersion | None:
+        """A version from the disk, if it would be believed of a peer; this node's own is signed again."""
+        if not self.authenticator.is_on:
+            return version
+        if is_about_revocation(version.key):
+            refused = self.authenticator.check_revocation(version.revocation) is not None
+            return None if refused else version
+        if not version.proof and version.writer == self.members.own_name:
+            version = self.authenticator.sign_policy(version)
+        return version if self.authenticator.check_policy(version) is None else None
 
     def restamp(self, now: float) -> list[tuple[PolicyVersion, tuple[str, ...]]]:
         """Publish again, with a stamp of now, the versions so far in the future that other nodes refuse them.
@@ -351,7 +383,7 @@ class ClusterState:
     def new_policy_version(self, key: str, payload: bytes | None, now: float) -> PolicyVersion:
         """A version of ``key`` later than any seen; it takes effect with `publish_policy`."""
         stamp = self.clock.stamp(now)
-        return PolicyVersion(key, stamp.ms, stamp.counter, stamp.writer, payload)
+        return self.authenticator.sign_policy(PolicyVersion(key, stamp.ms, stamp.counter, stamp.writer, payload))
 
     def publish_policy(self, version: PolicyVersion, now: float) -> tuple[str, ...]:
         """Apply and spread a version of our own, unless a later one is known; returns keys as `handle_policy`."""
@@ -468,6 +500,27 @@ class ClusterState:
         else:
             self._broadcast(Topic.TERMS, register.service, data, now, origin=origin, received_from=received_from)
 
+    # Identity
+
+    def owner_of(self, said: Record | TableDigest) -> MemberUpdate | None:
+        """What is held of the member that ``said`` is about."""
+        return self.own if said.owner == self.members.own_name else self.members.get(said.owner)
+
+    def bar(self, owner: str, generation: int) -> None:
+        """Request no records of an owner that has signed one beyond its certificate: its table is never complete."""
+        self._barred[owner] = generation
+
+    def is_barred(self, table: Table) -> bool:
+        """Whether the records of a table are not requested."""
+        return self._barred.get(table.owner) == table.generation
+
+    def drop_policy(self, version: PolicyVersion) -> None:
+        """Drop a version that counts no more, and is broadcast by no member."""
+        self.policies.discard(version)
+        self.fingerprint.replace(version, None)
+        if version.rule is not None:
+            self.registry.touch_service(version.rule.service)
+
     # View, and expiry
 
     def refresh(self) -> list[str]:
@@ -504,6 +557,7 @@ class ClusterState:
         self.drop_table(update.name)
         self.fingerprint.replace(update, None)
         self._deprioritized.pop(update.name, None)
+        self._barred.pop(update.name, None)
 
     def sweep(self, now: float) -> list[MemberUpdate]:
         """Forget expired members, and records without an owner; returns the members."""

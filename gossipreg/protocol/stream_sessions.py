@@ -51,6 +51,7 @@ class StreamSession:
     compared: bool = False  # whether the peer has asked for a comparison since its last `End`
     accepted: bool = False  # whether it ever has
     news: int = 0  # new entries received
+    sender: int = 0  # the run id under which the peer has sent its last frame
 
     @property
     def answered(self) -> bool:
@@ -95,6 +96,10 @@ class StreamSessions:
     def of(self, purpose: Purpose) -> list[tuple[int, StreamSession]]:
         """The streams for ``purpose``, the first opened first."""
         return [(stream, session) for stream, session in self._sessions.items() if session.purpose is purpose]
+
+    def of_peer(self, run_id: int, address: Address) -> list[int]:
+        """The streams to ``address``, and those on which ``run_id`` has sent anything."""
+        return [number for number, each in self._sessions.items() if each.sender == run_id or each.to == address]
 
     def get(self, stream: int, source: Address) -> StreamSession | None:
         """The session of a stream; one that a peer opens begins with its first frame."""

@@ -25,6 +25,7 @@ from gossipreg.protocol.outputs import (
     IsolationChanged,
     KeepStream,
     MemberChanged,
+    MemberExpelled,
     NameConflicted,
     NameConflictFound,
     OpenStream,
@@ -34,6 +35,7 @@ from gossipreg.protocol.outputs import (
     PolicyFromFuture,
     SeekSeeds,
     SendFrame,
+    StatementRefused,
     TermsChanged,
     Transmit,
 )
@@ -59,6 +61,8 @@ News = (
     | ClockChanged
     | ClockRefused
     | PolicyFromFuture
+    | StatementRefused
+    | MemberExpelled
     | InstancesChanged
     | PoliciesChanged
     | TermsChanged
@@ -220,12 +224,12 @@ class Driver:
                 self.change_log.write(("term", service) for service in news.services)
             case IsolationChanged():
                 self._tell_of_isolation(news)
-            case NameConflictFound():
-                self._name_conflict_found(news)
-            case NameConflicted():
-                self._conflicted(news)
+            case NameConflictFound() | NameConflicted():
+                self._tell_of_conflict(news)
             case ClockRefused(joining=True):
                 self.join_report.failed(news.peer, JoinFailureReason.CLOCK, clock_detail(news.skew))
+            case StatementRefused() | MemberExpelled():
+                self._tell_of_identity(news)
             case _:
                 self.clock_reporter.tell(news, trio.current_time())
 
@@ -260,6 +264,24 @@ class Driver:
             log.warning("isolated: no member was heard for %.1f s; answers of this node may be stale", change.silence)
         else:
             log.info("no longer isolated: a member is heard again, after %.1f s", change.silence)
+
+    def _tell_of_conflict(self, news: NameConflictFound | NameConflicted) -> None:
+        if isinstance(news, NameConflictFound):
+            self._name_conflict_found(news)
+        else:
+            self._conflicted(news)
+
+    def _tell_of_identity(self, news: StatementRefused | MemberExpelled) -> None:
+        if isinstance(news, StatementRefused):
+            self._tell_of_refusal(news)
+        else:
+            member = news.member
+            log.warning("%s at %s is expelled: its certificate was revoked or has ended", member.name, member.address)
+
+    def _tell_of_refusal(self, refused: StatementRefused) -> None:
+        sender = "an unknown node" if refused.sender is None else refused.sender
+        if self._log_limiter.admit(("statement", refused.source.host), trio.current_time()):
+            log.warning("%s at %s sent what is refused: %s: %s", sender, refused.source, refused.what, refused.why)
 
     def _name_conflict_found(self, conflict: NameConflictFound) -> None:
         name = self.engine.identity.name

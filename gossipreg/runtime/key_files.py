@@ -11,14 +11,16 @@ from gossipreg.config import Config, parse_key
 from gossipreg.errors import ConfigError, UnsafeFile
 from gossipreg.protocol.registry.credentials import CredentialKeyring
 from gossipreg.runtime.files import read_secret
+from gossipreg.runtime.identity_files import IdentityFiles
 
 
 @attrs.frozen
 class NodeKeys:
-    """The keys of a node: those of its gossip, the primary one first, and those of credentials."""
+    """The keys of a node: those of its gossip, the primary one first, those of credentials, and its identity."""
 
     gossip: tuple[bytes, ...] = attrs.field(repr=False)  # none: the node speaks in clear
     credentials: CredentialKeyring
+    identity: IdentityFiles
 
     @classmethod
     def of(cls, config: Config) -> NodeKeys:
@@ -34,7 +36,7 @@ class NodeKeys:
                 f"{where}: it holds the key of the gossip, which all members have: "
                 "make another with `gossipreg keygen --out FILE`"
             )
-        return cls(gossip, CredentialKeyring(config.cluster, credentials))
+        return cls(gossip, CredentialKeyring(config.cluster, credentials), IdentityFiles.of(config))
 
 
 def read_key_file(setting: str, path: Path, most: int) -> tuple[bytes, ...]:

@@ -12,6 +12,7 @@ from gossipreg.errors import NodeClosed, StorageError
 from gossipreg.runtime.advertised_address import AdvertisedAddress
 from gossipreg.runtime.defined_instances import DefinedInstances
 from gossipreg.runtime.node_context import NodeContext
+from gossipreg.runtime.node_identity import NodeIdentity
 from gossipreg.runtime.node_keyring import NodeKeyring
 from gossipreg.runtime.policy_writer import PolicyWriter
 from gossipreg.runtime.registrar import Registrar
@@ -33,6 +34,7 @@ class NodeLifecycle:
     state_writer: StateWriter | None  # None: the node has no data directory
     advertised_address: AdvertisedAddress
     keyring: NodeKeyring
+    identity: NodeIdentity
     leaving: bool = attrs.field(init=False, default=False)  # it drains in order to leave, or has left
     drained: str | None = attrs.field(init=False, default=None)  # why it was told to drain, if it was
     warnings: dict[str, None] = attrs.field(init=False, factory=dict)  # about how it is set up
@@ -43,6 +45,12 @@ class NodeLifecycle:
         if sentence not in self.warnings:
             self.warnings[sentence] = None
             log.warning("%s", sentence)
+
+    async def begin(self, saved: SavedState | None) -> None:
+        """Take up what an earlier run ``saved``, if there was one, and publish the revocations that are known here."""
+        if saved is not None:
+            await self.restore(saved)
+        await self.identity.publish()
 
     async def restore(self, saved: SavedState) -> None:
         """Take up what an earlier run left. Whatever a row holds, the node starts, if need be without it.

@@ -672,7 +672,8 @@ class Node:
         await self._lifecycle.keyring.remove(id)
 
     async def reread_keys(self) -> None:
-        """Read ``key_file`` and ``credential_key_file`` again. Raises ``ConfigError``: then nothing has changed."""
+        """Read ``key_file``, ``credential_key_file`` and the files of identity again. Raises ``ConfigError``."""
+        await self._lifecycle.identity.reread()
         await self._lifecycle.keyring.reread()
 
     @any_thread

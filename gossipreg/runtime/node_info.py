@@ -67,6 +67,7 @@ def _problems(lifecycle: NodeLifecycle, now: float) -> tuple[str, ...]:
     return (
         *(problem for problem in local if problem),
         *lifecycle.keyring.problems,
+        *lifecycle.identity.problems,
         *_mixed_regions(lifecycle.context),
         *problems_of(lifecycle.context.engine, now),
     )

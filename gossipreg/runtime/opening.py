@@ -36,6 +36,7 @@ from gossipreg.runtime.key_files import NodeKeys
 from gossipreg.runtime.lifecycle import NodeLifecycle
 from gossipreg.runtime.node import Node
 from gossipreg.runtime.node_context import NodeContext
+from gossipreg.runtime.node_identity import NodeIdentity
 from gossipreg.runtime.node_keyring import NodeKeyring
 from gossipreg.runtime.node_record import meta_of, state_meta
 from gossipreg.runtime.policy_writer import PolicyWriter
@@ -95,6 +96,7 @@ async def _running(
     snapshot: SnapshotFile | None,
 ) -> AsyncIterator[NodeLifecycle]:
     name = _name_of(config, saved, sockets.address)
+    keys.identity.check_name(config, name)
     generation = _generation(saved, time.time_ns() // 1_000_000)
     index = max(first_index(generation), saved.index if saved else 0)
     error: BaseException | None = None
@@ -119,8 +121,7 @@ async def _running(
                 context, writer = lifecycle.context, lifecycle.state_writer
                 if writer is not None:
                     await writer.store_identity()
-                if saved is not None:
-                    await lifecycle.restore(saved)
+                await lifecycle.begin(saved)
                 await state_meta(
                     lifecycle.registrar,
                     meta_of(config.node_meta, config.region),
@@ -194,6 +195,7 @@ def _create(
         now=trio.current_time(),
         counters=counters,
         checks_clocks=keyring is not None,
+        authenticator=keys.identity.authenticator(config.cluster),
         index=index,
     )
     change_log = ChangeLog(engine.view.highest)
@@ -219,6 +221,7 @@ def _create(
         None if store is None else StateWriter(context, registrar.monitor, store),
         AdvertisedAddress(bound, sockets.address, follows, registrar.move),
         NodeKeyring(keyring, config, keys.gossip, context, policies, registrar),
+        NodeIdentity(keys.identity, config, context, policies),
     )
     if (
         keyring is None

@@ -19,6 +19,7 @@ from functools import partial
 import attrs
 import trio
 
+from gossipreg.certificate import Revocation
 from gossipreg.errors import StorageError
 from gossipreg.model import Instance
 from gossipreg.policy import Rule
@@ -91,6 +92,11 @@ class PolicyWriter:
         """Have no agent accept the token of that name any more; otherwise as `set_policy`. Raises ``UnknownToken``."""
         self._context.check_open()
         await self._publish(partial(self._context.engine.token_removal_of, name))
+
+    async def revoke(self, revocation: Revocation) -> None:
+        """Have every member expel the holder of a certificate; otherwise as `set_policy`."""
+        version = self._context.engine.revocation_of(revocation)
+        await self._publish(lambda _: version)
 
     async def _publish(self, version_at: Callable[[float], PolicyVersion]) -> None:
         context = self._context

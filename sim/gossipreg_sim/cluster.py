@@ -14,6 +14,7 @@ from gossipreg.model import Address, Instance
 from gossipreg.policy import Rule
 from gossipreg.protocol.engine import Engine
 from gossipreg.protocol.engine_settings import EngineSettings
+from gossipreg.protocol.identity.authenticator import Authenticator
 from gossipreg.protocol.outputs import (
     CloseStream,
     NameConflictFound,
@@ -87,6 +88,7 @@ class Cluster:
     latency: Latency = Constant(0.0005)
     key: bytes | None = attrs.field(default=None, repr=False)
     name: str = "sim"
+    authenticators: Callable[[str], Authenticator] | None = None  # by name, if members have identities
     bare: bool = False  # whether packets go unsealed (see `gossipreg_sim.wire`)
     network: Network = attrs.field(init=False)
     processes: dict[str, Process] = attrs.field(factory=dict)
@@ -155,6 +157,7 @@ class Cluster:
             now=clock.steady(self.world),
             reader=self._reader,
             checks_clocks=self.key is not None,
+            authenticator=None if self.authenticators is None else self.authenticators(name),
         )
         process = Process(name, address, engine, codec, self.world, clock, self._perform, has_disk=disk)
         engine.set_wall_clock(1000 * clock.wall(self.world), process.now)

@@ -31,6 +31,10 @@ class MemberUpdate:
     accuser: int = attrs.field(default=0, eq=False)  # run id of the accuser; 0 when there is none in particular
     age: int = attrs.field(default=0, eq=False)  # seconds since a member failed or left; tells when to forget it
     refused: bool = attrs.field(default=False, eq=False)  # whether the accuser was refused by the member's kernel
+    #: The member's signature of its own part, and its certificate; empty without identity.
+    proof: bytes = attrs.field(default=b"", eq=False, repr=False)
+    #: Accusers by run id, each with its signature of the verdict.
+    witnesses: tuple[tuple[int, bytes], ...] = attrs.field(default=(), eq=False, repr=False)
 
     @cached_property
     def rank(self) -> tuple[int, int, int, Address, bool, str]:
@@ -65,7 +69,7 @@ class MemberUpdate:
     def graver(self, status: Status, accuser: int = 0, *, refused: bool = False) -> MemberUpdate:
         """The same update with a graver status: the only change that another node may make."""
         assert status > self.status, "only the member itself may go back to a milder status"
-        return attrs.evolve(self, status=status, accuser=accuser, refused=refused, age=0)
+        return attrs.evolve(self, status=status, accuser=accuser, refused=refused, age=0, witnesses=())
 
     def as_member(self) -> Member:
         """The update as users see it."""

@@ -86,6 +86,10 @@ class Members:
         """Whether another member may be remembered."""
         return len(self._updates) < limits.MEMBERS_MAX
 
+    def attest(self, name: str, proof: bytes) -> None:
+        """Hold the proof of an update that was held without one."""
+        self._updates[name] = attrs.evolve(self._updates[name], proof=proof)
+
     def put(self, update: MemberUpdate, now: float) -> MemberUpdate | None:
         """Hold ``update`` from now on; returns what was held before. The caller has checked that it is new."""
         before = self._updates.get(update.name)

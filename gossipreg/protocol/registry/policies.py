@@ -4,8 +4,8 @@ Theory of operation (docs/decisions/0014). Any node may write. Of two versions o
 counts, of equal stamps (two writers under one name) the greater digest; so versions merge in any order to the same
 result. A removal is a version like any other and is kept as a tombstone, or an old rule would come back from a node
 that was away: as many as `limits.POLICIES_REMOVED_MAX`. Versions that cannot be read here, as those of a later release
-may be, are kept apart, so that they take no room from others; so are statements about keys and about tokens. Which ones
-are kept follows from their content: `RankedVersions`.
+may be, are kept apart, so that they take no room from others; so are statements about keys and tokens, and revocations.
+Which ones are kept follows from their content: `RankedVersions`.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ class Policies:
     _statements: RankedVersions = attrs.field(factory=RankedVersions)  # about keys
     _tokens: RankedVersions = attrs.field(factory=RankedVersions)  # statements about tokens
     _by_digest: dict[bytes, dict[str, PolicyVersion]] = attrs.field(factory=dict)  # of a token -> key -> version
+    _revocations: RankedVersions = attrs.field(factory=RankedVersions)  # of certificates
     _removed: RankedVersions = attrs.field(factory=RankedVersions)
     _unreadable: RankedVersions = attrs.field(factory=RankedVersions)  # with a payload that is no rule to this release
 
@@ -69,6 +70,11 @@ class Policies:
         return tuple(UnreadablePolicy(version.key, version.writer, version.ms / 1000) for version in versions)
 
     @property
+    def revocations(self) -> tuple[PolicyVersion, ...]:
+        """The versions that state revocations, the oldest first."""
+        return tuple(self._revocations)
+
+    @property
     def statements(self) -> tuple[Statement, ...]:
         """What is stated about the keys that seal the gossip, sorted by key."""
         versions = sorted(self._statements, key=lambda each: each.key)
@@ -85,7 +91,7 @@ class Policies:
 
     def __len__(self) -> int:
         """How many are in force."""
-        others = (self._removed, self._unreadable, self._statements, self._tokens)
+        others = (self._removed, self._unreadable, self._statements, self._tokens, self._revocations)
         return len(self._versions) - sum(map(len, others))
 
     def is_news(self, version: PolicyVersion, wall: int = _ANY_TIME) -> bool:
@@ -110,6 +116,8 @@ class Policies:
 
     def _pool_of(self, version: PolicyVersion) -> tuple[RankedVersions, tuple[int, int]] | None:
         """Where versions like ``version`` are kept, with how many in all and of one writer; None for rules in force."""
+        if version.revocation is not None:
+            return self._revocations, (limits.REVOCATIONS_MAX, limits.REVOCATIONS_MAX)
         if version.statement is not None:
             return self._statements, (limits.KEY_STATEMENTS_MAX, limits.KEY_STATEMENTS_MAX)
         if version.token is not None:
@@ -139,6 +147,10 @@ class Policies:
             self._drop(pushed_out)
             gone.append(pushed_out)
         return gone
+
+    def discard(self, version: PolicyVersion) -> None:
+        """Forget ``version``, which is held."""
+        self._drop(version)
 
     def _drop(self, version: PolicyVersion) -> None:
         del self._versions[version.key]

@@ -1,7 +1,7 @@
 """Policy version: one version of the policy of one key, with its rule as packed by its writer.
 
-The same table holds what is stated about the cluster's keys and about its tokens: see `key_statements` and
-`token_statements`.
+The same table holds what is stated about the cluster's keys and about its tokens (see `key_statements` and
+`token_statements`), and revocations of certificates.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import attrs
 import msgpack
 
 from gossipreg import limits
-from gossipreg.errors import InvalidPolicy
+from gossipreg.certificate import Revocation
+from gossipreg.errors import InvalidCertificate, InvalidPolicy
 from gossipreg.policy import KINDS, Maintenance, Policy, Rule, Split, WeightOverride
 from gossipreg.protocol.registry.clock import Stamp
 from gossipreg.protocol.registry.key_statements import Statement, is_about_keys, unpack_statement
@@ -22,6 +23,10 @@ from gossipreg.protocol.registry.payload import BadPayload
 from gossipreg.protocol.registry.token_statements import TokenStatement, is_about_tokens, unpack_token
 
 _FIELDS: Final = {Split: ("shares", "by"), WeightOverride: ("instance", "weight"), Maintenance: ("instance", "reason")}
+
+
+#: What the keys of all revocations begin with; the serial number of the certificate follows.
+_REVOCATION_PREFIX: Final = "revoked-certificate:"
 
 
 def _size_of(payload: bytes | None) -> str:
@@ -37,6 +42,8 @@ class PolicyVersion:
     counter: int
     writer: str
     payload: bytes | None = attrs.field(repr=_size_of)  # it may hold a key
+    #: The writer's signature, and its certificate; empty without identity.
+    proof: bytes = attrs.field(default=b"", eq=False, repr=False)
 
     @property
     def stamp(self) -> Stamp:
@@ -83,10 +90,23 @@ class PolicyVersion:
         except BadPayload:
             return None
 
+    @cached_property
+    def revocation(self) -> Revocation | None:
+        """The revocation of a certificate that it states, if it is about one."""
+        if self.payload is None or not is_about_revocation(self.key):
+            return None
+        try:
+            revocation = Revocation.read(self.payload)
+        except InvalidCertificate:
+            return None
+        return revocation if revocation_version(revocation) == self else None
+
     @property
     def is_unreadable(self) -> bool:
         """Whether it sets something that this release does not understand, or that none would."""
-        return self.payload is not None and self.rule is None and self.statement is None and self.token is None
+        if self.payload is None or self.rule is not None:
+            return False
+        return self.statement is None and self.token is None and self.revocation is None
 
     @property
     def policy(self) -> Policy | None:
@@ -97,6 +117,17 @@ class PolicyVersion:
     def rank(self) -> tuple[int, int, str, int]:
         """Of two versions of one key, that of the higher rank counts."""
         return self.ms, self.counter, self.writer, self.digest
+
+
+def is_about_revocation(key: str) -> bool:
+    """Whether ``key`` is that of a revocation."""
+    return key.startswith(_REVOCATION_PREFIX)
+
+
+def revocation_version(revocation: Revocation) -> PolicyVersion:
+    """The version that states a revocation: the same one, whichever node publishes it."""
+    key, writer = _REVOCATION_PREFIX + revocation.serial_text, f"ca-{revocation.authority}"
+    return PolicyVersion(key, revocation.at * 1000, 0, writer, revocation.data)
 
 
 def pack_rule(rule: Rule) -> bytes:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from functools import cached_property
+from typing import Final
 
 import attrs
 
 from gossipreg.model import Health, Instance
 from gossipreg.protocol.registry.payload import unpack_instance
+
+#: The size of the digest of a record's id and payload (bytes): what proves a table digest has it in place of both.
+CONTENT_BYTES: Final = 16
 
 
 def record_digest(owner: str, generation: int, id: str, version: int, payload: bytes) -> int:
@@ -31,12 +35,19 @@ class Record:
     id: str
     table_xor: int
     payload: bytes | None
+    proof: bytes = attrs.field(default=b"", eq=False, repr=False)  # the owner's signature; empty without identity
 
     @cached_property
     def digest(self) -> int:
         """64 bits that stand for this record in a fingerprint."""
         assert self.payload is not None, "a tombstone is in no fingerprint"
         return record_digest(self.owner, self.generation, self.id, self.version, self.payload)
+
+    @property
+    def content(self) -> bytes:
+        """A digest of id and payload, which stands for both in what the owner signs."""
+        said = self.id.encode() + (b"\0\0" if self.payload is None else b"\0\1" + self.payload)
+        return hashlib.blake2b(said, digest_size=CONTENT_BYTES, person=b"content").digest()
 
     @cached_property
     def instance(self) -> Instance:
@@ -84,6 +95,8 @@ class TableDigest:
     version: int
     table_xor: int
     gone: tuple[str, ...] = ()
+    #: A digest of id and payload of the record of that version, and its owner's signature; empty without identity.
+    proof: bytes = attrs.field(default=b"", eq=False, repr=False)
 
     @cached_property
     def digest(self) -> int:

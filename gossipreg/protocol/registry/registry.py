@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import attrs
 
@@ -33,6 +33,7 @@ class Registry:
     size: int = 0  # records of all tables, removals among them
     payload_bytes: int = 0  # what their payloads take together
     _dirty: dict[str, None] = attrs.field(factory=dict)  # services to refresh, in order of change
+    sign: Callable[[Record], bytes] | None = None  # what signs this node's own records, if it has an identity
 
     def __len__(self) -> int:
         return sum(len(records) for records in self._services.values())
@@ -75,12 +76,12 @@ class Registry:
         self._index(came=came, went=went)
         return Change(came, went, digest, table.latest_digest)
 
-    def apply_digest(self, digest: TableDigest) -> Change:
-        """Apply a digest of an owner's whole table."""
+    def apply_digest(self, digest: TableDigest, *, proven: bool = False) -> Change:
+        """Apply a digest of an owner's whole table; see `Table.apply_digest`."""
         table = self._table_for(digest.owner, digest.generation)
         before = table.latest_digest
         self._count(table, -1)
-        went = tuple(table.apply_digest(digest))
+        went = tuple(table.apply_digest(digest, proven=proven))
         self._count(table, 1)
         self._index(came=(), went=went)
         return Change((), went, before, table.latest_digest)
@@ -168,6 +169,8 @@ class Registry:
         if payload is not None:
             xor ^= record_digest(self.own_name, generation, id, version, payload)
         record = Record(self.own_name, generation, version, id, xor, payload)
+        if self.sign is not None:
+            record = attrs.evolve(record, proof=self.sign(record))
         if instance is not None:
             record.know(instance)
         change = self.apply(record)

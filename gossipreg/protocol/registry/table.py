@@ -51,6 +51,8 @@ class Table:
     _compacted_xor: int = 0
     _digest_version: int = 0
     _digest_xor: int = 0
+    _digest_proof: bytes = b""
+    _compacted_proof: bytes = b""
 
     def __len__(self) -> int:
         return len(self._live)
@@ -75,7 +77,9 @@ class Table:
     @property
     def latest_digest(self) -> TableDigest:
         """The latest digest seen."""
-        return TableDigest(self.owner, self.generation, self._digest_version, self._digest_xor)
+        return TableDigest(
+            self.owner, self.generation, self._digest_version, self._digest_xor, proof=self._digest_proof
+        )
 
     @property
     def xor(self) -> int:
@@ -116,11 +120,19 @@ class Table:
             self._deleted.pop(record.id, None)
             self._live[record.id] = record
             self._xor ^= record.digest
-        self._raise_digest(record.version, record.table_xor)
+        self._raise_digest(record.version, record.table_xor, table_proof(record))
         return before
 
-    def apply_digest(self, digest: TableDigest) -> list[Record]:
-        """Apply the digest of a node that held the whole table; returns the records that are thereby deleted."""
+    def apply_digest(self, digest: TableDigest, *, proven: bool = False) -> list[Record]:
+        """Apply the digest of a node that held the whole table; returns the records that are thereby deleted.
+
+        ``proven``: the owner has signed version and xor, and nothing else is believed. Then ids that are said to be
+        gone are deleted only if what is left has that xor.
+        """
+        if proven:
+            deleted = self._delete_proven(digest)
+            self._raise_digest(digest.version, digest.table_xor, digest.proof)
+            return deleted
         deleted, tombstones = [], []
         for id_ in digest.gone if digest.version > self.compacted_below else ():
             held = self._live.get(id_)
@@ -134,14 +146,44 @@ class Table:
                 deleted.append(held)
                 self._note_deleted(id_, digest.version)
         self._by_version.replace(deleted, tombstones)
-        self._raise_digest(digest.version, digest.table_xor)
+        self._raise_digest(digest.version, digest.table_xor, digest.proof)
         return deleted
 
-    def _raise_digest(self, version: int, xor: int) -> None:
+    def _delete_proven(self, digest: TableDigest) -> list[Record]:
+        """Delete the ids that are gone, if what is left of versions up to that of the digest is what it vouches for."""
+        if not digest.gone or digest.version <= self.compacted_below:
+            return []
+        gone = frozenset(digest.gone)
+        until = tuple(self._by_version.between(1, digest.version + 1))
+        xor = 0
+        for record in until:
+            if record.payload is not None and record.id not in gone:
+                xor ^= record.digest
+        if xor != digest.table_xor:
+            return []
+        deleted = [record for record in until if record.payload is not None and record.id in gone]
+        tombstones = [record for record in until if record.payload is None]
+        for record in deleted:
+            self.payload_bytes = self.grown(record.id, 0)
+            del self._live[record.id]
+            self._xor ^= record.digest
+            self._note_deleted(record.id, digest.version)
+        for record in tombstones:
+            del self._tombstones[record.id]
+        self._by_version.replace((*deleted, *tombstones), ())
+        self.compacted_below, self._compacted_xor, self._compacted_proof = (
+            digest.version,
+            digest.table_xor,
+            digest.proof,
+        )
+        return deleted
+
+    def _raise_digest(self, version: int, xor: int, proof: bytes) -> None:
         if version > self._digest_version:
-            self._digest_version, self._digest_xor = version, xor
+            self._digest_version, self._digest_xor, self._digest_proof = version, xor, proof
         if self._xor == self._digest_xor and self._digest_version > self.compacted_below:
             self.compacted_below, self._compacted_xor = self._digest_version, self._digest_xor
+            self._compacted_proof = self._digest_proof
             self._by_version.replace(tuple(self._tombstones.values()), ())
             self._tombstones.clear()
 
@@ -195,4 +237,12 @@ class Table:
         dead = [id_ for id_ in ids if id_ not in self._live]
         removals: list[TableDigest | Record] = [self._tombstones[id_] for id_ in dead if id_ in self._tombstones]
         gone = tuple(id_ for id_ in dead if id_ not in self._tombstones)
-        return [TableDigest(self.owner, self.generation, self.compacted_below, self._compacted_xor, gone), *removals]
+        digest = TableDigest(
+            self.owner, self.generation, self.compacted_below, self._compacted_xor, gone, self._compacted_proof
+        )
+        return [digest, *removals]
+
+
+def table_proof(record: Record) -> bytes:
+    """What proves the table digest that a record carries, to one that has not got the record; empty if unsigned."""
+    return record.content + record.proof if record.proof else b""

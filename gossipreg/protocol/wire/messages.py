@@ -30,6 +30,7 @@ from gossipreg.protocol.membership.probe import Ack, Nack, Ping, PingReq
 from gossipreg.protocol.registry.policy_version import PolicyVersion
 from gossipreg.protocol.registry.records import Announcement, Fetch, Record, RecordRequest, TableDigest
 from gossipreg.protocol.registry.terms import TermRegister
+from gossipreg.signatures import SIGNATURE_BYTES
 
 Message = (
     Ping
@@ -62,6 +63,9 @@ _BROADCAST: Final = ipaddress.IPv4Address("255.255.255.255")
 
 #: Length of the longest IP address as text (characters): an IPv4 one inside an IPv6 one.
 _IP_CHARS_MAX: Final = 45
+
+#: Longest proof (bytes): a signature and a certificate.
+_PROOF_BYTES_MAX: Final = SIGNATURE_BYTES + limits.CERTIFICATE_BYTES_MAX
 
 #: Messages read from one packet or frame; a frame of the smallest that are ever sent in numbers has fewer.
 MESSAGES_MAX: Final = 16_384
@@ -143,6 +147,18 @@ def _flag(value: Any) -> bool:
     return value
 
 
+def _proof(value: Any) -> bytes:
+    """A proof; what cannot be one counts as none, as do further fields of later releases."""
+    return value if type(value) is bytes and len(value) <= _PROOF_BYTES_MAX else b""
+
+
+def _witnesses(value: Any) -> tuple[tuple[int, bytes], ...]:
+    if type(value) is not list or len(value) > 2 * limits.WITNESSES_MAX or len(value) % 2:
+        return ()
+    pairs = zip(value[::2], value[1::2], strict=True)
+    return tuple((run_id, _proof(signature)) for run_id, signature in pairs if type(run_id) is int)
+
+
 def _status(value: Any) -> Status:
     if type(value) is not int or not Status.ALIVE <= value <= Status.LEFT:
         raise Junk("not a status")
@@ -220,6 +236,7 @@ class _Form:
     noun: type
     fields: tuple[tuple[str, Callable[[Any], Any]], ...]
     items: int = 0  # which of its fields is a list, counted from 1; 0: none
+    proof: bool = False  # whether a field ``proof`` follows where there is one
 
 
 #: The numbers are never reused, and fields are only ever added at the end.
@@ -240,6 +257,7 @@ _FORMS: Final = (
             ("table_xor", _u64),
             ("payload", _payload),
         ),
+        proof=True,
     ),
     _Form(
         8,
@@ -265,6 +283,7 @@ _FORMS: Final = (
             ("gone", _list_of(_id, limits.RECORDS_PER_OWNER_MAX)),
         ),
         items=5,
+        proof=True,
     ),
     _Form(11, Listing, (("bucket", _u8), ("digests", _digests)), items=2),
     _Form(12, Want, (("bucket", _u8), ("digests", _digests)), items=2),
@@ -281,6 +300,7 @@ _FORMS: Final = (
             ("writer", _name),
             ("payload", _rule_payload),
         ),
+        proof=True,
     ),
     _Form(
         17,
@@ -325,11 +345,17 @@ def pack(message: Message) -> bytes:
         host, port = message.address
         fields: list[Any] = [_MEMBER_UPDATE, message.name, message.generation, message.incarnation, int(message.status)]
         fields += (host, port, message.zone, message.draining, message.accuser, message.age, message.refused)
+        if message.proof or message.witnesses:
+            fields.append(message.proof)
+        if message.witnesses:
+            fields.append([part for witness in message.witnesses for part in witness])
     elif isinstance(message, Compare):
         fields = [_COMPARE, struct.pack(f">{BUCKETS}Q", *message.sums)]
     else:
         form = _BY_NOUN[type(message)]
         fields = [form.number, *(getattr(message, name) for name, _ in form.fields)]
+        if form.proof and message.proof:  # type: ignore[union-attr]  # such kinds have one
+            fields.append(message.proof)  # type: ignore[union-attr]
     packed: bytes = _pack(fields)
     return packed
 
@@ -381,6 +407,8 @@ def _message(fields: Any) -> tuple[Message | None, int]:
     if len(fields) <= len(form.fields):
         raise Junk("fields are missing")
     values = [read(value) for (_, read), value in zip(form.fields, fields[1:], strict=False)]
+    if form.proof and len(fields) > len(form.fields) + 1:
+        values.append(_proof(fields[len(form.fields) + 1]))
     message: Message = form.noun(*values)
     return message, len(fields[form.items]) - len(values[form.items - 1]) if form.items else 0
 
@@ -400,4 +428,6 @@ def _update(fields: list[Any]) -> MemberUpdate:
         _u64(accuser),
         _u32(age),
         _flag(refused),
+        _proof(fields[12]) if len(fields) > _MEMBER_UPDATE_FIELDS else b"",
+        _witnesses(fields[13]) if len(fields) > _MEMBER_UPDATE_FIELDS + 1 else (),
     )

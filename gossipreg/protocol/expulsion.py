@@ -1,0 +1,61 @@
+"""Expulsion: statements that are refused are counted and named, and members whose certificate ended are dropped."""
+
+from __future__ import annotations
+
+import attrs
+
+from gossipreg.counters import Count
+from gossipreg.protocol.identity.authenticator import StatementRefusal
+from gossipreg.protocol.membership.detector import Detector
+from gossipreg.protocol.membership.member_update import MemberUpdate
+from gossipreg.protocol.message_context import MessageContext
+from gossipreg.protocol.outputs import MemberChanged, MemberExpelled, PoliciesChanged, StatementRefused
+from gossipreg.protocol.peer_streams import PeerStreams
+from gossipreg.protocol.state import ClusterState
+
+
+@attrs.define(eq=False, repr=False)
+class Expulsion:
+    """What follows from statements that do not count, or count no more."""
+
+    state: ClusterState
+    detector: Detector
+    streams: PeerStreams
+
+    def refuse(self, what: str, refusal: StatementRefusal, context: MessageContext) -> None:
+        """Count a statement of a peer that is not believed, and name the peer."""
+        if refusal.unsigned:
+            self.state.counters[Count.STATEMENTS_UNSIGNED] += 1
+        else:
+            self.state.counters[Count.STATEMENTS_REFUSED] += 1
+        if refusal.is_lie:
+            sender = None if context.member is None else context.member.name
+            self.streams.outbox.put(StatementRefused(what, refusal.why, sender, context.source))
+
+    def expel(self, now: float) -> None:
+        """Drop the members, with their records, and the policies whose certificates count no more."""
+        authenticator = self.state.authenticator
+        if not authenticator.is_on:
+            return
+        wall = self.state.clock.wall(now) / 1000
+        for member in self.state.members.snapshot():
+            is_own = member.name == self.state.members.own_name
+            if member.proof and not is_own and authenticator.has_ended(member.proof, wall):
+                self._drop(member)
+        ended = [
+            version
+            for version in self.state.policies
+            if version.proof and authenticator.has_ended(version.proof, version.ms / 1000)
+        ]
+        for version in ended:
+            self.state.drop_policy(version)
+        if ended:
+            self.streams.outbox.put(PoliciesChanged(tuple(version.key for version in ended)))
+
+    def _drop(self, member: MemberUpdate) -> None:
+        self.detector.cleared(member.name)
+        self.state.counters[Count.MEMBERS_EXPELLED] += 1
+        self.streams.outbox.put(MemberExpelled(member))
+        self.streams.outbox.put(MemberChanged(self.state.forget(member.name), None))
+        for stream in self.streams.sessions.of_peer(member.run_id, member.address):
+            self.streams.close(stream)

@@ -1,0 +1,1 @@
+"""Identity: what members sign, and how it is verified."""

@@ -1,0 +1,68 @@
+"""Members with certificates, and what they sign, for tests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+
+from gossipreg.authority import AuthorityKey, new_node_key
+from gossipreg.protocol.engine import Engine
+from gossipreg.protocol.identity.authenticator import Authenticator, IdentityMode, Signer
+from gossipreg.protocol.membership.member_update import MemberUpdate
+from gossipreg.protocol.registry.records import Record
+from gossipreg.protocol.registry.registry import Registry
+from tests.protocol.making import BORN, engine, instance, update
+
+AUTHORITY = AuthorityKey.new("prod")
+OTHER = AuthorityKey.new("prod")
+FROM, UNTIL = BORN // 1000 - 3600, BORN // 1000 + 86_400
+
+
+def signer(*names: str, by: AuthorityKey = AUTHORITY, **fields: Any) -> Signer:
+    """A key with a certificate for ``names``."""
+    key = new_node_key()
+    given: dict[str, Any] = {"not_before": FROM, "not_after": UNTIL}
+    return Signer(key, by.sign(key.public, names=names, **{**given, **fields}))
+
+
+def authenticator(
+    who: Signer | None, mode: IdentityMode = IdentityMode.REQUIRE, cluster: str = "prod"
+) -> Authenticator:
+    return Authenticator(cluster, mode, who, (AUTHORITY.authority,))
+
+
+def node(name: str = "a", mode: IdentityMode = IdentityMode.REQUIRE, **fields: Any) -> Engine:
+    """An engine that signs, and asks others to."""
+    made = engine(name, authenticator=authenticator(signer(name, grants=("policies", "forget")), mode), **fields)
+    made.set_wall_clock(BORN, fields.get("now", 0.0))
+    return made
+
+
+@attrs.define
+class Peer:
+    """A member that signs what it states, itself or whatever else it is told to."""
+
+    name: str
+    port: int = 7001
+    signer: Signer = attrs.field(default=attrs.Factory(lambda self: signer(self.name), takes_self=True))
+    registry: Registry = attrs.field(default=attrs.Factory(lambda self: Registry(self.name), takes_self=True))
+
+    def __attrs_post_init__(self) -> None:
+        self.registry.sign = self.authenticator.sign_record
+
+    @property
+    def authenticator(self) -> Authenticator:
+        return authenticator(self.signer)
+
+    def state(self, **fields: Any) -> MemberUpdate:
+        """Its update about itself, signed."""
+        return self.authenticator.sign_update(update(self.name, port=self.port, **fields))
+
+    def offer(self, id_: str = "orders-1", **fields: Any) -> Record:
+        record, _ = self.registry.offer(instance(id_, **fields), BORN)
+        return record
+
+    def withdraw(self, id_: str) -> Record:
+        record, _ = self.registry.delete(id_, BORN)
+        return record

@@ -1,0 +1,200 @@
+"""Running nodes with certificates: bad files are named, and the runbooks of docs/keys.md do what they say."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+import trio
+
+from gossipreg import ConfigError, InvalidInstance, Node, Status, limits, open_node
+from gossipreg.authority import (
+    CERTIFICATE,
+    NODE_KEY,
+    REVOCATION,
+    AuthorityKey,
+    encode,
+    encode_authority,
+    encode_authority_key,
+    new_node_key,
+)
+from gossipreg.certificate import Certificate
+from gossipreg.config import Config
+from gossipreg.counters import Count
+from gossipreg.signatures import SigningKey
+from tests.hidden import hidden
+from tests.runtime.nodes import PATIENCE, config
+
+NOW = int(time.time())
+
+
+@attrs.define
+class Place:
+    """A directory with an authority, and with the files of nodes."""
+
+    path: Path
+    authority: AuthorityKey = attrs.field(factory=lambda: AuthorityKey.new("default"))
+    keys: dict[str, SigningKey] = attrs.field(factory=dict)
+
+    def __attrs_post_init__(self) -> None:
+        self.trust(encode_authority(self.authority.authority))
+
+    @property
+    def trusted(self) -> Path:
+        return self.path / "authorities"
+
+    def trust(self, *lines: str) -> None:
+        hidden(self.trusted, "".join(f"{line}\n" for line in lines))
+
+    def sign(self, name: str, **fields: Any) -> Certificate:
+        key = self.keys.setdefault(name, new_node_key())
+        given: dict[str, Any] = {"names": (name,), "not_before": NOW - 60, "not_after": NOW + 3600}
+        made = self.authority.sign(key.public, **{**given, **fields})
+        hidden(self.path / f"{name}.key", encode(NODE_KEY, key.secret))
+        hidden(self.path / f"{name}.cert", encode(CERTIFICATE, made.data))
+        return made
+
+    def config(self, name: str, *seeds: Node, identity: str = "require", **options: Any) -> Config:
+        own = {"identity_cert": self.path / f"{name}.cert", "identity_key": self.path / f"{name}.key"}
+        return config(name, *seeds, authority_file=self.trusted, identity=identity, **{**own, **options})
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path)
+
+
+async def until(holds: Callable[[], object]) -> None:
+    with trio.fail_after(PATIENCE):
+        while not holds():  # noqa: ASYNC110 - it asks several nodes
+            await trio.sleep(0.01)
+
+
+def alive(node: Node) -> set[str]:
+    return {each.name for each in node.members() if each.status is Status.ALIVE}
+
+
+async def test_a_key_alone_makes_no_member_where_identity_is_required(place: Place) -> None:
+    place.sign("a")
+    place.sign("b", services=("orders",))
+    async with (
+        open_node(place.config("a")) as one,
+        open_node(place.config("b", one)) as two,
+        open_node(config("c", one)) as stranger,
+    ):
+        await until(lambda: alive(one) == alive(two) == {"a", "b"})
+        await two.register("orders", port=80)
+        await stranger.register("orders", port=81)
+        await until(lambda: one.lookup("orders"))
+        await until(lambda: one.info().counters[Count.STATEMENTS_UNSIGNED])
+        assert [each.owner for each in one.lookup("orders")] == ["b"]
+        with pytest.raises(InvalidInstance, match="certificate does not allow service 'pay'"):
+            await two.register("pay", port=82)
+
+
+async def test_a_compromised_node_is_expelled_by_a_line_in_one_agents_file(place: Place) -> None:
+    for name in ("a", "b"):
+        place.sign(name)
+    revoked = place.sign("evil")
+    async with (
+        open_node(place.config("a")) as one,
+        open_node(place.config("b", one)) as two,
+        open_node(place.config("evil", one)) as evil,
+    ):
+        await evil.register("orders", port=80)
+        await until(lambda: two.lookup("orders") and one.lookup("orders"))
+        gone = place.authority.revoke(revoked, at=NOW)
+        place.trust(encode_authority(place.authority.authority), encode(REVOCATION, gone.data))
+        await one.reread_keys()
+        await until(lambda: alive(one) == alive(two) == {"a", "b"})
+        assert not one.lookup("orders")
+        await until(lambda: not two.lookup("orders"))
+        await until(lambda: any("was revoked" in each for each in evil.info().problems))
+        place.sign("evil")  # a certificate of its own again, and it is a member again
+        await evil.reread_keys()
+        await until(lambda: "evil" in alive(one) & alive(two))
+
+
+async def test_a_certificate_is_renewed_and_its_key_replaced_while_the_node_runs(place: Place) -> None:
+    place.sign("a")
+    place.sign("b", not_after=NOW + 3600 * 24)
+    async with open_node(place.config("a")) as one, open_node(place.config("b", one)) as two:
+        await two.register("orders", port=80)
+        await until(lambda: one.lookup("orders"))
+        assert any("ends in 24 hours" in each or "ends in 23 hours" in each for each in two.info().problems)
+        del place.keys["b"]
+        place.sign("b", not_after=NOW + 3600 * 24 * 90)
+        await two.reread_keys()
+        held = two.info().generation
+        await until(lambda: next(each.generation for each in one.members() if each.name == "b") == held)
+        await until(lambda: one.lookup("orders"))
+        assert two.info().problems == ()
+
+
+async def test_an_authority_that_was_compromised_is_replaced_step_by_step(place: Place) -> None:
+    place.sign("a")
+    place.sign("b")
+    old = place.authority
+    async with open_node(place.config("a")) as one, open_node(place.config("b", one)) as two:
+        await two.register("orders", port=80)
+        await until(lambda: one.lookup("orders"))
+        place.authority = AuthorityKey.new("default")
+        both = encode_authority(old.authority), encode_authority(place.authority.authority)
+        place.trust(*both)
+        for node in (one, two):
+            await node.reread_keys()
+        for name, node in (("a", one), ("b", two)):
+            place.sign(name)
+            await node.reread_keys()
+        generations = {each.name: each.generation for each in (one.info(), two.info())}
+        await until(lambda: all({e.name: e.generation for e in n.members()} == generations for n in (one, two)))
+        place.trust(both[1])
+        for node in (one, two):
+            await node.reread_keys()
+        await until(lambda: alive(one) == alive(two) == {"a", "b"} and one.lookup("orders"))
+        before = place.authority
+        place.authority = old
+        place.sign("c")
+        place.authority = before
+        with pytest.raises(ConfigError, match="none of the authorities"):
+            async with open_node(place.config("c", one)):
+                pass
+
+
+async def test_members_that_do_not_sign_yet_are_named(place: Place) -> None:
+    place.sign("a")
+    async with open_node(place.config("a", identity="auto")) as one, open_node(config("old", one)) as old:
+        await until(lambda: alive(one) == alive(old) == {"a", "old"})
+        await until(lambda: "not every member signs what it states: old" in one.info().problems)
+
+
+async def test_files_that_cannot_be_used_are_named(place: Place) -> None:
+    place.sign("a")
+    place.sign("b")
+    other = AuthorityKey.new("default")
+    wrong: dict[str, tuple[dict[str, Any], Callable[[], object]]] = {
+        "identity_cert .*a.cert: it is for a, not for z": ({"name": "z"}, lambda: None),
+        "it is for another key": ({"identity_key": place.path / "b.key"}, lambda: None),
+        "is that of cluster default, not of prod": ({"cluster": "prod"}, lambda: None),
+        "require is given without identity_cert": ({"identity_cert": None, "identity_key": None}, lambda: None),
+        "not an authority's public key": ({}, lambda: place.trust(encode_authority_key(other))),
+        "none of the authorities": ({}, lambda: place.trust(encode_authority(other.authority))),
+        "0 authorities are not 1 to 8": ({}, partial(place.trust)),
+        "9 authorities are not 1 to 8": (
+            {},
+            partial(place.trust, *[encode_authority(place.authority.authority)] * (limits.AUTHORITIES_MAX + 1)),
+        ),
+        "chmod go-w": ({}, lambda: place.trusted.chmod(0o666)),
+    }
+    for said, (options, prepare) in wrong.items():
+        prepare()
+        with pytest.raises(ConfigError, match=said):
+            async with open_node(attrs.evolve(place.config("a"), **options)):
+                pass
+    with pytest.raises(ConfigError, match="without authority_file"):
+        Config(identity="require")
