@@ -116,10 +116,20 @@ def _run(words: Sequence[str]) -> object:
         if isinstance(command, DeclaredCommand):
             with suppress(NotPlain):
                 values = values_of(command, words[1:])
-                return command.function(**values)
+                try:
+                    return command.function(**values)
+                except Exception as error:
+                    if not _is_usage_error(error):  # else click reads the line again, and names the page to read
+                        raise
     from gossipreg.cli.root import cli
 
     return cli.main(words, prog_name="gossipreg", standalone_mode=False)
+
+
+def _is_usage_error(error: Exception) -> bool:
+    """Whether a command has refused what it was given. Such a command has done nothing yet."""
+    click = sys.modules.get("click")
+    return click is not None and isinstance(error, click.UsageError)
 
 
 def _fail(sentence: str, status: int, code: str, field: str | None, *, as_json: bool) -> NoReturn:
