@@ -19,7 +19,7 @@ from gossipreg.frontends.serving.access import Access, Token
 from gossipreg.frontends.serving.scopes import Grant, Scope
 from gossipreg.model import Health, Instance, RegionInfo
 from gossipreg.runtime.regions import remote_region
-from gossipreg.runtime.regions.regions import Regions
+from gossipreg.runtime.regions.regions import _TOUCH_SECONDS, Regions
 from gossipreg.runtime.regions.remote_region import INTEREST_SECONDS, STALE_SECONDS, WAIT_SECONDS
 from tests.frontends.fake_node import FakeNode
 from tests.runtime.regions.far_cluster import FAR, FarAgent, FarCluster, orders
@@ -224,26 +224,35 @@ async def test_that_there_is_no_such_service_is_said_while_that_is_fresh_only(au
         assert ids(regions, "nothing") == ["n"]
 
 
-async def test_what_nothing_asks_for_any_more_is_not_followed(autojump_clock: MockClock) -> None:
+@pytest.fixture
+def interest(monkeypatch: pytest.MonkeyPatch) -> float:
+    """How long a service is followed that nothing asks for: a tenth of what it is otherwise, as are touches."""
+    assert _TOUCH_SECONDS < INTEREST_SECONDS
+    monkeypatch.setattr(remote_region, "INTEREST_SECONDS", INTEREST_SECONDS / 10)
+    monkeypatch.setattr("gossipreg.runtime.regions.regions._TOUCH_SECONDS", _TOUCH_SECONDS / 10)
+    return INTEREST_SECONDS / 10
+
+
+async def test_what_nothing_asks_for_any_more_is_not_followed(autojump_clock: MockClock, interest: float) -> None:
     agent = FarAgent()
     agent.node.hold(orders(1))
     async with FarCluster.of(agent).followed() as regions:
         index = (await regions.fetch("orders", FAR)).index
-        await trio.sleep(INTEREST_SECONDS - 5)
+        await trio.sleep(interest - 5)
         assert info(regions).followed == 1
         assert ids(regions) == ["o1"]
-        await trio.sleep(INTEREST_SECONDS + 10)
+        await trio.sleep(interest + 10)
         assert info(regions).followed == 0
         assert agent.asked[-1].services == {}
         assert (await regions.fetch("orders", FAR)).index > index
 
 
-async def test_what_a_task_waits_for_stays_followed(autojump_clock: MockClock) -> None:
+async def test_what_a_task_waits_for_stays_followed(autojump_clock: MockClock, interest: float) -> None:
     agent = FarAgent()
     agent.node.hold(orders(1))
     async with FarCluster.of(agent).followed() as regions:
         index = (await regions.fetch("orders", FAR)).index
-        with trio.move_on_after(2 * INTEREST_SECONDS) as waited:
+        with trio.move_on_after(2 * interest) as waited:
             await regions.wait_changed("orders", FAR, index)
         assert waited.cancelled_caught, "it was not given up meanwhile, which would have changed its index"
 

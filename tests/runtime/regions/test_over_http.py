@@ -107,6 +107,7 @@ async def test_a_node_answers_about_another_region_in_process_and_over_http() ->
                 ]
 
 
+@pytest.mark.slow
 async def test_no_agent_passes_on_what_it_follows_itself() -> None:
     with trio.fail_after(PATIENCE):
         async with served("asia") as (third, third_at):
@@ -120,6 +121,7 @@ async def test_no_agent_passes_on_what_it_follows_itself() -> None:
                         await node.fetch("orders", "asia")
 
 
+@pytest.mark.slow
 async def test_an_agent_that_asks_for_tokens_is_followed_over_https(tmp_path: Path) -> None:
     pem, private = certificate("127.0.0.1", tmp_path)
     tokens = tmp_path / "tokens.toml"
