@@ -26,7 +26,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from signal import SIGINT
+from signal import SIGINT, SIGQUIT
 from typing import Final
 
 import attrs
@@ -263,7 +263,9 @@ def main() -> int:
     parser.add_argument("--framework", action="append", choices=FRAMEWORKS)
     parser.add_argument("--baseline", action="store_true", help="run without a node, each signal when ready and before")
     options = parser.parse_args()
-    signal.signal(SIGINT, signal.default_int_handler)  # what is ignored here would be ignored by the programs
+    # What is ignored here would be ignored by the programs; a shell has its background jobs ignore both.
+    signal.signal(SIGINT, signal.default_int_handler)
+    signal.signal(SIGQUIT, signal.SIG_DFL)
     names = [each for each in options.framework or FRAMEWORKS if not FRAMEWORKS[each].missing]
     with tempfile.TemporaryDirectory() as directory, ThreadPoolExecutor(options.at_once) as pool:
         folder = Path(directory)
