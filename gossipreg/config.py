@@ -237,6 +237,17 @@ def _listens_with(one: str, other: str) -> Relation:
     return Relation((one, other), f"`{one}` with `{other}` only", wrong)
 
 
+def read_seeds(value: str | Iterable[str]) -> tuple[str, ...]:
+    """Addresses or host names of members, as `Config.join` takes them. Raises ``ConfigError`` naming the wrong one."""
+    seeds = _seeds(value)
+    wrong = _SEEDS.wrong(seeds)
+    if wrong is not None:
+        raise ConfigError(f"seeds: {wrong}")
+    if not 1 <= len(seeds) <= limits.JOIN_SEEDS_MAX:
+        raise ConfigError(f"seeds: {len(seeds)} are named, not 1 to {limits.JOIN_SEEDS_MAX}")
+    return seeds
+
+
 def _seeds(value: str | Iterable[str]) -> tuple[str, ...]:
     converted: tuple[str, ...] = _SEEDS.converted(value)
     return converted

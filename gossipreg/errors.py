@@ -177,6 +177,10 @@ class RegionUnavailable(GossipregError):
     """Nothing is known of a service in another region: no agent there has told it. The sentence says why."""
 
 
+class JoinFailed(GossipregError):
+    """None of the seeds of a requested join was joined; the sentence says why, for each."""
+
+
 class UnknownMember(GossipregError):
     """No member of that name is remembered."""
 

@@ -226,6 +226,14 @@ FLUSH_PACKETS_MAX: Final = 4
 STREAMS_OUT_MAX: Final = 32
 STREAMS_IN_MAX: Final = 128
 
+#: Seeds of one requested join, addresses of a name that it tries, and addresses that a node so tries at once: half of
+#: the streams that it may open, so that a long list leaves some for probes.
+JOIN_SEEDS_MAX: Final = STREAMS_OUT_MAX // 2
+
+#: Longest wait for the end of a requested join (seconds). A seed that does not answer fails within 15; a large state
+#: may take longer to compare, which goes on then.
+JOIN_REQUEST_SECONDS: Final = 30.0
+
 #: Streams of peers that have proven nothing yet. A member proves itself within two round trips, so a few dozen are
 #: plenty; one more than that makes the oldest of the source that holds most give way.
 STREAMS_UNPROVEN_MAX: Final = 64

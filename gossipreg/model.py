@@ -400,6 +400,14 @@ class JoinFailure:
     detail: str  # a sentence for users
 
 
+@attrs.frozen
+class JoinResult:
+    """How a requested join has ended at each seed that was named."""
+
+    joined: tuple[str, ...]  # the seeds with which the states were compared, as the user named them
+    failures: tuple[JoinFailure, ...]  # the others
+
+
 @attrs.frozen(kw_only=True)
 class NodeInfo:
     """A node's description of itself."""

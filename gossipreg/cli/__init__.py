@@ -50,6 +50,7 @@ SECTIONS: Final[Mapping[str, Sequence[CommandName]]] = {
         CommandName("role", "gossipreg.cli.roles"),
         CommandName("keys", "gossipreg.cli.keys"),
         CommandName("tokens", "gossipreg.cli.tokens"),
+        CommandName("join", "gossipreg.cli.members"),
         CommandName("drain", "gossipreg.cli.members"),
         CommandName("forget", "gossipreg.cli.members"),
         CommandName("leave", "gossipreg.cli.members"),

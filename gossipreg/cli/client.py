@@ -73,9 +73,9 @@ class AgentClient(NamedTuple):
         """Store ``body``, if there is one; returns the agent's document."""
         return self._ask("PUT", self._target(path, query), b"" if body is None else json.dumps(body).encode())[0]
 
-    def post(self, *path: str) -> Any:
-        """Request an action."""
-        return self._ask("POST", self._target(path), b"")[0]
+    def post(self, *path: str, body: Any = None) -> Any:
+        """Request an action, which ``body`` describes if there is one."""
+        return self._ask("POST", self._target(path), b"" if body is None else json.dumps(body).encode())[0]
 
     def delete(self, *path: str) -> Any:
         """Remove what is at the path."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from gossipreg import limits
 from gossipreg.cli import show
 from gossipreg.cli.agent_options import agent_options, note_isolation
-from gossipreg.cli.client import AgentClient
+from gossipreg.cli.client import PATIENCE, AgentClient
 from gossipreg.cli.declare import argument, command, completes, option
 
 
@@ -41,6 +42,28 @@ def info(agent: AgentClient, *, as_json: bool) -> None:
     """
     document = agent.get("node")
     show.write(show.facts(document), document, as_json=as_json)
+
+
+@command()
+@argument("seeds", metavar="ADDRESS...", nargs=-1, required=True)
+@agent_options
+def join(agent: AgentClient, seeds: tuple[str, ...], *, as_json: bool) -> None:
+    """Join other members, so that two clusters become one.
+
+    ADDRESS is that of any member, HOST or HOST:PORT. Each is tried once, several may be
+    given with commas; the command returns when the states have been
+    compared. Both clusters need one name and one key. The status is 1 if none was joined.
+
+    Examples:
+      gossipreg join 10.0.0.6
+      gossipreg join web-7.example.com:7940 10.0.0.7
+    """
+    patient = agent._replace(patience=limits.JOIN_REQUEST_SECONDS + PATIENCE)
+    wanted = [part.strip() for seed in seeds for part in seed.split(",") if part.strip()]
+    answer = patient.post("join", body={"seeds": wanted})
+    show.say(f"joined {', '.join(answer['joined'])}", answer, as_json=as_json)
+    for seed, failure in answer["failures"].items():
+        show.note(f"not joined: {seed}: {failure['detail']}")
 
 
 @command()

@@ -5,7 +5,7 @@ Written by ``python -m tests.embed.node_modules`` from the methods of `gossipreg
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import attrs
 
@@ -16,6 +16,7 @@ from gossipreg.model import (
     Event,
     Health,
     Instance,
+    JoinResult,
     NodeInfo,
     RegionalDirectory,
     RegionalService,
@@ -245,6 +246,16 @@ class AsyncioNode(AsyncioCalls):
         Raises ``UnknownToken``, ``NodeClosed``, ``StorageError``.
         """
         await self._call(lambda: self._node.revoke_token(name))
+
+    async def join(self, seeds: str | Iterable[str]) -> JoinResult:
+        """Join the members at ``seeds``, addresses or host names: their cluster and this one become one.
+
+        Each is tried once, and those that fail are in the result. Returns when the states have been compared, after 30
+        s at the latest. A seed that is this node itself or a member already counts as joined. Raises ``ConfigError``
+        for what is no address, ``JoinFailed`` if none was joined, ``NodeClosed``, and ``NameConflict`` if this node has
+        not joined before and its name is in use there.
+        """
+        return await self._call(lambda: self._node.join(seeds))
 
     async def forget(self, name: str) -> None:
         """Remove a failed member and its instances on every node at once; nothing happens if it has left.

@@ -10,7 +10,7 @@ readable, then calls `handle_timeout`, then sleeps until `deadline` or the next 
     register, deregister                     requests of the user
     drain, undrain, leave, forget
     set_policy, remove_policy, reset_term, recall
-    seeds                                    addresses at which to look for others
+    seeds, join                              addresses at which to look for others
     handle_timeout                           run the timers that are due
     set_wall_clock                           what the wall clock shows
 """
@@ -516,6 +516,15 @@ class Engine:
         self.identity.left = True
         self.local_member.announce(now)
         self._refresh()
+        return self._done()
+
+    def join(self, addresses: Sequence[Address], now: float) -> list[Output]:
+        """Compare states with the peers at ``addresses``, each member or not, at a user's request.
+
+        So two clusters become one. A `JoinEnded` follows for each address. Raises ``NodeClosed`` once it has left.
+        """
+        self._check_open()
+        self.joining.join(addresses, now)
         return self._done()
 
     def _check_open(self) -> None:

@@ -26,7 +26,7 @@ from gossipreg.protocol.membership.probe import Ack, Nack, Ping, PingReq
 from gossipreg.protocol.membership_handler import MembershipHandler
 from gossipreg.protocol.message_context import MessageContext
 from gossipreg.protocol.outbox import Outbox
-from gossipreg.protocol.outputs import Transmit
+from gossipreg.protocol.outputs import JoinEnded, Transmit
 from gossipreg.protocol.peer_streams import PeerStreams
 from gossipreg.protocol.record_handler import RecordHandler
 from gossipreg.protocol.registry.policy_version import PolicyVersion
@@ -261,6 +261,8 @@ class Inbound:
         elif session.purpose is Purpose.NAME_CONFLICT and refused:
             self.local_member.rival_gone(now, at=session.to)
         elif session.purpose in (Purpose.SEED_PING, Purpose.JOIN):
+            if session.requested:
+                self.outbox.put(JoinEnded(session.to, compared=False))
             if session.purpose is Purpose.JOIN and not self.identity.announced:
                 self.streams.comparison_failed(session.to)
             self.joining.go_on()

@@ -21,7 +21,7 @@ from gossipreg.protocol.membership.identity import Identity
 from gossipreg.protocol.membership.members import Members
 from gossipreg.protocol.membership.probe import Ping
 from gossipreg.protocol.outbox import Outbox
-from gossipreg.protocol.outputs import SeekSeeds
+from gossipreg.protocol.outputs import JoinEnded, SeekSeeds
 from gossipreg.protocol.peer_streams import PeerStreams
 from gossipreg.protocol.stream_sessions import Purpose
 from gossipreg.protocol.wire.messages import pack
@@ -98,6 +98,24 @@ class Joining:
             if not sessions.is_open(Purpose.SEED_PING, seed) and not sessions.is_open(Purpose.JOIN, seed):
                 ping = Ping(0, 0, self.streams.state.fingerprint.total)
                 self.streams.open(Purpose.SEED_PING, seed, [self.outbox.clock(now), ping])
+
+    def join(self, addresses: Sequence[Address], now: float) -> None:
+        """Compare states with the peer at each of ``addresses``, member or not; a `JoinEnded` follows for each.
+
+        Unlike a try of the seeds it waits for nothing, and leaves no address out: a user has named them.
+        """
+        sessions = self.streams.sessions
+        for address in dict.fromkeys(addresses):
+            if address == self.identity.address:
+                self.outbox.put(JoinEnded(address, compared=True))
+                continue
+            under_way = [stream for stream, session in sessions.of(Purpose.JOIN) if session.to == address]
+            stream = under_way[0] if under_way else self.streams.open_comparison(Purpose.JOIN, address, now)
+            session = None if stream is None else sessions.find(stream)
+            if session is None:  # too many streams are open
+                self.outbox.put(JoinEnded(address, compared=False))
+            else:
+                session.requested = True
 
     def hurry(self, now: float) -> None:
         """Try at once: what stood in the way may have changed."""

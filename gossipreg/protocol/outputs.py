@@ -62,6 +62,14 @@ class SeekSeeds:
 
 
 @attrs.frozen
+class JoinEnded:
+    """A join that `Engine.join` began has ended; ``compared``: the states were compared to the end."""
+
+    peer: Address
+    compared: bool
+
+
+@attrs.frozen
 class MemberChanged:
     """The held update about a member changed. ``after`` is None when it was forgotten."""
 
@@ -179,6 +187,7 @@ Output = (
     | SendFrame
     | CloseStream
     | SeekSeeds
+    | JoinEnded
     | MemberChanged
     | PathChanged
     | InstancesChanged

@@ -20,7 +20,7 @@ from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg.protocol.membership.paths import SIZE_MIN, Passes
 from gossipreg.protocol.message_context import MessageContext
 from gossipreg.protocol.outbox import Outbox
-from gossipreg.protocol.outputs import CloseStream, KeepStream, OpenStream, SendFrame
+from gossipreg.protocol.outputs import CloseStream, JoinEnded, KeepStream, OpenStream, SendFrame
 from gossipreg.protocol.registry.records import Fetch
 from gossipreg.protocol.state import ClusterState
 from gossipreg.protocol.stream_sessions import Purpose, StreamSession, StreamSessions, frames
@@ -89,10 +89,10 @@ class PeerStreams:
             self._narrow.clear()
         self._narrow[to] = None
 
-    def open_comparison(self, purpose: Purpose, to: Address, now: float) -> None:
-        """Open a stream to compare states; a newcomer sends its clock first."""
+    def open_comparison(self, purpose: Purpose, to: Address, now: float) -> int | None:
+        """Open a stream to compare states; a newcomer sends its clock first. Returns what `open` does."""
         clock = [self.outbox.clock(now)] if purpose is Purpose.JOIN else []
-        self.open(purpose, to, [*clock, *self._comparison()])
+        return self.open(purpose, to, [*clock, *self._comparison()])
 
     def compare(self, stream: int) -> None:
         """Compare states on a stream that is open."""
@@ -113,6 +113,8 @@ class PeerStreams:
         if closing:
             if session.is_comparison:
                 self._unequal_since = self._differs_since = None
+            if session.requested:
+                self.outbox.put(JoinEnded(session.to, compared=True))
             self.close(stream)
 
     def send(self, stream: int, messages: Sequence[Message]) -> None:

@@ -52,6 +52,7 @@ class StreamSession:
     accepted: bool = False  # whether it ever has
     news: int = 0  # new entries received
     sender: int = 0  # the run id under which the peer has sent its last frame
+    requested: bool = False  # whether a user has asked for it, so that `JoinEnded` is due
 
     @property
     def answered(self) -> bool:

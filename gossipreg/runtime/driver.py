@@ -23,6 +23,7 @@ from gossipreg.protocol.outputs import (
     CloseStream,
     InstancesChanged,
     IsolationChanged,
+    JoinEnded,
     KeepStream,
     MemberChanged,
     MemberExpelled,
@@ -200,6 +201,8 @@ class Driver:
                     self.streams.close(output.stream)
                 case SeekSeeds():
                     self.nursery.start_soon(run_contained, self.engine.counters, "the look for seeds", self._seek)
+                case JoinEnded():
+                    self.join_report.attempt_ended(output.peer, compared=output.compared)
                 case _:
                     try:
                         self._tell(output)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 import attrs
 import trio
@@ -54,6 +54,8 @@ class JoinFailureReason(enum.StrEnum):
     ITSELF = "itself"
     CLOCK = "clock"
     JUNK = "junk"
+    BROKEN = "broken"
+    UNFINISHED = "unfinished"
 
 
 #: What each means to the node that joins.
@@ -73,6 +75,8 @@ _SENTENCES: Mapping[JoinFailureReason, str] = {
     JoinFailureReason.ITSELF: "it is this node itself",
     JoinFailureReason.CLOCK: "the clocks differ by more than is allowed",
     JoinFailureReason.JUNK: "what it sends cannot be read",
+    JoinFailureReason.BROKEN: "the connection ended before the states were compared",
+    JoinFailureReason.UNFINISHED: "it has not sent all of its state yet; the comparison goes on",
 }
 
 #: What each means to the node that was called; the others it cannot tell from a client that hung up.
@@ -119,7 +123,7 @@ class Seeds:
         found: dict[Address, None] = {}
         labels: dict[Address, str] = {address: str(address) for address in self.remembered}
         for name in self.names:
-            addresses = list(await self._addresses(name))
+            addresses = await self._addresses(name)
             found.update(dict.fromkeys(addresses))
             labels |= {address: name if len(addresses) == 1 else f"{name} ({address})" for address in addresses}
         found.update(dict.fromkeys(self.remembered))
@@ -130,18 +134,39 @@ class Seeds:
         """The name that the user gave the seed at ``address``; None for what is no seed."""
         return self._labels.get(address)
 
-    async def _addresses(self, name: str) -> Iterable[Address]:
-        wanted = Address.parse(name, default_port=DEFAULT_PORT, any_host=True)
+    async def _addresses(self, name: str) -> list[Address]:
         try:
-            answers = await trio.socket.getaddrinfo(wanted.host, wanted.port, type=trio.socket.SOCK_DGRAM)
-        except (OSError, UnicodeError) as error:
-            reason = str(error.strerror) if isinstance(error, OSError) else "not a host name"
-            known, self.unresolved[name] = self.unresolved.get(name), reason
+            addresses = await addresses_of(name)
+        except UnresolvedSeed as error:
+            known, self.unresolved[name] = self.unresolved.get(name), str(error)
             if known is None:
-                log.warning("cannot resolve the seed %s: %s; it is tried again", name, reason)
-            return ()
+                log.warning("cannot resolve the seed %s: %s; it is tried again", name, error)
+            return []
         self.unresolved.pop(name, None)
-        return [Address(str(answer[4][0]), wanted.port) for answer in answers]
+        return addresses
+
+
+class UnresolvedSeed(Exception):
+    """The name of a seed has no address now; the text is the resolver's reason."""
+
+
+async def addresses_of(name: str) -> list[Address]:
+    """Every address of the seed ``name`` now, of whichever family. Raises `UnresolvedSeed`."""
+    wanted = Address.parse(name, default_port=DEFAULT_PORT, any_host=True)
+    try:
+        answers = await trio.socket.getaddrinfo(wanted.host, wanted.port, type=trio.socket.SOCK_DGRAM)
+    except (OSError, UnicodeError) as error:
+        raise UnresolvedSeed(str(error.strerror) if isinstance(error, OSError) else "not a host name") from None
+    return [Address(str(answer[4][0]), wanted.port) for answer in answers]
+
+
+@attrs.define(eq=False, repr=False)
+class JoinAttempt:
+    """A join at one address that a user has requested."""
+
+    failure: tuple[JoinFailureReason, str] | None = None  # the last one, and a sentence
+    compared: bool = False  # whether the states were compared to the end
+    ended: trio.Event = attrs.field(factory=trio.Event)
 
 
 @attrs.define(eq=False, repr=False)
@@ -154,6 +179,7 @@ class JoinReport:
     joined: trio.Event = attrs.field(factory=trio.Event)
     _failures: dict[str, JoinFailure] = attrs.field(factory=dict)  # by seed
     _answered: str | None = None  # the seed that answered last
+    _attempts: dict[Address, JoinAttempt] = attrs.field(factory=dict)  # requested, and under way
     _sources: LogLimiter = attrs.field(factory=lambda: LogLimiter(SELDOM_SECONDS, _SOURCES_MAX))
 
     def failed(self, to: Address, reason: JoinFailureReason, detail: str = "") -> None:
@@ -161,6 +187,24 @@ class JoinReport:
         label = self.seeds.label(to)
         if label is not None and not self.joined.is_set():
             self._fail(label, reason, detail)
+        attempt = self._attempts.get(to)
+        if attempt is not None:
+            attempt.failure = (reason, detail or self.sentence(reason))
+
+    def sentence(self, reason: JoinFailureReason) -> str:
+        """What a failure means to the node that joins."""
+        return _SENTENCES[reason].format(cluster=self.cluster)
+
+    def attempt(self, to: Address) -> JoinAttempt:
+        """The requested join at ``to``, which several requests may share; from now on it is told how streams end."""
+        return self._attempts.setdefault(to, JoinAttempt())
+
+    def attempt_ended(self, to: Address, *, compared: bool) -> None:
+        """Record that the requested join at ``to`` has ended."""
+        attempt = self._attempts.pop(to, None)
+        if attempt is not None:
+            attempt.compared = compared
+            attempt.ended.set()
 
     def answered(self, to: Address) -> None:
         """Record that a seed has sent something that could be read."""
@@ -177,7 +221,7 @@ class JoinReport:
 
     def _fail(self, label: str, reason: JoinFailureReason, detail: str) -> None:
         self._failures.pop(label, None)
-        self._failures[label] = JoinFailure(label, reason, detail or _SENTENCES[reason].format(cluster=self.cluster))
+        self._failures[label] = JoinFailure(label, reason, detail or self.sentence(reason))
         if len(self._failures) > _KEPT_MAX:
             del self._failures[next(iter(self._failures))]
 

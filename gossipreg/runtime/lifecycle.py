@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import attrs
 import trio
 
 from gossipreg.errors import NodeClosed, StorageError
+from gossipreg.model import JoinResult
 from gossipreg.runtime.advertised_address import AdvertisedAddress
 from gossipreg.runtime.defined_instances import DefinedInstances
+from gossipreg.runtime.join_request import JoinRequester
 from gossipreg.runtime.node_context import NodeContext
 from gossipreg.runtime.node_identity import NodeIdentity
 from gossipreg.runtime.node_keyring import NodeKeyring
@@ -38,7 +40,11 @@ class NodeLifecycle:
     leaving: bool = attrs.field(init=False, default=False)  # it drains in order to leave, or has left
     drained: str | None = attrs.field(init=False, default=None)  # why it was told to drain, if it was
     warnings: dict[str, None] = attrs.field(init=False, factory=dict)  # about how it is set up
+    join_requester: JoinRequester = attrs.field(init=False)
     _leave_lock: trio.Lock = attrs.field(init=False, factory=trio.Lock)
+
+    def __attrs_post_init__(self) -> None:
+        self.join_requester = JoinRequester(self.context)
 
     def warn(self, sentence: str) -> None:
         """Log a warning about how the node is set up, once, and keep it."""
@@ -109,6 +115,13 @@ class NodeLifecycle:
         if not engine.identity.left and (reason is not None) != engine.identity.draining:
             verb = engine.undrain if reason is None else engine.drain
             self.context.driver.say(verb(trio.current_time()))
+
+    async def join(self, seeds: str | Iterable[str]) -> JoinResult:
+        """Join the members at ``seeds``. Raises ``NodeClosed`` if the node is leaving."""
+        self.context.check_open()
+        if self.leaving:
+            raise NodeClosed(f"node {self.context.name!r} is leaving: it joins no member any more")
+        return await self.join_requester.join(seeds)
 
     def forget(self, name: str) -> None:
         """Have a failed member forgotten on every node."""

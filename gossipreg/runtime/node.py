@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
@@ -24,6 +24,7 @@ from gossipreg.model import (
     CheckEvent,
     Health,
     Instance,
+    JoinResult,
     Member,
     NodeEvent,
     NodeInfo,
@@ -708,6 +709,16 @@ class Node:
         Raises ``UnknownToken``, ``NodeClosed``, ``StorageError``.
         """
         await self._lifecycle.policies.revoke_token(name)
+
+    async def join(self, seeds: str | Iterable[str]) -> JoinResult:
+        """Join the members at ``seeds``, addresses or host names: their cluster and this one become one.
+
+        Each is tried once, and those that fail are in the result. Returns when the states have been compared, after 30
+        s at the latest. A seed that is this node itself or a member already counts as joined. Raises ``ConfigError``
+        for what is no address, ``JoinFailed`` if none was joined, ``NodeClosed``, and ``NameConflict`` if this node has
+        not joined before and its name is in use there.
+        """
+        return await self._lifecycle.join(seeds)
 
     async def forget(self, name: str) -> None:
         """Remove a failed member and its instances on every node at once; nothing happens if it has left.

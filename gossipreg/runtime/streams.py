@@ -271,6 +271,7 @@ class Streams:
             if line.codec.ready and not was_ready:
                 line.ready.set()
                 line.deadline += patience
+                self._note_own_end(line)
             if frames:
                 self._progressed(line)
             for frame in frames:
@@ -278,6 +279,16 @@ class Streams:
                     self.on_frame(line.number, frame, line.peer)
             if line.heard:
                 self._set_deadline(line, patience, begun=bool(frames) or not was_mid_frame)
+
+    def _note_own_end(self, line: _Line) -> None:
+        """Note at our end why the stream will end if its peer is this node itself, at another of its addresses.
+
+        The engine ends such a stream. Nothing is ended here: a host that has seen our nonce can send it as its own.
+        """
+        if line.number < 0:
+            for other in self._lines.values():
+                if other.number > 0 and other.codec.nonce == line.codec.peer_nonce and not other.heard:
+                    other.reason = JoinFailureReason.ITSELF
 
     def _progressed(self, line: _Line) -> None:
         """An authentic frame came: the peer holds the key."""

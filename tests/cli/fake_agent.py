@@ -229,6 +229,13 @@ class FakeAgent:
                 return 409, no(409, "'web-1' is alive: only a member that failed can be forgotten")
             case ("DELETE", "members", _):
                 return 204, None
+            case ("POST", "join"):
+                refused = {"reason": "refused", "detail": "nothing listens there"}
+                failures = {seed: refused for seed in body["seeds"] if seed.endswith(":1")}
+                joined = [seed for seed in body["seeds"] if seed not in failures]
+                if not joined:
+                    return 502, {"error": "not joined: " + ", ".join(failures), "code": "join_failed"}
+                return 200, {"joined": joined, "failures": failures}
             case ("POST", "leave"):
                 return 202, {"status": "leaving"}
         return 404, no(404, "there is nothing here")

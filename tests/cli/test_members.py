@@ -54,3 +54,14 @@ def test_a_member_that_failed_is_forgotten_and_no_other(fake: FakeAgent, ask: Ca
     assert ask("forget", "web-1") == Ran(
         1, "", "gossipreg: 'web-1' is alive: only a member that failed can be forgotten\n"
     )
+
+
+def test_an_agent_joins_others_and_those_that_fail_are_noted(fake: FakeAgent, ask: Callable[..., Ran]) -> None:
+    assert ask("join", "10.0.0.6", "10.0.0.7:1") == Ran(
+        0, "joined 10.0.0.6\n", "gossipreg: not joined: 10.0.0.7:1: nothing listens there\n"
+    )
+    assert fake.requests[-1] == ("POST", "/api/v1/join", {"seeds": ["10.0.0.6", "10.0.0.7:1"]})
+    assert ask("join", "10.0.0.6,10.0.0.5").out == "joined 10.0.0.6, 10.0.0.5\n"
+    assert json.loads(ask("join", "10.0.0.6", "--json").out) == {"joined": ["10.0.0.6"], "failures": {}}
+    assert ask("join", "10.0.0.7:1") == Ran(1, "", "gossipreg: not joined: 10.0.0.7:1\n")
+    assert ask("join").status == 2

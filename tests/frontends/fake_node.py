@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import attrs
 import trio
 
 from gossipreg.check import Check, CheckReport
-from gossipreg.config import key_id, parse_key
+from gossipreg.config import key_id, parse_key, read_seeds
 from gossipreg.errors import (
     CredentialsUnavailable,
+    JoinFailed,
     KeyGivenUp,
     KeyInUse,
     KeyNotHeld,
@@ -37,6 +38,7 @@ from gossipreg.model import (
     Instance,
     InstanceEvent,
     JoinFailure,
+    JoinResult,
     Member,
     MemberEvent,
     NodeInfo,
@@ -82,6 +84,7 @@ class FakeNode:
     isolated: bool = False
     reachable: float = 1.0
     command_checks: str = "off"
+    joinable: tuple[str, ...] = ("10.0.0.6:7940",)
     lookups: int = 0
     checked: dict[str, tuple[Check, ...]] = attrs.field(factory=dict)  # by id
     keys: dict[str, GossipKey] = attrs.field(factory=dict)  # by id
@@ -399,6 +402,17 @@ class FakeNode:
         back = {"health": Health.PASSING, "reason": ""}
         self.hold(attrs.evolve(self._instances[self.name, id], **(back if reason is None else out)))
         return self._instances[self.name, id]
+
+    async def join(self, seeds: str | Iterable[str]) -> JoinResult:
+        """Those of ``joinable`` are joined, and nothing listens at the others."""
+        self._check_open()
+        wanted = read_seeds(seeds)
+        joined = tuple(each for each in wanted if each in self.joinable)
+        detail = "nothing listens there: the connection is refused"
+        failures = tuple(JoinFailure(each, "refused", detail) for each in wanted if each not in joined)
+        if not joined:
+            raise JoinFailed("not joined: " + "; ".join(f"{each.seed}: {each.detail}" for each in failures))
+        return JoinResult(joined, failures)
 
     async def forget(self, name: str) -> None:
         self._check_open()

@@ -149,6 +149,7 @@ steps = st.one_of(
     st.tuples(st.just("undrain"), st.none()),
     st.tuples(st.just("leave"), st.none()),
     st.tuples(st.just("seeds"), st.none()),
+    st.tuples(st.just("join"), st.none()),
 )
 
 
@@ -173,6 +174,8 @@ def do(node: Engine, step: tuple[str, object], now: float) -> list[Output]:
             return node.leave(now)
         case ("seeds", _):
             return node.seeds([B.address, C.address], now)
+        case ("join", _):
+            return [] if node.identity.left else node.join([A.address, B.address], now)
         case _:
             return []
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import pytest
 
+from gossipreg import limits
+from gossipreg.errors import NodeClosed
 from gossipreg.model import Address
 from gossipreg.protocol.anti_entropy.reconcile import Compare, End
 from gossipreg.protocol.engine import Engine
 from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.membership.paths import SIZE_MIN
 from gossipreg.protocol.membership.probe import Ack, Ping
-from gossipreg.protocol.outputs import CloseStream, Output, SendFrame
+from gossipreg.protocol.outputs import CloseStream, JoinEnded, Output, SendFrame
 from gossipreg.protocol.wire.messages import Message
 from tests.protocol.delivering import D
 from tests.protocol.making import engine, introduce, packet, spoken
-from tests.protocol.test_engine import B, C, opened
+from tests.protocol.test_engine import A, B, C, opened
 
 SEEDS = {seed.address: seed for seed in (B, C, D)}
 
@@ -170,3 +172,59 @@ def test_strangers_with_narrow_paths_are_remembered_up_to_a_limit() -> None:
         node.stream_ended(stream.stream, 10 * port + 5.0)
         assert len(node.streams._narrow) <= 64
     assert seed in node.streams._narrow
+
+
+# At a user's request
+
+
+def ends(outputs: list[Output]) -> list[JoinEnded]:
+    return [output for output in outputs if isinstance(output, JoinEnded)]
+
+
+def test_a_requested_join_compares_with_every_address_member_or_not() -> None:
+    node = engine("a")
+    introduce(node, B)
+    outputs = node.join([B.address, C.address, C.address], 1.0)
+    assert [opening.to for opening in opened(outputs)] == [B.address, C.address]
+    assert all(any(isinstance(said, Compare) for said in spoken(opening.frame)) for opening in opened(outputs))
+    assert ends(outputs) == []
+
+
+def test_it_has_ended_when_the_states_were_compared_to_the_end() -> None:
+    node = engine("a")
+    streams = {opening.to: opening.stream for opening in opened(node.join([C.address], 1.0))}
+    assert ends(says(node, streams, C, C, Compare(node.state.fingerprint.sums), End())) == []
+    assert ends(says(node, streams, C, End())) == [JoinEnded(C.address, compared=True)]
+    assert ends(node.stream_ended(streams[C.address], 2.0)) == []
+
+
+@pytest.mark.parametrize("answered", [False, True])
+def test_a_stream_that_ends_before_that_is_a_failed_join(answered: bool) -> None:
+    node = engine("a")
+    streams = {opening.to: opening.stream for opening in opened(node.join([C.address], 1.0))}
+    if answered:
+        says(node, streams, C, C, Compare((1,) * 256), End())
+    assert ends(node.stream_ended(streams[C.address], 2.0)) == [JoinEnded(C.address, compared=False)]
+
+
+def test_a_requested_join_shares_the_comparison_that_is_under_way() -> None:
+    node = engine("a", has_seeds=True)
+    [opening] = opened(node.seeds([C.address], 0.0))
+    assert opened(node.join([C.address], 0.1)) == []
+    assert ends(node.stream_ended(opening.stream, 1.0)) == [JoinEnded(C.address, compared=False)]
+
+
+def test_of_itself_it_has_nothing_to_compare_and_too_many_addresses_fail() -> None:
+    node = engine("a")
+    assert ends(node.join([A.address], 1.0)) == [JoinEnded(A.address, compared=True)]
+    many = [Address("10.0.0.9", port) for port in range(1, limits.STREAMS_OUT_MAX + 2)]
+    outputs = node.join(many, 1.0)
+    assert len(opened(outputs)) == limits.STREAMS_OUT_MAX
+    assert ends(outputs) == [JoinEnded(many[-1], compared=False)]
+
+
+def test_a_node_that_has_left_joins_no_more() -> None:
+    node = engine("a")
+    node.leave(1.0)
+    with pytest.raises(NodeClosed):
+        node.join([C.address], 1.0)

@@ -8,6 +8,7 @@ A script begins with a comment that states what it shows. Up to ``---`` it has o
     deregister a orders-a
     drain a, leave a          as by the commands of the same name
     forget a b                an operator makes a forget b
+    join a b d                an operator has a join others; a port in place of a node where none is
     crash a                   as kill -9 does
     restart a                 options of start; by default the old port and the old seeds
     freeze a, thaw a          as SIGSTOP and SIGCONT do
@@ -135,6 +136,11 @@ class ScriptRunner:
 
     def do_forget(self, handle: str, name: str) -> None:
         self.testbed.do(handle, lambda engine, now: engine.forget(name, now))
+
+    def do_join(self, handle: str, *others: str) -> None:
+        nodes = self.testbed.nodes
+        places = [nodes[each].address if each in nodes else Address("10.0.0.1", int(each)) for each in others]
+        self.testbed.do(handle, lambda engine, now: engine.join(places, now))
 
     def do_drain(self, handle: str) -> None:
         self.testbed.do(handle, lambda engine, now: engine.drain(now))

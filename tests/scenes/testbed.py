@@ -19,6 +19,7 @@ from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg.protocol.outputs import (
     CloseStream,
     InstancesChanged,
+    JoinEnded,
     KeepStream,
     MemberChanged,
     NameConflicted,
@@ -273,15 +274,24 @@ class EngineTestbed:
                     self._at(self.now, lambda stream=output.stream: self._hang_up(node, stream))  # type: ignore[misc]
                 case SeekSeeds():
                     self._perform(node, node.engine.seeds(node.seeds, self.now))
-                case NameConflictFound():
-                    self._contested(node, output)
-                case NameConflicted(other):
-                    self.write(node, "name conflict over" if other is None else f"name conflict: {other} has its name")
-                case MemberChanged():
-                    self._write_member(node, output)
-                case InstancesChanged():
-                    self._write_instances(node, output)
+                case _:
+                    self._report(node, output)
         self._schedule(node)
+
+    def _report(self, node: EngineNode, output: Output) -> None:
+        match output:
+            case JoinEnded():
+                there = self._by_address.get(output.peer)
+                what = there.handle if there is not None else str(output.peer)
+                self.write(node, f"{'has joined' if output.compared else 'has not joined'} {what}")
+            case NameConflictFound():
+                self._contested(node, output)
+            case NameConflicted(other):
+                self.write(node, "name conflict over" if other is None else f"name conflict: {other} has its name")
+            case MemberChanged():
+                self._write_member(node, output)
+            case InstancesChanged():
+                self._write_instances(node, output)
 
     def _show(self, node: EngineNode, output: Output) -> None:
         for listener in self.listeners:

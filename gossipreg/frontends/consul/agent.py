@@ -13,7 +13,7 @@ import trio
 
 from gossipreg import limits
 from gossipreg.check import Check
-from gossipreg.errors import GossipregError, MemberPresent
+from gossipreg.errors import ConfigError, GossipregError, JoinFailed, MemberPresent
 from gossipreg.frontends.consul import catalog_rows
 from gossipreg.frontends.consul.agent_checks import (
     ANY,
@@ -114,6 +114,19 @@ async def force_leave(context: ConsulContext) -> Response:
         raise HttpError(500, f"No node found with name {shown(name)}")
     with contextlib.suppress(MemberPresent):
         await context.node.forget(name)
+    return text_response(200)
+
+
+async def join(context: ConsulContext) -> Response:
+    """Join the member at an address; 500 with the reason if that fails, as by Consul's agent."""
+    if context.query.flag("wan"):
+        raise HttpError(501, "gossipreg joins no datacenters over a WAN: a cluster is one datacenter")
+    try:
+        await context.node.join([context.arguments["address"]])
+    except ConfigError as error:
+        raise HttpError(400, str(error)) from None
+    except JoinFailed as error:
+        raise HttpError(500, str(error)) from None
     return text_response(200)
 
 

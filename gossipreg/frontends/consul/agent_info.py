@@ -45,7 +45,7 @@ async def itself(context: ConsulContext) -> Response:
     return json_response(
         {
             "Config": config,
-            "DebugConfig": {},
+            "DebugConfig": {"SerfAdvertiseAddrLAN": f"tcp://{info.address}"},
             "Coord": None,
             "Member": _member(me, info.region),
             "Meta": context.cluster().meta(me),

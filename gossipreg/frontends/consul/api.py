@@ -92,6 +92,7 @@ _ROUTES: Final[tuple[tuple[str, str, Handler, Action], ...]] = (
     ("PUT", "/v1/agent/check/update/{id}", agent_checks.update_check, Action.REPORT_HEALTH),
     ("PUT", "/v1/agent/maintenance", agent.maintenance, Action.DRAIN),
     ("PUT", "/v1/agent/reload", agent_info.reload, Action.RELOAD),
+    ("PUT", "/v1/agent/join/{address}", agent.join, Action.JOIN),
     ("PUT", "/v1/agent/leave", agent.leave, Action.LEAVE),
     ("PUT", "/v1/agent/force-leave/{node}", agent.force_leave, Action.FORGET),
 )
@@ -116,7 +117,6 @@ ABSENT: Final = {
     "/v1/event/fire/{what...}": _EVENTS,
     "/v1/operator/{what...}": _SERVERS,
     "/v1/coordinate/update": _COORDINATES,
-    "/v1/agent/join/{what...}": "an agent joins by --join: start it with the address of any member.",
     "/v1/agent/monitor": "gossipreg logs to its standard error; what happens is told at /api/v1/events.",
     "/v1/query": _QUERIES,
     "/v1/query/{what...}": _QUERIES,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any, Final
 
 from gossipreg.durations import parse_duration
 from gossipreg.errors import ConfigError
+from gossipreg.frontends.http.bodies import read_object
 from gossipreg.frontends.http.context import NativeContext
 from gossipreg.frontends.serving.response import HttpError, Response
 from gossipreg.keys import GossipKey
@@ -22,7 +22,7 @@ async def keys(context: NativeContext) -> Response:
 
 async def add_key(context: NativeContext) -> Response:
     """Have every member hold a key, too."""
-    wanted = _object(context, {"key"}, {"key": "KEY_IN_BASE64"})
+    wanted = read_object(context, {"key"}, {"key": "KEY_IN_BASE64"})
     key = wanted.get("key")
     if not isinstance(key, str):
         raise HttpError(400, "key: a key is expected as a string in base64, as `gossipreg keygen` prints", field="key")
@@ -35,7 +35,7 @@ async def add_key(context: NativeContext) -> Response:
 
 async def use_key(context: NativeContext) -> Response:
     """Have every member seal with a key that all hold; the one so far is held for a while."""
-    wanted = _object(context, {"id", "keep", "force"}, {"id": "ID"})
+    wanted = read_object(context, {"id", "keep", "force"}, {"id": "ID"})
     force = wanted.get("force", False)
     if not isinstance(force, bool):
         raise HttpError(400, "force: is neither true nor false", field="force")
@@ -64,22 +64,6 @@ def render(key: GossipKey) -> dict[str, Any]:
 
 def _listed(context: NativeContext) -> Response:
     return Response.of(200, {"keys": [render(each) for each in context.node.gossip_keys()]})
-
-
-def _object(context: NativeContext, fields: set[str], example: dict[str, str]) -> dict[str, Any]:
-    """The body, which may have these fields."""
-    written = json.dumps(example)
-    if not context.request.announces_body:
-        raise HttpError(411, f"a body such as {written} is expected: send it with a Content-Length")
-    try:
-        wanted = json.loads(context.request.body)
-    except (ValueError, RecursionError) as error:
-        raise HttpError(400, f"the body is not JSON that can be read: {error}") from None
-    if not isinstance(wanted, dict):
-        raise HttpError(400, f"the body is not an object: write {written}")
-    for name in wanted.keys() - fields:
-        raise HttpError(400, f"{name!r:.40}: there is no such field: write {written}")
-    return wanted
 
 
 def _id(value: object) -> str:

@@ -206,6 +206,7 @@ OPERATIONS: Final[Mapping[tuple[str, str], Operation]] = {
     ("GET", "/metrics"): Operation({200: _TEXT}, media="text/plain; version=0.0.4; charset=utf-8"),
     ("PUT", "/api/v1/drain"): Operation({200: _object(draining=_BOOLEAN)}, (403,)),
     ("DELETE", "/api/v1/drain"): Operation({200: _object(draining=_BOOLEAN)}, (403,)),
+    ("POST", "/api/v1/join"): Operation({200: _ref("Joined")}, (400, 403, 411, 413, 502, 503), body="JoinWanted"),
     ("POST", "/api/v1/leave"): Operation({202: _object(status=_TEXT)}, (403,)),
 }
 
@@ -242,11 +243,14 @@ _SECURITY: Final[Json] = {
     "token": {"type": "apiKey", "in": "header", "name": "X-Gossipreg-Token"},
 }
 
+#: Why seeds were not joined, by seed.
+_JOIN_FAILURES: Final = _map(_object(reason=_TEXT, detail=_TEXT))
+
 #: The schemas of fields that are rendered as another type.
 _AS_RENDERED: Final[Mapping[tuple[type, str], Json]] = {
     (Instance, "sealed"): _BOOLEAN,
     (NodeInfo, "fingerprint"): {"type": "string", "pattern": "^[0-9a-f]{16}$"},
-    (NodeInfo, "join_failures"): _map(_object(reason=_TEXT, detail=_TEXT)),
+    (NodeInfo, "join_failures"): _JOIN_FAILURES,
 }
 
 #: The schemas of fields in requests, where they differ from those in answers.
@@ -409,6 +413,8 @@ def _schemas() -> dict[str, Json]:
             wait={"type": "number", "minimum": 0, "maximum": 60},
         ),
         "Readiness": _object(ready=_BOOLEAN, reason=_TEXT),
+        "JoinWanted": _object(seeds={**_list(_WORD), "minItems": 1, "maxItems": limits.JOIN_SEEDS_MAX}),
+        "Joined": _object(joined=_list(_TEXT), failures=_JOIN_FAILURES),
         "GossipKey": _object(
             id=_TEXT,
             primary=_BOOLEAN,

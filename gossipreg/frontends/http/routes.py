@@ -11,6 +11,7 @@ from gossipreg.frontends.http.context import NativeContext, Route
 from gossipreg.frontends.http.credentials import credentials
 from gossipreg.frontends.http.follow import follow
 from gossipreg.frontends.http.http_sd import http_sd
+from gossipreg.frontends.http.joining import join
 from gossipreg.frontends.http.keys import add_key, keys, remove_key, use_key
 from gossipreg.frontends.http.metrics import metrics
 from gossipreg.frontends.http.policies import policies, remove_policy, set_policy
@@ -80,6 +81,7 @@ ROUTES: Final = (
     Route("GET", "/metrics", metrics, Action.READ_STATUS),
     Route("PUT", "/api/v1/drain", handlers.drain, Action.DRAIN),
     Route("DELETE", "/api/v1/drain", handlers.undrain, Action.DRAIN),
+    Route("POST", "/api/v1/join", join, Action.JOIN),
     Route("POST", "/api/v1/leave", handlers.leave, Action.LEAVE),
 )
 

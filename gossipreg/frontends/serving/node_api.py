@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Protocol
 
@@ -14,6 +14,7 @@ from gossipreg.model import (
     Event,
     Health,
     Instance,
+    JoinResult,
     Member,
     NodeInfo,
     RegionalDirectory,
@@ -274,6 +275,10 @@ class NodeApi(Protocol):
     @property
     def drained(self) -> str | None:
         """The reason of its drain, which may be empty; None if it is not drained."""
+        ...
+
+    async def join(self, seeds: str | Iterable[str]) -> JoinResult:
+        """Join the members at ``seeds``. Raises ``ConfigError`` for what is no address, ``JoinFailed`` if all fail."""
         ...
 
     async def forget(self, name: str) -> None:

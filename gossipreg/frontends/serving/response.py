@@ -23,6 +23,7 @@ from gossipreg.errors import (
     InvalidInstance,
     InvalidPolicy,
     InvalidToken,
+    JoinFailed,
     KeyGivenUp,
     KeyInUse,
     KeyNotHeld,
@@ -156,6 +157,7 @@ _STATUS: Final[tuple[tuple[type[GossipregError], int], ...]] = (
     (TooManyKeys, 409),
     (NodeClosed, 503),
     (NotJoined, 503),
+    (JoinFailed, 502),
     (NameConflict, 503),
 )
 

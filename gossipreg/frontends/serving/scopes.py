@@ -95,6 +95,7 @@ class Action(Enum):
     )
     SET_POLICY = Scope.POLICY, "policies; and whatever is about an instance of another agent", Scope.OPERATOR
     DRAIN = Scope.OPERATOR, "have the agent ask for no new work, or for work again"
+    JOIN = Scope.OPERATOR, "have the agent join others, so that two clusters become one"
     LEAVE = Scope.OPERATOR, "have the agent leave the cluster"
     RELOAD = Scope.OPERATOR, "have the agent read its files again"
     FORGET = Scope.OPERATOR, "have a member that failed forgotten everywhere"

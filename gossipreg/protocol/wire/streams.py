@@ -147,6 +147,7 @@ class StreamCodec:
     _incoming: Iterator[bytes] = attrs.field(init=False, repr=False)
     _encoder: _FrameCodec | None = attrs.field(init=False, default=None, repr=False)
     _decoders: Sequence[_FrameCodec] = attrs.field(init=False, default=(), repr=False)  # one, once a frame has come
+    peer_nonce: bytes | None = attrs.field(init=False, default=None)  # once its hello was read
     _refusal: StreamRefusal | None = attrs.field(init=False, default=None)
     _buffer: bytearray = attrs.field(init=False, factory=bytearray, repr=False)
 
@@ -233,6 +234,7 @@ class StreamCodec:
         if nonce == self.nonce:
             raise StreamRefused(StreamRefusal.REFLECTED)
         del self._buffer[: _HELLO.size]
+        self.peer_nonce = nonce
         nonces = self.nonce + nonce if self.opened_by_us else nonce + self.nonce
         if self._own is None:
             self._encoder = _ChecksummedFrames(self.cluster, nonces)

@@ -274,6 +274,20 @@ async def test_what_clients_set_outlives_a_restart_of_the_agent(tmp_path: Path) 
             assert len(await client.get(f"health/service/{name}?passing")) == 1
 
 
+async def test_an_agent_joins_another_and_says_why_it_could_not() -> None:
+    client = Client(FakeNode(joinable=("10.0.0.6:7940", "[fd00::6]:7940")))
+    assert (await client.ask("PUT", "agent/join/10.0.0.6:7940")).status == 200
+    assert (await client.ask("PUT", "agent/join/%5Bfd00::6%5D:7940?wan=")).status == 501
+    assert (await client.ask("PUT", "agent/join/%5Bfd00::6%5D:7940?wan=0")).status == 200
+    said = await client.ask("PUT", "agent/join/10.0.0.7")
+    assert (said.status, said.text) == (
+        500,
+        "not joined: 10.0.0.7: nothing listens there: the connection is refused",
+    )
+    said = await client.ask("PUT", "agent/join/a%20b")
+    assert (said.status, said.text.partition(":")[0]) == (400, "seeds")
+
+
 async def test_an_agent_leaves_when_told(client: Client) -> None:
     await client.put("agent/leave")
     assert client.left == ["leave"]

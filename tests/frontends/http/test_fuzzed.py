@@ -36,7 +36,8 @@ from gossipreg.frontends.http.routes import ROUTES
 
 SCHEMA = schemathesis.openapi.from_dict(document(ROUTES))
 
-#: Streams of events do not end, so they are left to their own tests.
+#: Streams of events do not end, so they are left to their own tests. A join that the document allows would call hosts
+#: that are drawn.
 OPERATIONS = [
     each.ok() for each in SCHEMA.get_all_operations() if isinstance(each, Ok) and each.ok().path != "/api/v1/events"
 ]
@@ -46,7 +47,8 @@ ASKED = [
     pytest.param(each, mode, id=f"{each.label}, {mode.value}")
     for each in OPERATIONS
     for mode in GenerationMode
-    if mode is GenerationMode.POSITIVE or [*each.query, *each.body]
+    if (mode is GenerationMode.POSITIVE or [*each.query, *each.body])
+    and (each.label, mode) != ("POST /api/v1/join", GenerationMode.POSITIVE)
 ]
 
 CHECKS = [

@@ -100,6 +100,10 @@ CALLS: list[tuple[str, str, Any, int]] = [
     ("DELETE", "/api/v1/members/missing", None, 404),
     ("PUT", "/api/v1/drain", None, 200),
     ("DELETE", "/api/v1/drain", None, 200),
+    ("POST", "/api/v1/join", {"seeds": ["10.0.0.6:7940"]}, 200),
+    ("POST", "/api/v1/join", {"seeds": []}, 400),
+    ("POST", "/api/v1/join", {"seeds": ["x" * 200_000]}, 413),
+    ("POST", "/api/v1/join", {"seeds": ["10.0.0.7"]}, 502),
     ("POST", "/api/v1/leave", None, 202),
 ]
 
@@ -232,7 +236,7 @@ def test_every_answer_that_is_told_of_is_asked_for_above_or_in_the_tests_below()
         ("revoke_token", 204),
         ("revoke_token", 409),
     }  # test_tokens
-    elsewhere.add(("add_key", 409))  # in clear, as the node of test_fuzzed is
+    elsewhere |= {("add_key", 409), ("join", 503)}  # in clear, as the node of test_fuzzed is; of a closed node
     assert told - asked == {("health", 503), ("ready", 503), ("forget", 204), ("events", 200)} | elsewhere
 
 
