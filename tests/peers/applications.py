@@ -13,7 +13,7 @@ from tests.peers.stage import Stage
 
 @attrs.frozen
 class Application:
-    """A running application: it offers ``billing-1`` at alpha, and prints ``found ID,ID`` of ``orders``, sorted.
+    """A running application: it offers ``offered`` at alpha, and prints ``found ID,ID`` of ``orders``, sorted.
 
     It sees a change after ``patience`` seconds at most. Some only discover; some print addresses in place of ids.
     """
@@ -23,6 +23,7 @@ class Application:
     patience: float = 10
     is_registering: bool = True
     shows_addresses: bool = False
+    offered: str = "billing-1"  # the id of what it offers, as our own API shows it
 
     async def finds(self, *ids: str) -> float:
         """Wait until it has found just these; returns how long that took (seconds)."""
@@ -50,7 +51,7 @@ class Application:
 
         async def check() -> None:
             instances = (await self.stage.beta.get("services/billing"))["instances"]
-            assert [(each["id"], each["owner"]) for each in instances] == [("billing-1", "alpha")]
+            assert [(each["id"], each["owner"]) for each in instances] == [(self.offered, "alpha")]
 
         await eventually(check, within=within)
 
