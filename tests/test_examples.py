@@ -59,6 +59,7 @@ _TRIED: Final = {
     ("clients/grpc.md", "python"): "tests/peers/test_grpc.py",
     ("clients/haproxy.md", "haproxy"): "tests/peers/test_haproxy.py",
     ("clients/java.md", "java"): "tests/peers/consul/test_java_programs.py",
+    ("clients/ansible.md", "yaml"): "tests/peers/consul/test_ansible.py",
     ("clients/rust.md", "rust"): "tests/peers/consul/test_rust_programs.py",
     ("clients/nginx.md", "jinja"): "tests/peers/test_nginx.py",
     ("clients/nginx.md", "nginx"): "tests/peers/test_nginx.py",

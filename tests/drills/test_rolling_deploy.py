@@ -127,10 +127,12 @@ class Load:
             stream = await trio.open_tcp_stream(*self.address)
             return await asked(stream, _HEAD + b"\r\n")
 
+        at = self.began
         try:
             while True:
                 await self._count(ask)
-                await trio.sleep(_KEPT_CALLERS / _KEPT_RATE)
+                at += _KEPT_CALLERS / _KEPT_RATE
+                await trio.sleep_until(at)
         finally:
             if stream is not None:
                 await trio.aclose_forcefully(stream)
