@@ -174,11 +174,17 @@ async def test_no_more_addresses_are_tried_at_once_than_may_be(
 ) -> None:
     monkeypatch.setattr(limits, "JOIN_SEEDS_MAX", 2)
     monkeypatch.setattr(limits, "JOIN_REQUEST_SECONDS", 0.05)
-    there = [await silent(nursery) for _ in range(2)]
+    there = [await silent(nursery) for _ in range(3)]
     async with open_node(config("a")) as a:
-        for names in (there, there[:1]):
+
+        async def ask(*names: str) -> None:
             with pytest.raises(JoinFailed):
                 await a.join(names)
-        opened = a.counters["streams_opened"]
-    assert opened == 2, "the first two are under way still"
+
+        async with trio.open_nursery() as asking:
+            asking.start_soon(ask, *there[:2])
+            asking.start_soon(ask, there[2])
+            await trio.testing.wait_all_tasks_blocked()
+            opened = a.counters["streams_opened"]
+        assert opened == 2, "the third waits for one of them"
     nursery.cancel_scope.cancel()
