@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from gossipreg.check import Check, CheckReport
-    from gossipreg.config import Config
+    from gossipreg.config import Attach, Config
     from gossipreg.errors import (
         AgentUnreachable,
         BindError,
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         KeyGivenUp,
         KeyInUse,
         KeyNotHeld,
+        MemberOnly,
         MemberPresent,
         NameConflict,
         NodeClosed,
@@ -62,7 +63,7 @@ if TYPE_CHECKING:
     )
     from gossipreg.policy import Maintenance, Policy, Split, UnreadablePolicy, WeightOverride
     from gossipreg.runtime.node import Node
-    from gossipreg.runtime.opening import open_node
+    from gossipreg.runtime.opening import open_node  # as type checkers see it; that below also attaches
     from gossipreg.settings import Settings
     from gossipreg.spec import InstanceSpec
     from gossipreg.tokens import ClusterToken
@@ -72,6 +73,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Address",
     "AgentUnreachable",
+    "Attach",
     "BindError",
     "Check",
     "CheckEvent",
@@ -102,6 +104,7 @@ __all__ = [
     "Maintenance",
     "Member",
     "MemberEvent",
+    "MemberOnly",
     "MemberPresent",
     "NameConflict",
     "NoInstance",
@@ -139,6 +142,7 @@ _MODULES: Final = {
     "Check": "gossipreg.check",
     "CheckReport": "gossipreg.check",
     "ClusterToken": "gossipreg.tokens",
+    "Attach": "gossipreg.config",
     "Config": "gossipreg.config",
     "Settings": "gossipreg.settings",
     "AgentUnreachable": "gossipreg.errors",
@@ -156,6 +160,7 @@ _MODULES: Final = {
     "JoinFailed": "gossipreg.errors",
     "KeyInUse": "gossipreg.errors",
     "KeyNotHeld": "gossipreg.errors",
+    "MemberOnly": "gossipreg.errors",
     "MemberPresent": "gossipreg.errors",
     "NameConflict": "gossipreg.errors",
     "NoInstance": "gossipreg.errors",
@@ -196,7 +201,7 @@ _MODULES: Final = {
     "UnreadablePolicy": "gossipreg.policy",
     "WeightOverride": "gossipreg.policy",
     "Node": "gossipreg.runtime.node",
-    "open_node": "gossipreg.runtime.opening",
+    "open_node": "gossipreg.embed.trio",
     "InstanceSpec": "gossipreg.spec",
 }
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import hashlib
 import re
 from collections.abc import Iterable
 from itertools import combinations
@@ -18,6 +15,8 @@ from gossipreg.errors import ConfigError
 from gossipreg.federation import Federation, check_federations, check_region
 from gossipreg.fields import (
     Choice,
+    FieldKind,
+    Number,
     OfClass,
     OptionalPath,
     Relation,
@@ -115,6 +114,21 @@ def _read_http(text: str) -> None:
             raise ConfigError(f"{error}, or say off") from None
 
 
+def _read_place(text: str) -> None:
+    place(text)
+
+
+def _read_agent(text: str) -> None:
+    found = place(text)
+    if isinstance(found, Address):
+        found.check_called()
+
+
+def _read_group(text: str) -> None:
+    if not text:
+        raise ConfigError("the name of a group is empty")
+
+
 def _read_domain(text: str) -> None:
     if len(text) > _DOMAIN_CHARS_MAX or not _DOMAIN.fullmatch(text):
         raise ConfigError(
@@ -164,6 +178,11 @@ def _read_header(text: str) -> None:
         raise ConfigError(f"{shown(text)} is not the name of a header")
 
 
+def _read_token(text: str) -> None:
+    if not text or not all("!" <= each <= "~" for each in text):
+        raise ConfigError("a token is printable ASCII characters without a space")
+
+
 def _read_key(text: str) -> None:
     _key_bytes(text)
 
@@ -184,9 +203,9 @@ def _same_port(one: str, other: str) -> Relation:
     return Relation((one, other), f"`{one}` and `{other}` have ports of their own", wrong)
 
 
-def _listener(text: str, name: str) -> Address | None:
+def _listener(text: str | None, name: str) -> Address | None:
     """Where a setting would have the node listen, if at a port that is taken by that."""
-    if text == "off" or text.startswith("unix:"):
+    if text is None or text == "off" or text.startswith("unix:"):
         return None
     address = Address.parse(text, default_port=DEFAULT_PORT if name == "bind" else None)
     return address if address.port else None
@@ -255,6 +274,60 @@ def _seeds(value: str | Iterable[str]) -> tuple[str, ...]:
 
 def _federations(value: Iterable[Federation]) -> tuple[Federation, ...]:
     return tuple(value)
+
+
+@attrs.frozen
+class Attach:
+    """How a process attaches to the agent of its host, where it is no member itself.
+
+    Raises ``ConfigError``, naming the field, for a value that cannot be used.
+    """
+
+    agent: str = setting(
+        Text(_read_agent), attrs.NOTHING, "Where the agent listens (its --attach): unix:/path or HOST:PORT."
+    )
+    grace: float = setting(
+        Number(0.0, limits.ATTACH_GRACE_SECONDS_MAX, "seconds"),
+        0.0,
+        "How long what the process has registered outlives its stream, in seconds; 0: it goes with the stream.",
+    )
+    token: str | None = setting(Text(_read_token, optional=True, secret=True), None, "The token.", repr=False)
+    token_file: Path | None = setting(OptionalPath(), None, "File that holds the token; read at every connect.")
+    tls_ca: Path | None = setting(
+        OptionalPath(),
+        None,
+        "File with the authorities, in PEM, that the agent's certificate must be from: the stream is under TLS then.",
+    )
+    tls_cert: Path | None = setting(
+        OptionalPath(), None, "File with a certificate, in PEM, that the process shows in place of a token."
+    )
+    tls_key: Path | None = setting(OptionalPath(), None, "File with the key of that certificate in PEM.")
+
+    def __attrs_post_init__(self) -> None:
+        check(
+            self,
+            (_one_of("token", "token_file"), _goes_with("tls_cert", "tls_key"), _needs("tls_cert", "tls_ca")),
+            table="attach.",
+        )
+
+
+def _attach(value: str | Attach | None) -> Attach | None:
+    if not isinstance(value, str):
+        return value
+    try:
+        return Attach(value)
+    except ConfigError:
+        return value  # type: ignore[return-value]  # `_AttachTo.wrong` says what is wrong with it
+
+
+class _AttachTo(FieldKind):
+    """The address of an agent, or an `Attach`, or None."""
+
+    def wrong(self, value: Any) -> str | None:
+        """See `FieldKind.wrong`."""
+        if value is None or isinstance(value, Attach):
+            return None
+        return Text(_read_agent).wrong(value)
 
 
 @attrs.frozen(kw_only=True)
@@ -376,6 +449,14 @@ class Config:
         factory=Settings,
         metadata={"doc": "The protocol's knobs; see below.", "kind": OfClass(Settings)},
     )
+    attach: Attach | None = attrs.field(
+        default=None,
+        converter=_attach,
+        metadata={
+            "doc": "Address of this host's agent, or an `Attach`: the process uses that node, and is no member itself.",
+            "kind": _AttachTo(),
+        },
+    )
 
     def __attrs_post_init__(self) -> None:
         check(self, self._relations())
@@ -447,6 +528,17 @@ class AgentConfig(Config):
         COMPATIBILITY_APIS,
         "Compatibility APIs that the HTTP listener serves beside its own; off: none.",
     )
+    attach: str | None = setting(  # type: ignore[assignment]  # an agent attaches to none: others attach to it
+        Text(_read_place, optional=True),
+        None,
+        "Address for processes of this host that attach to this node: unix:/path or HOST:PORT. Default: none. Tokens "
+        "and certificates are those of the HTTP API; a socket file has no TLS.",
+    )
+    attach_group: str | None = setting(
+        Text(_read_group, optional=True),
+        None,
+        "Group whose processes may open the socket file of `attach`, too. Default: those of the agent's user alone.",
+    )
     dns: str = setting(Text(_read_dns), DEFAULT_DNS, "Address for DNS, UDP and TCP: HOST:PORT, or off.")
     dns_tls: str = setting(
         Text(_read_dns),
@@ -473,7 +565,7 @@ class AgentConfig(Config):
 
     @classmethod
     def _relations(cls) -> tuple[Relation, ...]:
-        pairs = combinations(("bind", "http", "dns", "dns_tls"), 2)
+        pairs = combinations(("bind", "http", "dns", "dns_tls", "attach"), 2)
         ports = [_same_port(other, one) for one, other in pairs]
         files = (_listens_with("dns_tls", "tls_cert"), _listens_with("dns_tls", "dns"))
         return (
@@ -482,6 +574,7 @@ class AgentConfig(Config):
             _goes_with("tls_cert", "tls_key"),
             _needs("tls_client_ca", "tls_cert"),
             *files,
+            _needs("attach_group", "attach"),
         )
 
 
@@ -494,6 +587,9 @@ def parse_key(text: str, *, where: str) -> bytes:
 
 
 def _key_bytes(text: str) -> bytes:
+    import base64  # neither this nor `hashlib` is needed by a process that attaches
+    import binascii
+
     try:
         key = base64.b64decode(text.strip(), validate=True)
     except (binascii.Error, ValueError):
@@ -505,9 +601,13 @@ def _key_bytes(text: str) -> bytes:
 
 def encode_key(key: bytes) -> str:
     """A key as `parse_key` reads it."""
+    import base64
+
     return base64.b64encode(key).decode()
 
 
 def key_id(key: bytes) -> str:
     """A short public name of a key (hex), safe to log and compare."""
+    import hashlib
+
     return hashlib.blake2b(key, digest_size=4, person=b"gossipreg key").hexdigest()

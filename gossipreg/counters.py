@@ -304,6 +304,26 @@ class Count(Described):
         "Times that a service of another region was not followed: as many as may be are.",
     )
 
+    # Attached processes
+
+    ATTACH_STREAMS = "attach_streams", "streams", "Streams of attached processes that were accepted."
+    ATTACH_JUNK = "attach_junk", "streams", "Streams of attached processes that were closed because of a bad frame."
+    ATTACH_REFUSED = (
+        "attach_refused",
+        "streams",
+        "Streams of attached processes that were refused: too many, no hello in time, another version, or the token.",
+    )
+    ATTACH_SLOW = (
+        "attach_slow",
+        "streams",
+        "Streams of attached processes that were cut because the process did not read, or stopped in a frame.",
+    )
+    ATTACH_NOT_ACCEPTED = (
+        "attach_not_accepted",
+        "times",
+        "Times that no attached process could be accepted, for want of descriptors or because too many wait.",
+    )
+
     # DNS
 
     DNS_TLS_FAILED = (

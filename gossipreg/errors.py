@@ -210,7 +210,11 @@ class NodeClosed(GossipregError):
 
 
 class AgentUnreachable(GossipregError):
-    """No agent answers at the given HTTP address."""
+    """No agent answers at the given address."""
+
+
+class MemberOnly(GossipregError):
+    """A verb of a member, which a process that is attached to one does not have; the sentence says what to do."""
 
 
 class AgentRefused(GossipregError):

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import attrs
+
+#: How long every other key stays held by default, when one becomes primary (seconds): a host that was off over a long
+#: weekend comes back.
+KEPT_SECONDS: Final = 72 * 3600.0
 
 
 @attrs.frozen

@@ -296,3 +296,35 @@ FILE_BYTES_MAX: Final = 16 * 1024 * 1024
 CHECK_TARGET_CHARS_MAX: Final = 2048
 CHECK_HEADERS_CHARS_MAX: Final = 8192
 CHECK_COMMAND_CHARS_MAX: Final = 8192
+
+#: Streams of attached processes at once, and those of them that may not have said hello (about 40 KiB each). A host
+#: that runs a thousand programs is large.
+ATTACHED_MAX: Final = 1024
+ATTACHED_UNPROVEN_MAX: Final = 64
+
+#: Largest frame that an attached process may send (bytes): a registration of full size, with checks and credentials.
+ATTACH_FRAME_BYTES_MAX: Final = 262_144
+
+#: Largest frame that an attached process takes from its agent (bytes): sixteen thousand members with their names.
+ATTACH_ANSWER_BYTES_MAX: Final = 16 * 1024 * 1024
+
+#: Requests of one attached process that the agent works on at once, answers that are not sent included. Further ones
+#: wait in the socket.
+ATTACH_ASKS_MAX: Final = 32
+
+#: Answers that wait for one attached process to read them (bytes). Beyond it the stream is cut.
+ATTACH_OUTGOING_BYTES_MAX: Final = 32 * 1024 * 1024
+
+#: Services and streams of events that one attached process follows (about 300 bytes each, beside what they show).
+ATTACH_FOLLOWS_MAX: Final = 1024
+
+#: Instances in one frame of a view or of events: 256 small ones are packed in a few ms, and take some 40 KiB.
+ATTACH_INSTANCES_PER_FRAME: Final = 256
+
+#: How long an attached process may take to read a frame, to send the rest of one, and to say hello (seconds).
+ATTACH_FRAME_SECONDS_MAX: Final = 20.0
+
+#: Longest time that the registrations of an attached process outlive its stream (seconds), and how many such processes
+#: are remembered. An upgrade of a program takes some seconds.
+ATTACH_GRACE_SECONDS_MAX: Final = 300.0
+ATTACH_KEPT_MAX: Final = 1024

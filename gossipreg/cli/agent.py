@@ -44,6 +44,8 @@ _METAVARS: Final = {
     "tls_key": "FILE",
     "tls_client_ca": "FILE",
     "compatibility_apis": "NAME|off",
+    "attach": "HOST:PORT|unix:/PATH",
+    "attach_group": "GROUP",
     "dns": "HOST:PORT|off",
     "dns_tls": "HOST:PORT|off",
     "dns_domain": "NAME",

@@ -26,6 +26,7 @@ from gossipreg.counters import Count
 from gossipreg.errors import BindError, ConfigError, GossipregError
 from gossipreg.model import Address, SocketFile, place
 from gossipreg.runtime import exposure_warnings
+from gossipreg.runtime.bound_instances import BoundInstances
 from gossipreg.runtime.definitions import DefinitionFiles, LocatedSpec, by_id, define
 from gossipreg.runtime.node import Node
 from gossipreg.runtime.opening import check_start, open_node
@@ -109,6 +110,8 @@ class _ListenerParts:
     """The parts of the listeners that files and settings decide before anything is opened."""
 
     access: Access | None  # None: there is no listener
+    attach_access: Access | None  # likewise, of the listener for attached processes
+    attach_group: int | None
     tls: ServerTls | None
     dns_tls: ServerTls | None
     apis: tuple[CompatibilityApi, ...]
@@ -116,30 +119,59 @@ class _ListenerParts:
     @classmethod
     def of(cls, config: AgentConfig) -> _ListenerParts:
         """Raises ``ConfigError``."""
-        return cls(_access(config), _tls(config), _dns_tls(config), _apis(config))
+        attach = _attach_access(config), _attach_group(config)
+        return cls(_access(config), *attach, _tls(config), _dns_tls(config), _apis(config))
 
 
 def _access(config: AgentConfig) -> Access | None:
     """The access rules of the HTTP API; None if there is no API. Raises ``ConfigError``."""
     if config.http == "off":
-        if config.audit_log is not None:
+        if config.audit_log is not None and config.attach is None:
             raise ConfigError(
                 "audit_log: it records what clients of the HTTP API change, and http is off: leave one out"
             )
         return None
-    from gossipreg.frontends.http.server import check_safety
-    from gossipreg.frontends.serving.access import Access  # an agent with `--http off` does without
-    from gossipreg.frontends.serving.scopes import Scope
+    from gossipreg.frontends.http.server import check_safety  # an agent with `--http off` does without
 
-    words = [each for each in config.cluster_token_scopes if each != "off"]
-    access = Access() if config.tokens_file is None else Access.from_file(config.tokens_file, map(Scope, words))
+    access = _access_of(config)
     check_safety(place(config.http), access, insecure=config.insecure)
     return access
 
 
+def _attach_access(config: AgentConfig) -> Access | None:
+    """The access rules for attached processes; None if there can be none. Raises ``ConfigError``."""
+    if config.attach is None:
+        return None
+    return _access_of(config)
+
+
+def _access_of(config: AgentConfig) -> Access:
+    """The tokens of a listener. Raises ``ConfigError``."""
+    from gossipreg.frontends.serving.access import Access
+    from gossipreg.frontends.serving.scopes import Scope
+
+    words = [each for each in config.cluster_token_scopes if each != "off"]
+    return Access() if config.tokens_file is None else Access.from_file(config.tokens_file, map(Scope, words))
+
+
+def _attach_group(config: AgentConfig) -> int | None:
+    """The id of the group that may open the socket file for attached processes. Raises ``ConfigError``."""
+    if config.attach_group is None:
+        return None
+    import grp
+
+    try:
+        return grp.getgrnam(config.attach_group).gr_gid
+    except KeyError:
+        raise ConfigError(
+            f"attach_group: this host has no group {config.attach_group!r}: name one that it has"
+        ) from None
+
+
 def _tls(config: AgentConfig) -> ServerTls | None:
     """The TLS of the HTTP API; None if it is in clear, or off. Raises ``ConfigError``."""
-    if config.http == "off" or config.tls_cert is None or config.tls_key is None:
+    is_off = config.http == "off" and config.attach is None
+    if is_off or config.tls_cert is None or config.tls_key is None:
         return None
     from gossipreg.frontends.serving.tls import ServerTls  # likewise
 
@@ -183,20 +215,22 @@ async def _serve(
             nursery.start_soon(manager.keep_informed)
             reload = partial(_reload, reloads, trio.Lock(), manager)
             nursery.start_soon(_handle_signals, node, signals, leave, reload, nursery)
-            if access is not None:
-                reloads.append(partial(trio.to_thread.run_sync, access.reload))
-            reloads += [
-                partial(trio.to_thread.run_sync, each.reload) for each in (tls, parts.dns_tls) if each is not None
-            ]
+            kept = (access, parts.attach_access, tls, parts.dns_tls)
+            reloads += [partial(trio.to_thread.run_sync, each.reload) for each in kept if each is not None]
             http = (
                 None
                 if access is None
                 else await _open_http(node, config, access, leave, nursery, reloads=reloads, reload=reload, parts=parts)
             )
+            attach = (
+                None
+                if parts.attach_access is None
+                else await _open_attach(node, config, nursery, reloads=reloads, parts=parts)
+            )
             dns = None if config.dns == "off" else await _open_dns(node, config, parts.dns_tls, nursery)
             _warn_of_exposure(node, http, dns, access, is_tls=tls is not None)
-            _print_ready(node, http, dns, is_tls=tls is not None, as_json=config.log_format == "json")
-            manager.ready(_addresses(node, http, dns, is_tls=tls is not None))
+            _print_ready(node, http, dns, attach, is_tls=tls is not None, as_json=config.log_format == "json")
+            manager.ready(_addresses(node, http, dns, attach, is_tls=tls is not None))
             await node.wait_closed()
             nursery.cancel_scope.cancel()
 
@@ -289,6 +323,35 @@ async def _open_http(
     return got
 
 
+async def _open_attach(
+    node: Node, config: AgentConfig, nursery: trio.Nursery, *, reloads: list[Reload], parts: _ListenerParts
+) -> Address | SocketFile:
+    """Start the listener for attached processes; return the address that it got. ``reloads``: as for HTTP."""
+    from gossipreg.frontends.attach import serve_attach  # most agents have none
+    from gossipreg.frontends.serving.audit_log import AuditLog
+
+    assert config.attach is not None, "it is asked for"
+    assert parts.attach_access is not None, "there is access to it"
+    where = place(config.attach)
+    audit = AuditLog(config.audit_log, node.counters)  # in the file of the HTTP listener's, which both append to
+    await trio.to_thread.run_sync(audit.open)
+    reloads.append(partial(trio.to_thread.run_sync, audit.open))
+    serve = partial(
+        serve_attach,
+        node,
+        BoundInstances(node),
+        where,
+        access=parts.attach_access,
+        audit=audit,
+        insecure=config.insecure,
+        tls=None if isinstance(where, SocketFile) else parts.tls,
+        group=parts.attach_group,
+        counters=node.counters,
+    )
+    got: Address | SocketFile = await nursery.start(serve)
+    return got
+
+
 def _raise_descriptor_limit() -> None:
     """Raise the descriptor limit to what the HTTP listener may need, or log what there is room for."""
     from gossipreg.frontends.serving.capacity import DESCRIPTORS, Capacity, ask_for_descriptors
@@ -336,7 +399,13 @@ def _warn_of_exposure(
 
 
 def _print_ready(
-    node: Node, http: Address | SocketFile | None, dns: Address | None, *, is_tls: bool, as_json: bool
+    node: Node,
+    http: Address | SocketFile | None,
+    dns: Address | None,
+    attach: Address | SocketFile | None,
+    *,
+    is_tls: bool,
+    as_json: bool,
 ) -> None:
     """Write the ready line to standard output, for the program that started the agent."""
     if as_json:
@@ -347,14 +416,23 @@ def _print_ready(
             "http": None if http is None else str(http),
             **({"tls": True} if is_tls else {}),
             "dns": None if dns is None else str(dns),
+            **({} if attach is None else {"attach": str(attach)}),
             "cluster": node.cluster,
         }
         print(json.dumps(ready), flush=True)
     else:
-        print(f"gossipreg agent {node.name} ready: {_addresses(node, http, dns, is_tls=is_tls)}", flush=True)
+        print(f"gossipreg agent {node.name} ready: {_addresses(node, http, dns, attach, is_tls=is_tls)}", flush=True)
 
 
-def _addresses(node: Node, http: Address | SocketFile | None, dns: Address | None, *, is_tls: bool) -> str:
+def _addresses(
+    node: Node,
+    http: Address | SocketFile | None,
+    dns: Address | None,
+    attach: Address | SocketFile | None,
+    *,
+    is_tls: bool,
+) -> str:
     """Where the agent can be reached, for people."""
     protocol = "https" if is_tls else "http"
-    return f"gossip {node.address}, {protocol} {http or 'off'}, dns {dns or 'off'}, cluster {node.cluster}"
+    attached = "" if attach is None else f"attach {attach}, "
+    return f"gossip {node.address}, {protocol} {http or 'off'}, dns {dns or 'off'}, {attached}cluster {node.cluster}"

@@ -11,8 +11,9 @@ from typing import Any
 from gossipreg.config import Config
 from gossipreg.embed.asyncio_calls import AsyncioWatch, wait_done, wait_left
 from gossipreg.embed.asyncio_node import AsyncioNode
-from gossipreg.embed.node_thread import NodeThread
+from gossipreg.embed.host_thread import HostThread
 from gossipreg.embed.signals import ENDING_SIGNALS, DeferredSignals, leave_first
+from gossipreg.embed.starting import start_thread
 
 __all__ = ["AsyncioNode", "AsyncioWatch", "leave_first", "lifespan", "open_node", "stop_signals"]
 
@@ -24,7 +25,7 @@ async def open_node(config: Config | None = None) -> AsyncIterator[AsyncioNode]:
     Raises ``ConfigError``, ``InsecureError``, ``BindError`` or ``StorageError`` when it cannot start. If the node has
     to stop in the middle because its name is held by another, the block is cancelled and ``NameConflict`` raised.
     """
-    thread = NodeThread.start(config or Config())
+    thread = start_thread(config)
     try:
         await wait_done(thread.opened)
         node = AsyncioNode(thread)
@@ -119,7 +120,7 @@ class _TaskCancellation:
             self._cancelled = self._task.cancel()
 
 
-async def _leave(thread: NodeThread) -> None:
+async def _leave(thread: HostThread) -> None:
     """Leave, even when cancelled; it takes a second or two. Then the cancellation goes on."""
     if thread.is_forked:
         return  # it is not here, and the process that has it goes on

@@ -10,8 +10,8 @@ from typing import Any, Generic, Self, TypeVar
 
 import attrs
 
+from gossipreg.embed.host_thread import HostThread, forked_message
 from gossipreg.embed.node_reads import NodeReads
-from gossipreg.embed.node_thread import NodeThread, forked_message
 from gossipreg.embed.watch_steps import WatchSteps
 from gossipreg.errors import NodeClosed
 
@@ -90,7 +90,7 @@ async def wait_done(future: Future[Any]) -> None:
         await _wakeup_of(future).wait()
 
 
-async def wait_left(thread: NodeThread) -> None:
+async def wait_left(thread: HostThread) -> None:
     """Return when the node has ended after ``stop``, or when it should have: the program ends all the same."""
     with suppress(TimeoutError):
         async with asyncio.timeout(thread.leave_patience):

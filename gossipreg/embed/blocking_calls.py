@@ -9,8 +9,8 @@ from typing import Generic, Self, TypeVar
 
 import attrs
 
+from gossipreg.embed.host_thread import forked_message
 from gossipreg.embed.node_reads import NodeReads
-from gossipreg.embed.node_thread import forked_message
 from gossipreg.embed.watch_steps import WatchSteps
 from gossipreg.errors import GossipregError, NodeClosed
 

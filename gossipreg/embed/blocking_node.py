@@ -6,27 +6,30 @@ Written by ``python -m tests.embed.node_modules`` from the methods of `gossipreg
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import attrs
 
-from gossipreg.check import Check, CheckReport
 from gossipreg.embed.blocking_calls import BlockingCalls, BlockingWatch
 from gossipreg.embed.watch_steps import WatchSteps
-from gossipreg.model import (
-    Event,
-    Health,
-    Instance,
-    JoinResult,
-    NodeInfo,
-    RegionalDirectory,
-    RegionalService,
-    ServiceChange,
-    ServiceTerm,
-)
-from gossipreg.policy import Policy, Rule
-from gossipreg.runtime.node_keyring import KEPT_SECONDS
-from gossipreg.spec import InstanceSpec
-from gossipreg.tokens import ClusterToken
+from gossipreg.keys import KEPT_SECONDS
+from gossipreg.model import Health
+
+if TYPE_CHECKING:
+    from gossipreg.check import Check, CheckReport
+    from gossipreg.model import (
+        Event,
+        Instance,
+        JoinResult,
+        NodeInfo,
+        RegionalDirectory,
+        RegionalService,
+        ServiceChange,
+        ServiceTerm,
+    )
+    from gossipreg.policy import Policy, Rule
+    from gossipreg.spec import InstanceSpec
+    from gossipreg.tokens import ClusterToken
 
 
 @attrs.define(eq=False, repr=False)

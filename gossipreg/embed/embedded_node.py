@@ -1,24 +1,26 @@
-"""Embedded node: a node that runs in a thread of its own, as programs of every kind hold it."""
+"""Embedded node: a node that lives in a thread of its own, as programs of every kind hold it."""
 
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 import attrs
 
-from gossipreg.embed.node_thread import NodeThread, forked_message
+from gossipreg.embed.host_thread import HostThread, forked_message
 from gossipreg.errors import NodeClosed
-from gossipreg.runtime.node import Node
+
+if TYPE_CHECKING:
+    from gossipreg.runtime.node import Node
 
 
 @attrs.define(eq=False, repr=False)
 class EmbeddedNode:
     """A node and the thread that it runs in. The methods of a node are derived: see ``tests/embed/node_modules.py``."""
 
-    _thread: NodeThread
-    _node: Node = attrs.field(init=False)
+    _thread: HostThread
+    _node: Node = attrs.field(init=False)  # or an attached one, with the same verbs
 
     def __attrs_post_init__(self) -> None:
         self._node = self._thread.opened.result()

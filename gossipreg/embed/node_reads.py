@@ -7,23 +7,26 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import attrs
 
 from gossipreg.embed.embedded_node import EmbeddedNode
-from gossipreg.keys import GossipKey
-from gossipreg.model import (
-    Address,
-    Instance,
-    Member,
-    RegionalDirectory,
-    RegionalService,
-    RegionInfo,
-    ServiceCount,
-    ServiceTerm,
-)
-from gossipreg.policy import Policy, UnreadablePolicy
-from gossipreg.tokens import ClusterToken
+
+if TYPE_CHECKING:
+    from gossipreg.keys import GossipKey
+    from gossipreg.model import (
+        Address,
+        Instance,
+        Member,
+        RegionalDirectory,
+        RegionalService,
+        RegionInfo,
+        ServiceCount,
+        ServiceTerm,
+    )
+    from gossipreg.policy import Policy, UnreadablePolicy
+    from gossipreg.tokens import ClusterToken
 
 
 @attrs.define(eq=False, repr=False)

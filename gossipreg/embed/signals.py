@@ -26,7 +26,7 @@ from typing import Final
 import attrs
 
 from gossipreg.embed.embedded_node import EmbeddedNode
-from gossipreg.embed.node_thread import NodeThread
+from gossipreg.embed.host_thread import HostThread
 from gossipreg.errors import ConfigError
 
 #: The signals by which a terminal, a supervisor or a container runtime tells a program to end.
@@ -65,7 +65,7 @@ class DeferredSignals:
 
     before: dict[int, object]  # the handlers that the program had
     loop: int | None  # the descriptor from which an event loop reads the numbers of signals
-    _thread: NodeThread | None = None  # None: the node is not open yet, so the signals wait for that
+    _thread: HostThread | None = None  # None: the node is not open yet, so the signals wait for that
     _pid: int = attrs.field(factory=os.getpid)
     _waiting: list[int] = attrs.field(factory=list)  # those that came, in order
     _is_over: bool = False  # whether one was passed on, so that no other waits

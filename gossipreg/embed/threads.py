@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from gossipreg.config import Config
 from gossipreg.embed.blocking_calls import BlockingWatch
 from gossipreg.embed.blocking_node import BlockingNode
-from gossipreg.embed.node_thread import NodeThread
 from gossipreg.embed.signals import leave_first
+from gossipreg.embed.starting import start_thread
 
 __all__ = ["BlockingNode", "BlockingWatch", "leave_first", "open_node", "start_node"]
 
@@ -35,7 +35,7 @@ def start_node(config: Config | None = None) -> BlockingNode:
 
     A node that was not told to leave does so when the interpreter ends. Raises what `open_node` raises.
     """
-    thread = NodeThread.start(config or Config())
+    thread = start_thread(config)
     try:
         thread.opened.result()
     except BaseException:

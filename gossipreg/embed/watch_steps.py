@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from concurrent.futures import CancelledError, Future
 from typing import Generic, TypeVar
 
-from gossipreg.embed.node_thread import NodeThread
+from gossipreg.embed.host_thread import HostThread
 from gossipreg.errors import NodeClosed
 
 T = TypeVar("T")
@@ -15,7 +15,7 @@ T = TypeVar("T")
 class WatchSteps(Generic[T]):
     """The changes of one watch. A step whose caller gave up waiting is returned by the next call, and not lost."""
 
-    def __init__(self, thread: NodeThread, source: AsyncIterator[T]) -> None:
+    def __init__(self, thread: HostThread, source: AsyncIterator[T]) -> None:
         self._thread = thread
         self._source = source
         self._pending: Future[T | None] | None = None

@@ -16,7 +16,7 @@ from gossipreg.check import Check, CheckReport
 from gossipreg.config import parse_key
 from gossipreg.counters import Count
 from gossipreg.errors import InvalidInstance, NodeClosed, NoInstance, UnknownRegion, naming
-from gossipreg.keys import GossipKey
+from gossipreg.keys import KEPT_SECONDS, GossipKey
 from gossipreg.model import (
     NODE_SERVICE,
     PRIMARY,
@@ -45,7 +45,6 @@ from gossipreg.protocol.registry.terms import TermRegister
 from gossipreg.runtime.lifecycle import NodeLifecycle
 from gossipreg.runtime.node_context import NodeContext
 from gossipreg.runtime.node_info import node_info
-from gossipreg.runtime.node_keyring import KEPT_SECONDS
 from gossipreg.runtime.regions.failover import failed_over
 from gossipreg.runtime.registrar import Registrar
 from gossipreg.runtime.registrations import LocalRegistration, registration_note

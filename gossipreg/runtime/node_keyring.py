@@ -29,7 +29,7 @@ from gossipreg.errors import (
     TooManyKeys,
     UnknownKey,
 )
-from gossipreg.keys import GossipKey
+from gossipreg.keys import KEPT_SECONDS, GossipKey
 from gossipreg.model import NODE_SERVICE, Status
 from gossipreg.protocol.registry.key_statements import (
     KeysInForce,
@@ -48,10 +48,6 @@ from gossipreg.runtime.policy_writer import PolicyWriter
 from gossipreg.runtime.registrar import Registrar
 
 log = logging.getLogger(__name__)
-
-#: How long every other key stays held by default, when one becomes primary (seconds): a host that was off over a long
-#: weekend comes back.
-KEPT_SECONDS: Final = 72 * 3600.0
 
 #: How long a step waits for members that are not ready for it (seconds). The CLI waits 5 s for an answer.
 _WAIT_SECONDS: Final = 3.0

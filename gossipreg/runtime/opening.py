@@ -218,7 +218,7 @@ def _create(
         registrar,
         DefinedInstances(context, registrar),
         policies,
-        None if store is None else StateWriter(context, registrar.monitor, store),
+        None if store is None else StateWriter(context, registrar.monitor, store, registrar.is_stored),
         AdvertisedAddress(bound, sockets.address, follows, registrar.move),
         NodeKeyring(keyring, config, keys.gossip, context, policies, registrar),
         NodeIdentity(keys.identity, config, context, policies),

@@ -101,6 +101,11 @@ class Registrar:
         """The node's name."""
         return self._context.name
 
+    @property
+    def zone(self) -> str:
+        """The node's zone, which is that of its instances unless they name one."""
+        return self._context.engine.identity.zone
+
     # Registering
 
     async def register(self, registration: LocalRegistration) -> Instance:
@@ -215,7 +220,9 @@ class Registrar:
         before = [self.registrations[id_].instance for id_ in prepared if id_ in self.registrations]
         async with self._policies.stating(wanted, before) as registers:
             with trio.CancelScope(shield=True):
-                await store.put_instances(_rows(prepared), registers)
+                rows = _rows({id_: each for id_, each in prepared.items() if self._concerns_disk(id_, each)})
+                if rows or registers:
+                    await store.put_instances(rows, registers)
                 try:
                     self._context.check_open()
                     self._make_room(prepared)  # others may have taken it while this waited
@@ -242,6 +249,15 @@ class Registrar:
         for id_, change in changes.items():
             failed |= await self.commit_each({id_: change})
         return failed
+
+    def _concerns_disk(self, id: str, wanted: LocalRegistration | None) -> bool:
+        """Whether the disk holds a row of that id, or is to hold one."""
+        before = self._before(id)
+        return any(each is not None and not each.is_bound for each in (before, wanted))
+
+    def is_stored(self, id: str) -> bool:
+        """Whether the instance of that id is to be there after a restart."""
+        return self._concerns_disk(id, None)
 
     def _prepared(self, changes: Changes, place_of: Callable[[int], str] | None) -> Changes:
         """Step 2: those of ``changes`` that change anything, sealed and checked. Raises why one cannot be made."""
@@ -377,7 +393,7 @@ class Registrar:
 
 def _rows(changes: Changes) -> dict[str, bytes | None]:
     """What the disk is to hold of them, by id."""
-    return {id_: None if each is None else each.packed() for id_, each in changes.items()}
+    return {id_: None if each is None or each.is_bound else each.packed() for id_, each in changes.items()}
 
 
 def _place(number: int) -> str:

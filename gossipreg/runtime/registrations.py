@@ -38,6 +38,7 @@ class LocalRegistration:
     maintenance: str | None = None  # why it is taken out, if it is
     defined: bool = False  # by a file, which is read again after a restart
     credentials: Mapping[str, str] = attrs.field(factory=dict, repr=False)  # until they are sealed into the instance
+    is_bound: bool = False  # to the stream of an attached process, so it is not stored
 
     @classmethod
     def of(cls, spec: InstanceSpec, *, member: str, host: str, zone: str) -> LocalRegistration:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import attrs
@@ -41,6 +42,7 @@ class StateWriter:
     _context: NodeContext
     _monitor: Monitor
     _store: AsyncStateStore
+    _is_stored: Callable[[str], bool]  # whether the instance of an id is: the state of its checks goes with it
     _stored_index: int = attrs.field(init=False, default=0)  # below 0: the last write failed
 
     async def store_identity(self) -> None:
@@ -92,7 +94,7 @@ class StateWriter:
 
     async def store_checks(self, *, quietly: bool) -> bool:
         """Store the state of those ttl checks that have changed. Returns whether that failed."""
-        unkept = self._monitor.take_unkept()
+        unkept = {id_: states for id_, states in self._monitor.take_unkept().items() if self._is_stored(id_)}
         if not unkept:
             return False
         offset = time.time() - trio.current_time()

@@ -6,24 +6,23 @@ dropped leaves nothing behind.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
-from typing import Final, Literal, Self
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, Self
 
 import attrs
 import trio
 
+from gossipreg.changes import InstanceDiff, member_transition
 from gossipreg.errors import GossipregError
 from gossipreg.model import (
     CheckEvent,
     Event,
     Instance,
-    InstanceEvent,
     Member,
     MemberEvent,
     NodeEvent,
     ServiceChange,
     Snapshot,
-    Status,
 )
 from gossipreg.protocol.registry.view import ServiceView, View
 from gossipreg.runtime.change_log import ChangeLog
@@ -31,47 +30,6 @@ from gossipreg.runtime.diagnostics import PrimaryConflicts
 
 #: How often a watch of other regions reads at the least (seconds): what nothing reads is not followed for ever.
 READ_AGAIN_SECONDS: Final = 60.0
-
-MemberKind = Literal["joined", "suspect", "alive", "failed", "left"]
-
-_KINDS: Final[dict[Status, MemberKind]] = {
-    Status.ALIVE: "alive",
-    Status.SUSPECT: "suspect",
-    Status.FAILED: "failed",
-    Status.LEFT: "left",
-}
-
-
-@attrs.frozen
-class _Diff:
-    added: tuple[Instance, ...]
-    changed: tuple[Instance, ...]
-    removed: tuple[Instance, ...]
-    before: tuple[Instance, ...] = ()  # what each of those that changed was
-
-    @classmethod
-    def between(cls, before: Collection[Instance], after: Collection[Instance]) -> _Diff:
-        # An unchanged instance is the same object, and most are unchanged: identity spares the comparison.
-        unchanged = set(map(id, before)) & set(map(id, after))
-        old = {(each.region, each.owner, each.id): each for each in before if id(each) not in unchanged}
-        new = {(each.region, each.owner, each.id): each for each in after if id(each) not in unchanged}
-        changed = [(old[key], instance) for key, instance in new.items() if key in old and old[key] != instance]
-        return cls(
-            added=tuple(instance for key, instance in new.items() if key not in old),
-            changed=tuple(instance for _, instance in changed),
-            removed=tuple(instance for key, instance in old.items() if key not in new),
-            before=tuple(instance for instance, _ in changed),
-        )
-
-    def __bool__(self) -> bool:
-        return bool(self.added or self.changed or self.removed)
-
-    def events(self) -> list[Event]:
-        return [
-            *(InstanceEvent("added", instance) for instance in self.added),
-            *(InstanceEvent("changed", now, was) for now, was in zip(self.changed, self.before, strict=True)),
-            *(InstanceEvent("removed", instance) for instance in self.removed),
-        ]
 
 
 @attrs.define(eq=False, repr=False)
@@ -102,7 +60,7 @@ class ServiceWatch:
     def _step(self) -> ServiceChange | None:
         view = self._view.service(self.service)
         snapshot = self._seen is None
-        diff = _Diff.between(self._seen or (), view.healthy)
+        diff = InstanceDiff.between(self._seen or (), view.healthy)
         if not (snapshot or diff):
             return None
         self._seen = view.healthy
@@ -216,14 +174,14 @@ class EventWatch:
         after = self._reported(self._view.service(service))
         if after:
             self._seen[service] = after
-        return _Diff.between(before, after).events()
+        return InstanceDiff.between(before, after).events()
 
     def _member_events(self, name: str) -> list[Event]:
         before = self._seen_members.pop(name, None)
         after = self._member(name)
         if after is not None:
             self._seen_members[name] = after
-        kind = _transition(before, after)
+        kind = member_transition(before, after)
         told = after or before
         return [] if kind is None or told is None else [MemberEvent(kind, told)]
 
@@ -255,7 +213,7 @@ class RegionalWatch:
             before, self._seen = self._seen, self._read()
             if before is None:
                 return (Snapshot((), self._seen),)
-            if events := _Diff.between(before, self._seen).events():
+            if events := InstanceDiff.between(before, self._seen).events():
                 return tuple(events)
             with trio.move_on_after(READ_AGAIN_SECONDS):
                 await _wait_any(self._change_logs, positions)
@@ -271,14 +229,3 @@ async def _wait_any(change_logs: Sequence[ChangeLog], positions: Sequence[int]) 
     async with trio.open_nursery() as nursery:
         for each, position in zip(change_logs, positions, strict=True):
             nursery.start_soon(wait, each, position)
-
-
-def _transition(before: Member | None, after: Member | None) -> MemberKind | None:
-    """The event to report of a member; None when nothing that a watcher can see has changed."""
-    if after is None:
-        return "left" if before is not None and before.status.is_present else None
-    if before is None or (before.generation, before.address) != (after.generation, after.address):
-        return "joined" if after.status is Status.ALIVE else _KINDS[after.status]
-    if before.status is after.status and before.draining == after.draining:
-        return None
-    return _KINDS[after.status]

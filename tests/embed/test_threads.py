@@ -286,7 +286,7 @@ def test_when_the_loop_breaks_no_call_waits_for_ever_and_the_mistake_is_shown(no
             waiting = pool.submit(broken.wait_for, "orders")
             watch = broken.watch("orders")
             watch.get(PATIENCE)
-            broken._thread._token.run_sync_soon(lambda: 1 / 0)  # type: ignore[union-attr]
+            broken._thread._token.run_sync_soon(lambda: 1 / 0)  # type: ignore[attr-defined]
             with pytest.raises(NodeClosed, match=r"^node 'bob' is closed"):
                 waiting.result(PATIENCE)
             ends.append(list(watch))

@@ -95,6 +95,7 @@ class FakeNode:
     elsewhere: dict[str, dict[str, RegionalService]] = attrs.field(factory=dict)  # by region and service
     far_index: int = 7
     cut: bool = False  # nothing is known of any other region
+    patience: float | None = None  # with which the last `fetch` was asked (seconds)
     highest: dict[str, int] = attrs.field(factory=dict)  # term that was ever stated, by service
     round_trips: dict[str, float] = attrs.field(factory=dict)  # seconds, by member
     notes: dict[str, str] = attrs.field(factory=dict)  # by id
@@ -155,7 +156,8 @@ class FakeNode:
             service=service, region=region, index=self.far_index, instances=(), healthy=(), age=0.0, stale=False
         )
 
-    async def fetch(self, service: str, region: str) -> RegionalService:
+    async def fetch(self, service: str, region: str, *, patience: float = 3.0) -> RegionalService:
+        self.patience = patience
         return self.regional_service(service, region)
 
     def regional_directory(self, region: str) -> RegionalDirectory:
@@ -166,7 +168,8 @@ class FakeNode:
         }
         return RegionalDirectory(region=region, index=self.far_index, services=tags, age=0.5, stale=False)
 
-    async def fetch_directory(self, region: str) -> RegionalDirectory:
+    async def fetch_directory(self, region: str, *, patience: float = 3.0) -> RegionalDirectory:
+        self.patience = patience
         return self.regional_directory(region)
 
     def _elsewhere(self, region: str) -> dict[str, RegionalService]:

@@ -167,7 +167,7 @@ async def test_peers_are_noted_when_they_change_and_a_full_disk_is_said_once(
             open_node(config("bob", node)) as peer,
             trio.open_nursery() as nursery,
         ):
-            writer = StateWriter(node._lifecycle.context, node._lifecycle.registrar.monitor, stand_in)
+            writer = StateWriter(node._lifecycle.context, node._lifecycle.registrar.monitor, stand_in, lambda _: True)
             nursery.start_soon(writer.keep_peers_stored)
             while not caplog.messages:
                 await trio.lowlevel.checkpoint()

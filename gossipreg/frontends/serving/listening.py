@@ -19,13 +19,16 @@ from gossipreg.model import Address, SocketFile
 _BACKLOG = 1024
 
 
-async def listen(asked: Address) -> list[trio.SocketListener]:
-    """Listeners at ``asked``; port 0 takes any free one. Raises ``BindError`` if it cannot be had."""
+async def listen(asked: Address, *, what: str = "HTTP", flag: str = "--http") -> list[trio.SocketListener]:
+    """Listeners for ``what`` at ``asked``; port 0 takes any free one. Raises ``BindError`` if it cannot be had.
+
+    ``flag`` is the option that names the address.
+    """
     try:
         return await trio.open_tcp_listeners(asked.port, host=asked.host, backlog=_BACKLOG)
     except OSError as error:
-        reason, remedy = explain(error)
-        raise BindError(f"cannot listen on {asked} for HTTP: {reason}: {remedy}") from None
+        reason, remedy = explain(error, flag=flag)
+        raise BindError(f"cannot listen on {asked} for {what}: {reason}: {remedy}") from None
 
 
 def explain(error: OSError, *, flag: str = "--http") -> tuple[str, str]:
@@ -44,22 +47,27 @@ def explain(error: OSError, *, flag: str = "--http") -> tuple[str, str]:
 
 
 @contextmanager
-def listen_at_file(asked: SocketFile) -> Iterator[trio.SocketListener]:
-    """A listener at a socket file that only its owner may open; the file is gone afterwards.
+def listen_at_file(
+    asked: SocketFile, *, what: str = "HTTP", flag: str = "--http", group: int | None = None
+) -> Iterator[trio.SocketListener]:
+    """A listener for ``what`` at a socket file that only its owner, and ``group``, may open; it is gone afterwards.
 
-    A stale socket, as a killed process leaves it, is replaced. Raises ``BindError``.
+    A stale socket, as a killed process leaves it, is replaced. Raises ``BindError``, which names ``flag``.
     """
     opened = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    mode = 0o600 if group is None else 0o660
     try:
         os.fchmod(opened.fileno(), 0o600)  # Linux gives the file this mode; to change it later could follow a link
-        _bind(opened, asked.path)
+        _bind(opened, asked.path, what, flag)
         made = os.lstat(asked.path)
-        if stat.S_IMODE(made.st_mode) != 0o600:
-            os.chmod(asked.path, 0o600)  # before a client can connect, which takes `listen`
+        if group is not None:
+            os.chown(asked.path, -1, group)
+        if stat.S_IMODE(made.st_mode) != mode:
+            os.chmod(asked.path, mode)  # before a client can connect, which takes `listen`
     except OSError as error:
         opened.close()
         reason = (error.strerror or str(error)).lower()
-        raise BindError(f"cannot listen on {asked} for HTTP: {reason}: pass --http unix:PATH with another") from None
+        raise BindError(f"cannot listen on {asked} for {what}: {reason}: pass {flag} unix:PATH with another") from None
     except BindError:
         opened.close()
         raise
@@ -74,20 +82,20 @@ def listen_at_file(asked: SocketFile) -> Iterator[trio.SocketListener]:
                 asked.path.unlink()
 
 
-def _bind(opened: socket.socket, path: Path) -> None:
+def _bind(opened: socket.socket, path: Path, what: str, flag: str) -> None:
     try:
         opened.bind(str(path))
     except OSError as error:
         if error.errno != errno.EADDRINUSE:
             raise
-        _clear(path)
+        _clear(path, what, flag)
         opened.bind(str(path))
 
 
-def _clear(path: Path) -> None:
+def _clear(path: Path, what: str, flag: str) -> None:
     """Remove a stale socket file. Raises ``BindError`` for any other file."""
     if not stat.S_ISSOCK(path.lstat().st_mode):
-        raise BindError(f"cannot listen on unix:{path} for HTTP: there is another file: remove it or name another")
+        raise BindError(f"cannot listen on unix:{path} for {what}: there is another file: remove it or name another")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.setblocking(False)
         try:
@@ -98,5 +106,5 @@ def _clear(path: Path) -> None:
         except BlockingIOError:
             pass  # its queue is full: a busy program listens there
     raise BindError(
-        f"cannot listen on unix:{path} for HTTP: another program listens there: stop it or pass --http unix:PATH"
+        f"cannot listen on unix:{path} for {what}: another program listens there: stop it or pass {flag} unix:PATH"
     )

@@ -101,16 +101,16 @@ class NodeApi(Protocol):
         """What it holds of a service in another region. Raises ``UnknownRegion``, ``RegionUnavailable``."""
         ...
 
-    async def fetch(self, service: str, region: str) -> RegionalService:
-        """The same, once it holds something: it waits a few seconds for that."""
+    async def fetch(self, service: str, region: str, *, patience: float = ...) -> RegionalService:
+        """The same, once it holds something: it waits up to ``patience`` seconds for that, a few if not told."""
         ...
 
     def regional_directory(self, region: str) -> RegionalDirectory:
         """The services of another region. Raises ``UnknownRegion``, ``RegionUnavailable``."""
         ...
 
-    async def fetch_directory(self, region: str) -> RegionalDirectory:
-        """The same, once it holds something: it waits a few seconds for that."""
+    async def fetch_directory(self, region: str, *, patience: float = ...) -> RegionalDirectory:
+        """The same, once it holds something: it waits up to ``patience`` seconds for that, a few if not told."""
         ...
 
     def with_failover(self, service: str, failover: Sequence[str]) -> tuple[Instance, ...]:

@@ -8,17 +8,32 @@ not be chosen at all must not be passed in, such as an instance without a port, 
 
 from __future__ import annotations
 
-import hashlib
 import math
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from itertools import accumulate
 from random import Random
+from typing import Protocol
 
 import attrs
 
 from gossipreg.model import Instance
-from gossipreg.protocol.registry.view import ServiceView
+
+
+class Choices(Protocol):
+    """One service at one moment, such as a `ServiceView`: ``shares`` is the running total of the healthy's weights."""
+
+    @property
+    def instances(self) -> tuple[Instance, ...]:
+        """All of it."""
+
+    @property
+    def healthy(self) -> tuple[Instance, ...]:
+        """Those that can serve."""
+
+    @property
+    def shares(self) -> tuple[int, ...]:
+        """What each of those, and those before it, weigh; what has no port weighs 0."""
 
 
 def matching(
@@ -34,7 +49,7 @@ def matching(
     )
 
 
-def by_weight(view: ServiceView, rng: Random) -> Instance | None:
+def by_weight(view: Choices, rng: Random) -> Instance | None:
     """One healthy instance, drawn with the odds of its weight; None when all are drained or none is there."""
     return _draw(view.healthy, view.shares, rng)
 
@@ -119,6 +134,8 @@ def by_key(instances: Sequence[Instance], key: str) -> Instance | None:
 
 def claim(instance: Instance, key: str, weight: float) -> float:
     """The rank of ``instance`` for ``key``: of exponential waits, the one with the highest rate ends first."""
+    import hashlib  # it loads OpenSSL where no other module has done so, and few choose by key
+
     text = f"{instance.owner}\0{instance.id}\0{key}".encode("utf-8", "surrogatepass")
     digest = hashlib.blake2b(text, digest_size=8, person=b"rendezvous").digest()
     even = (int.from_bytes(digest, "big") + 0.5) / 2**64  # strictly between 0 and 1 but for rounding up
@@ -141,7 +158,7 @@ def nearest(instances: Sequence[Instance], zone: str, round_trip: RoundTrip | No
     return [instance for instance in instances if instance.zone == closest]
 
 
-def why_none(service: str, view: ServiceView, *, tag: str | None, zone: str | None, role: str | None) -> str:
+def why_none(service: str, view: Choices, *, tag: str | None, zone: str | None, role: str | None) -> str:
     """Why `by_weight` or `by_weight_among` chose none of ``service``, as a sentence for users."""
     if not view.instances:
         return f"no instance of {service!r} is registered"

@@ -15,6 +15,7 @@ _FAMILIES: Final = {
     "consul": ("consul", "filters"),
     "eureka": ("eureka-json", "eureka-xml"),
     "envoy": ("envoy",),
+    "attach": ("attach-requests", "attach-answers"),
     "authority": ("certificates",),
     "files": ("settings", "instances", "rows", "snapshot"),
     "checks": ("checks", "check-answers"),

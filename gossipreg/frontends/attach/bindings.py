@@ -1,0 +1,141 @@
+"""Bindings: which instances live as long as which attached process, over the streams that the process has had.
+
+The stream of a process that dies is closed by its kernel at once, so its end says what a lifeline says of a member
+(docs/decisions/0009). A process that asks for a grace keeps its instances for that long, and claims them with the
+secret of its session over a new stream. The last process to register an id has it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Sequence
+from typing import Protocol
+
+import attrs
+import trio
+
+from gossipreg import limits
+from gossipreg.errors import GossipregError, NodeClosed
+from gossipreg.model import Instance
+from gossipreg.spec import InstanceSpec
+
+log = logging.getLogger(__name__)
+
+
+class InstanceRegistry(Protocol):
+    """Where the instances of attached processes are registered: `gossipreg.runtime.bound_instances`."""
+
+    async def register_many(self, specs: Collection[InstanceSpec]) -> tuple[Instance, ...]:
+        """Register all of these or none."""
+        ...
+
+    async def withdraw(self, ids: Collection[str], is_taken: Callable[[str], bool]) -> None:
+        """Withdraw those of these that are there, without those that are taken by then."""
+        ...
+
+
+@attrs.define(eq=False, repr=False)
+class Binding:
+    """The instances of one attached process, under the secret of its session."""
+
+    session: bytes
+    grace: float  # how long they outlive the stream (seconds)
+    _bindings: Bindings
+    ids: dict[str, None] = attrs.field(init=False, factory=dict)
+    cut: Callable[[], None] | None = None  # ends the stream that the process has now; None: it has none
+    waiting: trio.CancelScope | None = attrs.field(init=False, default=None)  # until the grace is over
+
+    async def register(self, specs: Sequence[InstanceSpec]) -> tuple[Instance, ...]:
+        """Register instances that live as long as the process. Raises what the registry raises."""
+        shown = await self._bindings.registry.register_many(specs)
+        for each in shown:
+            self._bindings.take(each.id, self)
+        return shown
+
+    async def withdraw(self, ids: Collection[str]) -> None:
+        """Withdraw instances of the process."""
+        gone = [id_ for id_ in ids if id_ in self.ids]
+        for id_ in gone:
+            self._bindings.drop(id_, self)
+        if gone:
+            await self._bindings.registry.withdraw(gone, self._bindings.has)
+
+    async def end(self) -> None:
+        """Withdraw all that the process has registered, and forget its session."""
+        self._bindings.forget(self)
+        try:
+            await self.withdraw(list(self.ids))
+        except NodeClosed:
+            pass  # they went with the node
+        except GossipregError as error:
+            log.warning("instances of an attached process that has ended stay: %s", error)
+
+
+@attrs.define(eq=False, repr=False)
+class Bindings:
+    """The bindings of all attached processes of one agent."""
+
+    registry: InstanceRegistry
+    _by_session: dict[bytes, Binding] = attrs.field(init=False, factory=dict)
+    _by_id: dict[str, Binding] = attrs.field(init=False, factory=dict)
+    _kept: dict[Binding, None] = attrs.field(init=False, factory=dict)  # without a stream, the oldest first
+
+    def begin(self, session: bytes, grace: float, cut: Callable[[], None]) -> Binding:
+        """The binding of a process whose stream has just begun: the one it had, or a new one."""
+        binding = self._by_session.get(session)
+        if binding is None:
+            binding = self._by_session[session] = Binding(session, grace, self)
+        if binding.cut is not None:
+            binding.cut()  # its earlier stream, of whose end we have not heard
+        if binding.waiting is not None:
+            binding.waiting.cancel()
+        self._kept.pop(binding, None)
+        binding.grace, binding.cut = grace, cut
+        return binding
+
+    async def stream_ended(self, binding: Binding, cut: Callable[[], None]) -> None:
+        """Withdraw what the process has registered, or wait for it as long as it asked for.
+
+        ``cut`` is what `begin` was given: nothing happens if the process has a stream that began later.
+        """
+        if binding.cut is not cut:
+            return
+        binding.cut = None
+        if not binding.ids or not binding.grace or self._by_session.get(binding.session) is not binding:
+            await binding.end()
+            return
+        self._kept[binding] = None
+        if len(self._kept) > limits.ATTACH_KEPT_MAX:
+            oldest = next(iter(self._kept))
+            if oldest.waiting is not None:
+                oldest.waiting.deadline = trio.current_time()
+        with trio.CancelScope(deadline=trio.current_time() + binding.grace) as binding.waiting:
+            await trio.sleep_forever()
+        binding.waiting = None
+        if binding.cut is None:  # else it is back
+            self._kept.pop(binding, None)
+            await binding.end()
+
+    def take(self, id: str, binding: Binding) -> None:
+        """Have the instance ``id`` live as long as the process of ``binding`` from now on."""
+        before = self._by_id.get(id)
+        if before is not None:
+            before.ids.pop(id, None)
+        self._by_id[id] = binding
+        binding.ids[id] = None
+
+    def has(self, id: str) -> bool:
+        """Whether a process has registered the instance ``id``."""
+        return id in self._by_id
+
+    def drop(self, id: str, binding: Binding) -> None:
+        """Have the instance ``id`` live no longer than that."""
+        binding.ids.pop(id, None)
+        if self._by_id.get(id) is binding:
+            del self._by_id[id]
+
+    def forget(self, binding: Binding) -> None:
+        """Forget the session of ``binding``."""
+        self._kept.pop(binding, None)
+        if self._by_session.get(binding.session) is binding:
+            del self._by_session[binding.session]

@@ -1,0 +1,391 @@
+"""Session: one stream of an attached process: its hello, what it asks, and what it follows.
+
+Theory of operation. What is followed has no queue (docs/decisions/0008): for each service the session holds the
+instances that the process was last told, and when its turn to write comes it tells the difference to the present ones.
+A process that reads slowly is told less often. Answers do wait in a queue, of at most `limits.ATTACH_ASKS_MAX`: a
+request is worked on only when there is room for its answer. A process that does not read at all is cut.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from typing import Any, Final, Protocol
+
+import attrs
+import trio
+
+from gossipreg import limits
+from gossipreg.attach import frames
+from gossipreg.attach.frames import BadFrame, FrameReader
+from gossipreg.attach.values import default
+from gossipreg.counters import Count
+from gossipreg.errors import GossipregError, NodeClosed
+from gossipreg.frontends.attach.bindings import Binding, Bindings
+from gossipreg.frontends.attach.verbs import AttachedProcess, failure
+from gossipreg.frontends.serving.access import Access
+from gossipreg.frontends.serving.audit_log import AuditLog
+from gossipreg.frontends.serving.node_api import EventBatches, NodeApi
+from gossipreg.frontends.serving.response import HttpError
+from gossipreg.frontends.serving.scopes import Action
+from gossipreg.model import Event, Instance, Snapshot
+
+_PIECE_BYTES: Final = 65_536
+
+#: Length of a session's secret (bytes).
+_SESSION_BYTES: Final = 16
+
+#: Longest token that is looked at (characters).
+_TOKEN_CHARS: Final = 4096
+
+
+class Agent(Protocol):
+    """What all sessions of an agent share."""
+
+    node: NodeApi
+    access: Access
+    audit: AuditLog
+    bindings: Bindings
+    counters: Counter[str]
+    boot: bytes  # another each time that the agent is started
+    status: dict[str, Any]  # of the node, as the processes are told
+
+    def follow(self, session: Session, service: str) -> None:
+        """Have `Session.wake` called when that service changes."""
+
+    def unfollow(self, session: Session, service: str) -> None:
+        """End that."""
+
+    def ended(self, binding: Binding, cut: Callable[[], None]) -> None:
+        """Do what is to be done when the stream of a process has ended; returns at once."""
+
+
+@attrs.define(eq=False, repr=False)
+class Followed:
+    """One service that a process follows, as it was last told of it."""
+
+    service: str
+    index: int  # of what it was told; 0: nothing
+    shown: dict[tuple[str, str], tuple[Instance, Instance | None]] = attrs.field(factory=dict)
+    is_told: bool = False
+
+    @classmethod
+    def of(cls, node: NodeApi, service: str, known: int) -> Followed:
+        """``known``: the index of the copy that the process has; if it is the present one, that is not told again."""
+        if known and known == node.index(service):
+            return cls(service, known, _shown(node, service))
+        return cls(service, 0)
+
+    def step(self, node: NodeApi, number: int) -> Iterator[bytes]:
+        """The frames that tell what has changed since the last step; what they hold is as it is now."""
+        index = node.index(self.service)
+        if self.is_told and index == self.index:
+            return
+        before, after = self.shown, _shown(node, self.service)
+        whole = not self.is_told and self.index == 0
+        removed = [list(key) for key in before if key not in after]
+        put = [_entry(*each) for key, each in after.items() if before.get(key) != each]
+        self.index, self.shown, self.is_told = index, after, True
+        size = limits.ATTACH_INSTANCES_PER_FRAME
+        for start in range(0, max(1, len(put)), size):
+            piece, last = put[start : start + size], start + size >= len(put)
+            yield frames.pack([frames.VIEW, number, index, whole, last, removed if start == 0 else [], piece], default)
+
+
+def _shown(node: NodeApi, service: str) -> dict[tuple[str, str], tuple[Instance, Instance | None]]:
+    """Each instance by its id and owner: as it is listed, and as it is called if it can serve."""
+    called = {(each.id, each.owner): each for each in node.lookup(service)}
+    listed = node.lookup(service, healthy=False)
+    return {(key := (each.id, each.owner)): (each, called.get(key)) for each in listed}
+
+
+def _entry(listed: Instance, called: Instance | None) -> Instance | list[Instance | None]:
+    """Most instances are called as they are listed: these stand alone."""
+    return listed if called is listed or called == listed else [listed, called]
+
+
+@attrs.define(eq=False, repr=False)
+class Session:
+    """One stream of an attached process, from its hello to its end.
+
+    ``token``: the token that the client's certificate stands for.
+    """
+
+    _agent: Agent
+    _stream: trio.abc.Stream
+    _token: Callable[[], str | None]
+    _follows: dict[int, Followed] = attrs.field(init=False, factory=dict)
+    _tasks: dict[int, trio.CancelScope] = attrs.field(init=False, factory=dict)  # of requests and streams of events
+    _slots: trio.Semaphore = attrs.field(init=False, factory=lambda: trio.Semaphore(limits.ATTACH_ASKS_MAX))
+    _waiting: deque[tuple[bytes, Callable[[], object]]] = attrs.field(init=False, factory=deque)  # to be written
+    _waiting_bytes: int = attrs.field(init=False, default=0)
+    _wakeup: trio.Event = attrs.field(init=False, factory=trio.Event)
+    _told: dict[str, Any] = attrs.field(init=False, factory=dict)  # of the node
+    _caller: AttachedProcess = attrs.field(init=False)
+    _nursery: trio.Nursery = attrs.field(init=False)
+    _is_greeted: bool = attrs.field(init=False, default=False)
+    is_proven: bool = attrs.field(init=False, default=False)
+
+    def wake(self) -> None:
+        """Have the session tell what has changed of what it follows, and of the node."""
+        self._wakeup.set()
+
+    async def run(self) -> None:
+        """Serve the process until its stream ends."""
+        reader = FrameReader(limits.ATTACH_FRAME_BYTES_MAX)
+        received: deque[list[Any]] = deque()
+        try:
+            with trio.move_on_after(limits.ATTACH_FRAME_SECONDS_MAX) as patience:
+                first = await self._next(reader, received)
+                if first is None:
+                    return
+                refusal = self._refusal(first)
+                if refusal is not None:
+                    self._agent.counters[Count.ATTACH_REFUSED] += 1
+                    await self._stream.send_all(frames.pack([frames.REFUSED, *refusal]))
+                    return
+            if patience.cancelled_caught:
+                self._agent.counters[Count.ATTACH_REFUSED] += 1
+                return
+            assert first is not None, "the hello has come"
+            await self._serve(first[1], reader, received)
+        except BadFrame:
+            self._agent.counters[Count.ATTACH_JUNK] += 1
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass  # it is gone
+
+    # The hello
+
+    def _refusal(self, frame: list[Any]) -> tuple[str, str] | None:
+        """Why a stream that begins with ``frame`` is refused. Raises ``BadFrame`` for what is no hello."""
+        if len(frame) < 2 or frame[0] != frames.HELLO or not isinstance(frame[1], dict):
+            raise BadFrame("no hello")
+        hello = frame[1]
+        if hello.get("version") != frames.VERSION:
+            return "agent_refused", (
+                f"the agent speaks version {frames.VERSION} of the attach protocol, and this process another: "
+                "upgrade the older of the two"
+            )
+        session, grace, token = hello.get("session"), hello.get("grace"), hello.get("token")
+        if not isinstance(session, bytes) or len(session) != _SESSION_BYTES:
+            raise BadFrame("no session")
+        if not isinstance(grace, int | float) or not 0 <= grace <= limits.ATTACH_GRACE_SECONDS_MAX:
+            raise BadFrame("no grace within the limit")
+        if token is not None and (not isinstance(token, str) or len(token) > _TOKEN_CHARS):
+            raise BadFrame("no token")
+        hello["token"] = self._token() or token
+        access, token = self._agent.access, hello["token"]
+        if access.is_open or (token is not None and access.find(token) is not None):
+            return None  # what it is for is found out when it is used
+        try:
+            access.permit(token, Action.READ_CLUSTER)
+        except HttpError as no:
+            return "agent_refused", str(no)
+        raise AssertionError("a token that is not found permits nothing")
+
+    async def _serve(self, hello: dict[str, Any], reader: FrameReader, received: deque[list[Any]]) -> None:
+        agent = self._agent
+        self.is_proven = True
+        async with trio.open_nursery() as self._nursery:
+            cut = self._nursery.cancel_scope.cancel
+            binding = agent.bindings.begin(hello["session"], float(hello["grace"]), cut)
+            self._caller = AttachedProcess(agent.node, agent.access, hello["token"], binding, agent.audit)
+            try:
+                self.wake()
+                self._nursery.start_soon(self._write)
+                while (frame := await self._next(reader, received)) is not None:
+                    await self._handle(frame)
+            except BadFrame:
+                agent.counters[Count.ATTACH_JUNK] += 1
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                pass  # it is gone
+            finally:
+                agent.ended(binding, cut)
+                for followed in self._follows.values():
+                    agent.unfollow(self, followed.service)
+            self._nursery.cancel_scope.cancel()
+
+    # Reading
+
+    async def _next(self, reader: FrameReader, received: deque[list[Any]]) -> list[Any] | None:
+        """The next frame; None when no more will come. Raises ``BadFrame``."""
+        while not received:
+            with trio.move_on_after(limits.ATTACH_FRAME_SECONDS_MAX if reader.has_part else math.inf) as patience:
+                data = await self._stream.receive_some(_PIECE_BYTES)
+            if patience.cancelled_caught:
+                self._agent.counters[Count.ATTACH_SLOW] += 1
+                return None
+            if not data:
+                return None
+            received.extend(reader.feed(bytes(data)))
+        return received.popleft()
+
+    async def _handle(self, frame: list[Any]) -> None:
+        match frame:
+            case [frames.ASK, int(number), str(verb), values]:
+                await self._slots.acquire()
+                self._begin(number, self._answer, number, verb, values)
+            case [frames.FOLLOW, int(number), str(service), int(known)]:
+                if self._may_follow(number, service):
+                    self._follows[number] = Followed.of(self._agent.node, service, known)
+                    self._agent.follow(self, service)
+                    self.wake()
+            case [frames.EVENTS, int(number), str() | None as service, int() | float() as panic, bool(healthy)]:
+                if self._may_follow(number, service):
+                    self._begin(number, self._tell_events, number, service, float(panic), healthy)
+            case [frames.REGIONAL, int(number), str(service), str() | None as region, [*failover]] if _are_texts(
+                failover
+            ):
+                if self._may_follow(number, service):
+                    self._begin(number, self._tell_regional, number, service, region, tuple(failover))
+            case [frames.UNFOLLOW, int(number)] if number in self._follows:
+                self._agent.unfollow(self, self._follows.pop(number).service)
+            case [frames.CANCEL | frames.UNFOLLOW, int(number)]:
+                if number in self._tasks:  # else it has just ended
+                    self._tasks[number].cancel()
+            case _:
+                raise BadFrame("a frame of no kind of this version")
+
+    def _may_follow(self, number: int, service: str | None) -> bool:
+        if number in self._follows or number in self._tasks:
+            raise BadFrame("a number that is in use")
+        refusal: HttpError | None = None
+        if len(self._follows) + len(self._tasks) >= limits.ATTACH_FOLLOWS_MAX:
+            refusal = HttpError(503, f"{limits.ATTACH_FOLLOWS_MAX} services are followed, which is the limit")
+        try:
+            self._caller.permit(Action.READ_CLUSTER, service)
+        except HttpError as no:
+            refusal = no
+        if refusal is not None:
+            self._put(frames.pack([frames.FAILED, number, *failure(refusal)]))
+        return refusal is None
+
+    def _begin(self, number: int, work: Callable[..., Awaitable[None]], *arguments: Any) -> None:
+        if number in self._tasks or number in self._follows:
+            raise BadFrame("a number that is in use")
+        self._tasks[number] = scope = trio.CancelScope()
+        self._nursery.start_soon(self._run_task, number, scope, work, arguments)
+
+    async def _run_task(
+        self, number: int, scope: trio.CancelScope, work: Callable[..., Awaitable[None]], arguments: Sequence[Any]
+    ) -> None:
+        try:
+            with scope:
+                await work(*arguments)
+        except BadFrame:
+            self._agent.counters[Count.ATTACH_JUNK] += 1
+            self._nursery.cancel_scope.cancel()
+        finally:
+            del self._tasks[number]
+
+    async def _answer(self, number: int, verb: str, values: object) -> None:
+        is_queued = False
+        try:
+            try:
+                frame = frames.pack([frames.DONE, number, await self._caller.answer(verb, values)], default)
+            except (HttpError, GossipregError) as error:
+                frame = frames.pack([frames.FAILED, number, *failure(error)])
+            self._put(frame, self._slots.release)
+            is_queued = True
+        finally:
+            if not is_queued:
+                self._slots.release()
+
+    async def _tell_events(self, number: int, service: str | None, panic: float, healthy: bool) -> None:
+        await self._tell(number, self._agent.node.events(service, panic=panic, healthy=healthy))
+
+    async def _tell_regional(self, number: int, service: str, region: str | None, failover: Sequence[str]) -> None:
+        try:
+            events = self._agent.node.regional_events(service, region=region, failover=failover)
+        except GossipregError as error:  # that region is not known here
+            self._put(frames.pack([frames.FAILED, number, *failure(error)]))
+            return
+        await self._tell(number, events)
+
+    async def _tell(self, number: int, events: EventBatches) -> None:
+        try:
+            async for batch in events:
+                pieces = list(_pieces(batch))
+                for place, piece in enumerate(pieces):
+                    sent = trio.Event()
+                    last = place + 1 == len(pieces)
+                    self._put(frames.pack([frames.BATCH, number, piece, last], default), sent.set)
+                    await sent.wait()
+        except NodeClosed:
+            pass  # the stream ends with the node
+        finally:
+            await events.aclose()
+
+    # Writing
+
+    def _put(self, frame: bytes, sent: Callable[[], object] | None = None) -> None:
+        self._waiting.append((frame, sent or _nothing))
+        self._waiting_bytes += len(frame)
+        if self._waiting_bytes > limits.ATTACH_OUTGOING_BYTES_MAX:
+            self._cut_slow()
+        self.wake()
+
+    def _cut_slow(self) -> None:
+        self._agent.counters[Count.ATTACH_SLOW] += 1
+        self._nursery.cancel_scope.cancel()
+
+    async def _write(self) -> None:
+        try:
+            while True:
+                await self._wakeup.wait()
+                self._wakeup = trio.Event()
+                for frame, sent in self._to_write():
+                    with trio.move_on_after(limits.ATTACH_FRAME_SECONDS_MAX) as patience:
+                        await self._stream.send_all(frame)
+                    if patience.cancelled_caught:
+                        self._cut_slow()
+                        return
+                    sent()
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            self._nursery.cancel_scope.cancel()  # it is gone
+
+    def _to_write(self) -> Iterator[tuple[bytes, Callable[[], object]]]:
+        """What is to be written now: what has changed first, so that an answer never comes before its effect."""
+        while True:
+            answers = len(self._waiting)
+            yield from self._changes()
+            for _ in range(answers):
+                frame, sent = self._waiting.popleft()
+                self._waiting_bytes -= len(frame)
+                yield frame, sent
+            if not self._waiting:
+                return
+
+    def _changes(self) -> Iterator[tuple[bytes, Callable[[], object]]]:
+        if not self._is_greeted:
+            self._is_greeted = True
+            yield frames.pack([frames.HELLO, {"version": frames.VERSION, "boot": self._agent.boot}]), _nothing
+        changed = {key: value for key, value in self._agent.status.items() if self._told.get(key, value) != value}
+        if not self._told or changed:
+            changed = changed if self._told else self._agent.status
+            self._told = dict(self._agent.status)
+            yield frames.pack([frames.NODE, dict(changed)], default), _nothing
+        for number, followed in list(self._follows.items()):
+            for frame in followed.step(self._agent.node, number):
+                yield frame, _nothing
+
+
+def _are_texts(values: Sequence[object]) -> bool:
+    return all(isinstance(each, str) for each in values)
+
+
+def _nothing() -> None:
+    """What is to be done when a frame was written that has no answer."""
+
+
+def _pieces(batch: Sequence[Event]) -> Iterator[list[Event]]:
+    """A batch of events in pieces for a frame each. A snapshot is cut, too: its pieces are put together again."""
+    size = limits.ATTACH_INSTANCES_PER_FRAME
+    if len(batch) == 1 and isinstance(batch[0], Snapshot):
+        members, instances = batch[0].members, batch[0].instances
+        for start in range(0, max(1, len(members), len(instances)), size):
+            yield [Snapshot(members[start : start + size], instances[start : start + size])]
+        return
+    for start in range(0, len(batch), size):
+        yield list(batch[start : start + size])

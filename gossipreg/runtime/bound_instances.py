@@ -1,0 +1,60 @@
+"""Bound instances: registrations that live as long as a stream of the process that offers them, and are never on disk.
+
+For the attach frontend only: a verb of the node would have to be one of embedded nodes, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+
+import attrs
+
+from gossipreg.errors import InvalidInstance
+from gossipreg.model import Instance
+from gossipreg.runtime.node import Node
+from gossipreg.runtime.registrar import Registrar
+from gossipreg.runtime.registrations import LocalRegistration
+from gossipreg.spec import InstanceSpec
+
+
+@attrs.define(eq=False, repr=False)
+class BoundInstances:
+    """What attached processes register on one node. A restart of the node forgets it: the processes register again."""
+
+    _node: Node
+    _registrar: Registrar = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._registrar = self._node._lifecycle.registrar  # noqa: SLF001 - see above
+
+    async def register_many(self, specs: Collection[InstanceSpec]) -> tuple[Instance, ...]:
+        """Register all of these or none, in place of any of their ids, as `Node.register_many` does. Raises likewise.
+
+        Also raises ``InvalidInstance`` for the id of an instance that is not bound: a file defines it, or a client of
+        the agent has registered it.
+        """
+        return await self._registrar.register_many([self._bound(each) for each in specs])
+
+    def _bound(self, spec: InstanceSpec) -> LocalRegistration:
+        node = self._node
+        zone = self._registrar.zone
+        registration = LocalRegistration.of(spec, member=node.name, host=node.address.host, zone=zone)
+        id_ = registration.instance.id
+        before = self._registrar.registrations.get(id_)
+        if (before is not None and not before.is_bound) or id_ in self._registrar.not_defined_yet:
+            raise InvalidInstance(
+                "id", f"{id_!r} is registered at the agent itself, not by an attached process: take another id"
+            )
+        return attrs.evolve(registration, is_bound=True)
+
+    async def withdraw(self, ids: Collection[str], is_taken: Callable[[str], bool]) -> None:
+        """Withdraw those of ``ids`` that are there, in one step, without those that are taken by then.
+
+        Raises ``NodeClosed``.
+        """
+        registrations = self._registrar.registrations
+        async with self._registrar.exclusively(*ids):
+            bound = (each for each in ids if each in registrations and registrations[each].is_bound)
+            gone = [each for each in bound if not is_taken(each) and self._node.own(each) is not None]
+            if gone:
+                await self._registrar.withdraw(*gone)

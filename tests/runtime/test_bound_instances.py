@@ -1,0 +1,59 @@
+"""Bound instances: what attached processes register is never on disk, and is not taken for what users registered."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+import trio
+
+from gossipreg import InvalidInstance
+from gossipreg.runtime.bound_instances import BoundInstances
+from gossipreg.runtime.opening import open_node
+from gossipreg.runtime.state_store import StateStore
+from gossipreg.spec import InstanceSpec
+from tests.runtime.nodes import config
+
+
+def spec(id_: str, **fields: object) -> InstanceSpec:
+    return InstanceSpec(service="orders", port=80, id=id_, **fields)  # type: ignore[arg-type]
+
+
+async def test_they_are_not_on_disk_nor_is_anything_of_them(tmp_path: Path) -> None:
+    async with open_node(config("ann", data_dir=tmp_path)) as node:
+        bound = BoundInstances(node)
+        await node.register_spec(spec("kept"))
+        await bound.register_many([spec("bound", checks=[{"ttl": "30s"}])])
+        await node.heartbeat("bound")
+        await node.set_maintenance("bound", "why")
+        await node.set_maintenance("bound", None)
+        await node._lifecycle.state_writer.store_checks(quietly=False)  # type: ignore[union-attr]
+        assert [each.id for each in node.lookup("orders")] == ["bound", "kept"]
+    with closing(StateStore.open(tmp_path)) as store:
+        saved = store.load()
+    assert list(saved.instances) == ["kept"]
+    assert not saved.checks
+
+
+async def test_an_id_that_users_registered_is_not_theirs(tmp_path: Path) -> None:
+    async with open_node(config("ann", data_dir=tmp_path)) as node:
+        bound = BoundInstances(node)
+        await node.register_spec(spec("kept"))
+        with pytest.raises(InvalidInstance, match="take another id"):
+            await bound.register_many([spec("kept", weight=7)])
+        await bound.withdraw(["kept"], lambda _: False)
+        assert [(each.id, each.weight) for each in node.lookup("orders")] == [("kept", 1)]
+        await bound.register_many([spec("mine")])
+        await node.register_spec(spec("mine", weight=3))  # from then on it is the users'
+        await bound.withdraw(["mine"], lambda _: False)
+        assert [each.id for each in node.lookup("orders")] == ["kept", "mine"]
+
+
+async def test_what_was_taken_meanwhile_is_not_withdrawn() -> None:
+    async with open_node(config("ann")) as node:
+        bound = BoundInstances(node)
+        await bound.register_many([spec("a"), spec("b")])
+        await bound.withdraw(["a", "b", "gone"], lambda id_: id_ == "a")
+        assert [each.id for each in node.lookup("orders")] == ["a"]
+        await trio.lowlevel.checkpoint()
