@@ -70,10 +70,17 @@ REGION_TAGS_MAX: Final = 256
 REGION_INSTANCES_MAX: Final = 65_536
 REGION_SERVICE_INSTANCES_MAX: Final = 16_384
 
+#: Tags, meta and reasons of the instances of one region that a node holds (characters): 1 KiB for each instance.
+REGION_CHARS_MAX: Final = 67_108_864
+
 #: Where an answer about services of a region is cut, the rest to be asked for again (bytes), and the largest that is
 #: read: one service of ten thousand instances. What follows is not held beside it.
 REGION_ANSWER_BYTES_SOFT: Final = 524_288
 REGION_ANSWER_BYTES_MAX: Final = 8 * 1024 * 1024
+
+#: Lists and objects in such an answer, in texts, too: one for 16 bytes. An instance has 3 in about 250 bytes. Empty
+#: ones without end would take 200 MiB and stop the node for a second.
+REGION_ANSWER_BRACKETS_MAX: Final = 524_288
 
 #: Length of a member name, service, zone or role; of an instance id; of a host (characters). DNS labels stop at 63.
 NAME_CHARS_MAX: Final = 63

@@ -12,9 +12,10 @@ import attrs
 import h11
 import trio
 
-from gossipreg.errors import AgentUnreachable, ConfigError
+from gossipreg.errors import AgentUnreachable, GossipregError
 from gossipreg.frontends.proxy.limits import AGENT_PATIENCE_SECONDS, EVENT_BYTES_MAX
 from gossipreg.model import (
+    FENCED,
     Address,
     Event,
     Health,
@@ -25,7 +26,9 @@ from gossipreg.model import (
     Snapshot,
     SocketFile,
     Status,
+    is_name,
 )
+from gossipreg.text import blanked, shortened, shown
 
 _READ_BYTES: Final = 65_536
 
@@ -100,7 +103,8 @@ class AgentEvents:
         except trio.BrokenResourceError as error:
             raise self._broken(str(error.__cause__ or error)) from None
         answer = await self._next()
-        assert isinstance(answer, h11.Response), answer
+        if not isinstance(answer, h11.Response):
+            raise self._broken("it sends an interim answer")
         kind = dict(answer.headers).get(b"content-type", b"")
         if answer.status_code in (401, 403):
             raise AgentUnreachable(
@@ -128,8 +132,8 @@ class AgentEvents:
             try:
                 fields = dict(line.split(b": ", 1) for line in block.split(b"\n") if not line.startswith(b":"))
                 event = _event(fields.get(b"event", b"").decode(), fields.get(b"data", b"null"))
-            except (ValueError, KeyError, TypeError, ConfigError) as error:
-                raise self._broken(f"it sent what cannot be read: {error!r}") from None
+            except (ValueError, KeyError, TypeError, RecursionError, GossipregError) as error:
+                raise self._broken(f"it sent what cannot be read: {shortened(blanked(repr(error)))}") from None
             if event is not None:
                 yield event
 
@@ -162,14 +166,28 @@ def _event(name: str, data: bytes) -> Event | None:
 def _instance(data: dict[str, Any]) -> Instance:
     told = _known(Instance, data) | {"health": Health(data["health"])}
     told.pop("sealed", None)  # whether there are credentials, which are not sent and not needed here
-    return Instance(**told)
+    instance = Instance(**told)
+    if not is_name(instance.owner) or not isinstance(instance.stale, bool):
+        raise ValueError(f"the owner {shown(instance.owner)}, stale: {shown(instance.stale)}")
+    # No instance states the role "fenced", which is what the agent shows of a superseded primary.
+    (attrs.evolve(instance, role=None) if instance.role == FENCED else instance).check()
+    return instance
 
 
 def _member(data: dict[str, Any]) -> Member:
-    address, status = Address.parse(data["address"], any_host=True), Status[data["status"].upper()]
-    return Member(**{**_known(Member, data), "address": address, "status": status})
+    told = _known(Member, data)
+    texts = [told["address"], told["status"], told["name"], told.get("zone", "")]
+    numbers = [told["generation"], told["incarnation"]]
+    if any(not isinstance(each, str) for each in texts) or any(type(each) is not int for each in numbers):
+        raise TypeError("a member's field is of another type")
+    if not is_name(told["name"]) or not isinstance(told.get("draining", False), bool):
+        raise ValueError(f"the member {shown(told['name'])}")
+    address, status = Address.parse(told["address"], any_host=True), Status[told["status"].upper()]
+    return Member(**{**told, "address": address, "status": status})
 
 
 def _known(noun: type[Instance | Member], data: dict[str, Any]) -> dict[str, Any]:
     """The fields that we know of; a later agent may tell more."""
+    if not isinstance(data, dict):
+        raise TypeError(f"{shown(data)} is not an object")
     return {each.name: data[each.name] for each in attrs.fields(noun) if each.name in data}

@@ -26,6 +26,10 @@ PATH: Final = "/api/v1/follow"
 _HEAD_BYTES_MAX: Final = 16_384
 _READ_BYTES: Final = 65_536
 
+#: Pieces in which an answer may come, and interim answers before it: each costs work, however short it is.
+_PIECES_MAX: Final = 65_536
+_INTERIM_MAX: Final = 8
+
 #: What is read of the answer to a request that was refused (bytes).
 _REFUSAL_BYTES_MAX: Final = 4096
 
@@ -80,6 +84,46 @@ def _context(federation: Federation) -> ssl.SSLContext:
         read_secret(federation.cert_file)
         context.load_cert_chain(federation.cert_file, password=lambda: "")
     return context
+
+
+@attrs.define(eq=False, repr=False)
+class _Answer:
+    """One answer as far as it has come. Methods raise `AgentFailed` beyond a limit."""
+
+    status: int = 0
+    body: bytearray = attrs.field(factory=bytearray)
+    _bytes: int = 0  # with heads and frames of chunks
+    _pieces: int = 0
+    _interim: int = 0
+
+    def count(self, received: int) -> None:
+        """So many bytes more have been received."""
+        self._bytes += received
+        if self._bytes > 2 * limits.REGION_ANSWER_BYTES_MAX + _HEAD_BYTES_MAX:
+            raise AgentFailed("its answer is mostly frames of chunks")
+
+    def take(self, event: object) -> bool:
+        """Take up what h11 has read; returns whether that is the end."""
+        match event:
+            case h11.Response(status_code=status):
+                self.status = status
+            case h11.Data(data=data):
+                self.body += data
+                self._pieces += 1
+                most = limits.REGION_ANSWER_BYTES_MAX if self.status == 200 else _REFUSAL_BYTES_MAX
+                if len(self.body) > most:
+                    raise AgentFailed(f"its answer has more than {most} bytes")
+                if self._pieces > _PIECES_MAX:
+                    raise AgentFailed(f"its answer comes in more than {_PIECES_MAX} pieces")
+            case h11.InformationalResponse():
+                self._interim += 1
+                if self._interim > _INTERIM_MAX:
+                    raise AgentFailed(f"it sends more than {_INTERIM_MAX} interim answers")
+            case h11.EndOfMessage():
+                return True
+            case _:
+                raise AgentFailed("it closed the connection")
+        return False
 
 
 @attrs.define(eq=False, repr=False)
@@ -147,31 +191,25 @@ class AgentConnection:
             raise AgentFailed(f"it does not speak HTTP/1.1: {shortened(blanked(str(error)))}") from None
 
     async def _answer(self) -> bytes:
-        status, body, most = 0, bytearray(), limits.REGION_ANSWER_BYTES_MAX
+        answer = _Answer()
         while True:
-            match self._http.next_event():
-                case h11.NEED_DATA:
-                    received = bytes(await self._stream.receive_some(_READ_BYTES))
-                    if not received and self._http.their_state is not h11.SEND_BODY:
-                        raise AgentFailed("it closed the connection")
-                    self._http.receive_data(received)
-                case h11.Response(status_code=status):
-                    most = most if status == 200 else _REFUSAL_BYTES_MAX
-                case h11.Data(data=data):
-                    body += data
-                    if len(body) > most:
-                        raise AgentFailed(f"its answer has more than {most} bytes")
-                case h11.EndOfMessage():
-                    break
-                case h11.InformationalResponse():
-                    pass
-                case _:
+            event = self._http.next_event()
+            if event is h11.NEED_DATA:
+                received = bytes(await self._stream.receive_some(_READ_BYTES))
+                if not received and self._http.their_state is not h11.SEND_BODY:
                     raise AgentFailed("it closed the connection")
+                answer.count(len(received))
+                self._http.receive_data(received)
+            elif answer.take(event):
+                break
+        status, body = answer.status, bytes(answer.body)
         if status != 200:
-            raise AgentFailed(_refusal(status, bytes(body)))
+            raise AgentFailed(_refusal(status, body))
+        if self._http.trailing_data[0]:  # it would be taken as the answer to the next request
+            raise AgentFailed("it sends more than one answer to a request")
         if h11.MUST_CLOSE not in (self._http.our_state, self._http.their_state):
             self._http.start_next_cycle()
-        return bytes(body)
+        return body
 
 
 def _refusal(status: int, body: bytes) -> str:

@@ -12,6 +12,7 @@ from typing import Final
 import attrs
 import trio
 
+from gossipreg import limits
 from gossipreg.counters import Count
 from gossipreg.federation import AgentPlace
 from gossipreg.runtime.regions.agent_connection import AgentConnection, AgentFailed, AgentLink, Connector
@@ -29,6 +30,12 @@ BACKOFF_SECONDS_MAX: Final = 8.0
 
 #: How long names that are asked for are gathered before a request that is held is given up for them (seconds).
 _GATHER_SECONDS: Final = 0.02
+
+#: Requests that may be made of a region's agents one right after the other, and the time in which one more may
+#: (seconds). An answer counts once more for each `REGION_ANSWER_BYTES_SOFT`. An agent answers at most so often, but one
+#: that answers at once for ever would keep the node busy.
+BURST: Final = 64
+PACE_SECONDS: Final = 0.25
 
 #: Time between two looks at how old what is held has become (seconds).
 _LOOK_SECONDS: Final = 0.5
@@ -48,6 +55,7 @@ class Follower:
     _wanted: dict[str, float] = attrs.field(init=False, factory=dict)
     _news: trio.Event = attrs.field(init=False, factory=trio.Event)
     _next: int = attrs.field(init=False, default=0)
+    _turn: float = attrs.field(init=False, default=0.0)  # when the next request would be due without a burst
     _takes_isolated: bool = attrs.field(init=False, default=False)  # an agent that hears no member of its cluster
 
     def want(self, name: str) -> None:
@@ -129,6 +137,7 @@ class Follower:
 
     async def _ask(self, connection: AgentLink) -> bool:
         """Ask once. False if the request was given up because there is more to ask."""
+        await self._take_turn()
         self._news = trio.Event()
         request = self.region.request()
         sent = self.clock()
@@ -136,12 +145,19 @@ class Follower:
         if body is None:
             return False
         received = self.clock()
+        self._turn += PACE_SECONDS * (len(body) // limits.REGION_ANSWER_BYTES_SOFT)
         answer = await read_answer(body, self.region.name, frozenset(request.services))
         if answer.age > 0 and not self._takes_isolated:
             raise AgentFailed(f"it hears no member of its cluster since {answer.age:.0f} s")
         self.region.apply(answer, request, sent, received)
         self.counters[Count.REGION_ANSWERS] += 1
         return True
+
+    async def _take_turn(self) -> None:
+        """Wait until a request may be made. The pace is that of the region: another agent gives no new burst."""
+        self._turn = max(self._turn, trio.current_time() - (BURST - 1) * PACE_SECONDS)
+        await trio.sleep_until(self._turn)
+        self._turn += PACE_SECONDS
 
     async def _answered(self, connection: AgentLink, request: RemoteRequest) -> bytes | None:
         """The answer; None if it was not waited for because a service is wanted that it is not about."""

@@ -39,6 +39,7 @@ class RemoteService:
     healthy: tuple[Instance, ...]
     others: tuple[Instance, ...]
     members: Mapping[str, Member]
+    size: int = 0  # of the tags, meta and reasons of its instances (characters)
 
 
 @attrs.frozen
@@ -66,6 +67,8 @@ async def read_answer(body: bytes, region: str, wanted: frozenset[str]) -> Remot
 
     Raises `UnusableAnswer`.
     """
+    if body.count(b"[") + body.count(b"{") > limits.REGION_ANSWER_BRACKETS_MAX:
+        raise UnusableAnswer(f"it has more than {limits.REGION_ANSWER_BRACKETS_MAX} lists and objects")
     try:
         document = json.loads(body)
     except (ValueError, RecursionError):
@@ -122,7 +125,12 @@ async def _service(table: dict[str, Any], name: str, region: str) -> RemoteServi
     for member, row in _table(table.get("members"), f"members of {name}").items():
         if member in owners:
             members[member] = _member(member, _table(row, f"member {member}"))
-    return RemoteService(index, parts[0], parts[1], members)
+    return RemoteService(index, parts[0], parts[1], members, sum(map(_size, parts[0])) + sum(map(_size, parts[1])))
+
+
+def _size(instance: Instance) -> int:
+    meta = sum(len(key) + len(value) for key, value in instance.meta.items())
+    return sum(map(len, instance.tags)) + meta + len(instance.reason)
 
 
 def read_instance(row: dict[str, Any], region: str) -> Instance:

@@ -262,15 +262,12 @@ class RemoteRegion:
         was_known, was_stale = found.confirmed is not None, found.is_stale
         content = False
         if told is not None:
-            others = self._held() - len(found.instances)
             found.far_index = told.index
-            if others + len(told.healthy) + len(told.others) > limits.REGION_INSTANCES_MAX:
+            beyond = self._beyond_limits(found, told)
+            if beyond:
                 self.counters[Count.REGION_ANSWERS_OVER_LIMIT] += 1
                 found.told, found.healthy, found.instances, found.confirmed = None, (), (), None
-                found.problem = (
-                    f"the services followed in the region {self.name!r} have more than "
-                    f"{limits.REGION_INSTANCES_MAX} instances"
-                )
+                found.problem = f"the services followed in the region {self.name!r} have more than {beyond}"
                 found.index = self._next_index()
                 return True
             found.problem = ""
@@ -285,6 +282,15 @@ class RemoteRegion:
             return False
         self._show(found)
         return True
+
+    def _beyond_limits(self, found: _Followed, told: RemoteService) -> str:
+        """Of what too much would be held with ``told`` in place of what is held of a service; empty: of nothing."""
+        if self._held() - len(found.instances) + len(told.healthy) + len(told.others) > limits.REGION_INSTANCES_MAX:
+            return f"{limits.REGION_INSTANCES_MAX} instances"
+        held = sum(each.told.size for each in self._followed.values() if each.told is not None and each is not found)
+        if held + told.size > limits.REGION_CHARS_MAX:
+            return f"{limits.REGION_CHARS_MAX} characters of tags and meta"
+        return ""
 
     def _show(self, found: _Followed) -> None:
         """Make what lookups return of a service that has changed, or has become stale or fresh."""

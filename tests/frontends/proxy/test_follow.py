@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
 
 from gossipreg import AgentUnreachable, Config, open_node
+from gossipreg.errors import GossipregError
 from gossipreg.frontends.http import serve_http
 from gossipreg.frontends.proxy import follow_agent, follow_node, limits
-from gossipreg.frontends.proxy.agent import AgentEvents
+from gossipreg.frontends.proxy.agent import AgentEvents, _event
 from gossipreg.frontends.proxy.follow import ResumedStream
 from gossipreg.frontends.proxy.instance_table import InstanceTable
 from gossipreg.frontends.serving.access import Access, Token
 from gossipreg.frontends.serving.scopes import Scope
-from gossipreg.model import Address, Event, Instance, Snapshot, SocketFile, Status
+from gossipreg.model import Address, Event, Instance, InstanceEvent, MemberEvent, Snapshot, SocketFile, Status
 from tests.frontends.fake_node import FakeNode, member
 from tests.frontends.proxy.conftest import until
 from tests.frontends.proxy.making import added, instance, removed, snapshot
@@ -81,7 +84,14 @@ async def test_an_agent_that_is_not_there_is_named_with_a_remedy(agent: tuple[Fa
 
 
 @pytest.mark.parametrize(
-    "answer", [b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi", b"SSH-2.0-OpenSSH_9.2\r\n", b"", b"\x00" * 100]
+    "answer",
+    [
+        b"HTTP/1.1 103 Early\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi",
+        b"SSH-2.0-OpenSSH_9.2\r\n",
+        b"",
+        b"\x00" * 100,
+    ],
 )
 async def test_what_is_no_agent_is_said_to_be_none(nursery: trio.Nursery, answer: bytes) -> None:
     async def say(stream: trio.SocketStream) -> None:
@@ -94,7 +104,15 @@ async def test_what_is_no_agent_is_said_to_be_none(nursery: trio.Nursery, answer
         await follow_agent(address, "orders", lambda _: None)
 
 
-@pytest.mark.parametrize("block", [b"event: snapshot\ndata: 7", b"event: instance-added\ndata: {}", b"nonsense"])
+@pytest.mark.parametrize(
+    "block",
+    [
+        *(b"event: snapshot\ndata: 7", b"event: instance-added\ndata: {}", b"nonsense"),
+        b"event: snapshot\ndata: " + b"[" * 100_000,
+        b'event: snapshot\ndata: {"members": [["name"]], "instances": []}',
+        b'event: instance-added\ndata: {"id":"o","service":"s","host":"h","port":70000,"owner":"a","health":"passing"}',
+    ],
+)
 async def test_an_event_that_cannot_be_read_ends_the_stream(nursery: trio.Nursery, block: bytes) -> None:
     async def say(stream: trio.SocketStream) -> None:
         await stream.receive_some()
@@ -105,6 +123,42 @@ async def test_an_event_that_cannot_be_read_ends_the_stream(nursery: trio.Nurser
     listeners = await nursery.start(partial(trio.serve_tcp, say, 0, host="127.0.0.1"))
     with pytest.raises(AgentUnreachable, match="it sent what cannot be read"):
         await follow_agent(Address(*listeners[0].socket.getsockname()), "orders", lambda _: None)
+
+
+def told(**changed: object) -> bytes:
+    """An event about an instance, as an agent tells it, but for what is ``changed``."""
+    row: dict[str, object] = {"id": "o", "service": "orders", "host": "10.0.0.1", "port": 80, "owner": "alpha"}
+    return json.dumps({**row, "health": "passing", "role": "fenced", "tags": ["a"], **changed}).encode()
+
+
+def told_member(**changed: object) -> bytes:
+    row = {"name": "a", "address": "10.0.0.1:1", "status": "alive", "generation": 1, "incarnation": 0, "zone": ""}
+    return json.dumps({**row, **changed}).encode()
+
+
+def test_what_an_agent_tells_is_checked_before_it_is_believed() -> None:
+    """The proxy opens connections to what it is told, and shows it: nothing is told that no node could hold."""
+    event = _event("instance-added", told())
+    assert isinstance(event, InstanceEvent)
+    assert (event.instance.role, event.instance.address) == ("fenced", Address("10.0.0.1", 80))
+    assert isinstance(_event("member-joined", told_member()), MemberEvent)
+    instances: tuple[dict[str, Any], ...] = (
+        *({"port": port} for port in (-1, 65_536, "80", True, None, 1.5)),
+        *({"host": host} for host in ("", "a b", "10.0.0.1\n", "0.0.0.0", 7, None)),
+        *({"id": "\x1b[31m"}, {"service": "../x"}, {"owner": "a b"}, {"owner": 3}, {"role": "a b"}, {"term": -1}),
+        *({"weight": -1}, {"weight": "1"}, {"weight": 10**9}, {"tags": 7}, {"tags": [7]}, {"meta": {"a": 1}}),
+        *({"health": "fine"}, {"health": None}, {"stale": "no"}, {"zone": 4}, {"region": "a b"}, {"reason": 4}),
+    )
+    for changed in instances:
+        with pytest.raises((ValueError, TypeError, GossipregError)):
+            _event("instance-added", told(**changed))
+    members: tuple[dict[str, Any], ...] = (
+        *({"name": "a b"}, {"name": 4}, {"address": 4}, {"address": "nowhere"}, {"status": 4}, {"status": "odd"}),
+        *({"generation": "1"}, {"incarnation": True}, {"zone": 4}, {"draining": "no"}),
+    )
+    for changed in members:
+        with pytest.raises((ValueError, TypeError, KeyError, GossipregError)):
+            _event("member-joined", told_member(**changed))
 
 
 async def test_while_the_agent_is_away_what_it_told_last_stands(nursery: trio.Nursery) -> None:

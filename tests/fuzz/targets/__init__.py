@@ -19,6 +19,7 @@ _FAMILIES: Final = {
     "authority": ("certificates",),
     "files": ("settings", "instances", "rows", "snapshot"),
     "checks": ("checks", "check-answers"),
+    "regions": ("remote-answers",),
     "proxy": ("proxy-header", "proxy-header-in", "client-hello"),
 }
 
