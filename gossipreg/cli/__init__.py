@@ -39,6 +39,7 @@ SECTIONS: Final[Mapping[str, Sequence[CommandName]]] = {
         CommandName("top", "gossipreg.cli.top"),
         CommandName("watch", "gossipreg.cli.watch"),
         CommandName("info", "gossipreg.cli.members"),
+        CommandName("doctor", "gossipreg.cli.doctor"),
     ),
     "Tell the agent": (
         CommandName("register", "gossipreg.cli.services"),

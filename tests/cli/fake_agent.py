@@ -218,6 +218,8 @@ class FakeAgent:
                 if id_ not in [key["id"] for key in self.keys]:
                     return 404, {"error": f"no member holds a key {id_!r}", "code": "unknown_key"}
                 return 204, None
+            case ("GET", "regions"):
+                return 200, {"regions": []}
             case ("GET", "roles"):
                 return 200, {"roles": list(self.roles)}
             case ("DELETE", "roles", name):

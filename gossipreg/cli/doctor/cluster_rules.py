@@ -1,0 +1,364 @@
+"""Rules about the agent among its peers: joining, the network, clocks, names, keys and members."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from gossipreg.cli.doctor.facts import Facts
+from gossipreg.cli.doctor.findings import Diagnosis, Rule, Severity, lines, listed, rule
+from gossipreg.counters import Count
+from gossipreg.protocol.membership.paths import Passes
+from gossipreg.protocol.membership.peer_clocks import CLOCK_SKEW_MAX
+from gossipreg.runtime.joining import JoinFailureReason
+
+#: How long a join may take before it counts as failed (seconds).
+_JOIN_SECONDS: Final = 15.0
+
+#: What to do when the first seed fails for such a reason.
+JOIN_REMEDIES: Final[Mapping[str, str]] = {
+    JoinFailureReason.UNRESOLVED: "correct the seed's name in --join, or in DNS",
+    JoinFailureReason.REFUSED: "start the agent at the seed, or correct its port (the gossip port) in --join",
+    JoinFailureReason.NO_ANSWER: "open the gossip port, TCP and UDP, in the firewalls of both hosts: see "
+    "docs/first-cluster.md",
+    JoinFailureReason.UNREACHABLE: "mend the route to the seed: ip route get HOST",
+    JoinFailureReason.NOT_GOSSIP: "name the seed's gossip port in --join, not its HTTP or DNS port",
+    JoinFailureReason.CLOSED: "look into the seed's log; try again later",
+    JoinFailureReason.SILENT: "run gossipreg doctor on the seed: its process may be stopped",
+    JoinFailureReason.OTHER_KEY: "copy a member's key file to this host, and send the agent SIGHUP",
+    JoinFailureReason.IN_CLEAR: "give the seed the same --key-file, and restart it",
+    JoinFailureReason.SEALED: "copy the seed's key file here, pass --key-file, and restart the agent",
+    JoinFailureReason.OTHER_CLUSTER: "give both the same --cluster, or name a seed of this cluster in --join",
+    JoinFailureReason.OTHER_VERSION: "upgrade the older one of the two: see docs/compatibility.md",
+    JoinFailureReason.ITSELF: "name another member in --join",
+    JoinFailureReason.CLOCK: "synchronise the clocks of both hosts: timedatectl set-ntp true",
+    JoinFailureReason.BROKEN: "look into the seed's log, and at firewalls that end connections on the way",
+    JoinFailureReason.UNFINISHED: "wait a minute: the states are still being compared",
+    JoinFailureReason.JUNK: "look at what listens at the seed's address",
+}
+
+
+@rule(
+    evidence="`joined`, `join_failures`: each seed with its reason",
+    remedy="By the reason: start the seed, correct `--join`, `--cluster` or the key, open the firewall.",
+)
+def not_joined(facts: Facts) -> Diagnosis | None:
+    """The agent has not joined the cluster."""
+    if facts.node.get("joined", True):
+        return None
+    failures = facts.node.get("join_failures", {})
+    why = [f"{seed}: {failure['detail']}" for seed, failure in failures.items()] or ["no seed has answered yet"]
+    if facts.node.get("serving_last_known"):
+        why.append("until then it answers from its snapshot")
+    do = next(
+        (JOIN_REMEDIES[each["reason"]] for each in failures.values() if each["reason"] in JOIN_REMEDIES),
+        "see docs/resilience.md, a join that does not succeed",
+    )
+    late = facts.uptime > _JOIN_SECONDS
+    return Diagnosis(
+        Severity.ERROR if late else Severity.WARNING,
+        f"the agent has not joined in {facts.uptime:.0f} s",
+        lines(why),
+        do,
+    )
+
+
+@rule(evidence="`isolated`, `silence`", remedy="Mend this host's network; see [resilience](resilience.md).")
+def isolated(facts: Facts) -> Diagnosis | None:
+    """The agent hears no other member."""
+    if not facts.node.get("isolated"):
+        return None
+    return Diagnosis(
+        Severity.ERROR,
+        "the agent hears no other member: its answers may be stale",
+        (f"no message of a member for {facts.node.get('silence', 0.0):.0f} s",),
+        "mend this host's network: see docs/resilience.md",
+    )
+
+
+def _paths(facts: Facts, passes: Passes) -> list[str]:
+    return sorted(name for name, found in facts.node.get("paths", {}).items() if found == passes)
+
+
+@rule(evidence="`paths`: `streams_only`", remedy="Let UDP through at the gossip port, in both directions.")
+def packets_blocked(facts: Facts) -> Diagnosis | None:
+    """Packets to members do not pass, streams do: a firewall that knows TCP only."""
+    names = _paths(facts, Passes.STREAMS_ONLY)
+    if not names:
+        return None
+    return Diagnosis(
+        Severity.WARNING,
+        "packets do not pass, streams do",
+        (f"members: {listed(names)}",),
+        "let UDP through at the gossip port, in both directions: see docs/resilience.md, half-open networks",
+    )
+
+
+@rule(evidence="`paths`: `packets_only`", remedy="Let TCP through at the gossip port, in both directions.")
+def streams_blocked(facts: Facts) -> Diagnosis | None:
+    """Streams to members do not pass, packets do: a firewall that knows UDP only."""
+    names = _paths(facts, Passes.PACKETS_ONLY)
+    if not names:
+        return None
+    return Diagnosis(
+        Severity.WARNING,
+        "streams do not pass, packets do",
+        (f"members: {listed(names)}",),
+        "let TCP through at the gossip port, in both directions: see docs/resilience.md, half-open networks",
+    )
+
+
+@rule(evidence="`paths`: `small_packets`", remedy='Let ICMP "too big" through, or correct the MTU of the tunnel.')
+def small_packets(facts: Facts) -> Diagnosis | None:
+    """Only small packets pass: an MTU is wrong on the way."""
+    names = _paths(facts, Passes.SMALL_PACKETS)
+    if not names:
+        return None
+    return Diagnosis(
+        Severity.WARNING,
+        "only small packets pass",
+        (
+            f"members: {listed(names)}",
+            *(each for each in facts.node.get("problems", ()) if each.startswith("packets over")),
+        ),
+        "correct the MTU of the tunnel or link on the way: ip link show",
+    )
+
+
+@rule(evidence=f"`clock_skew` beyond {CLOCK_SKEW_MAX:.0f} s", remedy="`timedatectl set-ntp true`")
+def clock(facts: Facts) -> Diagnosis | None:
+    """The host's clock is off."""
+    skew = facts.node.get("clock_skew")
+    if skew is None or abs(skew) <= CLOCK_SKEW_MAX:
+        return None
+    return Diagnosis(
+        Severity.ERROR,
+        f"the clock is {abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} those of the members",
+        (f"clock_skew is {skew:g} s, {CLOCK_SKEW_MAX:.0f} s are allowed",),
+        "timedatectl set-ntp true",
+    )
+
+
+#: A counter of refusals is worth a finding from so many on, at so many seconds for each on the average.
+_REFUSALS: Final = 10
+_REFUSAL_SECONDS: Final = 60.0
+
+
+def _refusals(facts: Facts, *names: Count) -> tuple[str, ...]:
+    return facts.frequent(names, least=_REFUSALS, seconds=_REFUSAL_SECONDS)
+
+
+@rule(
+    evidence="counters `packets_` and `streams_` `unknown_key`, `in_clear`, `sealed`",
+    remedy="`gossipreg keys list` on both sides: give every host the same key file.",
+)
+def wrong_key(facts: Facts) -> Diagnosis | None:
+    """Another host gossips to this one with another key, or with none."""
+    why = _refusals(
+        facts,
+        Count.PACKETS_UNKNOWN_KEY,
+        Count.STREAMS_UNKNOWN_KEY,
+        Count.PACKETS_IN_CLEAR,
+        Count.STREAMS_IN_CLEAR,
+        Count.PACKETS_SEALED,
+        Count.STREAMS_SEALED,
+    )
+    if not why:
+        return None
+    return Diagnosis(
+        Severity.WARNING,
+        "a host with another key, or without one, gossips to this agent",
+        why,
+        "find its address in this agent's log, and give it this cluster's key file: see docs/keys.md",
+    )
+
+
+@rule(
+    evidence="counters `packets_forged`, `streams_forged`, `packets_replayed`, `packets_leapt`, `statements_refused`",
+    remedy="Give clusters keys of their own; if a key may have leaked, [replace it](keys.md).",
+)
+def forged(facts: Facts) -> Diagnosis | None:
+    """Packets are refused as forged."""
+    why = _refusals(
+        facts,
+        Count.PACKETS_FORGED,
+        Count.STREAMS_FORGED,
+        Count.PACKETS_REPLAYED,
+        Count.PACKETS_LEAPT,
+        Count.STATEMENTS_REFUSED,
+    )
+    if not why:
+        return None
+    return Diagnosis(
+        Severity.WARNING,
+        "packets are refused as forged: an attack, or another cluster with the same key",
+        why,
+        "give each cluster a key of its own; if the key may have leaked, replace it: see docs/keys.md",
+    )
+
+
+@rule(
+    evidence="`join_failures`: `other_cluster`; counters `packets_` and `streams_wrong_cluster_or_corrupt`",
+    remedy="Give the agents one `--cluster`, or take the other cluster's hosts out of `--join`.",
+)
+def two_clusters(facts: Facts) -> Diagnosis | None:
+    """Agents of another cluster gossip with this one."""
+    cluster = facts.node.get("cluster", "")
+    failures = facts.node.get("join_failures", {})
+    seeds = [seed for seed, each in failures.items() if each["reason"] == JoinFailureReason.OTHER_CLUSTER]
+    why = _refusals(facts, Count.PACKETS_WRONG_CLUSTER_OR_CORRUPT, Count.STREAMS_WRONG_CLUSTER_OR_CORRUPT)
+    if seeds:
+        why = (f"seeds of another cluster than {cluster!r}: {listed(seeds)}", *why)
+    if not why:
+        return None
+    return Diagnosis(
+        Severity.ERROR if seeds else Severity.WARNING,
+        f"agents of another cluster than {cluster!r} gossip with this one",
+        why,
+        "give the agents the same --cluster, or take the other cluster's hosts out of --join",
+    )
+
+
+@rule(evidence="`name_conflict`, counter `name_conflicts`", remedy="Restart the younger one with another `--name`.")
+def duplicate_name(facts: Facts) -> Diagnosis | None:
+    """Another node has the same name."""
+    other = facts.node.get("name_conflict")
+    rose = facts.rose.get(Count.NAME_CONFLICTS, 0)
+    if other is None and not rose:
+        return None
+    why = (f"an older node of that name is at {other}",) if other else (f"name_conflicts rose by {rose}",)
+    return Diagnosis(
+        Severity.ERROR,
+        f"another node is named {facts.node.get('name', '')!r}, too: the others do not see what this one offers",
+        why,
+        "restart this agent with another --name",
+    )
+
+
+@rule(
+    evidence="counters `packets_wrong_version`, `streams_wrong_version`; the agent's version and the command's",
+    remedy="Upgrade the older hosts; restart the agent after an upgrade.",
+)
+def versions(facts: Facts) -> Diagnosis | None:
+    """Releases differ."""
+    why = _refusals(facts, Count.PACKETS_WRONG_VERSION, Count.STREAMS_WRONG_VERSION)
+    running = facts.node.get("version", facts.version)
+    if running != facts.version:
+        why = (f"the agent runs {running}, this command is {facts.version}", *why)
+    if not why:
+        return None
+    return Diagnosis(
+        Severity.WARNING,
+        "releases differ, or what is not gossip comes to the gossip port",
+        why,
+        "upgrade the older one, and restart the agent: see docs/compatibility.md",
+    )
+
+
+@rule(
+    evidence="`GET /api/v1/members`: status `failed`",
+    remedy="Start them again, or `gossipreg forget NAME`.",
+)
+def failed_members(facts: Facts) -> Diagnosis | None:
+    """Members have failed."""
+    failed = sorted(each["name"] for each in facts.members if each["status"] == "failed")
+    if not failed:
+        return None
+    others = len(facts.members) - 1
+    return Diagnosis(
+        Severity.WARNING,
+        f"{len(failed)} of {others} other members {'has' if len(failed) == 1 else 'have'} failed",
+        (f"failed: {listed(failed)}",),
+        f"start the agent there again or, if the host is gone: gossipreg forget {failed[0]}",
+    )
+
+
+@rule(
+    evidence="`GET /api/v1/keys`: `not_held_by`",
+    remedy="`gossipreg keys add FILE`, or mend those members' key files.",
+)
+def keys_lacking(facts: Facts) -> Diagnosis | None:
+    """Members lack a key of the cluster."""
+    lacking = [key for key in facts.keys if key["not_held_by"] and (key["primary"] or key["until"] is None)]
+    if not lacking:
+        return None
+    is_primary = any(key["primary"] for key in lacking)
+    return Diagnosis(
+        Severity.ERROR if is_primary else Severity.WARNING,
+        "members lack a key" + (" with which others seal: they hear little" if is_primary else " of the cluster"),
+        lines(f"key {key['id']} is not held by {listed(key['not_held_by'])}" for key in lacking),
+        "add the key to the key file there, and send SIGHUP: see docs/keys.md",
+    )
+
+
+@rule(
+    evidence="the key file (`--config`) beside `GET /api/v1/keys`",
+    remedy="Put the primary key first into the file, and take out the keys that were given up.",
+)
+def key_file_outdated(facts: Facts) -> Diagnosis | None:
+    """The key file differs from the keys that the cluster uses."""
+    held, file = {key["id"]: key for key in facts.keys}, facts.host.keys
+    if not held or not file:
+        return None
+    primary = next((id_ for id_, key in held.items() if key["primary"]), None)
+    given_up = [id_ for id_ in file if id_ not in held]
+    why = [f"key {id_} of the file was given up, or was never read" for id_ in given_up]
+    if primary is not None and primary not in file:
+        why.append(f"the primary key {primary} is not in the file: after a restart the agent may be cut off")
+    if not why:
+        return None
+    return Diagnosis(
+        Severity.WARNING,
+        f"{facts.host.key_file} differs from the keys that the cluster uses",
+        lines(why),
+        "write the keys of gossipreg keys list into it, without those given up, and send SIGHUP: see docs/keys.md",
+    )
+
+
+#: Sentences of `problems` that other rules explain.
+_EXPLAINED: Final = ("packets ", "streams ", "the clock is ", "the name ")
+
+
+@rule(evidence="`problems`, without those that other rules explain", remedy="What the sentence says.")
+def reported_problems(facts: Facts) -> Diagnosis | None:
+    """The agent reports a problem of its own: its address, its certificate, its keys, its region."""
+    found = [each for each in facts.node.get("problems", ()) if not each.startswith(_EXPLAINED)]
+    if not found:
+        return None
+    return Diagnosis(
+        Severity.ERROR, "the agent reports problems", lines(found), "do what the sentences say; see docs/resilience.md"
+    )
+
+
+@rule(evidence="`GET /api/v1/regions`: `problem`", remedy="See [regions](regions.md).")
+def regions(facts: Facts) -> Diagnosis | None:
+    """A followed region does not answer."""
+    found = [f"{each['name']}: {each['problem']}" for each in facts.regions if each["problem"] and not each["own"]]
+    if not found:
+        return None
+    return Diagnosis(
+        Severity.WARNING,
+        "regions that are followed do not answer: what is known of them grows old",
+        lines(found),
+        "gossipreg doctor --http HOST:PORT, of an agent there; see docs/regions.md",
+    )
+
+
+RULES: Final[tuple[Rule, ...]] = (
+    not_joined,
+    isolated,
+    packets_blocked,
+    streams_blocked,
+    small_packets,
+    clock,
+    wrong_key,
+    forged,
+    two_clusters,
+    duplicate_name,
+    versions,
+    failed_members,
+    keys_lacking,
+    key_file_outdated,
+    reported_problems,
+    regions,
+)
