@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         NoInstance,
         NotJoined,
         RecordTooLarge,
+        RegionUnavailable,
         StorageError,
         TooManyKeys,
         TooManyTokens,
@@ -37,9 +38,11 @@ if TYPE_CHECKING:
         UnknownKey,
         UnknownMember,
         UnknownPolicy,
+        UnknownRegion,
         UnknownTerm,
         UnknownToken,
     )
+    from gossipreg.federation import Federation
     from gossipreg.keys import GossipKey
     from gossipreg.model import (
         Address,
@@ -54,6 +57,9 @@ if TYPE_CHECKING:
         MemberEvent,
         NodeEvent,
         NodeInfo,
+        RegionalDirectory,
+        RegionalService,
+        RegionInfo,
         RoleEvent,
         ServiceChange,
         ServiceCount,
@@ -84,6 +90,7 @@ __all__ = [
     "ConfigError",
     "CredentialsUnavailable",
     "Event",
+    "Federation",
     "GossipInClear",
     "GossipKey",
     "GossipregError",
@@ -115,6 +122,10 @@ __all__ = [
     "NotJoined",
     "Policy",
     "RecordTooLarge",
+    "RegionInfo",
+    "RegionUnavailable",
+    "RegionalDirectory",
+    "RegionalService",
     "RoleEvent",
     "ServiceChange",
     "ServiceCount",
@@ -130,6 +141,7 @@ __all__ = [
     "UnknownKey",
     "UnknownMember",
     "UnknownPolicy",
+    "UnknownRegion",
     "UnknownTerm",
     "UnknownToken",
     "UnreadablePolicy",
@@ -139,6 +151,12 @@ __all__ = [
 
 #: Each public name, and the module that has it.
 _MODULES: Final = {
+    "RegionalService": "gossipreg.model",
+    "RegionalDirectory": "gossipreg.model",
+    "RegionInfo": "gossipreg.model",
+    "UnknownRegion": "gossipreg.errors",
+    "RegionUnavailable": "gossipreg.errors",
+    "Federation": "gossipreg.federation",
     "Check": "gossipreg.check",
     "CheckReport": "gossipreg.check",
     "ClusterToken": "gossipreg.tokens",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Final
@@ -109,6 +110,23 @@ def asked_below(name: dns.name.Name, domain: dns.name.Name, datacenter: str) -> 
             return None if local is None else EmptyNonTerminal()
         labels = local
     return _in_zone(labels)
+
+
+def asked_elsewhere(
+    name: dns.name.Name, domain: dns.name.Name, regions: Iterable[str]
+) -> tuple[str, Asked | None] | None:
+    """Which of ``regions`` a name inside ``domain`` ends in, and what it asks for there; None if it ends in none."""
+    try:
+        labels = tuple(label.decode().lower() for label in name.labels[: -len(domain.labels)])
+    except UnicodeDecodeError:
+        return None
+    if not labels or labels == (_DATACENTER,) or labels[-1] in (*_KINDS, _ZONE):
+        return None
+    for region in sorted(regions, key=lambda each: (-each.count("."), each)):  # that of a.eu before that of eu
+        local = _without_datacenter(labels, tuple(region.lower().split(".")))
+        if local is not None:
+            return region, _in_zone(local) if local else EmptyNonTerminal()
+    return None
 
 
 def _without_datacenter(labels: tuple[str, ...], datacenter: tuple[str, ...]) -> tuple[str, ...] | None:

@@ -25,7 +25,7 @@ from gossipreg.counters import Count
 from gossipreg.frontends.dns import limits
 from gossipreg.frontends.dns.answers import encode, respelled
 from gossipreg.frontends.dns.queries import Question, UnreadableQuery, is_internet, read
-from gossipreg.frontends.dns.zone import Zone, ZoneReply
+from gossipreg.frontends.dns.zone import FAILED, Zone, ZoneReply
 from gossipreg.runtime.supervision import count_bug
 
 log = logging.getLogger(__name__)
@@ -35,7 +35,6 @@ log = logging.getLogger(__name__)
 _GOLDEN: Final = (math.sqrt(5) - 1) / 2
 
 _REFUSED = ZoneReply(dns.rcode.REFUSED, is_kept=False)
-_FAILED = ZoneReply(dns.rcode.SERVFAIL, is_kept=False)
 
 
 @attrs.define(eq=False, repr=False)
@@ -125,7 +124,7 @@ class DnsResponder:
 
     def _reply(self, question: Question, lot: float) -> ZoneReply:
         if self.zone.directory.is_closed:
-            return _FAILED
+            return FAILED
         if not is_internet(question):
             return _REFUSED
         return self.zone.reply(question.name, question.type_, lot)

@@ -60,7 +60,8 @@ async def serve_dns(
         await trio.aclose_forcefully(sockets.tcp)
         raise
     directory = Directory(node)
-    zone = Zone(node, directory, sockets.address, tuple(domains), ttl, datacenter=node.info().region)
+    others = tuple(each.name for each in node.regions() if not each.own)
+    zone = Zone(node, directory, sockets.address, tuple(domains), ttl, datacenter=node.region, regions=others)
     responder = DnsResponder(zone, Counter() if counters is None else counters)
     with sockets.udp:
         async with sockets.tcp, trio.open_nursery() as nursery:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import lru_cache
 from ipaddress import ip_address
 from itertools import chain
 from random import Random
@@ -15,17 +14,15 @@ import dns.rdata
 import dns.rdatatype
 
 from gossipreg.frontends.dns import limits, names, records
+from gossipreg.frontends.dns.choosing import Chosen, choose, chosen_in_region
 from gossipreg.frontends.dns.directory import Directory
 from gossipreg.frontends.dns.record_pools import RecordPool, WireRecord
 from gossipreg.frontends.serving.cache import IndexedCache
 from gossipreg.frontends.serving.node_api import NodeApi
-from gossipreg.model import NODE_SERVICE, Address, Health, Instance
+from gossipreg.model import NODE_SERVICE, Address, Instance
 
 _ANY = dns.rdatatype.ANY
 _TRANSFERS = (dns.rdatatype.AXFR, dns.rdatatype.IXFR)
-
-#: Looked up faster than `Health.can_serve` is called: it is asked of every instance of a service after each change.
-_SERVING = frozenset(each for each in Health if each.can_serve)
 
 #: A record's owner and the record.
 Named = tuple[dns.name.Name, dns.rdata.Rdata]
@@ -49,6 +46,9 @@ class ZoneReply:
 
 _REFUSED = ZoneReply(dns.rcode.REFUSED, is_kept=False)
 
+#: The reply where it is not known what there is.
+FAILED = ZoneReply(dns.rcode.SERVFAIL, is_kept=False)
+
 
 def _domains(texts: tuple[str, ...]) -> names.Domains:
     return tuple(sorted((dns.name.from_text(text.lower()) for text in texts), key=len, reverse=True))
@@ -59,7 +59,7 @@ class Zone:
     """Answers questions from the node's view.
 
     ``responder`` is where this server listens, ``texts`` are the domains, ``ttl`` is in seconds. Names may say which
-    ``datacenter`` is meant: only this one exists.
+    ``datacenter`` is meant: this one, or one of the ``regions`` that the node follows.
     """
 
     node: NodeApi
@@ -69,6 +69,7 @@ class Zone:
     ttl: int
     rng: Random = attrs.field(factory=Random)
     datacenter: str = ""
+    regions: tuple[str, ...] = ()
     _domains: names.Domains = attrs.field(init=False)
     _first: dns.name.Name = attrs.field(init=False)
     _pools: IndexedCache[RecordPool] = attrs.field(init=False)
@@ -99,7 +100,7 @@ class Zone:
         if there is None and any(other.is_subdomain(name) for other in self._domains):
             there = []
         if there is None:
-            return self._no_name(domain)
+            return self._elsewhere(name, domain, type_, lot)
         is_kept = not (isinstance(asked, names.EmptyNonTerminal) and asked.is_assumed)
         read = ((NODE_SERVICE, self.node.index(NODE_SERVICE)),) if isinstance(asked, names.NodeName) else ()
         return attrs.evolve(self._found(name, domain, type_, there), is_kept=is_kept, read=read)
@@ -149,6 +150,44 @@ class Zone:
             return attrs.evolve(self._found(name, domain, type_, []), read=pool.read)
         return ZoneReply(pieces=chain((first,), pieces), read=pool.read, has_orders=len(side.instances) > 1)
 
+    def _elsewhere(
+        self, name: dns.name.Name, domain: dns.name.Name, type_: dns.rdatatype.RdataType, lot: float
+    ) -> ZoneReply:
+        """What there is at a name that is none here: it may be in a region that the node follows."""
+        match names.asked_elsewhere(name, domain, self.regions):
+            case None | (_, None):
+                return self._no_name(domain)
+            case (region, names.ServiceName() as asked):
+                chosen = chosen_in_region(self.node, region, asked)
+                if chosen is None:
+                    return FAILED
+                pool = RecordPool((), chosen.able, domain, asked.scaled, 0, chosen.exists, {})
+                return self._drawn(name, domain, type_, pool, lot)
+            case (_, names.NodeName()):
+                return FAILED  # no node is told of another region's nodes
+            case (_, asked):
+                return attrs.evolve(self._found(name, domain, type_, self._there(asked) or []), is_kept=False)
+
+    def _drawn(
+        self,
+        name: dns.name.Name,
+        domain: dns.name.Name,
+        type_: dns.rdatatype.RdataType,
+        pool: RecordPool,
+        lot: float,
+    ) -> ZoneReply:
+        """What is told of another region's service, which neither a client nor the responder is to keep."""
+        if not pool.exists:
+            return ZoneReply(dns.rcode.NXDOMAIN, authority=_unkept(domain), is_kept=False)
+        if type_ is _ANY:
+            return attrs.evolve(self._found(name, domain, type_, []), is_kept=False)
+        side = pool.side(type_)
+        pieces = iter(()) if side is None else side.draw(self.rng, lot)
+        first = next(pieces, None)
+        if first is None:
+            return ZoneReply(authority=_unkept(domain), is_kept=False)
+        return ZoneReply(pieces=chain((first,), pieces), is_kept=False)
+
     def _pool(self, asked: names.ServiceName, domain: dns.name.Name) -> RecordPool:
         """The instances that ``asked`` stands for, found out again only if something has changed."""
         key, epoch = (asked, domain), self.directory.epoch
@@ -168,7 +207,6 @@ class Zone:
     def _made(self, asked: names.ServiceName, domain: dns.name.Name, earlier: RecordPool | None) -> RecordPool:
         read: dict[str, int] = {}
         offered: list[Instance] = []
-        is_above_tag = False
         for tag, service in asked.readings:
             for spelling in self.directory.spellings(service):
                 if spelling == NODE_SERVICE:  # no service, but what is known of nodes
@@ -176,17 +214,12 @@ class Zone:
                 read[spelling] = self.node.index(spelling)
                 offered += self.node.lookup(spelling, healthy=False)
             if offered:
-                if asked.zone is not None:
-                    offered = [each for each in offered if each.zone.lower() == asked.zone]
-                if tag:
-                    labels = [_labels(each.tags, each.role) for each in offered]
-                    is_above_tag = any(label.endswith(f".{tag}") for group in set(labels) for label in group)
-                    offered = [each for each, group in zip(offered, labels, strict=True) if tag in group]
+                chosen = choose(offered, asked.zone, tag)
                 break
-        able = [each for each in offered if each.health in _SERVING and each.weight]
-        exists = is_above_tag or bool(offered)
+        else:
+            chosen = Chosen([], exists=False)
         written = {} if earlier is None else earlier.written
-        return RecordPool(tuple(read.items()), able, domain, asked.scaled, self.ttl, exists, written)
+        return RecordPool(tuple(read.items()), chosen.able, domain, asked.scaled, self.ttl, chosen.exists, written)
 
     def _found(
         self,
@@ -228,7 +261,6 @@ class Zone:
         return ip_address(self.node.address.host) if own.is_unspecified else own
 
 
-@lru_cache(maxsize=1024)
-def _labels(tags: tuple[str, ...], role: str | None) -> frozenset[str]:
-    """What an instance with these can be asked for by, in lower case."""
-    return frozenset(label.lower() for label in (*tags, role) if label is not None)
+def _unkept(domain: dns.name.Name) -> tuple[Named, ...]:
+    """The authority of an answer that no client may remember."""
+    return ((domain, records.start_of_authority(domain, 0)),)

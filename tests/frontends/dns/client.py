@@ -25,6 +25,7 @@ class DnsClient:
     ttl: int = 0
     own: Address = Address("127.0.0.1", 8600)
     datacenter: str = "default"
+    regions: tuple[str, ...] = ()
     domains: tuple[str, ...] = ("gossipreg", "consul")
     node: FakeNode = attrs.field(factory=FakeNode)
     directory: Directory = attrs.field(init=False)
@@ -33,7 +34,7 @@ class DnsClient:
     def __attrs_post_init__(self) -> None:
         self.directory = Directory(self.node)
         self.responder = DnsResponder(
-            Zone(self.node, self.directory, self.own, self.domains, self.ttl, Random(1), self.datacenter)
+            Zone(self.node, self.directory, self.own, self.domains, self.ttl, Random(1), self.datacenter, self.regions)
         )
 
     def offer(

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from gossipreg.frontends.dns import limits
+from gossipreg.model import Instance
 from tests.frontends.dns.client import DnsClient, code
 
 PAGE = (Path(__file__).parents[3] / "docs" / "dns.md").read_text()
@@ -18,7 +19,8 @@ DUG = re.findall(r"^dig @127\.0\.0\.1 -p 8600 (\S+)", PAGE, re.MULTILINE)
 
 @pytest.fixture
 def dns_client() -> DnsClient:
-    dns_client = DnsClient()
+    dns_client = DnsClient(regions=("eu",))
+    dns_client.node.hold_elsewhere("eu", "orders", Instance(id="o", service="orders", host="10.1.0.1", port=80))
     dns_client.join("web-1", "10.0.0.7")
     dns_client.offer("10.0.0.1", tags=["v2"], zone="north")
     dns_client.offer("10.0.0.2", service="pg", role="primary")
@@ -32,7 +34,7 @@ def test_every_name_on_the_page_is_answered(dns_client: DnsClient, name: str) ->
 
 
 def test_the_page_has_an_example_of_each_kind() -> None:
-    assert len(EXAMPLES) == 11
+    assert len(EXAMPLES) == 12
     assert len(DUG) == 3
 
 

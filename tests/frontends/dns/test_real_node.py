@@ -8,7 +8,7 @@ import dns.asyncquery
 import dns.message
 import trio
 
-from gossipreg import Address, Config, Node, open_node
+from gossipreg import Address, Config, Federation, Node, open_node
 from gossipreg.frontends.dns import NodeApi, serve_dns
 from tests.frontends.dns.client import code, data
 
@@ -19,7 +19,8 @@ def fits(node: Node) -> NodeApi:
 
 
 async def test_an_instance_comes_and_goes() -> None:
-    config = Config(name="alpha", bind="127.0.0.1:0", cluster="shop", region="north-1")
+    followed = Federation(region="eu", agents=("127.0.0.1:1",))  # where nothing answers
+    config = Config(name="alpha", bind="127.0.0.1:0", cluster="shop", region="north-1", federate=[followed])
     async with open_node(config) as node, trio.open_nursery() as nursery:
         serve = partial(serve_dns, fits(node), Address("127.0.0.1", 0), domains=["gossipreg"])
         bound: Address = await nursery.start(serve)
@@ -31,6 +32,8 @@ async def test_an_instance_comes_and_goes() -> None:
         assert data(await ask("alpha.node.gossipreg", "A")) == ["127.0.0.1"]
         assert data(await ask("alpha.node.north-1.dc.gossipreg", "A")) == ["127.0.0.1"]
         assert code(await ask("alpha.node.shop.dc.gossipreg", "A")) == "NXDOMAIN"
+        assert code(await ask("orders.service.asia.gossipreg", "SRV")) == "NXDOMAIN"
+        assert code(await ask("orders.service.eu.gossipreg", "SRV")) == "SERVFAIL"
         assert code(await ask("orders.service.gossipreg", "SRV")) == "NXDOMAIN"
         instance = await node.register("orders", port=8080, weight=2)
         assert data(await ask("orders.service.gossipreg", "SRV")) == ["1 2 8080 8080.7f000001.addr.gossipreg."]

@@ -1,0 +1,75 @@
+"""Choosing: the instances that a service's name stands for, in the node's own region or in one that it follows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Final
+
+import attrs
+
+from gossipreg.errors import RegionUnavailable
+from gossipreg.frontends.dns.names import ServiceName
+from gossipreg.frontends.serving.node_api import NodeApi
+from gossipreg.model import NODE_SERVICE, Health, Instance
+
+#: Looked up faster than `Health.can_serve` is called: it is asked of every instance of a service after each change.
+_SERVING: Final = frozenset(each for each in Health if each.can_serve)
+
+
+@attrs.frozen
+class Chosen:
+    """Those that can serve, and whether the name exists: some may be there that cannot, or names below it."""
+
+    able: list[Instance]
+    exists: bool
+
+
+def choose(offered: Sequence[Instance], zone: str | None, tag: str) -> Chosen:
+    """Those of a service's instances that are in the zone, if one is named, and have the tag or the role, if one is."""
+    is_above_tag = False
+    if zone is not None:
+        offered = [each for each in offered if each.zone.lower() == zone]
+    if tag:
+        labels = [_labels(each.tags, each.role) for each in offered]
+        is_above_tag = any(label.endswith(f".{tag}") for group in set(labels) for label in group)
+        offered = [each for each, group in zip(offered, labels, strict=True) if tag in group]
+    able = [each for each in offered if each.health in _SERVING and each.weight]
+    return Chosen(able, exists=is_above_tag or bool(offered))
+
+
+def chosen_in_region(node: NodeApi, region: str, asked: ServiceName) -> Chosen | None:
+    """Those of a service of a region that the node follows; None while it is not known whether there are any.
+
+    That there are none is known only from what is fresh. What is stale is given as it was last known.
+    """
+    try:
+        listed = node.regional_directory(region).services
+    except RegionUnavailable:
+        listed = {}
+    is_known = True
+    for tag, service in asked.readings:
+        for spelling in [name for name in listed if name.lower() == service] or [service]:
+            if spelling == NODE_SERVICE:
+                continue
+            try:
+                found = node.regional_service(spelling, region)
+            except RegionUnavailable:
+                if spelling in listed:
+                    return None
+                is_known = False
+                continue
+            chosen = choose(found.instances, asked.zone, tag)
+            is_known = is_known and not found.stale
+            if chosen.able:
+                return chosen
+            if found.instances:
+                return chosen if is_known else None
+    below = any(name.lower().endswith(f".{asked.suffix}") for name in listed)
+    return Chosen([], exists=below) if is_known else None
+
+
+@lru_cache(maxsize=1024)
+def _labels(tags: tuple[str, ...], role: str | None) -> frozenset[str]:
+    """What an instance with these can be asked for by, in lower case."""
+    return frozenset(label.lower() for label in (*tags, role) if label is not None)
