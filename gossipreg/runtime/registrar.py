@@ -51,6 +51,7 @@ from gossipreg.protocol.registry.credentials import NONCE_BYTES, CredentialKeyri
 from gossipreg.runtime.checks.monitor import Monitor
 from gossipreg.runtime.instance_health import InstanceHealth
 from gossipreg.runtime.node_context import NodeContext
+from gossipreg.runtime.permission import permission
 from gossipreg.runtime.policy_writer import PolicyWriter
 from gossipreg.runtime.registrations import LocalRegistration
 from gossipreg.runtime.supervision import log_bug
@@ -195,6 +196,11 @@ class Registrar:
                     await each.lock.acquire()
                 held.append(each.lock)
             self._context.check_open()
+            permit = permission.get()
+            for id_ in ids if permit is not None else ():
+                before = self._before(id_)
+                if before is not None and permit is not None:
+                    permit(before.instance)
             yield
         finally:
             for lock in held:

@@ -79,7 +79,7 @@ NAMES: Final = {
     "roles/NAME": "roles/orders",
     "members/NAME": "members/gone",
     "tokens/NAME": "tokens/old",
-    "/KEY": "/maintenance:orders:a",
+    "/KEY": "/maintenance:orders:z",
 }
 
 QUERIES: Final = {
@@ -97,7 +97,7 @@ def node() -> FakeNode:
     fake.hold(Instance(id="a", service="orders", host="127.0.0.1", port=80, owner=fake.name, term=1))
     fake.checked["a"] = checks
     fake.secrets["a"] = {"user": "u"}
-    rule = Maintenance("orders", "a")
+    rule = Maintenance("orders", "z")
     fake.rules[rule.key] = rule
     fake.see("failed", member("gone", 7941, Status.FAILED))
     return fake

@@ -10,14 +10,14 @@ import attrs
 from gossipreg.attach.frames import BadFrame
 from gossipreg.errors import GossipregError, InvalidInstance, InvalidPolicy, UnknownInstance
 from gossipreg.frontends.attach.bindings import Binding
-from gossipreg.frontends.serving.access import Access, bound_token
+from gossipreg.frontends.serving.access import Access
 from gossipreg.frontends.serving.audit_log import AuditLog
 from gossipreg.frontends.serving.audit_log import Caller as Client
 from gossipreg.frontends.serving.audit_log import caller as client
 from gossipreg.frontends.serving.check_permissions import outputs_for, permit_checks
 from gossipreg.frontends.serving.node_api import NodeApi
 from gossipreg.frontends.serving.response import HttpError
-from gossipreg.frontends.serving.scoped_node import ScopedNode
+from gossipreg.frontends.serving.scoped_node import ScopedNode, watch
 from gossipreg.frontends.serving.scopes import Action
 from gossipreg.model import Health, Instance, RegionalDirectory, RegionalService
 from gossipreg.policy import Maintenance, Rule, Split, WeightOverride
@@ -122,7 +122,7 @@ class AttachedProcess:
     def enter(self) -> None:
         """Let what this task brings about be known as the process's."""
         found = None if self.access.is_open or self.token is None else self.access.find(self.token)
-        bound_token.set(found if found is not None and found.bound else None)
+        watch(found)
         client.set(Client("attached", token=None if found is None else found.name))
 
     def own(self, id: str) -> str:
@@ -150,7 +150,7 @@ class AttachedProcess:
                 self.permit(action, service if isinstance(service, str) else None)
             except HttpError:
                 if verb in CHANGES:
-                    await self.audit.write(verb, "refused")
+                    await self.audit.refused(verb)
                 raise
         return await answer(self, Arguments(values))
 

@@ -72,7 +72,8 @@ async def serve_dns(
             task_status.started(sockets.address)
             handler = partial(admit, responder, trio.CapacityLimiter(limits.CONNECTIONS_MAX))
             if tls is not None and secure is not None:
-                over_tls = partial(_admit_secure, handler, tls[1], responder.counters)
+                limited = partial(admit, responder, trio.CapacityLimiter(limits.CONNECTIONS_MAX))
+                over_tls = partial(_admit_secure, limited, tls[1], responder.counters)
                 log.info("answering DNS over TLS at %s", Address(*secure.socket.getsockname()[:2]))
                 nursery.start_soon(serve, over_tls, [secure], responder.counters, Count.DNS_NOT_ACCEPTED)
             await serve(handler, [sockets.tcp], responder.counters, Count.DNS_NOT_ACCEPTED)

@@ -139,23 +139,29 @@ class EurekaController:
         status = request.query.first("value")
         if status not in STATUSES:
             raise HttpError(400, f"value: {shown(status)} is none of {', '.join(STATUSES)}")
-        await self.overrides.set(await self._to_override(request), status)
+        instance, as_policy = await self._to_override(request)
+        await self.overrides.set(instance, status, as_policy=as_policy)
         return Response(200)
 
     async def clear_status(self, request: EurekaRequest) -> Response:
         """Leave an instance's status to its client again."""
-        instance = await self._to_override(request)
-        await self.overrides.lift(instance.service, instance.id)
+        instance, as_policy = await self._to_override(request)
+        await self.overrides.lift(instance.service, instance.id, as_policy=as_policy)
         return Response(200)
 
-    async def _to_override(self, request: EurekaRequest) -> Instance:
-        """The instance that is meant. Where another node owns one of that id, it is a policy as in the native API."""
+    async def _to_override(self, request: EurekaRequest) -> tuple[Instance, bool]:
+        """The instance that is meant, and whether it takes the right to set policies, as in the native API.
+
+        It does where another node owns one of that id, and where an operator has set maintenance.
+        """
         found = await self._found(request)
         node = self.leases.node
         known = node.lookup(found.source.service, healthy=False)
-        if any(each.id == found.source.id and each.owner != node.name for each in known):
+        is_anothers = any(each.id == found.source.id and each.owner != node.name for each in known)
+        as_policy = is_anothers or self.overrides.is_operators(found.source)
+        if as_policy:
             request.permit(Action.SET_POLICY)
-        return found.source
+        return found.source, as_policy
 
     async def _found(self, request: EurekaRequest) -> InstanceDocument:
         """The instance that is named. Raises a 404 ``HttpError``."""

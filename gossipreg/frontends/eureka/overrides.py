@@ -7,7 +7,7 @@ and as in Eureka it ends with the instance, so that one that is started anew is 
 from __future__ import annotations
 
 import time
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import Final
 
 import attrs
@@ -15,6 +15,7 @@ import attrs
 from gossipreg.errors import UnknownPolicy
 from gossipreg.frontends.eureka.instance_document import is_override, reason_of
 from gossipreg.frontends.serving.node_api import NodeApi
+from gossipreg.frontends.serving.scoped_node import status_of_own_instance
 from gossipreg.model import Instance
 from gossipreg.policy import Maintenance
 
@@ -31,13 +32,23 @@ class Overrides:
     #: The node as no client's token limits it.
     housekeeper: NodeApi = attrs.field(default=attrs.Factory(lambda self: self.node, takes_self=True))
 
-    async def set(self, instance: Instance, status: str) -> None:
-        """Show ``instance`` with that status and take it out of lookups; with UP or UNKNOWN, leave it to its client."""
+    def is_operators(self, instance: Instance) -> bool:
+        """Whether an operator has set maintenance of ``instance``: its client has no say in that."""
+        key = Maintenance(instance.service, instance.id).key
+        found = (policy.rule for policy in self.node.policies() if policy.key == key)
+        return any(isinstance(rule, Maintenance) and not is_override(rule.reason) for rule in found)
+
+    async def set(self, instance: Instance, status: str, *, as_policy: bool = False) -> None:
+        """Show ``instance`` with that status and take it out of lookups; with UP or UNKNOWN, leave it to its client.
+
+        ``as_policy``: it is a policy that takes the right to set one, since it is about more than an own instance.
+        """
         if status in ("UP", "UNKNOWN"):
-            await self.lift(instance.service, instance.id)
+            await self.lift(instance.service, instance.id, as_policy=as_policy)
         else:
             await self._sweep(time.time())
-            await self.node.set_policy(Maintenance(instance.service, instance.id, reason_of(status)))
+            with nullcontext() if as_policy else status_of_own_instance():
+                await self.node.set_policy(Maintenance(instance.service, instance.id, reason_of(status)))
 
     async def add(self, instance: Instance, status: str) -> None:
         """Show ``instance`` with a status that was posted with it, unless it is overridden or another node has it too.
@@ -46,14 +57,15 @@ class Overrides:
         """
         alone = all(each.owner == self.node.name for each in self._known(instance.service, instance.id))
         known = any((rule.service, rule.instance) == (instance.service, instance.id) for rule, _ in self._rules())
-        if alone and not known:
+        if alone and not known and not self.is_operators(instance):
             await self.set(instance, status)
 
-    async def lift(self, service: str, id: str) -> None:
-        """Leave an instance's status to its client."""
+    async def lift(self, service: str, id: str, *, as_policy: bool = False) -> None:
+        """Leave an instance's status to its client. ``as_policy`` as for `set`."""
         for rule, _ in self._rules():
             if (rule.service, rule.instance) == (service, id):
-                await _remove(self.node, rule)
+                with nullcontext() if as_policy else status_of_own_instance():
+                    await _remove(self.node, rule)
 
     async def begin(self, service: str, id: str) -> None:
         """An instance is about to be registered: it begins without an override, unless it is there already."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import aclosing, suppress
 
 import attrs
@@ -53,6 +54,7 @@ class EventStream(StreamingResponse):
     event_encoder: EventEncoder = attrs.field(factory=EventEncoder)  # shared by all streams of a listener
     headers: Headers = ()
     batches: EventBatches | None = None  # those of another region, in place of the node's
+    is_admitted: Callable[[], bool] = lambda: True  # whether the client may go on: its token may be revoked, or expire
 
     def with_headers(self, headers: Headers) -> EventStream:
         """The same stream with these headers."""
@@ -63,13 +65,24 @@ class EventStream(StreamingResponse):
             return self.batches
         return self.node.events(self.service, panic=self.panic, healthy=self.healthy)
 
+    def _while_admitted(self, send: Send, stream: trio.CancelScope) -> Send:
+        """``send``, which ends the stream once the client may not go on."""
+
+        async def send_if_admitted(data: bytes | ByteChunks) -> None:
+            if not self.is_admitted():
+                stream.cancel()
+                await trio.lowlevel.checkpoint()
+            await send(data)
+
+        return send_if_admitted
+
     async def run(self, send: Send) -> None:
         """Send the node's events, and a keep-alive when there are none. Sends nothing if the node is closed.
 
         The next batch is taken from the node only when the last one is sent, so a slow client costs no memory here.
         """
-        client = _ClientStream(send)
         async with trio.open_nursery() as nursery:
+            client = _ClientStream(self._while_admitted(send, nursery.cancel_scope))
             nursery.start_soon(client.keep_alive)
             with suppress(NodeClosed, NameConflict):
                 async with aclosing(self._batches()) as batches:

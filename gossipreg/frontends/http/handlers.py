@@ -193,7 +193,14 @@ async def events(context: NativeContext) -> EventStream:
     region, failover = context.other_region(), context.failover()
     if region is not None or failover:
         return regional.events(context, region, failover)
-    return EventStream(context.node, context.text("service"), share, not everything, context.event_encoder)
+    return EventStream(
+        context.node,
+        context.text("service"),
+        share,
+        not everything,
+        context.event_encoder,
+        is_admitted=context.is_admitted,
+    )
 
 
 async def drain(context: NativeContext) -> Response:

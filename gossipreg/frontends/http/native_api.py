@@ -71,4 +71,4 @@ def _service(pattern: str, arguments: Mapping[str, str], query: QueryParameters)
 
 
 #: Routes whose answer is about the service that their query names.
-_OF_ONE_SERVICE: Final = frozenset({"/api/v1/changes", "/api/v1/events", "/api/v1/http_sd"})
+_OF_ONE_SERVICE: Final = frozenset({"/api/v1/changes", "/api/v1/credentials/ID", "/api/v1/events", "/api/v1/http_sd"})

@@ -90,4 +90,6 @@ def events(context: NativeContext, region: str | None, failover: tuple[str, ...]
     if region is not None and failover:
         raise HttpError(400, "failover: begins in the agent's own region: leave out region")
     batches = context.node.regional_events(service, region=region, failover=failover)
-    return EventStream(context.node, service, event_encoder=context.event_encoder, batches=batches)
+    return EventStream(
+        context.node, service, event_encoder=context.event_encoder, batches=batches, is_admitted=context.is_admitted
+    )

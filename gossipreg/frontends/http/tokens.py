@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import time
+from math import inf
 from typing import Any, Final
 
 from gossipreg.durations import parse_duration
@@ -51,6 +52,18 @@ async def create_token(context: NativeContext) -> Response:
                 f"scopes: {text} is not among this agent's cluster_token_scopes: {accepted}",
                 field="scopes",
             )
+    if found is not None and found.expires is not None and (token.expires or inf) > found.expires:
+        raise HttpError(
+            403,
+            f"ttl: your token expires in {found.expires - time.time():.0f} s, so the new one has to expire by then",
+            field="ttl",
+        )
+    token.check()
+    digest = bytes.fromhex(token.digest)
+    if any(each.name != token.name for each in context.node.tokens_with(digest)) or any(
+        each.digest == digest for each in access.tokens
+    ):
+        raise HttpError(409, "token_sha256: it is that of a token with another name: make one for each")
     if any(each.name == token.name for each in access.tokens):
         raise HttpError(409, f"name: the tokens file of this agent has a token {token.name!r}: use another name")
     return Response.of(201, render(await context.node.create_token(token), access.cluster_scopes))

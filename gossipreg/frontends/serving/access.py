@@ -53,13 +53,14 @@ class Token:
     digest: bytes = attrs.field(repr=False)
     scopes: frozenset[Scope]  # for every service
     bound: tuple[Grant, ...] = ()  # what it is for of some services only
+    expires: float | None = None  # seconds since the epoch; None: it does not
 
     @classmethod
-    def of(cls, name: str, digest: bytes, grants: Iterable[Grant]) -> Self:
+    def of(cls, name: str, digest: bytes, grants: Iterable[Grant], expires: float | None = None) -> Self:
         """A token with these grants."""
         grants = tuple(grants)
         scopes = frozenset(each.scope for each in grants if each.services == "*")
-        return cls(name, digest, scopes, tuple(each for each in grants if each.scope not in scopes))
+        return cls(name, digest, scopes, tuple(each for each in grants if each.scope not in scopes), expires)
 
     @property
     def grants(self) -> tuple[Grant, ...]:
@@ -131,7 +132,7 @@ class Access:
             found = None if token is None else self.find(token)
             if found is not None and found.has(action.also):
                 return
-        self.check(token, action.scope, service, is_watched=action in _WATCHED)
+        self.check(token, action.scope, service, is_watched=service is None and action in _WATCHED)
 
     def allows(self, token: str | None, action: Action) -> bool:
         """Whether ``token`` may be used for ``action``."""
@@ -201,6 +202,8 @@ class Access:
         """What a token of the cluster is accepted for here; None if for nothing."""
         if stated.expires is not None and stated.expires <= time.time():
             return None
+        if any(each.name == stated.name for each in self.tokens):  # the log could not tell them apart
+            return None
         token = self._known.get(stated)
         if token is None:
             grants = []
@@ -210,7 +213,7 @@ class Access:
             accepted = [each for each in grants if each.scope in self.cluster_scopes]
             if len(self._known) >= CLUSTER_TOKENS_MAX:
                 self._known.clear()
-            token = self._known[stated] = Token.of(stated.name, bytes.fromhex(stated.digest), accepted)
+            token = self._known[stated] = Token.of(stated.name, bytes.fromhex(stated.digest), accepted, stated.expires)
         return token if token.grants else None
 
 

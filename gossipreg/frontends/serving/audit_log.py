@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
+import stat
 import time
-from collections import Counter
+from collections import Counter, deque
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Final
@@ -20,11 +22,23 @@ import trio
 
 from gossipreg.counters import Count
 from gossipreg.errors import ConfigError
+from gossipreg.text import shortened
 
 log = logging.getLogger(__name__)
 
 #: Whatever it holds is for operators alone.
 _MODE: Final = 0o600
+
+#: How long a change waits for its line (seconds). It is made by then: its client need not wait for a disk that hangs.
+_PATIENCE: Final = 2.0
+
+#: Refused requests that are written in so many seconds: a client without a token can make any number of them.
+_REFUSED_MAX: Final = 100
+_REFUSED_SECONDS: Final = 10.0
+
+#: Characters of a text in a line, and entries of a list.
+_TEXT_CHARS: Final = 160
+_LISTED_MAX: Final = 64
 
 
 @attrs.frozen
@@ -49,6 +63,9 @@ class AuditLog:
     _file: int | None = attrs.field(init=False, default=None)
     _is_failing: bool = attrs.field(init=False, default=False)
     _turn: trio.Lock = attrs.field(init=False, factory=trio.Lock)
+    _thread: trio.CapacityLimiter = attrs.field(init=False, factory=lambda: trio.CapacityLimiter(1))
+    _refused: deque[float] = attrs.field(init=False, factory=deque)  # when the latest refusals were written
+    _left_out: int = attrs.field(init=False, default=0)  # refusals since the last one that was written
 
     def open(self) -> None:
         """Open the file, which is created with access for its owner alone; again after it was moved away.
@@ -57,13 +74,23 @@ class AuditLog:
         """
         if self.path is None:
             return
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
         try:
-            opened = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, _MODE)
+            opened = os.open(self.path, flags, _MODE)
         except OSError as error:
             raise ConfigError(f"audit_log: {self.path} cannot be written: {error.strerror}") from None
-        before, self._file = self._file, opened
-        if before is not None:
-            os.close(before)
+        try:
+            found = os.fstat(opened)
+            if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid():
+                raise ConfigError(f"audit_log: {self.path} is no file of this user's: name another one")
+            os.fchmod(opened, _MODE)
+            if self._file is None:
+                self._file, opened = opened, -1
+            else:
+                os.dup2(opened, self._file, inheritable=False)  # a line that is being written goes to either
+        finally:
+            if opened >= 0:
+                os.close(opened)
 
     def close(self) -> None:
         """Close the file."""
@@ -71,8 +98,25 @@ class AuditLog:
             os.close(self._file)
             self._file = None
 
+    async def refused(self, action: str, **about: object) -> None:
+        """Write that a request was refused; of many in a short time, how many were left out."""
+        if self._file is None:
+            return
+        now = trio.current_time()
+        while self._refused and now - self._refused[0] >= _REFUSED_SECONDS:
+            self._refused.popleft()
+        if len(self._refused) >= _REFUSED_MAX:
+            self._left_out += 1
+            return
+        self._refused.append(now)
+        left_out, self._left_out = self._left_out, 0
+        await self.write(action, "refused", **about, **({"left_out": left_out} if left_out else {}))
+
     async def write(self, action: str, outcome: str, **about: object) -> None:
-        """Write one line: who does what, and how it ended: ``done``, ``refused``, or the code of an error."""
+        """Write one line: who does what, and how it ended: ``done``, ``refused``, or the code of an error.
+
+        Returns after `_PATIENCE` at the latest: a disk that hangs does not stop what is done.
+        """
         if self._file is None:
             return
         who = caller.get()
@@ -82,27 +126,44 @@ class AuditLog:
             "token": who.token,
             "request": who.request,
             "action": action,
-            **about,
+            **{key: _shortened(value) for key, value in about.items()},
             "outcome": outcome,
         }
         line = json.dumps(said, ensure_ascii=True, separators=(",", ":")).encode("ascii") + b"\n"
-        with trio.CancelScope(shield=True):  # what was done is written down, though its client may be gone
+        why: object = "it takes too long"
+        with trio.move_on_after(_PATIENCE, shield=True):  # written down, though its client may be gone
             async with self._turn:
                 try:
-                    await trio.to_thread.run_sync(self._append, line)
+                    await trio.to_thread.run_sync(self._append, line, abandon_on_cancel=True, limiter=self._thread)
                 except OSError as error:
-                    self.counters[Count.AUDIT_LINES_LOST] += 1
-                    if not self._is_failing:
-                        log.error("the audit log %s is not written, so changes go unrecorded: %s", self.path, error)  # noqa: TRY400
-                    self._is_failing = True
+                    why = error
                 else:
                     self._is_failing = False
+                    return
+        self.counters[Count.AUDIT_LINES_LOST] += 1
+        if not self._is_failing:
+            log.error("the audit log %s is not written, so changes go unrecorded: %s", self.path, why)
+        self._is_failing = True
 
     def _append(self, line: bytes) -> None:
-        assert self._file is not None, "it was opened"
+        if self._file is None:
+            raise OSError("it was closed")
         written = os.write(self._file, line)
         if written < len(line):
             raise OSError(f"only {written} of {len(line)} bytes were written")
+
+
+def _shortened(value: object) -> object:
+    """``value`` as a line holds it: what a client sent is of any size, and of any kind."""
+    if isinstance(value, str):
+        return shortened(value, _TEXT_CHARS)
+    if isinstance(value, list | tuple):
+        return [_shortened(each) for each in value[:_LISTED_MAX]]
+    if isinstance(value, dict):
+        return {shortened(str(key), _TEXT_CHARS): _shortened(each) for key, each in list(value.items())[:_LISTED_MAX]}
+    if value is None or isinstance(value, bool | int) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    return shortened(repr(value), _TEXT_CHARS)
 
 
 def _at(now: float) -> str:

@@ -56,3 +56,8 @@ class RequestContext:
     def node(self) -> NodeApi:
         """The node that is asked."""
         return self.server.node
+
+    def is_admitted(self) -> bool:
+        """Whether the token of the request is still one of this agent's, for an answer that goes on."""
+        access, token = self.server.access, self.request.token
+        return access.is_open or (token is not None and access.find(token) is not None)

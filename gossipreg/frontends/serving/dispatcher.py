@@ -10,12 +10,13 @@ import attrs
 
 from gossipreg.errors import GossipregError
 from gossipreg.frontends.serving import access_log, audit_log, reliability
-from gossipreg.frontends.serving.access import bound_token
+from gossipreg.frontends.serving.access import Token
 from gossipreg.frontends.serving.compatibility_api import CompatibilityApi
 from gossipreg.frontends.serving.context import ServerContext
 from gossipreg.frontends.serving.guard import Guard
 from gossipreg.frontends.serving.request import Request
 from gossipreg.frontends.serving.response import DeferredResponse, HttpError, Reply, Response, http_error
+from gossipreg.frontends.serving.scoped_node import watch
 
 #: Methods that change nothing (RFC 9110 §9.2.1).
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -70,7 +71,8 @@ class Dispatcher:
             status = reply.status if isinstance(reply, Response) else 200
             self._ended(request, name, (method, path, status), began)
             if status in (401, 403) and request.method not in _SAFE_METHODS:
-                await self.server.audit.write(f"{request.method} {path}".strip(), "refused", status=status)
+                where = path or request.target.partition("?")[0]
+                await self.server.audit.refused(f"{request.method} {where}", status=status)
             if isinstance(reply, Response):
                 return self._labelled(reply, request) if path else reply
             return reply.with_headers(reliability.headers(self.server.node))
@@ -80,6 +82,8 @@ class Dispatcher:
                 answer = await reply.answer(most)
             except (HttpError, GossipregError) as error:
                 answer = http_error(error).answer
+            if self._is_refused_now(request, path):
+                answer = HttpError(401, "this token is not one of this agent's any more").answer
             self._ended(request, name, (method, path, answer.status), began)
             return self._labelled(answer, request)
 
@@ -109,24 +113,37 @@ class Dispatcher:
         api = next((each for prefix, each in self._apis if path.startswith(prefix)), self.default)
         return api.token(request)
 
-    def _enter(self, request: Request, name: bytes, api: CompatibilityApi) -> None:
-        """Let what this request brings about be known as its client's."""
-        access, found = self.server.access, None
-        if not access.is_open:
-            try:
-                token = api.token(request)
-            except HttpError:  # the API says so, too
-                token = None
-            found = None if token is None else access.find(token)
-        bound_token.set(found if found is not None and found.bound else None)
+    def _is_refused_now(self, request: Request, path: str) -> bool:
+        """Whether the token of a request whose answer was waited for has been revoked, or has expired, since."""
+        access = self.server.access
+        if access.is_open:
+            return False
+        token = self._token(request, path)
+        return token is not None and access.find(token) is None
+
+    def _enter(self, name: bytes, found: Token | None) -> None:
+        """Let what this request brings about be known as its client's, and be looked at."""
+        watch(found)
         holder = None if found is None else found.name
         audit_log.caller.set(attrs.evolve(audit_log.caller.get(), request=name.decode("ascii"), token=holder))
+
+    def _found(self, request: Request, api: CompatibilityApi) -> Token | None:
+        """The token that the request shows, if it is one of this agent's."""
+        access = self.server.access
+        if access.is_open:
+            return None
+        try:
+            token = api.token(request)
+        except HttpError:  # the API says so, too
+            return None
+        return None if token is None else access.find(token)
 
     async def _reply(self, request: Request, name: bytes) -> tuple[str, str, Reply]:
         """The method and the path of the route, both empty if none was found, and its answer."""
         if self._closed is not None:
             why = self._closed if self.server.may_read_status(request) else "this node is closed"
             return "", "", Response.error(503, why)
+        self._enter(name, None)  # not that of the request before on this connection
         try:
             request = request.at_our_own_name()
             self.guard.check(request)
@@ -139,7 +156,7 @@ class Dispatcher:
         if api is None:
             api = self.default
             method = "GET" if method == "HEAD" else method
-        if request.method not in _SAFE_METHODS or not self.server.access.is_open:
-            self._enter(request, name, api)
+        if not self.server.access.is_open:
+            self._enter(name, self._found(request, api))
         pattern, reply = await api.answer(request, self.server)
         return (method, pattern, reply) if pattern else ("", "", reply)

@@ -273,7 +273,11 @@ def _is_of(api: str, check: str, shares: Mapping[str, Share]) -> bool:
 def _kept_shares(instance: Instance) -> Mapping[str, Share]:
     """The shares of a joint registration; none of any other."""
     text = instance.meta.get(JOINT)
-    return {} if text is None else _read(text)
+    if text is None:
+        return {}
+    # A client may have written it: a share of another service would be registered as that when the others go.
+    of = instance.service.lower()
+    return {api: share for api, share in _read(text).items() if share.service.lower() == of}
 
 
 @functools.lru_cache(maxsize=4096)

@@ -7,18 +7,22 @@ Reads are the node's own; which of them such a token may ask for follows from th
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import partial
+from typing import Any, Final, TypeVar
 
 import attrs
 
 from gossipreg.errors import GossipregError
-from gossipreg.frontends.serving.access import bound_token, forbidden
+from gossipreg.frontends.serving.access import Token, bound_token, forbidden
 from gossipreg.frontends.serving.audit_log import AuditLog
 from gossipreg.frontends.serving.node_api import NodeApi
 from gossipreg.frontends.serving.scopes import Scope
-from gossipreg.model import Health, Instance, ServiceTerm
-from gossipreg.policy import Maintenance, Policy, Rule
+from gossipreg.model import Health, Instance, JoinResult, ServiceTerm
+from gossipreg.policy import Policy, Rule
+from gossipreg.runtime.permission import permission
 from gossipreg.spec import InstanceSpec
 from gossipreg.tokens import ClusterToken
 
@@ -48,7 +52,11 @@ class ScopedNode:
             self._check_spec(each)
         services = sorted({each.service for each in specs})
         return await self._do(
-            "register_many", lambda: self.node.register_many(specs), services=services, instances=len(specs)
+            "register_many",
+            lambda: self.node.register_many(specs),
+            services=services,
+            instances=len(specs),
+            ids=[each.id for each in specs],
         )
 
     async def deregister(self, id: str) -> None:
@@ -88,13 +96,14 @@ class ScopedNode:
 
     async def set_policy(self, rule: Rule) -> Policy:
         """See `NodeApi`."""
-        self._check_rule(rule)
+        rule.check()
+        _check_rule(rule)
         return await self._do("set_policy", lambda: self.node.set_policy(rule), key=rule.key, **rule.stated())
 
     async def remove_policy(self, key: str) -> None:
         """See `NodeApi`."""
         if bound_token.get() is not None:
-            self._check_rule(next((each.rule for each in self.node.policies() if each.key == key), None))
+            _check_rule(next((each.rule for each in self.node.policies() if each.key == key), None))
         await self._do("remove_policy", lambda: self.node.remove_policy(key), key=key)
 
     async def reset_term(self, service: str) -> ServiceTerm:
@@ -130,6 +139,12 @@ class ScopedNode:
         _check(Scope.OPERATOR, (None,))
         await self._do("revoke_token", lambda: self.node.revoke_token(name), name=name)
 
+    async def join(self, seeds: str | Iterable[str]) -> JoinResult:
+        """See `NodeApi`."""
+        _check(Scope.OPERATOR, (None,))
+        wanted = [seeds] if isinstance(seeds, str) else list(seeds)
+        return await self._do("join", lambda: self.node.join(wanted), seeds=wanted)
+
     async def forget(self, name: str) -> None:
         """See `NodeApi`."""
         _check(Scope.OPERATOR, (None,))
@@ -148,20 +163,9 @@ class ScopedNode:
     # How it is done
 
     def _check_spec(self, spec: InstanceSpec) -> None:
+        """What is registered under its id by the time that the id is held is looked at by `check_own_instance`."""
         before = None if spec.id is None else self.node.own(spec.id)
         _check(Scope.WRITE, (spec.service, *(() if before is None else (before.service,))))
-
-    def _check_rule(self, rule: Rule | None) -> None:
-        """What a rule is about takes ``policy``; ``write`` is enough to take out an instance that this node alone owns.
-
-        That is how clients of Eureka's set the status of their instances.
-        """
-        if isinstance(rule, Maintenance):
-            known = (each for each in self.node.lookup(rule.service, healthy=False) if each.id == rule.instance)
-            token = bound_token.get()
-            if all(each.owner == self.node.name for each in known) and token and token.has(Scope.WRITE, rule.service):
-                return
-        _check(Scope.POLICY, (None if rule is None else rule.service,))
 
     def _own(self, id: str) -> dict[str, object]:
         """What is recorded of an own instance, which the token has to be for."""
@@ -179,6 +183,38 @@ class ScopedNode:
             about["instance"] = result.id
         await self.audit.write(action, "done", **about)
         return result
+
+
+#: Whether a policy that is set or removed in this task is the status of an own instance, as Eureka's clients have it.
+_is_own_status: Final[ContextVar[bool]] = ContextVar("is_own_status", default=False)
+
+
+@contextmanager
+def status_of_own_instance() -> Iterator[None]:
+    """Within it, ``write`` is enough for a policy: the caller has seen that it is about an own instance alone."""
+    before = _is_own_status.set(True)
+    try:
+        yield
+    finally:
+        _is_own_status.reset(before)
+
+
+def watch(token: Token | None) -> None:
+    """Have what this task changes from now on looked at, if ``token``, its client's, is for some services only."""
+    bound = token if token is not None and token.bound else None
+    bound_token.set(bound)
+    permission.set(None if bound is None else partial(check_own_instance, bound))
+
+
+def check_own_instance(token: Token, instance: Instance) -> None:
+    """Raise a 403 ``HttpError`` unless ``token`` may change this own instance."""
+    if not token.has(Scope.WRITE, instance.service):
+        raise forbidden(token, Scope.WRITE, instance.service)
+
+
+def _check_rule(rule: Rule | None) -> None:
+    scope = Scope.WRITE if _is_own_status.get() else Scope.POLICY
+    _check(scope, (None if rule is None else rule.service,))
 
 
 def _check(scope: Scope, services: Iterable[str | None]) -> None:

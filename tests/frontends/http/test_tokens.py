@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
@@ -11,11 +12,12 @@ from typing import Any
 import httpx
 import pytest
 import trio
+import trio.testing
 
 from gossipreg.frontends.http import serve_http
 from gossipreg.frontends.serving.access import Access
 from gossipreg.frontends.serving.scopes import Scope
-from gossipreg.model import Address
+from gossipreg.model import Address, Instance
 from gossipreg.tokens import ClusterToken
 from tests.frontends.fake_node import FakeNode
 from tests.hidden import hidden
@@ -151,6 +153,53 @@ async def test_what_is_wrong_with_a_token_is_named(
 async def test_a_token_covers_what_a_pattern_of_its_creators_covers(http: httpx.AsyncClient, fake: FakeNode) -> None:
     assert (await create(http, scopes=["write:web-1", "read:any"], ttl="1h")).status_code == 201
     assert (fake.cluster_tokens["ci"].expires or 0) > 1_700_000_000
+
+
+async def test_no_token_outlives_the_one_that_created_it(http: httpx.AsyncClient, fake: FakeNode) -> None:
+    soon = time.time() + 60
+    fake.cluster_tokens["short"] = ClusterToken("short", digest("a-token-for-a-minute"), ("operator", "read"), soon)
+    http.headers["Authorization"] = "Bearer a-token-for-a-minute"
+    for more in ({}, {"ttl": "2m"}, {"name": "short", "token_sha256": digest("a-token-for-a-minute")}):
+        refused = await create(http, scopes=["read"], **more)
+        assert (refused.status_code, refused.json()["field"]) == (403, "ttl")
+    assert (await create(http, scopes=["read"], ttl="30s")).status_code == 201
+
+
+async def test_a_digest_has_one_name(http: httpx.AsyncClient, fake: FakeNode) -> None:
+    assert (await create(http)).status_code == 201
+    for taken in (CI, ADMIN):
+        again = await create(http, name="other", token_sha256=digest(taken))
+        assert (again.status_code, again.json()["error"].partition(":")[0]) == (409, "token_sha256")
+    assert (await create(http)).status_code == 201  # the same name: it is replaced
+
+
+async def test_a_token_of_the_cluster_with_the_name_of_one_of_the_file_is_not_accepted(
+    http: httpx.AsyncClient, fake: FakeNode
+) -> None:
+    fake.cluster_tokens["admin"] = ClusterToken("admin", digest(CI), ("read",))
+    assert (await http.get("/api/v1/services", headers=as_ci())).status_code == 401
+
+
+async def test_what_is_waited_for_or_goes_on_ends_with_its_token(http: httpx.AsyncClient, fake: FakeNode) -> None:
+    fake.cluster_tokens["ci"] = ClusterToken("ci", digest(CI), ("read",))
+    index = (await http.get("/api/v1/services", headers=as_ci())).headers["x-gossipreg-index"]
+    answers: list[int] = []
+
+    async def wait() -> None:
+        path = f"/api/v1/services?index={index}&wait=60s"
+        answers.append((await http.get(path, headers=as_ci(), timeout=90)).status_code)
+
+    async with trio.open_nursery() as waiting, http.stream("GET", "/api/v1/events", headers=as_ci()) as stream:
+        parts = stream.aiter_text()
+        assert "event: snapshot" in await anext(parts)
+        waiting.start_soon(wait)
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        del fake.cluster_tokens["ci"]
+        fake.hold(Instance(id="secret", service="orders", host="10.0.0.1", port=80, owner="beta"))
+        with trio.fail_after(60):
+            rest = "".join([part async for part in parts])
+    assert "secret" not in rest
+    assert answers == [401]
 
 
 async def test_a_token_of_the_file_is_not_revoked_here(http: httpx.AsyncClient) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import httpx
 import pytest
 import trio
+import trio.testing
 
 from gossipreg.errors import ConfigError
 from gossipreg.frontends.http import serve_http
@@ -41,6 +43,11 @@ async def http(audit: AuditLog, fake: FakeNode, nursery: trio.Nursery) -> AsyncI
     address = await nursery.start(serve)
     async with httpx.AsyncClient(base_url=f"http://{address}", headers={"Authorization": f"Bearer {CI}"}) as client:
         yield client
+
+
+async def at_once(write: Callable[[bytes], None], line: bytes, **_: object) -> None:
+    """In place of a thread, for which virtual time does not wait."""
+    write(line)
 
 
 def lines(audit: AuditLog) -> list[dict[str, Any]]:
@@ -94,6 +101,68 @@ async def test_no_line_holds_a_secret_or_breaks(http: httpx.AsyncClient, audit: 
     text = audit.path.read_text()
     assert ("hunter2" in text, CI in text, len(text.splitlines())) == (False, False, 2)
     assert lines(audit)[1]["reason"] == "a\nb\u2028c"
+
+
+async def test_what_the_guard_refuses_is_not_recorded_as_the_request_before(
+    http: httpx.AsyncClient, audit: AuditLog
+) -> None:
+    body = {"service": "orders", "id": "o-1", "port": 1}
+    await http.put("/api/v1/instances", json=body, headers={"X-Request-Id": "mine"})
+    attack = {"Origin": "http://evil.example", "Authorization": "", "X-Request-Id": "theirs"}
+    await http.put("/api/v1/drain?x=1", headers=attack)
+    assert about(lines(audit)[1]) == {"action": "PUT /api/v1/drain", "status": 403, "outcome": "refused"}
+    assert [(each["token"], each["request"]) for each in lines(audit)] == [("ci", "mine"), (None, "theirs")]
+
+
+async def test_a_flood_of_refusals_is_written_in_part_and_the_rest_is_counted(
+    audit: AuditLog, autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trio.to_thread, "run_sync", at_once)
+    for _ in range(250):
+        await audit.refused("PUT /api/v1/instances", status=401)
+    await trio.sleep(11)
+    await audit.refused("PUT /api/v1/instances", status=401)
+    assert len(lines(audit)) == 101
+    assert lines(audit)[-1]["left_out"] == 150
+
+
+async def test_what_a_client_sent_is_cut_and_is_json_whatever_it_was(audit: AuditLog) -> None:
+    await audit.write("set_policy", "done", key="k" * 5000, weight=math.inf, shares={"v" * 5000: [1] * 5000})
+    assert audit.path is not None
+    assert audit.path.stat().st_size < 1000
+    assert lines(audit)[0]["weight"] == "inf"
+
+
+async def test_a_disk_that_hangs_keeps_a_change_waiting_for_two_seconds(
+    audit: AuditLog, monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
+) -> None:
+    async def hang(*_: object, **__: object) -> None:
+        await trio.sleep_forever()
+
+    with monkeypatch.context() as patched:
+        patched.setattr(trio.to_thread, "run_sync", hang)
+        began = trio.current_time()
+        await audit.write("drain", "done")
+        assert trio.current_time() - began == 2
+        assert audit.counters == Counter(audit_lines_lost=1)
+        patched.setattr(trio.to_thread, "run_sync", at_once)
+        await audit.write("undrain", "done")
+    assert [each["action"] for each in lines(audit)] == ["undrain"]
+
+
+def test_a_file_that_others_could_read_is_closed_to_them(tmp_path: Path) -> None:
+    (tmp_path / "audit.log").touch()
+    (tmp_path / "audit.log").chmod(0o666)
+    AuditLog(tmp_path / "audit.log").open()
+    assert (tmp_path / "audit.log").stat().st_mode & 0o777 == 0o600
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ConfigError):
+        AuditLog(tmp_path / "pipe").open()
+
+
+async def test_a_log_that_is_closed_loses_lines_and_ends_no_request(audit: AuditLog) -> None:
+    audit.close()
+    await audit.write("drain", "done")
 
 
 def test_the_file_is_for_its_owner_alone_and_is_no_link(tmp_path: Path) -> None:

@@ -5,22 +5,33 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
-from typing import Any, Final
+from collections.abc import Awaitable, Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, cast
 
 import pytest
+import trio
 
+from gossipreg import open_node
 from gossipreg.config import COMPATIBILITY_APIS
+from gossipreg.errors import UnknownInstance
 from gossipreg.frontends.serving.access import Access, Token
 from gossipreg.frontends.serving.compatibility_api import load
+from gossipreg.frontends.serving.joint_registration import seen_by
+from gossipreg.frontends.serving.kept_meta import JOINT
 from gossipreg.frontends.serving.node_api import NodeApi
-from gossipreg.frontends.serving.scoped_node import ScopedNode
+from gossipreg.frontends.serving.response import HttpError
+from gossipreg.frontends.serving.scoped_node import ScopedNode, watch
 from gossipreg.frontends.serving.scopes import Grant, Scope
 from gossipreg.model import Instance
 from gossipreg.policy import Maintenance
+from gossipreg.spec import InstanceSpec
 from tests.frontends.fake_node import FakeNode
 from tests.frontends.scopes_page import every_route
 from tests.frontends.test_scopes import BODIES, EUREKA, ask, target_of
 from tests.frontends.wire import dispatcher
+from tests.runtime.nodes import config
 
 TOKEN: Final = "a-token-for-some-services"
 
@@ -203,3 +214,81 @@ def test_grants_of_one_scope_add_up_and_the_whole_scope_stands_for_all() -> None
     assert list(map(str, token.grants)) == ["read:a", "read:b", "write"]
     assert token.scopes == {Scope.WRITE}
     assert [token.has(Scope.READ, each) for each in ("a", "b", "c", None)] == [True, True, False, False]
+
+
+async def test_what_is_registered_while_a_change_waits_for_its_turn_is_not_taken_over(tmp_path: Path) -> None:
+    """With a disk the registrar holds an id while it writes: who owned it before is asked once it is held."""
+    token = Token.of("ci", b"", [Grant.read("write:orders")])
+    async with open_node(config("ann", data_dir=tmp_path)) as ann:
+        scoped = ScopedNode(cast("NodeApi", ann))
+        outcomes: list[str] = []
+
+        async def take(change: Callable[[], Awaitable[object]]) -> None:
+            watch(token)
+            try:
+                await change()
+            except HttpError as refused:
+                outcomes.append(str(refused.status))
+            except UnknownInstance:
+                outcomes.append("unknown")
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ann.register_spec, InstanceSpec(service="pay", id="x", port=1))
+            await trio.lowlevel.checkpoint()
+            spec = InstanceSpec(service="orders", id="x", port=2)
+            nursery.start_soon(take, partial(scoped.register_spec, spec))
+            nursery.start_soon(take, partial(scoped.register_many, [spec]))
+            nursery.start_soon(take, partial(scoped.deregister, "x"))
+            nursery.start_soon(take, partial(scoped.set_maintenance, "x", "mine"))
+        own = ann.own("x")
+        assert own is not None
+        assert (own.service, own.health.can_serve, len(outcomes)) == ("pay", True, 4)
+        assert set(outcomes) <= {"403", "unknown"}
+        assert outcomes.count("403") >= 3
+
+
+async def test_a_status_of_eurekas_leaves_an_operators_maintenance_alone() -> None:
+    fake, path = node(), "/eureka/apps/ORDERS/o/status"
+    operators = Maintenance("orders", "o", "operator: keep out")
+    for grants in ("write:orders", "write"):
+        fake.rules[operators.key] = operators
+        assert await status(fake, grants, "PUT", f"{path}?value=DOWN") == 403
+        assert await status(fake, grants, "DELETE", path) == 403
+        again = json.loads(json.dumps(EUREKA).replace('"e"', '"o"'))
+        again["instance"]["overriddenStatus"] = "OUT_OF_SERVICE"
+        assert await status(fake, grants, "POST", "/eureka/apps/ORDERS", again) == 204
+        assert fake.rules[operators.key] == operators
+    assert await status(fake, "write policy", "PUT", f"{path}?value=DOWN") == 200
+
+
+async def test_write_for_one_service_and_policies_of_another_make_no_policy_of_the_one() -> None:
+    grants = "write:orders policy:pay"
+    body = {"service": "orders", "instance": "o", "maintenance": "x"}
+    assert await status(node(), grants, "PUT", "/api/v1/policies", body) == 403
+    assert await status(node(), grants, "PUT", "/api/v1/policies", body | {"owner": "beta", "instance": "new"}) == 403
+    fake = node()
+    fake.rules["maintenance:orders:o"] = Maintenance("orders", "o")
+    assert await status(fake, grants, "DELETE", "/api/v1/policies/maintenance:orders:o") == 403
+
+
+async def test_a_policy_that_is_none_is_named_whatever_the_token() -> None:
+    for service in (5, None, ["orders"]):
+        body = {"service": service, "split": {"a": 1}}
+        assert await status(node(), "policy:orders", "PUT", "/api/v1/policies", body) == 400
+
+
+async def test_credentials_of_another_service_are_refused_whether_or_not_they_are_there() -> None:
+    for id_ in ("p", "none"):
+        path = f"/api/v1/credentials/{id_}?service=pay"
+        assert await status(node(), "credentials:orders", "GET", path) == 403
+
+
+def test_a_share_of_another_service_in_meta_is_ignored() -> None:
+    share = {"id": "o", "service": "pay", "host": "6.6.6.6", "port": 66, "tags": [], "meta": {}, "weight": 1}
+    share |= {"zone": "", "role": None, "term": 0, "lapses": {}}
+    joint = {api: share | {"service": "orders"} for api in ("eureka.instance",)} | {"consul.service": share}
+    instance = Instance(
+        id="o", service="orders", host="127.0.0.1", port=80, owner="alpha", meta={JOINT: json.dumps(joint)}
+    )
+    assert seen_by(instance, "consul.service") == instance
+    assert seen_by(instance, "eureka.instance").host == "6.6.6.6"
