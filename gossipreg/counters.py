@@ -161,12 +161,12 @@ class Count(Described):
     DELIVERIES_REPEATED = (
         "deliveries_repeated",
         "packets",
-        "Packets down a broadcast tree that were sent again because no receipt came in time.",
+        "Packets down a broadcast tree that repeat a message because no receipt came in time.",
     )
     DELIVERIES_FAILED = (
         "deliveries_failed",
-        "packets",
-        "Packets down a broadcast tree that got no receipt: what was in them was gossiped at random.",
+        "messages",
+        "Messages down a broadcast tree that a child never acknowledged, however often they were sent.",
     )
     RECORDS_REQUESTED = (
         "records_requested",

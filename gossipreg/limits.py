@@ -199,7 +199,8 @@ BROADCAST_QUEUE_MAX: Final = 4096
 #: can make up as many as it likes; beyond this the first one may be sent another.
 TOLD_MAX: Final = 4096
 
-#: Packets down broadcast trees that wait for a receipt. Beyond it messages are gossiped at random instead.
+#: Messages down broadcast trees that wait for a child's receipt, each child counted. Beyond it they are gossiped at
+#: random instead.
 DELIVERIES_MAX: Final = 4096
 
 #: Packets that one receipt stands for. Six bytes each: a full one takes a quarter of a packet.

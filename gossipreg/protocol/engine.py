@@ -172,7 +172,7 @@ class Engine:
         )
         clocks = ClockWatch(state, outbox, checks_clocks)
         isolation = Isolation(identity, members, detector, outbox)
-        disseminator = Disseminator(settings, state, outbox, detector.prober.trips)
+        disseminator = Disseminator.create(settings, state, outbox, detector.prober.trips)
         inbound = Inbound(
             identity,
             state,

@@ -63,7 +63,7 @@ class Inbound:
         context, messages = self._read(data, source, None, now)
         for message in messages:
             self._handle(message, context, now)
-        self.disseminator.answer_digests(context, now)
+        self.disseminator.lazy.answer_digests(context, now)
 
     def _read(
         self, data: bytes, source: Address, stream: int | None, now: float
@@ -118,7 +118,7 @@ class Inbound:
                 self._handle_aside(message, context)
             case ReceiptRequest() | Receipt() | RecordRequest():
                 if not context.over_stream:
-                    self._handle_delivery(message, context, now)
+                    self.disseminator.handle(message, context, now)
             case _:
                 if context.over_stream:
                     context.replies += answers(message, self.state, now)
@@ -134,18 +134,7 @@ class Inbound:
         else:
             self.record_handler.handle(claim, context, now)
             if isinstance(claim, TableDigest) and not context.over_stream:
-                self.disseminator.handle_digest(claim, context, now)
-
-    def _handle_delivery(
-        self, message: ReceiptRequest | Receipt | RecordRequest, context: MessageContext, now: float
-    ) -> None:
-        """Handle a message about the delivery of others."""
-        if isinstance(message, ReceiptRequest):
-            self.disseminator.handle_request(message, context, now)
-        elif isinstance(message, Receipt):
-            self.disseminator.handle_receipt(message, context, now)
-        else:
-            self.disseminator.handle_record_request(message, context, now)
+                self.disseminator.lazy.handle_digest(claim, context, now)
 
     def _handle_aside(self, message: KeepOpen | WallClock, context: MessageContext) -> None:
         """Handle a message that concerns no member, no instance and no policy."""

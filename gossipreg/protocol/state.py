@@ -248,7 +248,7 @@ class ClusterState:
             is_on_tree = received_from is not None and self.members.has_seat(origin)
             self.broadcasts.enqueue(topic, about, data, now, origin=origin if is_on_tree else None)
         else:
-            is_on_tree = self.members.is_above_us(received_from, origin, self.settings.gossip_fanout)
+            is_on_tree = self.members.is_parent(received_from, origin, self.settings.gossip_fanout)
             self.broadcasts.enqueue(topic, about, data, now, origin=origin if is_on_tree else None)
 
     def note_duplicate(self, topic: Topic, about: Hashable, now: float) -> None:

@@ -49,12 +49,21 @@ def receivers(outputs: list[Output], kind: type[Any] = Record) -> list[str]:
 
 
 def below(node: Engine, name: str = "a", origin: str = "a") -> list[str]:
-    return node.members.ring.below(name, origin, 3)
+    return node.members.ring.children(name, origin, 3)
 
 
 def numbers(outputs: list[Output]) -> dict[str, int]:
     """The number that each receiver is asked to acknowledge."""
     return {name: each.number for name, each in sent(outputs, ReceiptRequest) if isinstance(each, ReceiptRequest)}
+
+
+def numbers_of(outputs: list[Output]) -> list[int]:
+    """The numbers of all packets that ask for a receipt."""
+    return [each.number for _, each in sent(outputs, ReceiptRequest) if isinstance(each, ReceiptRequest)]
+
+
+def run_id(name: str) -> int:
+    return next(member for member in CROWD if member.name == name).run_id
 
 
 def acknowledge(node: Engine, outputs: list[Output], now: float, *names: str) -> list[Output]:
@@ -96,7 +105,7 @@ def test_a_child_without_a_receipt_gets_it_again_and_then_its_children_do() -> N
     for _ in range(2):
         now = node.disseminator.deliveries.deadline
         told.append(receivers(node.handle_timeout(now)))
-    assert told == [[silent], [*below(node, silent), silent]]
+    assert told == [[silent], [*below(node, silent), silent, silent]]
     assert node.counters[Count.DELIVERIES_REPEATED] == 2
 
 
@@ -109,6 +118,7 @@ def test_what_could_not_be_delivered_is_gossiped_at_random() -> None:
         outputs = node.handle_timeout(node.disseminator.deadline)
         acknowledge(node, outputs, node.disseminator.deadline, *below(node, silent))
         told += receivers(outputs)
+    told += receivers(node.handle_timeout(node.disseminator.deadline))
     assert told.count(silent) >= 5
     assert set(told) - {silent, *below(node, silent)}, "others, too"
 
@@ -142,15 +152,67 @@ def test_a_node_without_children_has_delivered_at_once() -> None:
     assert len(node.state.broadcasts) == 0
 
 
-def test_a_peer_that_never_acknowledges_is_sent_what_it_may_lack_at_random() -> None:
-    node = among(B)
-    for number in range(8):
-        node.disseminator.deliveries._unanswered[B.run_id] = number + 1
+def test_a_child_that_never_acknowledges_is_sent_it_three_times_and_so_are_its_children_once() -> None:
+    node = among(*CROWD)
+    silent, *others = below(node)
+    node.disseminator.deliveries._unanswered[run_id(silent)] = 8
     outputs = registered(node)
-    assert receivers(outputs) == ["b"]
-    assert numbers(outputs) == {}
-    again = [output for ms in range(3, 900) for output in node.handle_timeout(6 + ms / 1000)]
-    assert len(receivers(again)) >= 3
+    assert receivers(outputs) == [*below(node, silent), *below(node)]
+    acknowledge(node, outputs, 6.003, *others, *below(node, silent))
+    again = receivers([output for ms in range(3, 900) for output in node.handle_timeout(6 + ms / 1000)])
+    assert again == [silent, silent]
+    assert len(node.state.broadcasts) == 0
+
+
+def test_a_silent_child_ends_the_receipts_of_no_other() -> None:
+    node = among(*CROWD)
+    silent, slow, *others = below(node)
+    node.disseminator.deliveries._unanswered[run_id(silent)] = 8
+    outputs = registered(node)
+    acknowledge(node, outputs, 6.003, *others, *below(node, silent))
+    while len(node.disseminator.deliveries) > 1:
+        outputs = node.handle_timeout(node.disseminator.deadline)
+        acknowledge(node, outputs, node.disseminator.deadline, *below(node, slow))
+    assert numbers(outputs).keys() == {slow}, "it is sent it again when the silent one has had its last try"
+    assert len(node.state.broadcasts) == 1
+    acknowledge(node, outputs, 7.0)
+    assert len(node.state.broadcasts) == 0
+
+
+def test_one_that_was_given_up_ends_the_receipts_of_no_other() -> None:
+    node = among(*CROWD)
+    gone, slow, *others = below(node)
+    acknowledge(node, registered(node), 6.003, *others)
+    member = next(member for member in CROWD if member.name == gone)
+    node.receive(packet(B, update(gone, Status.LEFT, port=member.address.port)), B.address, 6.004)
+    outputs = node.handle_timeout(node.disseminator.deliveries.deadline)
+    assert node.counters[Count.DELIVERIES_FAILED] == 1
+    assert slow in numbers(outputs)
+    gossiped = receivers(node.handle_timeout(node.disseminator.deadline))
+    assert len(gossiped) == 3
+    assert slow in numbers(node.handle_timeout(node.disseminator.deliveries.deadline))
+
+
+def test_what_is_sent_again_is_split_by_the_size_of_packets_that_pass_by_then() -> None:
+    node = among(B)
+    for number in range(6):
+        node.register(instance(f"i{number}", meta={"a": "x" * 100}), 6.0)
+    assert len(numbers_of(node.handle_timeout(6.002))) == 1
+    node.outbox._room = 400
+    again = node.handle_timeout(node.disseminator.deliveries.deadline)
+    assert len(numbers_of(again)) > 1
+    assert max(len(each.data) for each in again if isinstance(each, Transmit)) <= 400
+    assert receivers(again) == ["b"] * 6
+
+
+def test_what_waits_long_for_its_receipt_goes_along_with_the_next_packet() -> None:
+    node = among(B)
+    node.disseminator.deliveries.times.measured(0.001)
+    first = registered(node, "first")
+    second = registered(node, "second", now=6.01)
+    assert len(receivers(first)) == 1
+    assert len(numbers_of(second)) == 1
+    assert len(receivers(second)) == 2
 
 
 def test_with_too_many_deliveries_under_way_the_next_are_gossiped(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -277,9 +339,10 @@ def test_a_table_that_is_not_whole_is_requested_of_any_member() -> None:
 
 def test_with_no_other_member_it_is_requested_of_none() -> None:
     node = among()
-    node.disseminator._request([("a", None)], 6.0)
-    node.register(instance("mine"), 6.0)
-    node.disseminator._request([("a", None)], 6.0)
+    for now in (6.0, 7.0):
+        node.disseminator.lazy.requests.want("a", None, now, wait=0.0)
+        node.disseminator.lazy.send_requests(now)
+        node.register(instance("mine"), now)
     assert node.counters[Count.RECORDS_REQUESTED] == 0
 
 
@@ -451,7 +514,7 @@ def packed(monkeypatch: pytest.MonkeyPatch) -> list[Message]:
         messages.append(message)
         return pack(message)
 
-    monkeypatch.setattr("gossipreg.protocol.disseminator.pack", note)
+    monkeypatch.setattr("gossipreg.protocol.lazy_push.pack", note)
     return messages
 
 
@@ -570,11 +633,11 @@ def test_a_policy_goes_down_the_tree_and_is_sent_once_more() -> None:
 def test_what_is_known_of_runs_that_are_gone_is_forgotten() -> None:
     node = among(*CROWD)
     acknowledge(node, registered(node), 6.003)
-    assert node.disseminator.deliveries._speaks
+    assert node.disseminator.deliveries._acknowledges
     for member in CROWD:
         node.members.drop(member.name)
     node.disseminator.sweep()
-    assert not node.disseminator.deliveries._speaks
+    assert not node.disseminator.deliveries._acknowledges
 
 
 def test_a_packed_digest_is_no_longer_than_is_reserved_for_it() -> None:

@@ -34,19 +34,19 @@ def deliver(node: Engine, sender: MemberUpdate, now: float = 6.0) -> list[str]:
 
 
 def above(node: Engine) -> MemberUpdate:
-    name = node.members.ring.above("a", OWNER.name, 3)
+    name = node.members.ring.parent("a", OWNER.name, 3)
     return next(member for member in CROWD if member.name == name)
 
 
 def test_what_is_said_here_goes_to_those_below_us_first() -> None:
     node = among(*CROWD)
     node.register(instance("mine"), 6.0)
-    assert told(node.handle_timeout(6.002)) == node.members.ring.below("a", "a", 3)
+    assert told(node.handle_timeout(6.002)) == node.members.ring.children("a", "a", 3)
 
 
 def test_what_comes_from_above_goes_to_those_below_at_once() -> None:
     node = among(*CROWD)
-    assert deliver(node, above(node)) == node.members.ring.below("a", OWNER.name, 3)
+    assert deliver(node, above(node)) == node.members.ring.children("a", OWNER.name, 3)
 
 
 def elsewhere(node: Engine) -> MemberUpdate:
@@ -55,12 +55,12 @@ def elsewhere(node: Engine) -> MemberUpdate:
 
 def test_what_comes_from_elsewhere_goes_to_those_below_all_the_same() -> None:
     node = among(*CROWD)
-    assert deliver(node, elsewhere(node)) == node.members.ring.below("a", OWNER.name, 3)
+    assert deliver(node, elsewhere(node)) == node.members.ring.children("a", OWNER.name, 3)
 
 
 def test_without_receipts_it_goes_to_some_at_random_for_the_tree_has_a_missed_subtree() -> None:
     node = among(*CROWD, settings=EngineSettings(lifelines=0, gossip_receipts=False))
-    below = node.members.ring.below("a", OWNER.name, 3)
+    below = node.members.ring.children("a", OWNER.name, 3)
     to = deliver(node, elsewhere(node))
     assert len(to) == 3
     assert to != below

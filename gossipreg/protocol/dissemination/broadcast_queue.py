@@ -7,7 +7,8 @@ since all nodes know the same members: each gets the message once, in log3(n) ho
 members drawn at random, for lost packets and for subtrees that were missed. A node that keeps receiving duplicates of
 a message sends it less often. What goes down a tree is acknowledged (`deliveries`) and transmitted to others only where
 it could not be delivered: Plumtree's eager push, made reliable (docs/decisions/0062). Other messages are also
-piggybacked on probes and acks. When nothing is new nothing is sent.
+piggybacked on probes and acks. When nothing is new nothing is sent. One child that could not be reached does not end
+the deliveries to the others: the message is then transmitted at random beside them.
 
 Transmissions of several messages would soon drift apart, a packet each. So a packet that goes out takes along what has
 waited for most of its gap: the transmissions of a burst stay together.
@@ -86,7 +87,8 @@ class _Item:
     transmissions: int = 0
     piggybacks: int = 0
     by_tree: bool = False  # whether its first transmission went down a tree
-    under_way: bool = False  # whether it waits for receipts, and is told no other member
+    awaits_receipts: bool = False  # whether deliveries down its tree are open
+    is_gossiped: bool = True  # whether it goes to members at random, and along with probes and acks
     last_transmission: bool = False  # whether its next transmission is the last one
     duplicates: int = 0  # duplicates received since a transmission was last skipped for them
 
@@ -160,29 +162,37 @@ class BroadcastQueue:
     def is_current(self, message: TreeMessage) -> bool:
         """Whether ``message`` is still to be delivered: no newer one has taken its place."""
         item = self._items.get(message.key)
-        return item is not None and item.serial == message.serial and item.under_way
+        return item is not None and item.serial == message.serial and item.awaits_receipts
 
-    def delivered(self, message: TreeMessage, now: float) -> None:
-        """All that ``message`` was sent to have it.
+    def gossip(self, message: TreeMessage, now: float) -> None:
+        """One child could not be reached: transmit ``message`` to members at random, beside its other deliveries."""
+        item = self._items.get(message.key)
+        if item is not None and self.is_current(message) and not item.is_gossiped:
+            item.is_gossiped = True
+            self._schedule(item, now)
 
-        A record is done with, since digests of its table follow. What has no digest is sent once more.
+    def deliveries_ended(self, message: TreeMessage, now: float) -> None:
+        """No delivery of ``message`` is open any more.
+
+        A record that all children have is done with, since digests of its table follow. What has no digest is sent
+        once more. What is gossiped, since a child could not be reached, goes on being so.
         """
         if not self.is_current(message):
             return
         item = self._items[message.key]
-        if item.key[0] is Topic.INSTANCES:
+        item.awaits_receipts = False
+        if item.is_gossiped:
+            self._drop_if_spent(item)
+        elif item.key[0] is Topic.INSTANCES:
             del self._items[message.key]
         else:
-            item.under_way = False
-            item.last_transmission = True
+            item.is_gossiped = item.last_transmission = True
             self._schedule(item, now + self.settings.gossip_tree_gap)
 
-    def gossip(self, message: TreeMessage, now: float) -> None:
-        """``message`` could not be delivered down its tree: transmit it to members at random."""
-        if self.is_current(message):
-            item = self._items[message.key]
-            item.under_way = False
-            self._schedule(item, now)
+    def _drop_if_spent(self, item: _Item) -> None:
+        is_spent = item.due == math.inf and item.piggybacks >= self.settings.piggyback_transmissions
+        if is_spent and not item.awaits_receipts:
+            del self._items[item.key]
 
     def flush(self, room: int, members: int, now: float) -> list[Batch]:
         """The packets of messages due now, each of at most ``room`` bytes."""
@@ -218,7 +228,8 @@ class BroadcastQueue:
             if left[item.origin] < 0:
                 self._schedule(item, now + self.settings.gossip_gap)
                 continue
-            item.transmissions, item.by_tree, item.under_way, item.due = 1, True, True, math.inf
+            item.transmissions, item.by_tree, item.due = 1, True, math.inf
+            item.awaits_receipts, item.is_gossiped = True, False
             self._down_trees.append(TreeMessage(item.key, item.serial, item.origin, item.data))
         return rest
 
@@ -272,7 +283,7 @@ class BroadcastQueue:
             [
                 item
                 for item in newest
-                if item.transmissions and not item.under_way and item.due - now <= _NEARLY * self._gap(item)
+                if item.transmissions and item.is_gossiped and item.due - now <= _NEARLY * self._gap(item)
             ]
         )
 
@@ -297,8 +308,7 @@ class BroadcastQueue:
             self._schedule(item, now + self._gap(item))
             return
         item.due = math.inf
-        if item.piggybacks >= self.settings.piggyback_transmissions:
-            del self._items[item.key]
+        self._drop_if_spent(item)
 
     def _schedule(self, item: _Item, due: float) -> None:
         item.due = due
@@ -311,14 +321,13 @@ class BroadcastQueue:
         self._expire(now)
         piggybacked: list[bytes] = []
         for item in _interleaved(list(islice(reversed(self._items.values()), _PIGGYBACK_CANDIDATES))):
-            if item.under_way or self._goes_down_tree(item):
+            if not item.is_gossiped or self._goes_down_tree(item):
                 continue
             if item.piggybacks < self.settings.piggyback_transmissions and len(item.data) <= room:
                 piggybacked.append(item.data)
                 room -= len(item.data)
                 item.piggybacks += 1
-                if item.piggybacks == self.settings.piggyback_transmissions and item.due == math.inf:
-                    del self._items[item.key]
+                self._drop_if_spent(item)
         return piggybacked
 
     def _expire(self, now: float) -> None:
@@ -326,7 +335,7 @@ class BroadcastQueue:
         oldest = now - _PIGGYBACK_PERIODS * self.settings.probe_interval
         while self._items:
             item = next(iter(self._items.values()))
-            if item.due < math.inf or item.under_way or item.born > oldest:
+            if item.due < math.inf or item.awaits_receipts or item.born > oldest:
                 return
             del self._items[item.key]
 

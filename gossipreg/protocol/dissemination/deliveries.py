@@ -1,16 +1,26 @@
-"""Deliveries: packets that went down a broadcast tree and wait for the receipt of their receiver.
+"""Deliveries: the messages that went down broadcast trees and that a child has not acknowledged yet.
 
-Theory of operation (docs/decisions/0062). A packet whose receipt does not come in time is sent again: some members are
-slow, some packets and some receipts are lost. With the second repetition the receiver's own children get the messages,
-too, for it may have died with its subtree uninformed (as Plumtree grafts around a silent node: Leitão, Pereira,
-Rodrigues, SRDS 2007). When all repetitions were in vain the messages are gossiped at random: the peer may be gone, or
-of a version without receipts, and its neighbours in the tree may see other members than this node does.
+Theory of operation (docs/decisions/0062). A node pushes a message to its children in the tree at once (eager push:
+Plumtree, Leitão, Pereira, Rodrigues, SRDS 2007). Each pair of a child and a message is a *delivery* with a timer of its
+own, so a child that is slow, silent or of an old version holds up no other.
 
-A receipt that comes after its packet was sent again tells that the packet was late and not lost, as in the Eifel
+Packets and messages are numbered apart, as in QUIC (RFC 9002 §3). A packet has a number that is used once. What is sent
+again is the message, in another packet that may hold other messages as well. A receipt of any packet that a message was
+in ends its delivery.
+
+    begin -> send --- no receipt in time --> send again (up to `TRIES` in all) --> failed
+                  |                                    |
+                  +-- receipt: over                    +-- with the third: graft, the child's children get it as well
+
+The child may have died with its subtree uninformed, so its children are adopted (Plumtree's graft, by the parent). A
+child that gives no receipts at all is *silent*: its children are adopted at once, and it is sent each message fewer
+times.
+
+A receipt that comes after its message was sent again tells that the packet was late and not lost, as in the Eifel
 detection (RFC 3522): numbers make that certain. Else a host that is short of CPU would look like a lossy network, and
 each repetition would make it shorter still (docs/decisions/0066).
 
-A message is delivered when every packet that it is in has its receipt.
+A message is delivered when none of its deliveries is open any more.
 """
 
 from __future__ import annotations
@@ -26,19 +36,32 @@ from gossipreg.protocol.dissemination.broadcast_queue import TreeMessage
 from gossipreg.protocol.dissemination.receipt_times import ReceiptTimes
 from gossipreg.protocol.membership.round_trips import RoundTrips
 
-#: How often a packet is sent to a child, and to a child's child. At 30 % loss a packet is lost six times in a row with
-#: probability 0.0007.
-TRIES = 6
-TRIES_BELOW = 2
+#: How often a message is sent to a child, to one that is silent, and to an adopted one. At 30 % loss a packet is lost
+#: seven times in a row with probability 0.0002.
+TRIES = 7
+SILENT_TRIES = 3
+ADOPTED_TRIES = 2
 
-#: The repetition with which the messages also go to the receiver's children.
-_GOES_BELOW = 2
+#: After so many tries in vain the child's children are adopted, with the next try, and packets are sent twice: a third
+#: wait is worth more than a packet (QUIC's probes after a timeout, RFC 9002 §6.2.4). At 10 % loss that is one packet
+#: in a hundred.
+_GRAFT_AFTER = 2
+_TWICE_AFTER = 2
 
-#: How many times as long each wait for a receipt is as the one before, from the second repetition on.
+#: How often a message is sent to a child at the most, in tries and second copies.
+SENDS_MAX = TRIES + TRIES - _TWICE_AFTER
+
+#: The first waits for a receipt are equally long, since most packets are lost by chance; each later one is twice as
+#: long as the one before, since the child or the network may be overloaded.
+_EQUAL_WAITS = 3
 _GROWTH = 2
 
-#: Packets without a receipt after which a peer that never gave one counts as not giving any.
+#: The share of its wait that a message need not wait if a packet goes to the child anyway.
+_NEARLY = 0.3
+
+#: Packets in a row without a receipt after which a peer is silent: if it never gave one, and if it did.
 _SILENT_AFTER = 8
+_SILENT_AFTER_RECEIPTS = 24
 
 #: The weight of the latest packet in the share of those without a receipt in time.
 _LOSS_WEIGHT = 1 / 8
@@ -54,149 +77,181 @@ _LATE_MAX = 256
 
 @attrs.define(eq=False, repr=False)
 class Delivery:
-    """Messages for one member."""
+    """One message on its way to one member. Times are in seconds."""
 
+    message: TreeMessage
     run_id: int
     name: str
-    messages: tuple[TreeMessage, ...]
-    is_child: bool
+    is_adopted: bool = False  # whether the member is the child of a child
     tries: int = 0
-    numbers: list[int] = attrs.field(factory=list)  # of its packets so far
+    number: int = 0  # of the packet that it was sent in last
+    wait: float = 0.0  # for the receipt of that packet
+    due: float = math.inf  # when that wait is over
 
-    @property
-    def goes_below(self) -> bool:
-        """Whether the member's children are to be sent the messages, too."""
-        return self.is_child and self.tries == _GOES_BELOW
+
+@attrs.frozen
+class _Packet:
+    run_id: int
+    sent: float  # seconds
+    serials: tuple[int, ...]  # of its messages
+    is_first: bool  # whether one of them had not been sent before
 
 
 @attrs.define(eq=False, repr=False)
 class Deliveries:
-    """The deliveries under way of one node."""
+    """The open deliveries of one node, and what it has learned about its peers' receipts."""
 
     times: ReceiptTimes
     trips: RoundTrips
     _number: int = 0
-    _under_way: dict[int, Delivery] = attrs.field(factory=dict)  # number of any of its packets -> delivery
-    _sent: dict[int, tuple[int, float]] = attrs.field(factory=dict)  # number -> run id, when it was sent (seconds)
-    _overdue: set[int] = attrs.field(factory=set)  # those of them whose receipt did not come in time
-    _open: Counter[int] = attrs.field(factory=Counter)  # serial of a message -> its deliveries under way
+    _open: dict[int, dict[int, Delivery]] = attrs.field(factory=dict)  # run id -> serial of a message -> delivery
+    _count: int = 0  # of the open deliveries
+    _of_message: Counter[int] = attrs.field(factory=Counter)  # serial of a message -> its open deliveries
+    _packets: dict[int, _Packet] = attrs.field(factory=dict)  # those without a receipt, by number
+    _overdue: set[int] = attrs.field(factory=set)  # numbers of those of them that were counted as lost
+    _agenda: list[tuple[float, int, int]] = attrs.field(factory=list)  # heap of (due, run id, serial); stale ones too
     _unanswered: Counter[int] = attrs.field(factory=Counter)  # run id -> packets in a row without a receipt
-    _lost: float = 0.0  # the share of packets without a receipt in time, the latest counting most
-    _speaks: dict[int, None] = attrs.field(factory=dict)  # run ids that gave a receipt
-    _agenda: list[tuple[float, int]] = attrs.field(factory=list)  # heap of (due, number); stale ones are skipped
+    _acknowledges: dict[int, None] = attrs.field(factory=dict)  # run ids that gave a receipt
+    _lost: float = 0.0  # the share of first packets without a receipt in time, the latest counting most
 
     def __len__(self) -> int:
-        return len(self._under_way)
+        return self._count
 
-    def is_silent(self, run_id: int) -> bool:
-        """Whether that run of a member is known to give no receipts."""
-        return run_id not in self._speaks and self._unanswered[run_id] >= _SILENT_AFTER
+    @property
+    def has_room(self) -> bool:
+        """Whether another delivery may begin."""
+        return self._count < limits.DELIVERIES_MAX
 
     @property
     def deadline(self) -> float:
         """When the next delivery is overdue (seconds), or infinity."""
         while self._agenda:
-            due, number = self._agenda[0]
-            delivery = self._under_way.get(number)
-            if delivery is not None and delivery.numbers[-1] == number:
+            due, run_id, serial = self._agenda[0]
+            delivery = self._open.get(run_id, {}).get(serial)
+            if delivery is not None and delivery.due == due:
                 return due
             heapq.heappop(self._agenda)
         return math.inf
+
+    # The course of a delivery
+
+    def begin(self, message: TreeMessage, run_id: int, name: str, *, is_adopted: bool = False) -> Delivery | None:
+        """Begin to deliver ``message`` to a run of the member ``name``; None if that is under way already."""
+        to_member = self._open.setdefault(run_id, {})
+        if message.serial in to_member:
+            return None
+        delivery = to_member[message.serial] = Delivery(message, run_id, name, is_adopted)
+        self._count += 1
+        self._of_message[message.serial] += 1
+        return delivery
+
+    def send(self, packet: list[Delivery], now: float) -> int:
+        """The messages of these deliveries, all to one member, are sent in one packet; returns its number."""
+        self._number = self._number + 1 if self._number < 0xFFFF_FFFF else 1
+        is_first = any(not delivery.tries for delivery in packet)
+        serials = tuple(delivery.message.serial for delivery in packet)
+        self._packets[self._number] = _Packet(packet[0].run_id, now, serials, is_first)
+        while len(self._packets) > limits.DELIVERIES_MAX + _LATE_MAX:
+            oldest = next(iter(self._packets))
+            del self._packets[oldest]
+            self._overdue.discard(oldest)
+        timeout = self.times.least if self._lost >= _VERY_LOSSY else self.times.timeout(self.trips.typical())
+        for delivery in packet:
+            delivery.tries += 1
+            delivery.number = self._number
+            delivery.wait = timeout * _GROWTH ** max(0, delivery.tries - _EQUAL_WAITS)
+            delivery.due = now + delivery.wait
+            heapq.heappush(self._agenda, (delivery.due, delivery.run_id, delivery.message.serial))
+        return self._number
+
+    def copies(self, packet: list[Delivery]) -> int:
+        """How many copies of a packet are sent, with these deliveries, before `send` counts it."""
+        is_late = any(delivery.tries >= _TWICE_AFTER for delivery in packet)
+        return 2 if is_late and not self.is_silent(packet[0].run_id) else 1
+
+    def nearly_due(self, run_id: int, now: float) -> list[Delivery]:
+        """The deliveries to that run that may go along with a packet to it, the longest waiting first."""
+        return [each for each in self._open.get(run_id, {}).values() if each.due - now <= _NEARLY * each.wait]
+
+    def received(self, run_id: int, numbers: tuple[int, ...], now: float) -> list[TreeMessage]:
+        """That run of a member has received the packets; returns the messages that are thereby delivered."""
+        delivered: list[TreeMessage] = []
+        for number in numbers:
+            packet = self._packets.get(number)
+            if packet is None or packet.run_id != run_id:
+                continue
+            del self._packets[number]
+            self.times.measured(now - packet.sent)
+            self._acknowledges[run_id] = None
+            del self._unanswered[run_id]
+            ended = [each for each in map(self._open.get(run_id, {}).get, packet.serials) if each is not None]
+            if number in self._overdue:  # the receipt was late, and nothing was lost
+                self._overdue.remove(number)
+                self._lost = max(0.0, (self._lost - _LOSS_WEIGHT) / (1 - _LOSS_WEIGHT))
+            elif packet.is_first and any(each.number == number for each in ended):
+                self._lost *= 1 - _LOSS_WEIGHT
+            delivered += [each.message for each in ended if self.end(each)]
+        return delivered
+
+    def take_overdue(self, now: float) -> list[list[Delivery]]:
+        """The deliveries whose receipt did not come in time, by member: each is to be sent again, or ended."""
+        overdue: dict[int, list[Delivery]] = {}
+        while self.deadline <= now:
+            _, run_id, serial = heapq.heappop(self._agenda)
+            delivery = self._open[run_id][serial]
+            delivery.due = -math.inf
+            overdue.setdefault(run_id, []).append(delivery)
+        for run_id, late in overdue.items():
+            self._unanswered[run_id] += len({each.number for each in late})
+            for number in sorted({each.number for each in late if each.tries == 1}):
+                self._lost += _LOSS_WEIGHT * (1 - self._lost)
+                if number in self._packets:
+                    self._overdue.add(number)
+        return list(overdue.values())
+
+    def may_send_again(self, delivery: Delivery) -> bool:
+        """Whether the message may be sent to the member once more."""
+        if delivery.is_adopted:
+            return delivery.tries < ADOPTED_TRIES
+        return delivery.tries < (SILENT_TRIES if self.is_silent(delivery.run_id) else TRIES)
+
+    def wants_graft(self, delivery: Delivery) -> bool:
+        """Whether the member's children are to be adopted with the next packet."""
+        if delivery.is_adopted:
+            return False
+        return delivery.tries == (0 if self.is_silent(delivery.run_id) else _GRAFT_AFTER)
+
+    def end(self, delivery: Delivery) -> bool:
+        """End a delivery, with a receipt or without; returns whether it was the last one of its message."""
+        serial = delivery.message.serial
+        to_member = self._open[delivery.run_id]
+        del to_member[serial]
+        if not to_member:
+            del self._open[delivery.run_id]
+        self._count -= 1
+        self._of_message[serial] -= 1
+        if self._of_message[serial] > 0:
+            return False
+        del self._of_message[serial]
+        return True
+
+    def is_open(self, message: TreeMessage) -> bool:
+        """Whether any delivery of ``message`` is open."""
+        return message.serial in self._of_message
+
+    # What the receipts show
+
+    def is_silent(self, run_id: int) -> bool:
+        """Whether that run of a member has given no receipts of late: of an old version, dead, or cut off."""
+        after = _SILENT_AFTER_RECEIPTS if run_id in self._acknowledges else _SILENT_AFTER
+        return self._unanswered[run_id] >= after
 
     @property
     def is_lossy(self) -> bool:
         """Whether more packets or receipts are lost than now and then."""
         return self._lost >= _LOSSY
 
-    @property
-    def has_room(self) -> bool:
-        """Whether another delivery may begin."""
-        return len(self._under_way) < limits.DELIVERIES_MAX
-
-    def begin(self, delivery: Delivery) -> None:
-        """Count a new delivery; `send` gives the numbers of its packets."""
-        self._open.update(message.serial for message in delivery.messages)
-
-    def send(self, delivery: Delivery, now: float) -> int:
-        """The delivery's messages are sent now; returns the number of the packet."""
-        self._number = self._number + 1 if self._number < 0xFFFF_FFFF else 1
-        self._under_way[self._number] = delivery
-        self._sent[self._number] = delivery.run_id, now
-        while len(self._sent) > limits.DELIVERIES_MAX + _LATE_MAX:
-            oldest = next(iter(self._sent))
-            del self._sent[oldest]
-            self._overdue.discard(oldest)
-        delivery.numbers.append(self._number)
-        timeout = self.times.least if self._lost >= _VERY_LOSSY else self.times.timeout(self.trips.typical())
-        wait = timeout * _GROWTH ** max(0, delivery.tries - 1)
-        heapq.heappush(self._agenda, (now + wait, self._number))
-        delivery.tries += 1
-        return self._number
-
-    def received(self, run_id: int, numbers: tuple[int, ...], now: float) -> list[TreeMessage]:
-        """That run of a member has received the packets; returns the messages that are thereby delivered."""
-        delivered: list[TreeMessage] = []
-        for number in numbers:
-            to, sent = self._sent.get(number, (0, 0.0))
-            if to != run_id:
-                continue
-            del self._sent[number]
-            self.times.measured(now - sent)
-            self._speaks[run_id] = None
-            del self._unanswered[run_id]
-            if number in self._overdue:  # the receipt was late, and nothing was lost
-                self._overdue.remove(number)
-                self._lost = max(0.0, (self._lost - _LOSS_WEIGHT) / (1 - _LOSS_WEIGHT))
-            delivery = self._under_way.get(number)
-            if delivery is not None:
-                self._lost *= 1 - _LOSS_WEIGHT
-                delivered += self._end(delivery)
-        return delivered
-
-    def take_overdue(self, now: float) -> list[Delivery]:
-        """The deliveries whose receipt did not come in time: each is to be sent again, or given up."""
-        overdue: list[Delivery] = []
-        while self.deadline <= now:
-            number = heapq.heappop(self._agenda)[1]
-            delivery = self._under_way[number]
-            if number in self._sent:
-                self._overdue.add(number)
-            self._unanswered[delivery.run_id] += 1
-            self._lost += _LOSS_WEIGHT * (1 - self._lost)
-            overdue.append(delivery)
-        return overdue
-
-    def may_repeat(self, delivery: Delivery) -> bool:
-        """Whether the delivery may be sent once more."""
-        most = TRIES if delivery.is_child else TRIES_BELOW
-        return delivery.tries < most and not self.is_silent(delivery.run_id)
-
-    def narrow(self, delivery: Delivery, messages: tuple[TreeMessage, ...]) -> None:
-        """Only ``messages`` of those of the delivery are still to be delivered."""
-        for message in delivery.messages:
-            if message not in messages:
-                self._close(message)
-        delivery.messages = messages
-
-    def give_up(self, delivery: Delivery) -> None:
-        """The delivery ends without a receipt."""
-        self._end(delivery)
-
-    def _end(self, delivery: Delivery) -> list[TreeMessage]:
-        """End a delivery; returns its messages that no other one delivers."""
-        for number in delivery.numbers:
-            self._under_way.pop(number, None)
-        return [message for message in delivery.messages if self._close(message)]
-
-    def _close(self, message: TreeMessage) -> bool:
-        """One delivery of ``message`` less; returns whether it was the last."""
-        self._open[message.serial] -= 1
-        if self._open[message.serial] > 0:
-            return False
-        del self._open[message.serial]
-        return True
-
     def keep(self, run_ids: frozenset[int]) -> None:
         """Forget what is known of other runs than these."""
-        self._speaks = {run_id: None for run_id in self._speaks if run_id in run_ids}
+        self._acknowledges = {run_id: None for run_id in self._acknowledges if run_id in run_ids}
         self._unanswered = Counter({run_id: count for run_id, count in self._unanswered.items() if run_id in run_ids})

@@ -11,7 +11,7 @@ from gossipreg import limits
 from gossipreg.model import Address, Status
 from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg.protocol.membership.member_update import MemberUpdate
-from gossipreg.protocol.membership.ring import Ring
+from gossipreg.protocol.membership.ring import Ring, tree_fanout
 
 #: How much longer members that left are remembered than failed ones. Behind a partition a member that leaves is failed
 #: a little later; if it were forgotten first where it is known to have left, it would come back as failed.
@@ -202,19 +202,24 @@ class Members:
         """Whether ``name`` is this node or a present other."""
         return name in self._position or name == self.own_name
 
-    def is_above_us(self, name: str | None, origin: str, fanout: int) -> bool:
-        """Whether ``name`` is this node's parent in the broadcast tree of ``origin``."""
-        return name is not None and self.has_seat(origin) and self.ring.above(self.own_name, origin, fanout) == name
+    def is_parent(self, name: str | None, origin: str, fanout: int) -> bool:
+        """Whether ``name`` is this node's parent in the broadcast tree of ``origin``; ``fanout`` as for `children`."""
+        if name is None or not self.has_seat(origin):
+            return False
+        return self.ring.parent(self.own_name, origin, tree_fanout(len(self.ring), fanout)) == name
 
-    def below_us(self, origin: str, fanout: int) -> list[MemberUpdate]:
-        """This node's children in the broadcast tree of ``origin``; none, if ``origin`` has gone meanwhile."""
-        return self.below(self.own_name, origin, fanout)
+    def children(self, origin: str, fanout: int) -> list[MemberUpdate]:
+        """This node's children in the broadcast tree of ``origin``, ``fanout`` of them or more (`tree_fanout`).
 
-    def below(self, name: str, origin: str, fanout: int) -> list[MemberUpdate]:
+        None, if ``origin`` has gone meanwhile.
+        """
+        return self.children_of(self.own_name, origin, fanout)
+
+    def children_of(self, name: str, origin: str, fanout: int) -> list[MemberUpdate]:
         """The children of ``name`` in the broadcast tree of ``origin``; none, if either has gone meanwhile."""
         if not (self.has_seat(origin) and self.has_seat(name)):
             return []
-        return [self._updates[child] for child in self.ring.below(name, origin, fanout)]
+        return [self._updates[child] for child in self.ring.children(name, origin, tree_fanout(len(self.ring), fanout))]
 
     def failed(self) -> list[MemberUpdate]:
         """The members that failed and are still remembered."""

@@ -14,6 +14,9 @@ from typing import Final
 
 import attrs
 
+#: Hops from the root of a broadcast tree to its last leaf, at the most.
+TREE_DEPTH: Final = 4
+
 #: Places remembered: a walk begins at one's own, and engines of one process share what they hold of the others.
 _PLACES_KEPT: Final = 2048
 
@@ -22,6 +25,18 @@ _PLACES_KEPT: Final = 2048
 def _place_of(name: str) -> tuple[int, str]:
     digest = hashlib.blake2b(name.encode(), digest_size=8, person=b"ring").digest()
     return int.from_bytes(digest), name
+
+
+def tree_fanout(members: int, least: int) -> int:
+    """How many children each of so many members has in a broadcast tree: ``least``, or what `TREE_DEPTH` hops need.
+
+    A message costs each member one packet, whatever the fanout is. But each hop takes time, and on each the packet may
+    be lost and have to wait for the next try.
+    """
+    fanout = least
+    while sum(fanout**hop for hop in range(TREE_DEPTH + 1)) < members:
+        fanout += 1
+    return fanout
 
 
 @attrs.define(eq=False, repr=False)
@@ -53,7 +68,7 @@ class Ring:
         """The ``count`` that come just before ``name``, the nearest first."""
         return self._walk(name, count, -1)
 
-    def below(self, name: str, root: str, fanout: int) -> list[str]:
+    def children(self, name: str, root: str, fanout: int) -> list[str]:
         """The children of ``name`` in the tree of ``root``, if each member has ``fanout`` of them.
 
         The tree is a heap laid on the ring from ``root`` on. Both are on the ring.
@@ -62,7 +77,7 @@ class Ring:
         children = range(fanout * rank + 1, min(fanout * rank + fanout + 1, len(self)))
         return [self._at(child, root) for child in children]
 
-    def above(self, name: str, root: str, fanout: int) -> str | None:
+    def parent(self, name: str, root: str, fanout: int) -> str | None:
         """The parent of ``name`` in the tree of ``root``; None, if they are one."""
         rank = self._rank(name, root)
         return self._at((rank - 1) // fanout, root) if rank else None

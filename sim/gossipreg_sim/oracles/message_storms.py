@@ -9,9 +9,10 @@ import attrs
 
 from gossipreg.counters import Count
 from gossipreg.model import Status
-from gossipreg.protocol.dissemination.deliveries import TRIES, TRIES_BELOW
+from gossipreg.protocol.dissemination.deliveries import ADOPTED_TRIES, SENDS_MAX
 from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg.protocol.membership.member_update import MemberUpdate
+from gossipreg.protocol.membership.ring import tree_fanout
 from gossipreg.protocol.outputs import InstancesChanged, MemberChanged, Output, PoliciesChanged, Transmit
 from gossipreg.protocol.registry.records import Record
 from gossipreg.protocol.registry.registry import is_inline
@@ -25,15 +26,18 @@ from gossipreg_sim.world import ns
 _FOLLOWED: Final = ns(5.0)
 
 
-def sends_budget(settings: EngineSettings) -> int:
+def sends_budget(settings: EngineSettings, members: int = 1) -> int:
     """Return how often a node may send one update: to the members of each round, and piggybacked on probes and acks.
 
-    Where receipts are asked for, the first round may take several tries, and go to the children's children, too.
+    Down a tree of ``members`` a child has several tries where receipts are asked for, and its children may be adopted.
     """
     fanout = settings.gossip_fanout
     first = fanout
-    if settings.gossip_tree and settings.gossip_receipts:
-        first = fanout * TRIES + fanout * fanout * TRIES_BELOW
+    if settings.gossip_tree:
+        children = tree_fanout(members, fanout)
+        first = children
+        if settings.gossip_receipts:
+            first = children * SENDS_MAX + children * children * ADOPTED_TRIES
     return first + (settings.gossip_transmissions - 1) * fanout + settings.piggyback_transmissions
 
 
@@ -127,9 +131,8 @@ class MessageStorm(Oracle):
         # requests records is answered.
         counters = process.engine.counters
         corrections = counters[Count.CORRECTIONS] + counters[Count.REQUESTS_ANSWERED]
-        budget = (
-            sends_budget(process.engine.settings) + corrections - followed.corrected.setdefault(process, corrections)
-        )
+        answered = corrections - followed.corrected.setdefault(process, corrections)
+        budget = sends_budget(process.engine.settings, process.engine.members.present_count) + answered
         if followed.sends[process] == budget + 1:
             self.wrong(process.name, f"sends one update more than {budget} times")
 

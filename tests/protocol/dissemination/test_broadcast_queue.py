@@ -291,10 +291,10 @@ def test_what_is_acknowledged_goes_down_its_tree_once() -> None:
     assert one.deadline == float("inf")
     assert one.piggyback(ROOM, 1.0) == [], "it is told no other member"
     assert one.is_current(message)
-    one.delivered(message, 1.0)
+    one.deliveries_ended(message, 1.0)
     assert len(one) == 0
     assert not one.is_current(message)
-    one.delivered(message, 1.0)
+    one.deliveries_ended(message, 1.0)
     one.gossip(message, 1.0)
     assert len(one) == 0
 
@@ -305,11 +305,29 @@ def test_what_could_not_be_delivered_is_gossiped_at_random() -> None:
     one.flush(ROOM, 64, 0.002)
     [message] = one.take_tree_messages()
     one.gossip(message, 1.0)
-    assert not one.is_current(message)
+    one.gossip(message, 1.005)
     assert one.flush(ROOM, 64, 1.0) == [Batch(None, [b"news"])]
+    assert one.deadline == pytest.approx(1.02), "a second child that could not be reached changes nothing"
+    assert one.is_current(message), "its other deliveries go on"
+    one.deliveries_ended(message, 1.01)
+    assert not one.is_current(message)
     assert one.take_tree_messages() == []
     assert len(run(one, until=9.0)) == one.transmit_limit(64) - 2
     assert one.piggyback(ROOM, 3.0) == [b"news"]
+
+
+def test_what_is_gossiped_for_one_child_stays_until_the_deliveries_to_the_others_have_ended() -> None:
+    one = broadcasts(piggyback_transmissions=1)
+    say(one, R, "x", b"news", 0.0, "owner")
+    one.flush(ROOM, 64, 0.002)
+    [message] = one.take_tree_messages()
+    one.gossip(message, 1.0)
+    run(one, until=9.0)
+    assert one.piggyback(ROOM, 9.0) == [b"news"]
+    assert one.piggyback(ROOM, 60.0) == []
+    assert one.is_current(message)
+    one.deliveries_ended(message, 61.0)
+    assert len(one) == 0
 
 
 def test_a_policy_that_was_delivered_is_sent_once_more_and_piggybacked_for_it_has_no_digest() -> None:
@@ -317,7 +335,7 @@ def test_a_policy_that_was_delivered_is_sent_once_more_and_piggybacked_for_it_ha
     say(one, Topic.POLICIES, "x", b"rule", 0.0, "writer")
     one.flush(ROOM, 64, 0.002)
     [message] = one.take_tree_messages()
-    one.delivered(message, 1.0)
+    one.deliveries_ended(message, 1.0)
     assert one.deadline == 1.0 + EngineSettings().gossip_tree_gap
     assert one.flush(ROOM, 64, one.deadline) == [Batch(None, [b"rule"])]
     assert one.deadline == float("inf")
@@ -331,7 +349,7 @@ def test_a_newer_message_is_delivered_in_the_place_of_the_older() -> None:
     [old] = one.take_tree_messages()
     say(one, R, "x", b"new", 0.01, "owner")
     assert not one.is_current(old)
-    one.delivered(old, 0.011)
+    one.deliveries_ended(old, 0.011)
     assert by_tree(one, 0.012) == [b"new"]
 
 

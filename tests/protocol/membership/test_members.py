@@ -247,11 +247,22 @@ def test_failed_members_are_told_from_departed_ones_with_their_times() -> None:
 def test_only_the_parent_in_the_tree_is_above_and_no_member_is_if_the_origin_has_gone() -> None:
     listed = members(3)
     names = [each.name for each in many_members(3)]
-    assert [listed.is_above_us(name, names[0], 1) for name in names].count(True) == 1
-    assert not listed.is_above_us(None, names[0], 1)
-    assert not listed.is_above_us(names[0], "z", 1)
-    assert listed.below_us("z", 1) == []
+    assert [listed.is_parent(name, names[0], 1) for name in names].count(True) == 1
+    assert not listed.is_parent(None, names[0], 1)
+    assert not listed.is_parent(names[0], "z", 1)
+    assert listed.children("z", 1) == []
     assert not listed.has_seat("z")
+
+
+def test_in_a_large_cluster_each_has_more_children_in_the_tree() -> None:
+    for count, fanout in ((121, 3), (122, 4)):
+        listed = members(count - 1)
+        names = [each.name for each in listed]
+        told = [child.name for name in names for child in listed.children_of(name, "a", 3)]
+        assert sorted(told) == sorted(set(names) - {"a"})
+        assert len(listed.children("a", 3)) == fanout
+        [first, *_] = listed.children("a", 3)
+        assert listed.ring.parent(first.name, "a", fanout) == "a"
 
 
 def test_the_present_are_remembered_without_end() -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gossipreg.protocol.membership.ring import Ring
+from gossipreg.protocol.membership.ring import Ring, tree_fanout
 from tests.protocol.making import law
 
 names = st.lists(st.text("abcdef", min_size=1, max_size=3), min_size=1, unique=True)
@@ -54,12 +55,22 @@ def test_the_tree_of_each_member_reaches_all_others_once_and_all_agree_on_parent
 ) -> None:
     one = ring(seated)
     for root in seated[:3]:
-        told = [name for teller in seated for name in one.below(teller, root, fanout)]
+        told = [name for teller in seated for name in one.children(teller, root, fanout)]
         assert sorted(told) == sorted(set(seated) - {root})
-        assert one.above(root, root, fanout) is None
+        assert one.parent(root, root, fanout) is None
         for teller in seated:
-            assert len(one.below(teller, root, fanout)) <= fanout
-            assert all(one.above(name, root, fanout) == teller for name in one.below(teller, root, fanout))
+            assert len(one.children(teller, root, fanout)) <= fanout
+            assert all(one.parent(name, root, fanout) == teller for name in one.children(teller, root, fanout))
+
+
+@pytest.mark.parametrize(
+    ("members", "least", "fanout"),
+    [(1, 3, 3), (64, 3, 3), (121, 3, 3), (122, 3, 4), (341, 3, 4), (1000, 3, 6), (6, 1, 2), (1000, 9, 9)],
+)
+def test_the_larger_the_cluster_the_more_children_so_that_no_leaf_is_farther_than_four_hops(
+    members: int, least: int, fanout: int
+) -> None:
+    assert tree_fanout(members, least) == fanout
 
 
 def test_the_places_are_part_of_the_protocol_nodes_of_all_versions_must_agree_on_them() -> None:

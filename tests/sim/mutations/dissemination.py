@@ -30,17 +30,17 @@ def an_update_is_gossiped_without_end(patch: pytest.MonkeyPatch) -> None:
 
 @mutation(DISSEMINATION, "DisseminationTime")
 def the_last_child_in_the_tree_is_skipped(patch: pytest.MonkeyPatch) -> None:
-    def below(self: Ring, name: str, root: str, fanout: int) -> list[str]:
+    def children(self: Ring, name: str, root: str, fanout: int) -> list[str]:
         rank = self._rank(name, root)
         children = range(fanout * rank + 1, min(fanout * rank + fanout, len(self)))
         return [self._at(child, root) for child in children]
 
-    patch.setattr(Ring, "below", below)
+    patch.setattr(Ring, "children", children)
 
 
 @mutation(DISSEMINATION, "DisseminationTime", seeds=6)
 def the_tree_has_a_wrong_root_and_a_duplicate_counts_twice(patch: pytest.MonkeyPatch) -> None:
-    def below(self: Ring, name: str, root: str, fanout: int) -> list[str]:
+    def children(self: Ring, name: str, root: str, fanout: int) -> list[str]:
         rank = self._rank(name, root)
         children = range(fanout * rank + 1, min(fanout * rank + fanout + 1, len(self)))
         return [self._at(child, name) for child in children]
@@ -51,7 +51,7 @@ def the_tree_has_a_wrong_root_and_a_duplicate_counts_twice(patch: pytest.MonkeyP
         original(self, topic, about, members, now)
         original(self, topic, about, members, now)
 
-    patch.setattr(Ring, "below", below)
+    patch.setattr(Ring, "children", children)
     patch.setattr(BroadcastQueue, "note_duplicate", note_duplicate)
 
 
@@ -82,12 +82,12 @@ def each_ping_is_sent_twice(patch: pytest.MonkeyPatch) -> None:
 
 @mutation(LOSSY_DISSEMINATION, "DisseminationTime")
 def a_packet_without_a_receipt_counts_as_delivered_and_no_digest_follows(patch: pytest.MonkeyPatch) -> None:
-    def may_repeat(self: Deliveries, delivery: Delivery) -> bool:
+    def may_send_again(self: Deliveries, delivery: Delivery) -> bool:
         return False
 
     def gossip(self: BroadcastQueue, message: TreeMessage, now: float) -> None:
-        self.delivered(message, now)
+        pass
 
-    patch.setattr(Deliveries, "may_repeat", may_repeat)
+    patch.setattr(Deliveries, "may_send_again", may_send_again)
     patch.setattr(BroadcastQueue, "gossip", gossip)
     patch.setattr(DigestRounds, "changed", lambda self, owner, now: None)

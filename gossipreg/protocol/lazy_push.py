@@ -1,0 +1,163 @@
+"""Lazy push: tells members the digests of tables that have changed, and requests and sends what one of them lacks.
+
+It fills what eager push has missed, as the lazy push and the grafts of Plumtree do (Leitão, Pereira, Rodrigues, SRDS
+2007), with one digest of a table in place of one announcement a message. Which digests are due, and which tables are to
+be requested, is decided by `digest_rounds` and `record_requests` in `gossipreg.protocol.dissemination`.
+
+    a node that holds more                      a node that holds less
+    ------------------------------------------------------------------
+    table digest ------------------------------>  not held whole?
+    what is lacking  <-------------------------- record request: the versions held
+    records, ids deleted since ---------------->  held whole
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+
+import attrs
+
+from gossipreg import limits
+from gossipreg.counters import Count
+from gossipreg.model import Address
+from gossipreg.protocol.dissemination.answer_budget import AnswerBudget, fill_packets
+from gossipreg.protocol.dissemination.record_requests import RecordRequests
+from gossipreg.protocol.engine_settings import EngineSettings
+from gossipreg.protocol.message_context import MessageContext
+from gossipreg.protocol.outbox import Outbox
+from gossipreg.protocol.registry.records import RecordRequest, TableDigest
+from gossipreg.protocol.registry.registry import announcement, is_inline
+from gossipreg.protocol.registry.table import Table
+from gossipreg.protocol.state import ClusterState
+from gossipreg.protocol.wire.messages import pack
+
+#: Bytes that deleted ids add to a digest at the most: each its head, and the list a longer one.
+_ID_HEAD_BYTES = 3
+_LIST_HEAD_BYTES = 2
+
+#: How often a digest goes to a member in a packet of its own: where packets are lost, and where they are not.
+_ROUNDS_WITH_LOSS = 3
+_ROUNDS = 1
+
+
+@attrs.define(eq=False, repr=False)
+class LazyPush:
+    """The digests, requests and answers of one node."""
+
+    settings: EngineSettings
+    state: ClusterState
+    outbox: Outbox
+    requests: RecordRequests = attrs.field(init=False)
+    _answers: AnswerBudget = attrs.field(init=False)  # of requests
+    _digest_answers: AnswerBudget = attrs.field(init=False)  # of digests: requests, and later digests
+
+    def __attrs_post_init__(self) -> None:
+        self.requests = RecordRequests(self.settings.gossip_tree_gap)
+        self._answers = AnswerBudget(limits.ANSWER_PACKETS_PER_SECOND_MAX)
+        self._digest_answers = AnswerBudget(limits.DIGEST_ANSWERS_PER_SECOND_MAX)
+
+    @property
+    def deadline(self) -> float:
+        """When `tell_digests` or `send_requests` has something to do (seconds), or infinity."""
+        return min(self.state.digests.deadline, self.requests.deadline)
+
+    # A node that holds more: digests
+
+    def tell_digests(self, now: float, *, is_lossy: bool) -> None:
+        """Tell a member at random the digests that are due, and request the tables that are not complete here."""
+        owners = self.state.digests.take_due(now, rounds=_ROUNDS_WITH_LOSS if is_lossy else _ROUNDS)
+        for owner in owners:
+            table = self.state.registry.table(owner)
+            if table is None or table.is_complete or self.state.is_barred(table):
+                continue
+            # Another record has told so: no digest need be waited for.
+            self.requests.want(owner, None, now, wait=0.0)
+        digests = [pack(digest) for digest in map(self.state.whole_digest, owners) if digest is not None]
+        if not digests:
+            return
+        for target in self.state.members.sample(1):
+            rest = iter(digests)
+            while packet := list(islice(rest, max(1, self.outbox.room // self.state.digest_bytes))):
+                self.outbox.send(target.address, *packet)
+
+    def handle_digest(self, digest: TableDigest, context: MessageContext, now: float) -> None:
+        """A peer holds this version of a table: request what is lacking here, or tell it that it lacks something."""
+        if context.member is None or not self.state.has_receipts:
+            return
+        table = self.state.registry.table(digest.owner)
+        if table is None or table.generation != digest.generation:
+            return
+        is_fresh = self.state.digests.is_fresh(digest.owner)
+        if self.state.is_barred(table):
+            return
+        if not table.is_complete:
+            wait = self.settings.gossip_tree_gap if is_fresh else 0.0
+            self.requests.want(digest.owner, context.member.address, now, wait=wait)
+        else:
+            self.requests.got(digest.owner)
+            if table.latest_digest.version > digest.version and not is_fresh:
+                context.later_digests[digest.owner] = pack(table.latest_digest)
+
+    def answer_digests(self, context: MessageContext, now: float) -> None:
+        """Tell the sender of a packet all at once of what tables hold more than its digests said."""
+        if context.later_digests:
+            assert context.member is not None, "only a member's digests are answered"
+            self._answer_digests(iter(context.later_digests.values()), context.member.address, now)
+
+    def _answer_digests(self, messages: Iterator[bytes], to: Address, now: float) -> int:
+        """Send ``messages`` as far as the budget goes; returns how many were sent."""
+        packets, is_all = fill_packets(messages, self.outbox.room, self._digest_answers.left(now))
+        self._digest_answers.spend(len(packets))
+        self.state.counters[Count.REQUESTS_OVER_BUDGET] += not is_all
+        for packet in packets:
+            self.outbox.send(to, *packet)
+        return sum(map(len, packets))
+
+    def send_requests(self, now: float) -> None:
+        """Request the tables that are due, each of the member that holds it whole or, if that is not known, of any."""
+        tables: dict[Address, list[Table]] = {}
+        for owner, source in self.requests.take_due(now):
+            table = self.state.registry.table(owner)
+            if table is None or table.is_complete or self.state.is_barred(table):
+                self.requests.got(owner)
+                continue
+            for to in [member.address for member in self.state.members.sample(1)] if source is None else [source]:
+                tables.setdefault(to, []).append(table)
+        for to, lacking in tables.items():
+            requests = (
+                pack(RecordRequest(each.owner, each.generation, each.compacted_below, each.ranges()))
+                for each in lacking
+            )
+            self.state.counters[Count.RECORDS_REQUESTED] += self._answer_digests(requests, to, now)
+
+    def handle_record_request(self, request: RecordRequest, context: MessageContext, now: float) -> None:
+        """Send a peer what it lacks of a table, as far as a few packets hold it; one table once for each packet."""
+        table = self.state.registry.table(request.owner)
+        if context.member is None or table is None or table.generation != request.generation:
+            return
+        left = self._answers.left(now)
+        if not left or request.owner in context.answered:
+            self.state.counters[Count.REQUESTS_OVER_BUDGET] += 1
+            return
+        context.answered.add(request.owner)
+        most = min(limits.ANSWER_PACKETS_MAX, left)
+        packets, is_all = fill_packets(self._lacking(table, request), self.outbox.room, most)
+        self._answers.spend(max(1, len(packets)))  # to find that nothing is lacking costs, too
+        self.state.counters[Count.REQUESTS_ANSWERED] += len(packets)
+        self.state.counters[Count.REQUESTS_OVER_BUDGET] += not is_all
+        for packet in packets:
+            self.outbox.send(context.member.address, *packet)
+
+    def _lacking(self, table: Table, request: RecordRequest) -> Iterator[bytes]:
+        """What a peer with this request lacks, each message made when it is taken."""
+        room = self.outbox.room
+        digest = table.digest_after(request.version)
+        if digest is not None:
+            longest = max((len(id_.encode()) for id_ in digest.gone), default=0) + _ID_HEAD_BYTES
+            count = max(1, (room - self.state.digest_bytes - _LIST_HEAD_BYTES) // longest)
+            for start in range(0, max(1, len(digest.gone)), count):
+                yield pack(attrs.evolve(digest, gone=digest.gone[start : start + count]))
+        for record in table.after(request.version, request.have):
+            data = pack(record if is_inline(record) else announcement(record))
+            yield data if len(data) <= room else pack(announcement(record))
