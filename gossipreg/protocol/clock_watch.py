@@ -12,7 +12,7 @@ import attrs
 from gossipreg.counters import Count
 from gossipreg.errors import ClockWrong
 from gossipreg.protocol.membership.peer_clocks import CLOCK_SKEW_MAX, PeerClocks
-from gossipreg.protocol.membership.probe import Answered, Finding
+from gossipreg.protocol.membership.probe import ProbeAcked, ProbeEvent
 from gossipreg.protocol.message_context import MessageContext
 from gossipreg.protocol.outbox import Outbox
 from gossipreg.protocol.outputs import ClockChanged, ClockRefused, PoliciesChanged, PolicyFromFuture, SendFrame
@@ -59,12 +59,12 @@ class ClockWatch:
         self.report_skew(now)
         return True
 
-    def acked(self, found: Sequence[Finding], context: MessageContext, now: float) -> None:
+    def acked(self, found: Sequence[ProbeEvent], context: MessageContext, now: float) -> None:
         """An ack shows its sender's clock; how long ago that was is known if it came in time."""
         if context.clock is None:
             return
         for each in found:
-            if isinstance(each, Answered) and each.rtt is not None:
+            if isinstance(each, ProbeAcked) and each.rtt is not None:
                 self.readings.note(context.sender, context.clock, now - each.rtt / 2)
                 self.report_skew(now)
 

@@ -561,7 +561,7 @@ class Engine:
     def unsent(self, to: Address, now: float) -> list[Output]:
         """Handle that this host's kernel refused to send a `Transmit` to ``to``: a firewall, or no route."""
         self.counters[Count.PACKETS_UNSENT] += 1
-        self.detector.unsent(to, now)
+        self.detector.send_rejected(to, now)
         return self._done()
 
     # Timers
@@ -587,11 +587,6 @@ class Engine:
             self.joining.hurry(now)
             self._deadline = None
 
-    def expire_suspicions(self, now: float) -> list[Output]:
-        """Expire the suspicions that are due and nothing else: for a node whose sending is blocked."""
-        self.membership_handler.expire_suspicions(now)
-        return self._done()
-
     def _run_timers(self, now: float) -> None:
         self.membership_handler.probe(now)
         self.membership_handler.expire_suspicions(now)
@@ -606,8 +601,8 @@ class Engine:
 
     def _sweep(self, now: float) -> None:
         self.path_tests.sweep(now)
-        self.detector.prober.expire(now)
-        self.detector.expire(now)
+        self.detector.prober.sweep(now)
+        self.detector.sweep(now)
         self.outbox.forget(now)
         self.disseminator.sweep()
         self.clocks.sweep(now)

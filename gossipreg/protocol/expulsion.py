@@ -53,7 +53,7 @@ class Expulsion:
             self.streams.outbox.put(PoliciesChanged(tuple(version.key for version in ended)))
 
     def _drop(self, member: MemberUpdate) -> None:
-        self.detector.cleared(member.name)
+        self.detector.end_suspicion(member.name)
         self.state.counters[Count.MEMBERS_EXPELLED] += 1
         self.streams.outbox.put(MemberExpelled(member))
         self.streams.outbox.put(MemberChanged(self.state.forget(member.name), None))

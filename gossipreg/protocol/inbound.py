@@ -86,7 +86,7 @@ class Inbound:
             if self.detector.is_isolated(now):
                 self.streams.hurry(now)  # what was broadcast meanwhile has not arrived, in either direction
                 self.isolation.note(isolated=False, now=now)
-            self.detector.heard(sender, now)
+            self.detector.message_received(sender, now)
             if stream is None:
                 self.outbox.paths.packet_heard(sender, now)
                 if source == member.address:
@@ -154,12 +154,12 @@ class Inbound:
         else:
             self.outbox.send(context.source, clock, ack, now=now)
             if not self.identity.left:
-                self.membership_handler.pinged(now)
+                self.membership_handler.probe_early(now)
         self._compare(ping.fingerprint, context, now)
 
     def _handle_ping_req(self, request: PingReq, context: MessageContext, now: float) -> None:
         if context.member is not None:
-            pinging = self.detector.prober.ping_for(request, context.source, self.state.fingerprint.total, now)
+            pinging = self.detector.prober.handle_ping_req(request, context.source, self.state.fingerprint.total, now)
             self.membership_handler.perform(pinging, now)
 
     def _handle_update(self, update: MemberUpdate, context: MessageContext, now: float) -> None:
@@ -172,15 +172,15 @@ class Inbound:
 
     def _handle_answer(self, answer: Ack | Nack, context: MessageContext, now: float) -> None:
         if context.member is not None:
-            self.detector.was_answered(context.sender, now)
+            self.detector.answer_received(context.sender, now)
         if isinstance(answer, Ack):
             self._handle_ack(answer, context, now)
         else:
-            self.detector.prober.nacked(answer)
+            self.detector.prober.handle_nack(answer)
 
     def _handle_ack(self, ack: Ack, context: MessageContext, now: float) -> None:
         if context.member is not None:
-            found = self.detector.prober.acked(ack, context.sender, now)
+            found = self.detector.prober.handle_ack(ack, context.sender, now)
             if context.over_stream and found:
                 self.outbox.paths.stream_acked(context.sender, now)
             elif not context.over_stream and not ack.subject:
@@ -235,10 +235,10 @@ class Inbound:
         """A stream was closed; ``refused`` counts unless this host's own kernel refuses packets as well."""
         session = self.streams.ended(stream)
         if session is not None:
-            self._ended(session, now, refused=refused and not self.detector.is_rejected(now))
+            self._ended(session, now, refused=refused and not self.detector.are_sends_rejected(now))
 
     def _ended(self, session: StreamSession, now: float, *, refused: bool = False) -> None:
-        if session.purpose is not None and not (session.answered or refused or self.detector.is_rejected(now)):
+        if session.purpose is not None and not (session.answered or refused or self.detector.are_sends_rejected(now)):
             member = self.state.members.at(session.to)
             if member is not None:
                 self.outbox.paths.stream_stalled(member.run_id, now)
@@ -246,7 +246,7 @@ class Inbound:
             self.lifelines.ended(session, now, refused=refused)
         elif session.purpose is Purpose.PROBE and refused:
             assert isinstance(session.about, int), "a probe is known by its sequence number"
-            self.detector.prober.refused(session.about)
+            self.detector.prober.handle_refusal(session.about)
         elif session.purpose is Purpose.NAME_CONFLICT and refused:
             self.local_member.rival_gone(now, at=session.to)
         elif session.purpose in (Purpose.SEED_PING, Purpose.JOIN):

@@ -216,12 +216,12 @@ class LocalMember:
             return False
         if now - detector.reachability.rejected_at < _EXCUSED_SECONDS:
             return False
-        if detector.was_out(now):
+        if detector.was_cut_off(now):
             return True
-        unreached = detector.unreached(_EXCUSED_SECONDS, now)
+        unreached = detector.unreachable_members(_EXCUSED_SECONDS, now)
         if name in unreached or len(unreached) >= max(_UNREACHED_LEAST, _UNREACHED_SHARE * members.present_count):
             return False
-        return detector.is_unwell(on_probation=self.damping.wait(now) > 0)
+        return detector.is_unhealthy(on_probation=self.damping.wait(now) > 0)
 
     def _refute(self, update: MemberUpdate, now: float) -> None:
         self._refuted_at = now

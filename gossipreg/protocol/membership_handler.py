@@ -22,7 +22,7 @@ from gossipreg.protocol.membership.admission import Admission
 from gossipreg.protocol.membership.detector import Detector
 from gossipreg.protocol.membership.identity import Identity
 from gossipreg.protocol.membership.member_update import MemberUpdate
-from gossipreg.protocol.membership.probe import Finding, Missed, Ping, Say, TryStream, Unreached
+from gossipreg.protocol.membership.probe import IndirectPingFailed, Ping, ProbeEvent, ProbeFailed, ProbeOverStream, Send
 from gossipreg.protocol.message_context import MessageContext
 from gossipreg.protocol.outbox import Outbox
 from gossipreg.protocol.outputs import MemberChanged
@@ -35,13 +35,13 @@ from gossipreg.protocol.wire.messages import pack
 _FOREIGN_SECONDS = 60.0
 
 #: Members that are pinged when a suspicion cannot expire for lack of a witness. Half of all may be dead.
-_WITNESSES_ASKED = 3
+_WITNESS_PINGS = 3
 
 #: Members with different keys that have to sign a proven failure.
 _WITNESSES = 2
 
 #: Of them, those that were heard or have answered last.
-_NEAREST_ASKED = 2
+_NEAREST_PINGS = 2
 
 
 @attrs.define(eq=False, repr=False)
@@ -87,7 +87,7 @@ class MembershipHandler:
             self._handle_failure(update, held, now, spread=spread)
             return
         self._believe(update, now, spread=spread)
-        if update.status is Status.SUSPECT and self.detector.prober.was_unreached(update.run_id, now):
+        if update.status is Status.SUSPECT and self.detector.prober.is_unreachable(update.run_id, now):
             self._corroborate(update, now)
         revived = held is not None and held.status is Status.FAILED and update.status is Status.ALIVE
         if revived and not context.over_stream:
@@ -166,7 +166,7 @@ class MembershipHandler:
             self.state.counters[Count.UPDATES_OVER_MEMBER_LIMIT] += 1
             return False
         self.state.counters[Count.MEMBERS_GAVE_WAY] += 1
-        self.detector.cleared(goes)
+        self.detector.end_suspicion(goes)
         self.outbox.put(MemberChanged(self.state.forget(goes), None))
         return True
 
@@ -193,9 +193,9 @@ class MembershipHandler:
         if suspect.supersedes(held):
             self._believe(suspect, now, spread=spread)
             if verifies:
-                self.detector.hasten(failure.name)
+                self.detector.shorten_suspicion(failure.name)
         elif verifies:
-            self.detector.concluded(failure)
+            self.detector.failure_received(failure)
 
     def _believe(self, update: MemberUpdate, now: float, *, spread: bool) -> None:
         members = self.state.members
@@ -205,12 +205,12 @@ class MembershipHandler:
             update = self._note_witnesses(update)
         before = self.state.believe(update, now, spread=spread)
         if update.status is Status.SUSPECT:
-            self.detector.suspected(update, now)
+            self.detector.start_suspicion(update, now)
         else:
-            self.detector.cleared(update.name)
+            self.detector.end_suspicion(update.name)
             self._witnesses.pop(update.name, None)
         self.outbox.put(MemberChanged(before, update))
-        self._conclude(update, now)
+        self._act_on_suspicion(update, now)
 
     def _confirm(
         self,
@@ -222,20 +222,20 @@ class MembershipHandler:
         witnesses: tuple[tuple[int, bytes], ...] = (),
     ) -> None:
         if accuser == self.identity.run_id:
-            self.detector.tried(held.name)
+            self.detector.probe_failed(held.name)
         if self.detector.confirm(held.name, accuser, refused=refused):
             context = attrs.evolve(held, accuser=accuser, refused=refused, witnesses=witnesses)
             if witnesses:
                 self._note_witnesses(context)
             self.state.broadcasts.enqueue(Topic.MEMBERSHIP, held.name, pack(context), now)
-            self._conclude(held, now)
+            self._act_on_suspicion(held, now)
 
     def _corroborate(self, suspect: MemberUpdate, now: float) -> None:
         """This node could not reach the suspect on behalf of another either: that is a confirmation of its own."""
         if self.detector.settings.corroborate:
             self._confirm(suspect, self.identity.run_id, now)
 
-    def _conclude(self, suspect: MemberUpdate, now: float) -> None:
+    def _act_on_suspicion(self, suspect: MemberUpdate, now: float) -> None:
         """Two speeds: routing reacts to a confirmed suspicion, membership to one that has expired or is proven."""
         if self.detector.is_proven(suspect.name):
             self._declare_failed(suspect, now)
@@ -258,17 +258,17 @@ class MembershipHandler:
         signed = self.state.authenticator.sign_verdict(forgotten, self.identity.run_id)
         self._believe(signed, now, spread=True)
 
-    # Findings of the detector
+    # Events of the prober, and expired suspicions
 
     def probe(self, now: float) -> None:
         """Probe the members that are due, and suspect those that have not answered."""
         self.perform(self.detector.prober.handle_timeout(self.state.fingerprint.total, now), now)
-        for target in self.detector.silence_pings(now):
+        for target in self.detector.reachability_pings(now):
             self.outbox.send(target.address, pack(Ping(0, target.run_id, self.state.fingerprint.total)))
 
-    def pinged(self, now: float) -> None:
+    def probe_early(self, now: float) -> None:
         """A ping has woken this node: begin the probe that will soon be due."""
-        self.perform(self.detector.prober.pinged(self.state.fingerprint.total, now), now)
+        self.perform(self.detector.prober.begin_early(self.state.fingerprint.total, now), now)
 
     def expire_suspicions(self, now: float) -> None:
         """Expire the suspicions that are due, and ping the suspects that must be verified first."""
@@ -279,41 +279,41 @@ class MembershipHandler:
             else:
                 self._declare_failed(failure, now)
         fingerprint = self.state.fingerprint.total
-        for suspect in due.verify:
-            self.perform(self.detector.prober.ask_suspect(suspect, fingerprint, now), now)
+        for suspect in due.to_verify:
+            self.perform(self.detector.prober.ping_suspect(suspect, fingerprint, now), now)
         if due.lacks_witness:
-            self._seek_witness(now)
+            self._ping_witnesses(now)
 
-    def _seek_witness(self, now: float) -> None:
+    def _ping_witnesses(self, now: float) -> None:
         """Ping members for an ack, first those heard last: in a partition they are on this side."""
         members = self.state.members
-        nearest = [members.by_run_id(run_id) for run_id in self.detector.reachability.nearest[:_NEAREST_ASKED]]
+        nearest = [members.by_run_id(run_id) for run_id in self.detector.reachability.nearest[:_NEAREST_PINGS]]
         known = {peer.name: peer for peer in nearest if peer is not None and peer.status is Status.ALIVE}
-        known |= {peer.name: peer for peer in members.sample(_WITNESSES_ASKED)}
-        for peer in islice(known.values(), _WITNESSES_ASKED):
+        known |= {peer.name: peer for peer in members.sample(_WITNESS_PINGS)}
+        for peer in islice(known.values(), _WITNESS_PINGS):
             self.outbox.send(peer.address, pack(Ping(0, peer.run_id, self.state.fingerprint.total)), now=now)
 
-    def perform(self, findings: Sequence[Finding], now: float) -> None:
+    def perform(self, findings: Sequence[ProbeEvent], now: float) -> None:
         """Carry out what the prober wants done, and act on what it found."""
         for finding in findings:
             match finding:
-                case Say():
-                    self._say(finding, now)
-                case TryStream(target, seq):
+                case Send():
+                    self._send(finding, now)
+                case ProbeOverStream(target, seq):
                     ping = Ping(seq, target.run_id, self.state.fingerprint.total)
                     self.streams.open(Purpose.PROBE, target.address, [ping, End()], about=seq)
-                case Missed():
-                    self._miss(finding, now)
-                case Unreached(target):
+                case ProbeFailed():
+                    self._probe_failed(finding, now)
+                case IndirectPingFailed(target):
                     suspect = self.state.members.by_run_id(target)
                     if suspect is not None and suspect.status is Status.SUSPECT:
                         self._corroborate(suspect, now)
                 case _:
                     self.state.members.prove(finding.target.name)
-                    self.detector.answered(finding.target.name, now, late=finding.late)
+                    self.detector.ack_received(finding.target.name, now, late=finding.late)
                     self.state.restore_priority(finding.target.name)
 
-    def _say(self, finding: Say, now: float) -> None:
+    def _send(self, finding: Send, now: float) -> None:
         message = pack(finding.message)
         accused = None if finding.about is None else self.state.members.get(finding.about)
         if accused is not None and accused.status is not Status.ALIVE:
@@ -322,7 +322,7 @@ class MembershipHandler:
         else:
             self.outbox.send(finding.to, message, now=now)
 
-    def _miss(self, missed: Missed, now: float) -> None:
+    def _probe_failed(self, missed: ProbeFailed, now: float) -> None:
         if self._may_be_accused(missed.target):
             self.state.counters[Count.PROBES_MISSED] += 1
             self._accuse(missed.target, now, refused=missed.refused)
@@ -355,7 +355,7 @@ class MembershipHandler:
             self.state.counters[Count.SUSPICIONS] += 1
             suspect = held.graver(Status.SUSPECT, self.identity.run_id, refused=refused)
             self._believe(self._refusal(suspect) if refused else suspect, now, spread=True)
-            self.detector.tried(held.name)
+            self.detector.probe_failed(held.name)
 
     def _refusal(self, suspect: MemberUpdate) -> MemberUpdate:
         """The update that ``suspect``'s kernel has refused this node."""

@@ -96,7 +96,7 @@ def test_what_is_too_large_or_said_by_a_stranger_or_known_is_not_fetched() -> No
 def reachability(*members: MemberUpdate) -> Engine:
     """A settled engine ``a`` that has just heard the first of its ``members``, at 9.5."""
     node = among(*members)
-    node.detector.heard(members[0].run_id, 9.5)
+    node.detector.message_received(members[0].run_id, 9.5)
     return node
 
 

@@ -143,9 +143,9 @@ def test_an_evicted_suspect_is_not_declared_failed() -> None:
 def test_members_that_were_never_reached_are_forgotten_in_a_while() -> None:
     node = among(B, C)
     deliver(node, EVIL, *fakes(5, status=Status.SUSPECT))
-    assert len(node.detector.unreached(60.0, 7.0)) == 5
+    assert len(node.detector.unreachable_members(60.0, 7.0)) == 5
     node.handle_timeout(200.0)
-    assert node.detector._unreached.keys() <= names(node)
+    assert node.detector._unreachable.keys() <= names(node)
 
 
 # Records

@@ -36,7 +36,7 @@ class Members:
     _position: dict[str, int] = attrs.field(factory=dict)
     _order: list[str] = attrs.field(factory=list)
     _cursor: int = 0
-    _silence_ping_position: int = 0  # in ``present``, the position of the next member to ping because none was heard
+    _reachability_position: int = 0  # in ``present``, the position of the next member to ping because none was heard
     ring: Ring = attrs.field(factory=Ring)  # this node and the present others
     _failed: dict[str, None] = attrs.field(factory=dict)
     _suspect: dict[str, None] = attrs.field(factory=dict)
@@ -182,10 +182,10 @@ class Members:
         self._cursor += 1
         return self._updates[name]
 
-    def next_silence_ping(self) -> MemberUpdate:
+    def next_reachability_target(self) -> MemberUpdate:
         """The next present member in turn; not to be called where there is none."""
-        self._silence_ping_position = (self._silence_ping_position + 1) % len(self._present)
-        return self._updates[self._present[self._silence_ping_position]]
+        self._reachability_position = (self._reachability_position + 1) % len(self._present)
+        return self._updates[self._present[self._reachability_position]]
 
     def sample(self, count: int, *, without: str | None = None) -> list[MemberUpdate]:
         """Up to ``count`` distinct present others, drawn at random."""

@@ -13,7 +13,7 @@ and a node in bad health stretches both its timeout and its period.
 To wake up costs an idle node more than what it then does. So a healthy node that a ping wakes sends the probe that
 would soon be due along with its ack (docs/decisions/0020). The periods stay where they are: as many probes are made.
 
-The prober decides nothing about membership: it reports `Missed` and `Answered`, and its owner acts on them.
+The prober decides nothing about membership: it reports `ProbeFailed` and `ProbeAcked`, and its owner acts on them.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from gossipreg.protocol.membership.round_trips import RoundTrips
 _OPEN_MAX = 1024
 
 #: For how many periods an unanswered ping on another member's behalf is evidence.
-_UNREACHED_PERIODS = 2
+_UNREACHABLE_PERIODS = 2
 
 _NEVER = float("inf")
 
@@ -73,7 +73,7 @@ class PingReq:
 
 
 @attrs.frozen
-class Say:
+class Send:
     """A message to send to a member's address; ``about``: the member whose update goes along (Lifeguard's buddy)."""
 
     to: Address
@@ -82,7 +82,7 @@ class Say:
 
 
 @attrs.frozen
-class TryStream:
+class ProbeOverStream:
     """A ping is to be sent to the member over a stream as well."""
 
     target: MemberUpdate
@@ -90,7 +90,7 @@ class TryStream:
 
 
 @attrs.frozen
-class Missed:
+class ProbeFailed:
     """The probe of ``target`` got no ack; ``refused`` when its kernel answered that no process listens there."""
 
     target: MemberUpdate
@@ -98,7 +98,7 @@ class Missed:
 
 
 @attrs.frozen
-class Answered:
+class ProbeAcked:
     """The run ``target`` acked; ``late`` when its period was over; ``rtt`` in seconds, for a direct ack."""
 
     target: MemberUpdate
@@ -107,13 +107,13 @@ class Answered:
 
 
 @attrs.frozen
-class Unreached:
+class IndirectPingFailed:
     """The run ``target`` did not answer a ping that was made on another member's behalf."""
 
     target: int
 
 
-Finding = Say | TryStream | Missed | Answered | Unreached
+ProbeEvent = Send | ProbeOverStream | ProbeFailed | ProbeAcked | IndirectPingFailed
 
 
 @attrs.define(eq=False, repr=False)
@@ -159,7 +159,7 @@ class Prober:
     _current: _Probe | None = None
     _probes: OrderedDict[int, _Probe] = attrs.field(factory=OrderedDict)
     _relays: OrderedDict[int, _Relay] = attrs.field(factory=OrderedDict)
-    _unreached: dict[int, float] = attrs.field(
+    _unreachable: dict[int, float] = attrs.field(
         factory=dict
     )  # run id -> when a ping on another member's behalf had no answer
     trips: RoundTrips = attrs.field(init=False)
@@ -180,22 +180,22 @@ class Prober:
         self._seq = self._seq % 0xFFFF_FFFF + 1
         return self._seq
 
-    def handle_timeout(self, fingerprint: int, now: float) -> list[Finding]:
+    def handle_timeout(self, fingerprint: int, now: float) -> list[ProbeEvent]:
         """End the probe that is over, ask helpers, or begin the next probe."""
-        found: list[Finding] = []
+        found: list[ProbeEvent] = []
         self._nack_overdue(found, now)
         probe = self._current
         if probe is not None:
             if not probe.acked and not probe.is_indirect and now >= probe.timeout_at:
-                self._ask_others(probe, found, now)
+                self._probe_indirectly(probe, found, now)
             if (probe.acked or probe.is_indirect) and now >= _due(probe):
-                self._end(probe, found)
+                self._end_probe(probe, found)
                 self.next_period = probe.next_at
         if self._current is None and now >= self.next_period:
-            self._begin(fingerprint, found, now)
+            self._begin_probe(fingerprint, found, now)
         return found
 
-    def pinged(self, fingerprint: int, now: float) -> list[Finding]:
+    def begin_early(self, fingerprint: int, now: float) -> list[ProbeEvent]:
         """A ping has woken this node: if all is well, begin the probe that would soon be due."""
         probe = self._current
         if self.health.score or (probe is not None and not probe.acked):
@@ -203,14 +203,14 @@ class Prober:
         begins = self.next_period if probe is None else probe.next_at
         if not begins - self.settings.probe_early * self.settings.probe_interval <= now < begins:
             return []
-        found: list[Finding] = []
+        found: list[ProbeEvent] = []
         if probe is not None:
-            self._end(probe, found)
+            self._end_probe(probe, found)
             self.next_period = begins
-        self._begin(fingerprint, found, now)
+        self._begin_probe(fingerprint, found, now)
         return found
 
-    def _begin(self, fingerprint: int, found: list[Finding], now: float) -> None:
+    def _begin_probe(self, fingerprint: int, found: list[ProbeEvent], now: float) -> None:
         target = self.members.next_target()
         if target is None:
             self.next_period = now + self.settings.probe_interval
@@ -230,7 +230,7 @@ class Prober:
         self._current = probe
         self._remember(probe)
         found.append(
-            Say(
+            Send(
                 target.address,
                 Ping(seq, target.run_id, fingerprint),
                 about=target.name if self.settings.buddy else None,
@@ -242,52 +242,52 @@ class Prober:
         while len(self._probes) > _OPEN_MAX:
             self._probes.popitem(last=False)
 
-    def ask_suspect(self, suspect: MemberUpdate, fingerprint: int, now: float) -> list[Finding]:
+    def ping_suspect(self, suspect: MemberUpdate, fingerprint: int, now: float) -> list[ProbeEvent]:
         """Ping ``suspect`` beside the probes, to verify it; its ack counts like any that comes late."""
         seq = self._next_seq()
         self._remember(_Probe(seq, suspect, now, timeout_at=now, ends_at=now, next_at=now, over=True))
         ping = Ping(seq, suspect.run_id, fingerprint)
-        return [Say(suspect.address, ping, about=suspect.name if self.settings.buddy else None)]
+        return [Send(suspect.address, ping, about=suspect.name if self.settings.buddy else None)]
 
-    def _ask_others(self, probe: _Probe, found: list[Finding], now: float) -> None:
+    def _probe_indirectly(self, probe: _Probe, found: list[ProbeEvent], now: float) -> None:
         probe.is_indirect = True
         patience = int(1000 * max(0.0, probe.ends_at - now))
         helpers = self.members.sample(self.settings.indirect_probes, without=probe.target.name)
         probe.helpers = len(helpers)
-        found += (Say(helper.address, PingReq(probe.seq, probe.target.run_id, patience)) for helper in helpers)
+        found += (Send(helper.address, PingReq(probe.seq, probe.target.run_id, patience)) for helper in helpers)
         if self.settings.stream_probe:
-            found.append(TryStream(probe.target, probe.seq))
+            found.append(ProbeOverStream(probe.target, probe.seq))
 
-    def _end(self, probe: _Probe, found: list[Finding]) -> None:
+    def _end_probe(self, probe: _Probe, found: list[ProbeEvent]) -> None:
         probe.over = True
         self._current = None
         if not probe.acked:
             if not probe.refused:  # a kernel that refuses us was heard: this node's own hearing is fine
                 self.health.worse(1 + max(0, probe.helpers - probe.nacks))
-            found.append(Missed(probe.target, probe.refused))
+            found.append(ProbeFailed(probe.target, probe.refused))
 
-    def _nack_overdue(self, found: list[Finding], now: float) -> None:
+    def _nack_overdue(self, found: list[ProbeEvent], now: float) -> None:
         overdue = [seq for seq, relay in self._relays.items() if now >= relay.nack_at]
         for seq in overdue:
             relay = self._relays[seq]
-            found.append(Say(relay.origin, Nack(relay.origin_seq)))
+            found.append(Send(relay.origin, Nack(relay.origin_seq)))
             self._relays[seq] = attrs.evolve(relay, nack_at=_NEVER)
-            self._unreached[relay.target] = now
-            found.append(Unreached(relay.target))
+            self._unreachable[relay.target] = now
+            found.append(IndirectPingFailed(relay.target))
 
-    def was_unreached(self, run_id: int, now: float) -> bool:
+    def is_unreachable(self, run_id: int, now: float) -> bool:
         """Whether ``run_id`` has lately not answered a ping that this node made on another member's behalf."""
-        at = self._unreached.get(run_id)
-        return at is not None and now - at <= _UNREACHED_PERIODS * self.health.stretch(self.settings.probe_interval)
+        at = self._unreachable.get(run_id)
+        return at is not None and now - at <= _UNREACHABLE_PERIODS * self.health.stretch(self.settings.probe_interval)
 
-    def acked(self, ack: Ack, sender: int, now: float) -> list[Finding]:
+    def handle_ack(self, ack: Ack, sender: int, now: float) -> list[ProbeEvent]:
         """Take an ack from the run ``sender``."""
         subject = ack.subject or sender
-        self._unreached.pop(subject, None)
+        self._unreachable.pop(subject, None)
         relay = self._relays.get(ack.seq)
         if relay is not None and relay.target == subject:
             del self._relays[ack.seq]
-            return [Say(relay.origin, Ack(relay.origin_seq, subject, ack.fingerprint))]
+            return [Send(relay.origin, Ack(relay.origin_seq, subject, ack.fingerprint))]
         probe = self._probes.get(ack.seq)
         if probe is None or probe.acked or probe.target.run_id != subject:
             return []
@@ -299,38 +299,38 @@ class Prober:
         rtt = now - probe.started if subject == sender else None
         if rtt is not None:
             self.trips.measured(subject, rtt)
-        return [Answered(probe.target, probe.over, None if probe.over else rtt)]
+        return [ProbeAcked(probe.target, probe.over, None if probe.over else rtt)]
 
-    def nacked(self, nack: Nack) -> None:
+    def handle_nack(self, nack: Nack) -> None:
         """A helper is well but has no ack."""
         probe = self._probes.get(nack.seq)
         if probe is not None and not probe.over:
             probe.nacks = min(probe.nacks + 1, probe.helpers)
 
-    def refused(self, seq: int) -> None:
+    def handle_refusal(self, seq: int) -> None:
         """The stream beside probe ``seq`` was refused by the target's kernel."""
         probe = self._probes.get(seq)
         if probe is not None and not probe.acked:
             probe.refused = True
 
-    def ping_for(self, request: PingReq, origin: Address, fingerprint: int, now: float) -> list[Finding]:
+    def handle_ping_req(self, request: PingReq, origin: Address, fingerprint: int, now: float) -> list[ProbeEvent]:
         """Ping on behalf of the member at ``origin``; only known members.
 
         A ping-req must not let a peer make us send to an arbitrary address.
         """
         target = self.members.by_run_id(request.target)
         if target is None or len(self._relays) >= _OPEN_MAX:
-            return [Say(origin, Nack(request.seq))]
+            return [Send(origin, Nack(request.seq))]
         seq = self._next_seq()
         patience = min(request.patience / 1000, self.health.stretch(self.settings.probe_interval) * 10)
         self._relays[seq] = _Relay(origin, request.seq, request.target, now + patience * self.settings.nack_fraction)
-        return [Say(target.address, Ping(seq, target.run_id, fingerprint))]
+        return [Send(target.address, Ping(seq, target.run_id, fingerprint))]
 
-    def expire(self, now: float) -> None:
+    def sweep(self, now: float) -> None:
         """Forget relays that were nacked long ago, and probes too old for a late ack to mean anything."""
         for seq in [seq for seq, relay in self._relays.items() if relay.nack_at == _NEVER]:
             del self._relays[seq]
-        self._unreached = {run_id: at for run_id, at in self._unreached.items() if self.was_unreached(run_id, now)}
+        self._unreachable = {run_id: at for run_id, at in self._unreachable.items() if self.is_unreachable(run_id, now)}
         self.trips.keep(lambda run_id: self.members.by_run_id(run_id) is not None)
         oldest = now - 10 * self.settings.probe_interval * (self.settings.local_health_max + 1)
         while self._probes and (first := next(iter(self._probes.values()))).over and first.started < oldest:

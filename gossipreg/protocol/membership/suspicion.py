@@ -13,9 +13,9 @@ only if there was a witness (see `reachability`); otherwise it is put off. Short
 received the suspicion from others pings once before that, when it is confirmed: then a peer's declaration of failure
 need not wait for a ping. After an answer a node pings again of its own accord one probe interval later at the earliest.
 
-    |-- suspected -- confirmed: ping ---- deadline - patience: ping --| deadline: failed, unless an ack came
+    |-- suspected -- confirmed: ping ---- deadline - ack_timeout: ping --| deadline: failed, unless an ack came
     |-- suspected -- confirmed: ping -------| declared by a peer: failed, unless an ack came
-    |-- suspected ------ declared by a peer: ping --| + patience: failed, unless an ack came
+    |-- suspected ------ declared by a peer: ping --| + ack_timeout: failed, unless an ack came
 """
 
 from __future__ import annotations
@@ -40,18 +40,18 @@ class Suspicion:
     longest: float
     confirmations_wanted: int
     refusals_wanted: int
-    patience: float = 0.0  # how long the suspect may take to answer the ping that verifies
-    pause: float = 0.0  # from an answer of the suspect until this node pings it again of its own accord, at least
+    ack_timeout: float = 0.0  # how long the suspect may take to answer the ping that verifies
+    verify_interval: float = 0.0  # from an ack of the suspect until this node may ping it again unasked
     verifies: bool = False  # whether there is such a ping
-    not_before: float = 0.0
+    deferred_until: float = 0.0
     deadline: float = 0.0  # when it expires; stored, since it is read far more often than it changes
     due: float = 0.0  # when this node must act: send the ping that verifies, or declare the failure
     failure: MemberUpdate | None = None  # a peer's declaration that the suspect failed
-    is_hastened: bool = False  # whether a peer declared the failure before this node suspected
-    _tried: bool = False  # whether this node itself has had no answer from the suspect, in this suspicion
-    _looked_at: float | None = None  # when this node pinged the suspect because others had confirmed the suspicion
+    is_shortened: bool = False  # whether a peer declared the failure before this node suspected
+    _has_probe_failed: bool = False  # whether this node itself has had no answer from the suspect, in this suspicion
+    _early_pinged_at: float | None = None  # when this node pinged it since others had confirmed
     _verified_at: float | None = None  # when the ping that verifies was sent
-    _asks_from: float = 0.0  # before that this node does not ping the suspect of its own accord
+    _pings_from: float = 0.0  # before that this node does not ping the suspect of its own accord
     _accusers: list[int] = attrs.field(factory=list)
     _refusers: list[int] = attrs.field(factory=list)  # accusers that the suspect's kernel has refused
 
@@ -64,11 +64,11 @@ class Suspicion:
         now: float,
         *,
         refused: bool = False,
-        patience: float = 0.0,
+        ack_timeout: float = 0.0,
     ) -> Suspicion:
         """Begin a suspicion in a cluster of ``members`` present, raised by the run ``accuser``.
 
-        The suspect may take ``patience`` (seconds) to answer the ping that verifies.
+        The suspect may take ``ack_timeout`` (seconds) to answer the ping that verifies.
         """
         wanted = max(0, min(settings.suspicion_confirmations, members - 2))
         suspicion = cls(
@@ -77,8 +77,8 @@ class Suspicion:
             settings.longest_suspicion(members),
             wanted,
             min(_REFUSALS, members - 1),
-            patience=patience,
-            pause=settings.probe_interval,
+            ack_timeout=ack_timeout,
+            verify_interval=settings.probe_interval,
             verifies=settings.verify_failures,
         )
         suspicion._accusers.append(accuser)
@@ -110,7 +110,7 @@ class Suspicion:
     @property
     def timeout(self) -> float:
         """How long the suspicion lasts, as confirmed so far."""
-        if self._refusers or self.is_hastened:
+        if self._refusers or self.is_shortened:
             return self.shortest
         if self.confirmations_wanted == 0:
             return self.longest
@@ -118,32 +118,34 @@ class Suspicion:
         return max(self.shortest, self.longest - (self.longest - self.shortest) * share)
 
     def _set_deadline(self) -> None:
-        self.deadline = max(self.started + self.timeout, self.not_before)
-        if self.wants_look:
-            self.due = max(self.started, self.not_before, self._asks_from)
+        self.deadline = max(self.started + self.timeout, self.deferred_until)
+        if self.wants_early_ping:
+            self.due = max(self.started, self.deferred_until, self._pings_from)
             return
-        ends = self.deadline if self.failure is None else max(self.started, self.not_before)
+        ends = self.deadline if self.failure is None else max(self.started, self.deferred_until)
         if self._verified_at is not None:
-            self.due = max(ends, self._verified_at + self.patience)
+            self.due = max(ends, self._verified_at + self.ack_timeout)
         elif self.verifies and self.failure is None:
-            self.due = max(ends - self.patience, self._asks_from)
+            self.due = max(ends - self.ack_timeout, self._pings_from)
         else:
             self.due = ends
 
     @property
     def is_verified(self) -> bool:
         """Whether this node has pinged the suspect itself, as far as a declaration of failure requires it."""
-        return not self.verifies or self._verified_at is not None or (self._tried and self.failure is not None)
+        return (
+            not self.verifies or self._verified_at is not None or (self._has_probe_failed and self.failure is not None)
+        )
 
     @property
-    def wants_look(self) -> bool:
+    def wants_early_ping(self) -> bool:
         """Whether others have confirmed the suspicion, and this node has not pinged the suspect itself."""
-        has_pinged = self._tried or self._looked_at is not None or self._verified_at is not None
+        has_pinged = self._has_probe_failed or self._early_pinged_at is not None or self._verified_at is not None
         return self.verifies and self.is_confirmed and self.failure is None and not has_pinged
 
-    def look(self, now: float) -> None:
+    def early_ping(self, now: float) -> None:
         """This node pings the suspect now, so that it has its own finding when a peer declares the failure."""
-        self._looked_at = now
+        self._early_pinged_at = now
         self._set_deadline()
         if self.due <= now:  # it expires so soon that this ping is the one that verifies
             self.verify(now)
@@ -153,21 +155,21 @@ class Suspicion:
         self._verified_at = now
         self._set_deadline()
 
-    def tried(self) -> None:
+    def probe_failed(self) -> None:
         """This node has had no answer from the suspect either."""
-        self._tried = True
+        self._has_probe_failed = True
         self._set_deadline()
 
-    def concluded(self, failure: MemberUpdate) -> None:
+    def failure_received(self, failure: MemberUpdate) -> None:
         """A peer has declared the suspect failed: verify it now, unless this node has its own finding."""
         self.failure = failure
         if self._verified_at is None:
-            self._verified_at = self._looked_at
+            self._verified_at = self._early_pinged_at
         self._set_deadline()
 
-    def hasten(self) -> None:
+    def shorten(self) -> None:
         """It begins with a peer's declaration of failure, which is worth all confirmations."""
-        self.is_hastened = True
+        self.is_shortened = True
         self._set_deadline()
 
     def confirm(self, accuser: int) -> bool:
@@ -186,20 +188,20 @@ class Suspicion:
         self._set_deadline()
         return True
 
-    def answered(self, now: float) -> None:
+    def ack_received(self, now: float) -> None:
         """The suspect has just answered this node: start over.
 
         It may answer without refuting, because flap damping has it wait. Then a ping at each answer would never end.
         """
         self._refusers.clear()
-        self._asks_from = now + self.pause
-        self.renew(now)
+        self._pings_from = now + self.verify_interval
+        self.restart(now)
 
-    def renew(self, now: float) -> None:
+    def restart(self, now: float) -> None:
         """Start over: this node was cut off, so earlier accusations are void, but for a kernel's refusals."""
         self.started = now
-        self.failure = self._looked_at = self._verified_at = None
-        self.is_hastened = self._tried = False
+        self.failure = self._early_pinged_at = self._verified_at = None
+        self.is_shortened = self._has_probe_failed = False
         del self._accusers[1:]
         self._set_deadline()
 
@@ -208,14 +210,14 @@ class Suspicion:
         self.started = min(self.started + seconds, now)
         self._set_deadline()
 
-    def put_off(self, until: float) -> None:
+    def defer(self, until: float) -> None:
         """No failure without a witness: check again at ``until``, and verify again as well."""
-        self.not_before = until
+        self.deferred_until = until
         self._verified_at = None
-        self._tried = False
+        self._has_probe_failed = False
         self._set_deadline()
 
-    def witnessed(self, now: float) -> None:
+    def witness_found(self, now: float) -> None:
         """There is a witness now: the suspicion is put off no longer."""
-        self.not_before = min(self.not_before, now)
+        self.deferred_until = min(self.deferred_until, now)
         self._set_deadline()

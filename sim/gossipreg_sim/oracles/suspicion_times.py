@@ -88,7 +88,7 @@ class SuspicionTimes(Oracle):
             return
         waited = process.now - suspicion.started
         # A suspicion that started with a peer's failure update has the shortest timeout, as one after a refusal has.
-        shortest = suspicion.is_refused or suspicion.is_hastened
+        shortest = suspicion.is_refused or suspicion.is_shortened
         least = min(self._times(process, opened, suspicion.confirmations, refused=shortest))
         self.checks += 1
         if waited < least - _ROUNDING or suspicion.started < opened.since - _ROUNDING:
@@ -103,13 +103,13 @@ class SuspicionTimes(Oracle):
 
     def _check_not_late(self, process: Process, accused: str, opened: _Open) -> None:
         suspicion = opened.suspicion
-        if suspicion.not_before or not self.context.is_punctual:
+        if suspicion.deferred_until or not self.context.is_punctual:
             return
         waited = process.now - suspicion.started
         # A confirmation may have left no time to verify the member, and another may have arrived meanwhile.
         before = 0 if suspicion.is_refused else max(0, suspicion.confirmations - (2 if suspicion.verifies else 1))
         most = max(self._times(process, opened, before, refused=False)) + process.engine.settings.lag_tolerance
-        most += suspicion.patience if suspicion.verifies else 0.0
+        most += suspicion.ack_timeout if suspicion.verifies else 0.0
         self.checks += 1
         if waited > most:
             self.wrong(process.name, f"suspects {accused} for {waited:.3f} s, longer than {most:.3f} s")

@@ -81,7 +81,11 @@ class _BlockedMember:
         if self.over:
             return
         engine, now = self.process.engine, self.process.now
-        outputs = engine.expire_suspicions(now) if self.waiting else engine.handle_timeout(now)
+        if self.waiting:  # of its activities only the suspicions go on
+            engine.membership_handler.expire_suspicions(now)
+            outputs = engine.outbox.take()
+        else:
+            outputs = engine.handle_timeout(now)
         self.waiting += [output for output in outputs if isinstance(output, _SENDING)]
         self.process.act([output for output in outputs if not isinstance(output, _SENDING)])
         self._set_alarm()

@@ -89,7 +89,7 @@ def test_two_refused_are_proof_and_in_a_pair_one_is() -> None:
 def test_renewed_it_starts_over_with_the_first_accuser_alone_but_what_a_kernel_said_stands() -> None:
     one = suspicion(refused=True)
     one.confirm(2)
-    one.renew(110.0)
+    one.restart(110.0)
     assert one.confirmations == 0
     assert one.deadline == 114.0
 
@@ -97,7 +97,7 @@ def test_renewed_it_starts_over_with_the_first_accuser_alone_but_what_a_kernel_s
 def test_answered_it_starts_over_and_even_a_refusal_is_forgotten() -> None:
     one = suspicion(refused=True)
     one.confirm(2)
-    one.answered(110.0)
+    one.ack_received(110.0)
     assert one.confirmations == 0
     assert one.deadline == 134.0
     assert one.confirm(2)
@@ -117,9 +117,9 @@ def test_postponed_it_does_not_start_in_the_future() -> None:
 
 def test_put_off_it_ends_no_earlier_than_said() -> None:
     one = suspicion(refused=True)
-    one.put_off(103.0)
+    one.defer(103.0)
     assert one.deadline == 104.0
-    one.put_off(105.0)
+    one.defer(105.0)
     assert one.deadline == 105.0
 
 
@@ -141,7 +141,7 @@ def test_it_is_counted_in_probe_intervals() -> None:
 
 def verifying(**fields: float) -> Suspicion:
     """A suspicion from 100.0 on, whose accused may take 0.5 s to answer."""
-    return Suspicion.start(EngineSettings(suspicion_alpha=4.0), 10, 1, 100.0, patience=0.5, **fields)  # type: ignore[arg-type]
+    return Suspicion.start(EngineSettings(suspicion_alpha=4.0), 10, 1, 100.0, ack_timeout=0.5, **fields)  # type: ignore[arg-type]
 
 
 def verified(one: Suspicion) -> bool:
@@ -165,33 +165,33 @@ def test_shortly_before_its_end_the_accused_is_to_be_pinged_and_has_its_time_to_
 def test_a_peers_failure_leaves_no_more_than_the_time_to_answer() -> None:
     one = verifying()
     failure = update("b").graver(Status.FAILED, 2)
-    one.concluded(failure)
+    one.failure_received(failure)
     assert (one.due, one.is_verified) == (100.0, False)
     one.verify(101.0)
     assert one.due == 101.5
-    one.answered(101.2)
+    one.ack_received(101.2)
     assert one.due == one.deadline - 0.5 == 124.7
 
 
 def test_a_peers_failure_leaves_no_time_where_this_node_has_had_no_answer_itself() -> None:
     one = verifying()
-    one.tried()
+    one.probe_failed()
     assert not one.is_verified, "of itself it would ask once more"
-    one.concluded(update("b").graver(Status.FAILED, 2))
+    one.failure_received(update("b").graver(Status.FAILED, 2))
     assert (one.due, one.is_verified) == (100.0, True)
 
 
 def test_confirmed_by_others_the_accused_is_to_be_pinged_at_once_and_again_before_the_end() -> None:
     one = verifying()
-    assert not one.wants_look
+    assert not one.wants_early_ping
     one.confirm(2)
-    assert (one.wants_look, one.due) == (True, 100.0)
-    one.look(100.3)
-    assert (one.wants_look, one.due) == (False, one.deadline - 0.5)
+    assert (one.wants_early_ping, one.due) == (True, 100.0)
+    one.early_ping(100.3)
+    assert (one.wants_early_ping, one.due) == (False, one.deadline - 0.5)
     assert not one.is_verified, "what was seen long before the end is no proof by itself"
-    one.answered(100.4)
+    one.ack_received(100.4)
     one.confirm(3)
-    assert (one.wants_look, one.due) == (True, 101.4), "asked anew when others insist, but not at once"
+    assert (one.wants_early_ping, one.due) == (True, 101.4), "asked anew when others insist, but not at once"
 
 
 @pytest.mark.parametrize("fields", [{"members": 2}, {"members": 10, "suspicion_confirmations": 0}])
@@ -200,30 +200,30 @@ def test_without_confirmations_a_suspect_that_answers_without_refuting_is_not_pi
 ) -> None:
     """Flap damping has it wait; a ping at each answer kept two nodes busy for as long as that."""
     members = fields.pop("members")
-    one = Suspicion.start(EngineSettings(**fields), members, 1, 100.0, patience=0.5)  # type: ignore[arg-type]
+    one = Suspicion.start(EngineSettings(**fields), members, 1, 100.0, ack_timeout=0.5)  # type: ignore[arg-type]
     now, pings = 100.0, 0
     while now < 110.0:
-        one.look(now) if one.wants_look else one.verify(now)
+        one.early_ping(now) if one.wants_early_ping else one.verify(now)
         pings += 1
-        one.answered(now + 0.001)
+        one.ack_received(now + 0.001)
         now = one.due
     assert pings <= 11
 
 
 def test_nor_is_it_where_a_suspicion_is_no_longer_than_an_answer_may_take() -> None:
     short = EngineSettings(suspicion_alpha=0.1, suspicion_beta=1.0)
-    one = Suspicion.start(short, 10, 1, 100.0, patience=0.5)
-    one.tried()
+    one = Suspicion.start(short, 10, 1, 100.0, ack_timeout=0.5)
+    one.probe_failed()
     one.verify(one.due)
-    one.answered(100.1)
-    one.tried()
+    one.ack_received(100.1)
+    one.probe_failed()
     assert one.due == 101.1
 
 
 def test_confirmed_shortly_before_its_end_it_is_verified_by_the_same_ping() -> None:
     one = verifying()
     one.confirm(2)
-    one.look(one.deadline - 0.2)
+    one.early_ping(one.deadline - 0.2)
     assert one.is_verified
     assert one.due == one.deadline + 0.3
 
@@ -231,8 +231,8 @@ def test_confirmed_shortly_before_its_end_it_is_verified_by_the_same_ping() -> N
 def test_a_peers_failure_leaves_no_time_once_this_node_has_looked() -> None:
     one = verifying()
     one.confirm(2)
-    one.look(100.3)
-    one.concluded(update("b").graver(Status.FAILED, 2))
+    one.early_ping(100.3)
+    one.failure_received(update("b").graver(Status.FAILED, 2))
     assert one.is_verified
     assert one.due == pytest.approx(100.8)
 
@@ -240,29 +240,29 @@ def test_a_peers_failure_leaves_no_time_once_this_node_has_looked() -> None:
 def test_a_peers_failure_does_not_outdate_the_ping_that_verifies() -> None:
     one = verifying()
     one.confirm(2)
-    one.look(100.3)
+    one.early_ping(100.3)
     one.verify(one.due)
     due = one.due
-    one.concluded(update("b").graver(Status.FAILED, 2))
+    one.failure_received(update("b").graver(Status.FAILED, 2))
     assert one.due == due
 
 
 def test_without_verification_no_suspect_is_pinged() -> None:
     one = suspicion(verify_failures=False)
     one.confirm(2)
-    assert not one.wants_look
+    assert not one.wants_early_ping
 
 
 def test_put_off_it_is_to_be_verified_once_more_and_with_a_witness_at_once() -> None:
     one = verifying()
     one.verify(123.5)
-    one.put_off(130.0)
+    one.defer(130.0)
     assert (one.due, one.is_verified) == (129.5, False)
-    one.witnessed(126.0)
+    one.witness_found(126.0)
     assert one.due == 125.5
 
 
 def test_hastened_it_takes_the_shortest_time() -> None:
     one = verifying()
-    one.hasten()
+    one.shorten()
     assert one.deadline == 104.0

@@ -10,7 +10,7 @@ from gossipreg import limits
 from gossipreg.protocol.dissemination.broadcast_queue import BroadcastQueue, TreeMessage
 from gossipreg.protocol.dissemination.deliveries import Deliveries, Delivery
 from gossipreg.protocol.dissemination.digest_rounds import DigestRounds
-from gossipreg.protocol.membership.probe import Ping, Say
+from gossipreg.protocol.membership.probe import Ping, Send
 from gossipreg.protocol.membership.ring import Ring
 from gossipreg.protocol.membership_handler import MembershipHandler
 from tests.sim.mutations.mutation import mutation
@@ -70,14 +70,14 @@ def a_full_broadcast_queue_drops_nothing(patch: pytest.MonkeyPatch) -> None:
 
 @mutation(DEATH, "IdleLoad")
 def each_ping_is_sent_twice(patch: pytest.MonkeyPatch) -> None:
-    original = MembershipHandler._say
+    original = MembershipHandler._send
 
-    def say(self: MembershipHandler, finding: Say, now: float) -> None:
+    def say(self: MembershipHandler, finding: Send, now: float) -> None:
         original(self, finding, now)
         if isinstance(finding.message, Ping):
             original(self, finding, now)
 
-    patch.setattr(MembershipHandler, "_say", say)
+    patch.setattr(MembershipHandler, "_send", say)
 
 
 @mutation(LOSSY_DISSEMINATION, "DisseminationTime")

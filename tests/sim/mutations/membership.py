@@ -98,12 +98,12 @@ def a_later_run_does_not_supersede_an_earlier_one(patch: pytest.MonkeyPatch) -> 
 
 @mutation(DEATH, "Healing", "Completeness")
 def a_nack_counts_as_an_ack(patch: pytest.MonkeyPatch) -> None:
-    def nacked(self: Prober, nack: Nack) -> None:
+    def handle_nack(self: Prober, nack: Nack) -> None:
         probe = self._probes.get(nack.seq)
         if probe is not None:
             probe.acked = True
 
-    patch.setattr(Prober, "nacked", nacked)
+    patch.setattr(Prober, "handle_nack", handle_nack)
 
 
 @mutation(DEATH, "MessageStorm")
@@ -156,7 +156,7 @@ def a_rejection_by_the_local_kernel_counts_as_the_members_own_fault(patch: pytes
 
 @mutation(DEATHS, "FirstProbe")
 def recently_received_members_are_not_probed(patch: pytest.MonkeyPatch) -> None:
-    original, heard, handle_timeout = Members.next_target, Detector.heard, Prober.handle_timeout
+    original, heard, handle_timeout = Members.next_target, Detector.message_received, Prober.handle_timeout
     last: dict[tuple[Members, int], float] = {}  # observer, run -> last receipt; 0: the present time
 
     def hear(self: Detector, run: int, now: float) -> None:
@@ -174,7 +174,7 @@ def recently_received_members_are_not_probed(patch: pytest.MonkeyPatch) -> None:
                 return target
         return None
 
-    patch.setattr(Detector, "heard", hear)
+    patch.setattr(Detector, "message_received", hear)
     patch.setattr(Prober, "handle_timeout", woken)
     patch.setattr(Members, "next_target", next_target)
 
@@ -184,4 +184,4 @@ def there_are_no_indirect_pings_and_no_stream_probes(patch: pytest.MonkeyPatch) 
     def skip_helpers(self: Prober, probe: Any, found: list[Any], now: float) -> None:
         probe.is_indirect = True
 
-    patch.setattr(Prober, "_ask_others", skip_helpers)
+    patch.setattr(Prober, "_probe_indirectly", skip_helpers)
