@@ -65,6 +65,7 @@ class Disseminator:
         """Send what is due: first what is new, which what was lost may go along with; then digests and receipts."""
         self._broadcast(now)
         self.eager.send_again(now)
+        self._broadcast(now)  # what could not be delivered, and is gossiped at once
         self.lazy.tell_digests(now, is_lossy=self.deliveries.is_lossy)
         self.lazy.send_requests(now)
         self.eager.send_receipts(now)

@@ -188,8 +188,7 @@ def test_one_that_was_given_up_ends_the_receipts_of_no_other() -> None:
     outputs = node.handle_timeout(node.disseminator.deliveries.deadline)
     assert node.counters[Count.DELIVERIES_FAILED] == 1
     assert slow in numbers(outputs)
-    gossiped = receivers(node.handle_timeout(node.disseminator.deadline))
-    assert len(gossiped) == 3
+    assert len(receivers(outputs)) > 3, "it is gossiped at random as well"
     assert slow in numbers(node.handle_timeout(node.disseminator.deliveries.deadline))
 
 
