@@ -185,10 +185,11 @@ class Deliveries:
             self._acknowledges[run_id] = None
             del self._unanswered[run_id]
             ended = [each for each in map(self._open.get(run_id, {}).get, packet.serials) if each is not None]
-            if number in self._overdue:  # the receipt was late, and nothing was lost
+            is_late = number in self._overdue
+            if is_late:  # nothing was lost
                 self._overdue.remove(number)
                 self._lost = max(0.0, (self._lost - _LOSS_WEIGHT) / (1 - _LOSS_WEIGHT))
-            elif packet.is_first and any(each.number == number for each in ended):
+            if is_late or (packet.is_first and any(each.number == number for each in ended)):
                 self._lost *= 1 - _LOSS_WEIGHT
             delivered += [each.message for each in ended if self.end(each)]
         return delivered
