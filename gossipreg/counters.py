@@ -166,7 +166,7 @@ class Count(Described):
     DELIVERIES_FAILED = (
         "deliveries_failed",
         "messages",
-        "Messages down a broadcast tree that a child never acknowledged, however often they were sent.",
+        "Messages down a broadcast tree given up without a receipt from the child, after all repetitions.",
     )
     RECORDS_REQUESTED = (
         "records_requested",
