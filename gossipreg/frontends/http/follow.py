@@ -64,13 +64,13 @@ class FollowRequest:
             raise HttpError(
                 400, f"services: not an object of at most {limits.REGION_SERVICES_MAX} indexes", field="services"
             )
-        for name, index in services.items():
-            if isinstance(index, float) and index.is_integer():  # which is an integer in JSON
-                services[name] = index = int(index)
+        # 7.0 is an integer in JSON.
+        whole = {name: int(x) if isinstance(x, float) and x.is_integer() else x for name, x in services.items()}
+        for name, index in whole.items():
             is_whole = isinstance(index, int) and not isinstance(index, bool)
             if not is_name(name) or not is_whole or not 0 <= index < 2**63:
                 raise HttpError(400, f"services: {shown(name)} has the index {shown(index)}", field="services")
-        return cls(region, directory, services, float(wait))
+        return cls(region, directory, whole, float(wait))
 
 
 @attrs.frozen
