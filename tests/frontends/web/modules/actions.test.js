@@ -18,7 +18,7 @@ test("maintenance of an own instance is the owner's, of another a policy", () =>
   assert.equal(own.scope, "write");
   const policy = instanceActions(other, state)[0];
   assert.deepEqual(done(policy, { reason: "x" }).body, { service: "orders", instance: "b", owner: "beta", maintenance: "x" });
-  assert.equal(policy.scope, "operator");
+  assert.equal(policy.scope, "policy");
   assert.deepEqual(policy.undo, { method: "DELETE", path: "policies/maintenance%3Aorders%40beta%3Ab" });
   const [hostile] = instanceActions({ ...other, id: "x/../../keys/0a1b2c3d" }, state);
   assert.equal(new URL(`http://a/api/v1/${hostile.undo.path}`).pathname.split("/").length, 5, "it leads to no other route");
@@ -58,7 +58,7 @@ test("a policy that was removed can be set again as it was", () => {
 test("every action says what it does and whom it is for", () => {
   for (const action of EVERY) {
     assert.ok(action.label && action.title && action.effect, action.title);
-    assert.ok(["write", "operator"].includes(action.scope), action.title);
+    assert.ok(["write", "policy", "operator"].includes(action.scope), action.title);
     assert.ok(action.elsewhere || action.request({ weight: "1", reason: "r" }).path, action.title);
   }
 });
