@@ -86,7 +86,7 @@ class Disseminator:
                 self.eager.handle_receipt_request(message, context, now)
             case Receipt():
                 self.eager.handle_receipt(message, context, now)
-            case RecordRequest():
+            case _:
                 self.lazy.handle_record_request(message, context, now)
 
     def sweep(self) -> None:

@@ -23,7 +23,7 @@ from gossipreg.protocol.registry.registry import Registry, announcement
 from gossipreg.protocol.state import DIGEST_BYTES_MAX
 from gossipreg.protocol.wire.messages import Message, pack
 from gossipreg.protocol.wire.reader import unpack
-from tests.protocol.making import BORN, address, history, instance, many_members, packet, said_to, update
+from tests.protocol.making import BORN, address, history, instance, introduce, many_members, packet, said_to, update
 from tests.protocol.test_engine import among
 
 B = update("b", port=7001)
@@ -162,6 +162,39 @@ def test_a_child_that_never_acknowledges_is_sent_it_three_times_and_so_are_its_c
     again = receivers([output for ms in range(3, 900) for output in node.handle_timeout(6 + ms / 1000)])
     assert again == [silent, silent]
     assert len(node.state.broadcasts) == 0
+
+
+def test_the_children_of_a_child_are_given_up_after_two_tries_and_no_other_member_gets_it() -> None:
+    node = among(*CROWD)
+    silent, *others = below(node)
+    acknowledge(node, registered(node), 6.003, *others)
+    node.handle_timeout(node.disseminator.deliveries.deadline)
+    grafted = node.handle_timeout(node.disseminator.deliveries.deadline)
+    acknowledge(node, grafted, node.disseminator.deliveries.deadline, silent)
+    assert len(node.disseminator.deliveries) == len(below(node, silent)) > 0
+    told = [name for name in receivers(grafted) if name != silent]
+    while len(node.disseminator.deliveries):
+        told += receivers(node.handle_timeout(node.disseminator.deadline))
+    assert sorted(told) == sorted(below(node, silent) * 2)
+    assert node.counters[Count.DELIVERIES_FAILED] == 0
+    assert len(node.state.broadcasts) == 0
+
+
+def test_a_child_that_a_larger_tree_has_below_another_child_is_not_adopted_beside_its_own_delivery() -> None:
+    order = among(*CROWD).members.ring.after("a", len(CROWD))
+    newcomers = [member for member in CROWD if member.name in order[1:4]]
+    node = among(*(member for member in CROWD if member not in newcomers))
+    silent, slow, quick = below(node)
+    acknowledge(node, registered(node), 6.003, quick)
+    introduce(node, *newcomers, now=6.004)
+    assert slow in below(node, silent)
+    node.handle_timeout(node.disseminator.deliveries.deadline)
+    outputs = node.handle_timeout(node.disseminator.deliveries.deadline)
+    told = receivers(outputs)
+    assert {name: told.count(name) for name in below(node, silent)} == {order[3]: 1, slow: 2, quick: 1}
+    assert told.count(silent) == 2
+    acknowledge(node, outputs, 7.0)
+    assert len(node.disseminator.deliveries) == 0
 
 
 def test_a_silent_child_ends_the_receipts_of_no_other() -> None:

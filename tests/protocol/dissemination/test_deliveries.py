@@ -348,3 +348,19 @@ def test_no_loss_is_noted_of_packets_that_are_forgotten(monkeypatch: pytest.Monk
         in_vain(one, B, serial, float(serial))
     assert len(one._overdue) == 5
     assert one._overdue == set(one._packets)
+
+
+def test_a_packet_that_is_forgotten_before_its_wait_is_over_is_lost_but_no_receipt_of_it_is_expected(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(limits, "DELIVERIES_MAX", 1)
+    monkeypatch.setattr(module, "_LATE_MAX", 0)
+    one = under_way()
+    [first], forgotten = begun(one, B, 1)
+    [second], kept = begun(one, C, 2)
+    assert one.take_overdue(0.05) == [[first], [second]]
+    assert one._lost == pytest.approx(1 - (7 / 8) ** 2), "both are lost"
+    assert one._overdue == {kept}
+    assert one.received(B, (forgotten,), 0.06) == []
+    assert one.received(C, (kept,), 0.06) == [message(2)]
+    assert not one._overdue
