@@ -33,7 +33,10 @@ class SigningKey:
 
 
 class VerifyingKey:
-    """An Ed25519 public key that verifies. Raises ``ValueError`` for bytes that are none."""
+    """An Ed25519 public key that verifies. Raises ``ValueError`` for other than 32 bytes.
+
+    32 bytes that are no point of the curve are a key for which no signature is right.
+    """
 
     __slots__ = ("_invalid", "_key")
 
