@@ -12,7 +12,7 @@ from gossipreg.protocol.identity.authenticator import Authenticator, IdentityMod
 from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.registry.records import Record
 from gossipreg.protocol.registry.registry import Registry
-from tests.protocol.making import BORN, engine, instance, update
+from tests.protocol.making import BORN, engine, instance, packet, update
 
 AUTHORITY = AuthorityKey.new("prod")
 OTHER = AuthorityKey.new("prod")
@@ -66,3 +66,17 @@ class Peer:
     def withdraw(self, id_: str) -> Record:
         record, _ = self.registry.delete(id_, BORN)
         return record
+
+
+def meeting(*peers: Peer, mode: IdentityMode = IdentityMode.REQUIRE) -> Engine:
+    """A node that knows ``peers``, each by its own signed word."""
+    made = node(mode=mode)
+    for peer in peers:
+        own = peer.state()
+        made.receive(packet(own, own), own.address, 6.0)
+    return made
+
+
+def names(of: Engine) -> list[str]:
+    """The members that an engine knows, itself among them."""
+    return sorted(member.name for member in of.members.snapshot())

@@ -21,23 +21,11 @@ from gossipreg.protocol.registry.records import TableDigest
 from gossipreg.protocol.registry.table import table_proof
 from gossipreg.protocol.wire.messages import message_of, pack
 from tests.protocol.delivering import deliver, receive_over_stream
-from tests.protocol.identity.signing import AUTHORITY, OTHER, UNTIL, Peer, node, signer
+from tests.protocol.identity.signing import AUTHORITY, OTHER, UNTIL, Peer, meeting, names, node, signer
 from tests.protocol.making import BORN, update
 
 B = Peer("b")
 EVIL = Peer("evil", 7666)
-
-
-def meeting(*peers: Peer, mode: IdentityMode = IdentityMode.REQUIRE) -> Engine:
-    """A node that knows ``peers``, each by its own signed word."""
-    made = node(mode=mode)
-    for peer in peers:
-        deliver(made, peer.state(), peer.state())
-    return made
-
-
-def names(of: Engine) -> list[str]:
-    return sorted(member.name for member in of.members.snapshot())
 
 
 def orders(of: Engine) -> list[str]:
@@ -137,6 +125,15 @@ def test_records_and_removals_of_others_are_refused() -> None:
     receive_over_stream(here, EVIL.state(), *stolen)
     assert orders(here) == ["x", "y"]
     assert refused(here) == 10
+
+
+def test_a_digest_of_a_run_that_is_not_held_is_neither_verified_nor_applied() -> None:
+    here = meeting(B, EVIL)
+    deliver(here, B.state(), Peer("b", signer=B.signer).offer("x"))
+    for generation in (BORN - 1, BORN + 1):
+        deliver(here, EVIL.state(), TableDigest("b", generation, 9, 0, ("x",)))
+    assert orders(here) == ["x"]
+    assert refused(here) == 0
 
 
 def test_a_digest_deletes_only_what_its_owner_has_deleted() -> None:

@@ -186,6 +186,17 @@ def test_a_digest_buries_what_it_calls_gone_and_nothing_newer() -> None:
     assert held(ahead) == {"x": past.said[3]}
 
 
+def test_a_proven_digest_makes_a_table_whole_that_held_removals_above_a_gap() -> None:
+    past = history([("x", 1), ("y", 1), ("z", 1), ("x", None), ("z", None)])
+    x, y, _, removal, last = past.said
+    table = told([x, y, removal])  # z is missing
+    assert table.size == 2
+    assert table.apply_digest(TableDigest("b", BORN, last.version, last.table_xor, gone=("z",)), proven=True) == []
+    assert table.is_complete
+    assert (held(table), table.size) == ({"y": y}, 1)
+    assert table.classify("x", x.version) is Freshness.OBSOLETE
+
+
 def test_a_digest_below_our_compaction_teaches_us_nothing() -> None:
     past = history([("x", 1), ("y", 1)])
     table = told(past.said)
