@@ -131,7 +131,8 @@ class AuditLog:
         }
         line = json.dumps(said, ensure_ascii=True, separators=(",", ":")).encode("ascii") + b"\n"
         why: object = "it takes too long"
-        with trio.CancelScope(shield=True, deadline=trio.current_time() + _PATIENCE):  # written down, though its client may be gone
+        # Written down, though its client may be gone.
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + _PATIENCE):
             async with self._turn:
                 try:
                     await trio.to_thread.run_sync(self._append, line, abandon_on_cancel=True, limiter=self._thread)
