@@ -31,7 +31,7 @@ class Address(NamedTuple):
 
         The host may be a name; a caller that needs an IP address resolves it. Raises ``ConfigError`` naming ``text``,
         also for a host that resolvers read in different ways, such as ``127.1``. With ``any_host`` the host was
-        judged before, or the caller judges it.
+        checked before, or the caller checks it.
         """
         host, colon, port = text.rpartition(":")
         if text.startswith("[") and text.endswith("]"):

@@ -1,6 +1,6 @@
 """Permission: what the caller of this task may do with the node's own instances, asked once they are held for it.
 
-A caller that may change some services only cannot be judged before: what is registered under an id may have become
+A caller that may change some services only cannot be checked before: what is registered under an id may have become
 something else by the time that its turn comes.
 """
 

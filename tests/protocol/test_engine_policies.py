@@ -303,7 +303,7 @@ def test_a_revoked_token_is_gone_and_revoking_it_again_is_refused() -> None:
     node.publish_policy(node.token_version_of(TOKEN, 6.0), 6.0)
     node.publish_policy(node.token_removal_of("ci", 6.1), 6.1)
     assert node.state.policies.tokens == ()
-    for name in ("ci", "nobodys"):
+    for name in ("ci", "unknown"):
         with pytest.raises(UnknownToken, match=name):
             node.token_removal_of(name, 6.2)
 
