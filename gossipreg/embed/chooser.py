@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Final, Literal, Protocol, get_args
+from typing import Final, Protocol, get_args
 
 import attrs
 
@@ -22,15 +22,12 @@ from gossipreg.protocol.registry.choose import (
     Key,
     RoundRobin,
     RoundTrip,
-    at_random,
-    by_key,
+    Strategy,
     key_of,
-    less_loaded,
-    nearest,
+    select,
 )
 
-#: How an instance is chosen among those that may be called.
-Strategy = Literal["random", "round-robin", "least-loaded"]
+__all__ = ["AVOID_SECONDS", "AVOID_SECONDS_MAX", "Chooser", "LookupSource", "Strategy"]
 
 #: How long an instance is avoided after one failure; doubles with each further one (seconds).
 AVOID_SECONDS: Final = 1.0
@@ -203,14 +200,16 @@ class Chooser:
     def _choose(
         self, asked: tuple[str | None, ...], instances: Sequence[Instance], key: str | None, *, again: bool
     ) -> Instance | None:
-        if not instances:
-            return None
-        if self.zone or self.round_trip:
-            instances = nearest(instances, self.zone, self.round_trip)
-        if key is not None:
-            return by_key(instances, key)
-        if self.strategy == "least-loaded":
-            return less_loaded(instances, lambda each: self._under_way.get(key_of(each), 0), self.rng)
+        turns = None
         if self.strategy == "round-robin" and not again:  # a retry takes no turn, or turns would shift
-            return self._turns.setdefault(asked, RoundRobin()).choose(instances)
-        return at_random(instances, self.rng)
+            turns = self._turns.setdefault(asked, RoundRobin())
+        return select(
+            instances,
+            self.strategy,
+            self.rng,
+            zone=self.zone,
+            round_trip=self.round_trip,
+            key=key,
+            turns=turns,
+            load=lambda each: self._under_way.get(key_of(each), 0),
+        )

@@ -76,6 +76,7 @@ NAMES: Final = {
     "{query}": "orders",
     "/ID": "/a",
     "services/NAME": "services/orders",
+    "picks/NAME": "picks/orders",
     "roles/NAME": "roles/orders",
     "members/NAME": "members/gone",
     "tokens/NAME": "tokens/old",

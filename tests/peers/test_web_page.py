@@ -232,6 +232,29 @@ async def test_actions_are_confirmed_shown_as_commands_and_taken_back(tmp_path: 
         await browser.sees("Done: Forget beta.", "1 of 2 members")
 
 
+async def test_a_hundred_picks_show_how_a_caller_would_choose(tmp_path: Path, modules: Path) -> None:
+    (tmp_path / "agents").mkdir()
+    async with open_agents(tmp_path / "agents") as agents, open_browser(modules) as browser:
+        alpha = await agents.start("alpha")
+        await alpha.register("orders", 8080, id="o-1", weight=3, zone="north", tags=["v1"])
+        await alpha.register("orders", 8081, id="o-2", weight=1, zone="south", tags=["v2"])
+        await alpha.register("orders", 8082, id="o-3", checks=[{"ttl": "1h"}])
+        await show(browser, alpha, "#/service/orders")
+        await browser.run("await page.locator('.picks summary').focus(); await page.keyboard.press('Enter')")
+        await browser.sees("100 calls went to 2 instances.", "Not called: 1 instance critical.")
+        assert await browser.serious() == []
+        await browser.run("await page.getByLabel('Strategy').selectOption('round-robin')")
+        await browser.sees("75 / 100", "25 / 100")
+        await browser.run("await page.getByLabel('Zone of the caller').selectOption('south')")
+        await browser.sees("100 / 100", "1 instance in another zone")
+        await browser.run("await page.getByLabel('Tag', { exact: true }).selectOption('v1')")
+        await browser.sees("1 instance with another tag or role")
+        await browser.run("await page.setViewportSize({ width: 360, height: 740 })")
+        wide = "return page.evaluate('document.documentElement.scrollWidth - innerWidth')"
+        assert await browser.run(wide) <= 0
+        assert await browser.complaints() == []
+
+
 @pytest.mark.skipif(shutil.which("nginx") is None, reason="nginx is not installed (Debian: nginx-light)")
 async def test_it_works_behind_a_path_and_under_tls_as_the_page_of_the_docs_says(tmp_path: Path, modules: Path) -> None:
     (tmp_path / "agents").mkdir()

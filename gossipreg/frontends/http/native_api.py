@@ -65,7 +65,7 @@ class NativeApi:
 
 def _service(pattern: str, arguments: Mapping[str, str], query: QueryParameters) -> str | None:
     """The one service that the answer is about; None if it may be about several."""
-    if pattern == "/api/v1/services/NAME":
+    if pattern in ("/api/v1/services/NAME", "/api/v1/picks/NAME"):
         return arguments["NAME"]
     return query.get("service") if pattern in _OF_ONE_SERVICE else None
 

@@ -16,10 +16,12 @@ import attrs
 
 from gossipreg import __version__, limits
 from gossipreg.frontends.http.context import Route
+from gossipreg.frontends.serving.limits import PICKS_MAX
 from gossipreg.frontends.serving.request import NDJSON
 from gossipreg.frontends.serving.scopes import Scope
 from gossipreg.model import Address, Health, Instance, Member, NodeInfo, ServiceCount, Status
 from gossipreg.policy import KINDS
+from gossipreg.protocol.registry.choose import Strategy
 from gossipreg.spec import InstanceSpec
 
 Json = dict[str, Any]
@@ -150,6 +152,16 @@ _RATES: Final = _object(
     round_trip=_optional(_NUMBER),
 )
 
+#: What calls to a service would get.
+_PICKS: Final = _object(
+    service=_TEXT,
+    strategy=_TEXT,
+    caller_zone=_TEXT,
+    picks=_WHOLE,
+    chosen=_list(_object(owner=_TEXT, id=_TEXT, zone=_TEXT, weight=_WHOLE, share=_NUMBER, picks=_WHOLE)),
+    left_out=_list(_object(reason=_TEXT, instances=_WHOLE)),
+)
+
 #: By method and path, as in the table of routes.
 OPERATIONS: Final[Mapping[tuple[str, str], Operation]] = {
     ("GET", "/healthz"): Operation({200: _ref("NodeHealth"), 503: _ref("NodeHealth")}),
@@ -159,6 +171,7 @@ OPERATIONS: Final[Mapping[tuple[str, str], Operation]] = {
     ("DELETE", "/api/v1/members/NAME"): Operation({204: None}, (403, 404, 409)),
     ("GET", "/api/v1/services"): Operation({200: _LISTED}, (404,)),
     ("GET", "/api/v1/services/NAME"): Operation({200: _FOUND}, (400, 404)),
+    ("GET", "/api/v1/picks/NAME"): Operation({200: _PICKS}, (400,)),
     ("GET", "/api/v1/regions"): Operation({200: _object(regions=_list(_REGION))}),
     ("POST", "/api/v1/follow"): Operation({200: _FOLLOWED}, (400, 403, 413), body="FollowRequest"),
     ("PUT", "/api/v1/instances"): Operation(
@@ -220,6 +233,9 @@ _PARAMETERS: Final[Mapping[str, tuple[Json, str]]] = {
     "tag": (_WORD, "Return only instances with this tag."),
     "zone": (_WORD, "Return only instances in this zone."),
     "role": (_WORD, "Return only instances with this role."),
+    "count": (_within(1, PICKS_MAX), "How many calls to draw; default: 100."),
+    "strategy": (_enum(list(get_args(Strategy))), "How callers choose; default: random."),
+    "caller_zone": (_WORD, "The zone of the callers: instances there are preferred."),
     "failover": (_WORD, "Regions, with commas between, of which the first that has instances answers if none is here."),
     "region": (_WORD, "Answer about this region; default: the agent's own."),
     "panic": (

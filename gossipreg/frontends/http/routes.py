@@ -14,6 +14,7 @@ from gossipreg.frontends.http.http_sd import http_sd
 from gossipreg.frontends.http.joining import join
 from gossipreg.frontends.http.keys import add_key, keys, remove_key, use_key
 from gossipreg.frontends.http.metrics import metrics
+from gossipreg.frontends.http.picks import picks
 from gossipreg.frontends.http.policies import policies, remove_policy, set_policy
 from gossipreg.frontends.http.roles import reset_role, roles
 from gossipreg.frontends.http.tokens import create_token, revoke_token, tokens
@@ -47,6 +48,13 @@ ROUTES: Final = (
         handlers.lookup,
         Action.READ_CLUSTER,
         ("all", "tag", "zone", "role", "panic", "stated", "region", "failover", *blocking.QUERY),
+    ),
+    Route(
+        "GET",
+        "/api/v1/picks/NAME",
+        picks,
+        Action.READ_CLUSTER,
+        ("count", "strategy", "caller_zone", "tag", "role"),
     ),
     Route("GET", "/api/v1/regions", regional.regions, Action.READ_CLUSTER),
     Route("POST", "/api/v1/follow", follow, Action.FOLLOW),

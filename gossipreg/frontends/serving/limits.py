@@ -42,6 +42,9 @@ WAIT_SECONDS_MAX: Final = 600.0
 #: A blocking read may wait so many times its time longer: one sixteenth, as Consul's clients allow for.
 WAIT_JITTER: Final = 16
 
+#: Picks that one request has drawn. A thousand show a share of 1 % well enough; each takes a walk over the service.
+PICKS_MAX: Final = 1000
+
 #: Longest request line and headers (bytes). Browsers with fat cookies send 8 KiB; no other client comes near.
 HEAD_BYTES_MAX: Final = 16_384
 

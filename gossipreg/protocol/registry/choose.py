@@ -13,7 +13,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from itertools import accumulate
 from random import Random
-from typing import Protocol
+from typing import Literal, Protocol
 
 import attrs
 
@@ -64,6 +64,9 @@ def _draw(instances: Sequence[Instance], shares: Sequence[int], rng: Random) -> 
         return None
     return instances[bisect_right(shares, rng.random() * shares[-1])]
 
+
+#: How an instance is chosen among those that may be called.
+Strategy = Literal["random", "round-robin", "least-loaded"]
 
 #: The key of an instance for choosers: its owner and id.
 Key = tuple[str, str]
@@ -156,6 +159,34 @@ def nearest(instances: Sequence[Instance], zone: str, round_trip: RoundTrip | No
         return instances
     _, closest = min(known)
     return [instance for instance in instances if instance.zone == closest]
+
+
+def select(
+    instances: Sequence[Instance],
+    strategy: Strategy,
+    rng: Random,
+    *,
+    zone: str = "",
+    round_trip: RoundTrip | None = None,
+    key: str | None = None,
+    turns: RoundRobin | None = None,
+    load: Callable[[Instance], int] = lambda _: 0,
+) -> Instance | None:
+    """The one of ``instances`` that the next call goes to, as a `Chooser` selects it; None of none.
+
+    ``zone`` and ``round_trip``: see `nearest`; with neither, zones do not matter. With a ``key`` it is the one that the
+    key belongs to. ``turns`` are those of earlier calls: without them ``round-robin`` is ``random``. ``load`` gives the
+    number of calls that are under way to an instance.
+    """
+    if zone or round_trip:
+        instances = nearest(instances, zone, round_trip)
+    if key is not None:
+        return by_key(instances, key)
+    if strategy == "least-loaded":
+        return less_loaded(instances, load, rng)
+    if strategy == "round-robin" and turns is not None:
+        return turns.choose(instances)
+    return at_random(instances, rng)
 
 
 def why_none(service: str, view: Choices, *, tag: str | None, zone: str | None, role: str | None) -> str:

@@ -33,6 +33,8 @@ CALLS: list[tuple[str, str, Any, int]] = [
     ("GET", "/api/v1/services", None, 200),
     ("GET", "/api/v1/services/orders?all&tag=x", None, 200),
     ("GET", "/api/v1/services/orders?all&stated", None, 200),
+    ("GET", "/api/v1/picks/orders", None, 200),
+    ("GET", "/api/v1/picks/orders?count=0", None, 400),
     ("GET", "/api/v1/changes?service=orders", None, 200),
     ("GET", "/api/v1/changes?service=", None, 400),
     ("PUT", "/api/v1/keys", {"key": "A" * 43 + "="}, 200),

@@ -139,6 +139,7 @@ async def test_eurekas_override_of_another_agents_instance_is_a_policy_of_its_se
         "/api/v1/events?service=SERVICE",
         "/api/v1/changes?service=SERVICE",
         "/api/v1/http_sd?service=SERVICE",
+        "/api/v1/picks/SERVICE",
         "/v1/health/service/SERVICE",
         "/v1/health/checks/SERVICE",
         "/v1/catalog/service/SERVICE",

@@ -23,6 +23,7 @@ from gossipreg.protocol.registry.choose import (
     less_loaded,
     matching,
     nearest,
+    select,
     why_none,
 )
 from gossipreg.protocol.registry.view import ServiceView
@@ -242,6 +243,20 @@ def test_traffic_crosses_zones_before_it_goes_to_the_drained() -> None:
     drained, far = instance("drained", zone="here", weight=0), instance("far", zone="there")
     assert nearest((drained, far), "here") == [far]
     assert nearest((drained,), "here") == [drained]
+
+
+def test_the_next_call_goes_where_zone_key_turn_and_load_say() -> None:
+    here, there = instance("here", zone="north"), instance("there", zone="south")
+    both, rng, turns = (here, there), Random(1), RoundRobin()
+    assert select((), "random", rng) is None
+    assert {select(both, "random", rng) for _ in range(40)} == set(both)
+    assert {select(both, "random", rng, zone="north") for _ in range(40)} == {here}
+    assert {select(both, "random", rng, zone="west", round_trip=lambda each: len(each.id)) for _ in range(40)} == {here}
+    assert {select(both, "round-robin", rng, key="k") for _ in range(40)} == {by_key(both, "k")}
+    assert [select(both, "round-robin", rng, turns=turns) for _ in range(4)] == [here, there, here, there]
+    assert {select(both, "round-robin", rng) for _ in range(40)} == set(both), "without turns it is at random"
+    assert {select(both, "least-loaded", rng, load=lambda each: each is here) for _ in range(40)} == {there}
+    assert {select(both, "least-loaded", rng) for _ in range(40)} == set(both)
 
 
 def test_a_claim_is_a_number_whatever_the_digest(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ import { matchesInstance, parseSearch } from "./filter.js";
 import { InstancePanel, addressOf } from "./instance.js";
 import { VirtualList, cell } from "./list.js";
 import { keyOf } from "./model.js";
+import { Picks } from "./picks.js";
 import { hash } from "./route.js";
 import { chips } from "./services.js";
 import { SplitEditor } from "./split.js";
@@ -49,10 +50,11 @@ export class ServicePage {
       make: (element) => this.#row(element), onSort: (sort) => app.refine({ sort }),
     });
     this.none = el("p", { class: "none" });
+    this.picks = new Picks(app, name);
     this.split = new SplitEditor(app, name);
     this.timeline = new Timeline(app, name);
     this.element = el("section", {}, el("p", { class: "crumb" }, el("a", { href: hash("services") }, T.services)), this.heading,
-      this.summary, this.panel.element, this.bar.element, this.list.element, this.none, this.split.element, this.timeline.element);
+      this.summary, this.panel.element, this.bar.element, this.list.element, this.none, this.picks.element, this.split.element, this.timeline.element);
   }
 
   destroy() {
@@ -75,6 +77,7 @@ export class ServicePage {
     this.list.set(found);
     say(this.none, service && !found.length ? T.search.none : "");
     this.#panel(service, route.query.instance);
+    this.picks.render(service);
     this.split.render();
     this.timeline.render();
     this.#askStated();
