@@ -43,6 +43,39 @@ class BlockingNode(BlockingCalls):
         """This node's description of itself: its identity, its state, counters, problems and warnings."""
         return self._read(self._node.info)
 
+    def watch(self, service: str) -> BlockingWatch[ServiceChange]:
+        """Watch the healthy instances of ``service``: first a snapshot, then diffs. Raises ``NodeClosed``."""
+        return BlockingWatch(WatchSteps(self._thread, self._node.watch(service)))
+
+    def events(
+        self,
+        service: str | None = None,
+        *,
+        panic: float = 0.0,
+        healthy: bool = True,
+    ) -> BlockingWatch[tuple[Event, ...]]:
+        """Watch members and instances, in batches: first a ``Snapshot``, then what changed. Raises ``NodeClosed``.
+
+        With ``service``, of the instances only that service's. ``panic``: as in `lookup`. Without ``healthy``, also the
+        instances that cannot serve: then one is removed only when it is gone.
+        """
+        return BlockingWatch(WatchSteps(self._thread, self._node.events(service, panic=panic, healthy=healthy)))
+
+    def wait_for(self, service: str, *, at_least: int = 1, timeout: float | None = None) -> tuple[Instance, ...]:
+        """Wait until ``service`` has ``at_least`` healthy instances or more; returns them. Raises ``NodeClosed``."""
+        return self._call(lambda: self._node.wait_for(service, at_least=at_least), timeout)
+
+    def wait_changed(
+        self,
+        service: str | None,
+        index: int,
+        region: str | None = None,
+        *,
+        timeout: float | None = None,
+    ) -> None:
+        """Return when `index` differs from ``index``. Raises ``NodeClosed``, or what closed the node."""
+        self._call(lambda: self._node.wait_changed(service, index, region), timeout)
+
     def fetch(
         self,
         service: str,
@@ -72,48 +105,6 @@ class BlockingNode(BlockingCalls):
         return BlockingWatch(
             WatchSteps(self._thread, self._node.regional_events(service, region=region, failover=failover)),
         )
-
-    def wait_changed(
-        self,
-        service: str | None,
-        index: int,
-        region: str | None = None,
-        *,
-        timeout: float | None = None,
-    ) -> None:
-        """Return when `index` differs from ``index``. Raises ``NodeClosed``, or what closed the node."""
-        self._call(lambda: self._node.wait_changed(service, index, region), timeout)
-
-    def reset_term(self, service: str, *, timeout: float | None = None) -> ServiceTerm:
-        """Restart the terms of ``service`` on every node, from the highest that its instances state now.
-
-        The only way to lower a term that was given by mistake: deregister the instance that states it, then reset. The
-        result names the node and the time of the reset. Raises ``UnknownTerm``, ``NotJoined``, ``NodeClosed``, and
-        ``StorageError`` if this node's disk refuses it: then nothing has changed.
-        """
-        return self._call(lambda: self._node.reset_term(service), timeout)
-
-    def watch(self, service: str) -> BlockingWatch[ServiceChange]:
-        """Watch the healthy instances of ``service``: first a snapshot, then diffs. Raises ``NodeClosed``."""
-        return BlockingWatch(WatchSteps(self._thread, self._node.watch(service)))
-
-    def events(
-        self,
-        service: str | None = None,
-        *,
-        panic: float = 0.0,
-        healthy: bool = True,
-    ) -> BlockingWatch[tuple[Event, ...]]:
-        """Watch members and instances, in batches: first a ``Snapshot``, then what changed. Raises ``NodeClosed``.
-
-        With ``service``, of the instances only that service's. ``panic``: as in `lookup`. Without ``healthy``, also the
-        instances that cannot serve: then one is removed only when it is gone.
-        """
-        return BlockingWatch(WatchSteps(self._thread, self._node.events(service, panic=panic, healthy=healthy)))
-
-    def wait_for(self, service: str, *, at_least: int = 1, timeout: float | None = None) -> tuple[Instance, ...]:
-        """Wait until ``service`` has ``at_least`` healthy instances or more; returns them. Raises ``NodeClosed``."""
-        return self._call(lambda: self._node.wait_for(service, at_least=at_least), timeout)
 
     def register(
         self,
@@ -179,6 +170,14 @@ class BlockingNode(BlockingCalls):
         """Withdraw this node's own instance ``id``. Raises ``UnknownInstance``, ``NodeClosed``, ``StorageError``."""
         self._call(lambda: self._node.deregister(id), timeout)
 
+    def set_maintenance(self, id: str, reason: str | None, *, timeout: float | None = None) -> Instance:
+        """Put this node's own instance ``id`` into maintenance, with a ``reason`` that all nodes show; None ends it.
+
+        The instance stays in maintenance over a restart, and when it is registered again. Its checks go on. Returns it
+        as lookups show it. Raises ``UnknownInstance``, ``InvalidInstance``, ``NodeClosed``, ``StorageError``.
+        """
+        return self._call(lambda: self._node.set_maintenance(id, reason), timeout)
+
     def checks(self, id: str | None = None) -> tuple[CheckReport, ...]:
         """The checks of this node's own instance ``id``, or of all its instances, in the order of registration.
 
@@ -202,14 +201,6 @@ class BlockingNode(BlockingCalls):
         """
         self._call(lambda: self._node.heartbeat(id, check=check, health=health, note=note), timeout)
 
-    def set_maintenance(self, id: str, reason: str | None, *, timeout: float | None = None) -> Instance:
-        """Put this node's own instance ``id`` into maintenance, with a ``reason`` that all nodes show; None ends it.
-
-        The instance stays in maintenance over a restart, and when it is registered again. Its checks go on. Returns it
-        as lookups show it. Raises ``UnknownInstance``, ``InvalidInstance``, ``NodeClosed``, ``StorageError``.
-        """
-        return self._call(lambda: self._node.set_maintenance(id, reason), timeout)
-
     def set_policy(self, rule: Rule, *, timeout: float | None = None) -> Policy:
         """Put ``rule`` into force on every node, replacing the policy of its key; returns the policy now in force.
 
@@ -221,6 +212,15 @@ class BlockingNode(BlockingCalls):
     def remove_policy(self, key: str, *, timeout: float | None = None) -> None:
         """Remove the policy of that key on every node. Raises ``UnknownPolicy``, ``NodeClosed``, ``StorageError``."""
         self._call(lambda: self._node.remove_policy(key), timeout)
+
+    def reset_term(self, service: str, *, timeout: float | None = None) -> ServiceTerm:
+        """Restart the terms of ``service`` on every node, from the highest that its instances state now.
+
+        The only way to lower a term that was given by mistake: deregister the instance that states it, then reset. The
+        result names the node and the time of the reset. Raises ``UnknownTerm``, ``NotJoined``, ``NodeClosed``, and
+        ``StorageError`` if this node's disk refuses it: then nothing has changed.
+        """
+        return self._call(lambda: self._node.reset_term(service), timeout)
 
     def add_gossip_key(self, key: str, *, timeout: float | None = None) -> str:
         """Have every member hold ``key``, too: 32 bytes in base64; returns its id. Idempotent.

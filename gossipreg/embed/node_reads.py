@@ -59,9 +59,19 @@ class NodeReads(EmbeddedNode):
         return self._node.isolated
 
     @property
+    def reachable(self) -> float:
+        """The share of the other members, without those that left, that are alive; 1.0 if there are no others."""
+        return self._node.reachable
+
+    @property
     def draining(self) -> bool:
         """Whether this node asks that its instances get no new work: it drains, or has left."""
         return self._node.draining
+
+    @property
+    def drained(self) -> str | None:
+        """The reason with which this node drains, which may be empty; None if it does not."""
+        return self._node.drained
 
     @property
     def leaving(self) -> bool:
@@ -69,9 +79,19 @@ class NodeReads(EmbeddedNode):
         return self._node.leaving
 
     @property
-    def reachable(self) -> float:
-        """The share of the other members, without those that left, that are alive; 1.0 if there are no others."""
-        return self._node.reachable
+    def is_closed(self) -> bool:
+        """Whether the node has left or was closed."""
+        return self._node.is_closed
+
+    @property
+    def command_checks(self) -> str:
+        """Which health checks may run commands on this node: see `Config`."""
+        return self._node.command_checks
+
+    @property
+    def counters(self) -> Counter[str]:
+        """The counters of this node and of its frontends."""
+        return self._node.counters
 
     def warn(self, sentence: str) -> None:
         """Log a warning about how this node is set up, once, and show it in `info` for as long as the node lives.
@@ -136,6 +156,37 @@ class NodeReads(EmbeddedNode):
             region=region,
         )
 
+    def services(self) -> Mapping[str, ServiceCount]:
+        """The services that have instances, each with the numbers of all and of healthy ones."""
+        return self._node.services()
+
+    def members(self) -> tuple[Member, ...]:
+        """The remembered members, this node included, sorted by name."""
+        return self._node.members()
+
+    def round_trip(self, name: str) -> float | None:
+        """The smoothed round trip to the member of that name (seconds); None if none was measured."""
+        return self._node.round_trip(name)
+
+    def stated(self, instance: Instance) -> Instance | None:
+        """``instance`` as its owner stated it, before policies, its role's term and its owner's drain or failure.
+
+        None if it is gone.
+        """
+        return self._node.stated(instance)
+
+    def credentials(self, instance: Instance) -> Mapping[str, str]:
+        """The credentials with which a client logs in to ``instance``. Raises ``CredentialsUnavailable``."""
+        return self._node.credentials(instance)
+
+    def index(self, service: str | None = None, region: str | None = None) -> int:
+        """A number that grows whenever a lookup of ``service`` may answer differently; it never falls.
+
+        Without a service it grows whenever any service, member or policy has changed; in another ``region`` whenever a
+        service has come or gone. Raises ``UnknownRegion``.
+        """
+        return self._node.index(service, region)
+
     def regions(self) -> tuple[RegionInfo, ...]:
         """The regions that this node knows, its own first, with how well it can reach each."""
         return self._node.regions()
@@ -163,26 +214,6 @@ class NodeReads(EmbeddedNode):
         """
         return self._node.with_failover(service, failover)
 
-    def index(self, service: str | None = None, region: str | None = None) -> int:
-        """A number that grows whenever a lookup of ``service`` may answer differently; it never falls.
-
-        Without a service it grows whenever any service, member or policy has changed; in another ``region`` whenever a
-        service has come or gone. Raises ``UnknownRegion``.
-        """
-        return self._node.index(service, region)
-
-    def services(self) -> Mapping[str, ServiceCount]:
-        """The services that have instances, each with the numbers of all and of healthy ones."""
-        return self._node.services()
-
-    def members(self) -> tuple[Member, ...]:
-        """The remembered members, this node included, sorted by name."""
-        return self._node.members()
-
-    def round_trip(self, name: str) -> float | None:
-        """The smoothed round trip to the member of that name (seconds); None if none was measured."""
-        return self._node.round_trip(name)
-
     def own(self, id: str) -> Instance | None:
         """This node's own instance of that id as it was registered, or None."""
         return self._node.own(id)
@@ -190,26 +221,6 @@ class NodeReads(EmbeddedNode):
     def own_ids(self) -> tuple[str, ...]:
         """The ids of this node's own instances, in the order in which they were first registered."""
         return self._node.own_ids()
-
-    def stated(self, instance: Instance) -> Instance | None:
-        """``instance`` as its owner stated it, before policies, its role's term and its owner's drain or failure.
-
-        None if it is gone.
-        """
-        return self._node.stated(instance)
-
-    def credentials(self, instance: Instance) -> Mapping[str, str]:
-        """The credentials with which a client logs in to ``instance``. Raises ``CredentialsUnavailable``."""
-        return self._node.credentials(instance)
-
-    def next_term(self, service: str) -> int:
-        """One more than the highest term that this node knows of ``service``, by present and past instances.
-
-        For an instance that becomes the primary. Two nodes may return the same number at the same time: see
-        docs/roles.md. Raises ``NotJoined`` until the node has reached a member, if it was given seeds, and
-        ``InvalidInstance`` if the highest term is the greatest possible.
-        """
-        return self._node.next_term(service)
 
     def note(self, instance: Instance) -> str:
         """Why ``instance``, as `register` or `set_maintenance` returned it, is not called as it was registered.
@@ -219,15 +230,6 @@ class NodeReads(EmbeddedNode):
         """
         return self._node.note(instance)
 
-    def terms(self) -> tuple[ServiceTerm, ...]:
-        """The highest term of each service that ever had one, sorted by service."""
-        return self._node.terms()
-
-    @property
-    def command_checks(self) -> str:
-        """Which health checks may run commands on this node: see `Config`."""
-        return self._node.command_checks
-
     def policies(self) -> tuple[Policy, ...]:
         """The policies in force, sorted by key."""
         return self._node.policies()
@@ -235,6 +237,19 @@ class NodeReads(EmbeddedNode):
     def unreadable_policies(self) -> tuple[UnreadablePolicy, ...]:
         """The policies that this release cannot read and so does not obey; `remove_policy` removes them."""
         return self._node.unreadable_policies()
+
+    def terms(self) -> tuple[ServiceTerm, ...]:
+        """The highest term of each service that ever had one, sorted by service."""
+        return self._node.terms()
+
+    def next_term(self, service: str) -> int:
+        """One more than the highest term that this node knows of ``service``, by present and past instances.
+
+        For an instance that becomes the primary. Two nodes may return the same number at the same time: see
+        docs/roles.md. Raises ``NotJoined`` until the node has reached a member, if it was given seeds, and
+        ``InvalidInstance`` if the highest term is the greatest possible.
+        """
+        return self._node.next_term(service)
 
     def gossip_keys(self) -> tuple[GossipKey, ...]:
         """The keys that seal the gossip, the primary one first, and the members that hold each; empty in clear."""
@@ -250,18 +265,3 @@ class NodeReads(EmbeddedNode):
         Where the gossip is in clear, any program that reaches a member could state a token.
         """
         return self._node.tokens_with(digest)
-
-    @property
-    def drained(self) -> str | None:
-        """The reason with which this node drains, which may be empty; None if it does not."""
-        return self._node.drained
-
-    @property
-    def counters(self) -> Counter[str]:
-        """The counters of this node and of its frontends."""
-        return self._node.counters
-
-    @property
-    def is_closed(self) -> bool:
-        """Whether the node has left or was closed."""
-        return self._node.is_closed

@@ -43,6 +43,32 @@ class AttachedNode(TrioCalls):
         """This node's description of itself: its identity, its state, counters, problems and warnings."""
         return self._node.info()
 
+    def watch(self, service: str) -> TrioWatch[ServiceChange]:
+        """Watch the healthy instances of ``service``: first a snapshot, then diffs. Raises ``NodeClosed``."""
+        return TrioWatch(WatchSteps(self._thread, self._node.watch(service)))
+
+    def events(
+        self,
+        service: str | None = None,
+        *,
+        panic: float = 0.0,
+        healthy: bool = True,
+    ) -> TrioWatch[tuple[Event, ...]]:
+        """Watch members and instances, in batches: first a ``Snapshot``, then what changed. Raises ``NodeClosed``.
+
+        With ``service``, of the instances only that service's. ``panic``: as in `lookup`. Without ``healthy``, also the
+        instances that cannot serve: then one is removed only when it is gone.
+        """
+        return TrioWatch(WatchSteps(self._thread, self._node.events(service, panic=panic, healthy=healthy)))
+
+    async def wait_for(self, service: str, *, at_least: int = 1) -> tuple[Instance, ...]:
+        """Wait until ``service`` has ``at_least`` healthy instances or more; returns them. Raises ``NodeClosed``."""
+        return await self._call(lambda: self._node.wait_for(service, at_least=at_least))
+
+    async def wait_changed(self, service: str | None, index: int, region: str | None = None) -> None:
+        """Return when `index` differs from ``index``. Raises ``NodeClosed``, or what closed the node."""
+        await self._call(lambda: self._node.wait_changed(service, index, region))
+
     async def fetch(self, service: str, region: str, *, patience: float = 3.0) -> RegionalService:
         """As `regional_service`, once an agent there has answered; waits up to ``patience`` seconds for that."""
         return await self._call(lambda: self._node.fetch(service, region, patience=patience))
@@ -65,41 +91,6 @@ class AttachedNode(TrioCalls):
         return TrioWatch(
             WatchSteps(self._thread, self._node.regional_events(service, region=region, failover=failover)),
         )
-
-    async def wait_changed(self, service: str | None, index: int, region: str | None = None) -> None:
-        """Return when `index` differs from ``index``. Raises ``NodeClosed``, or what closed the node."""
-        await self._call(lambda: self._node.wait_changed(service, index, region))
-
-    async def reset_term(self, service: str) -> ServiceTerm:
-        """Restart the terms of ``service`` on every node, from the highest that its instances state now.
-
-        The only way to lower a term that was given by mistake: deregister the instance that states it, then reset. The
-        result names the node and the time of the reset. Raises ``UnknownTerm``, ``NotJoined``, ``NodeClosed``, and
-        ``StorageError`` if this node's disk refuses it: then nothing has changed.
-        """
-        return await self._call(lambda: self._node.reset_term(service))
-
-    def watch(self, service: str) -> TrioWatch[ServiceChange]:
-        """Watch the healthy instances of ``service``: first a snapshot, then diffs. Raises ``NodeClosed``."""
-        return TrioWatch(WatchSteps(self._thread, self._node.watch(service)))
-
-    def events(
-        self,
-        service: str | None = None,
-        *,
-        panic: float = 0.0,
-        healthy: bool = True,
-    ) -> TrioWatch[tuple[Event, ...]]:
-        """Watch members and instances, in batches: first a ``Snapshot``, then what changed. Raises ``NodeClosed``.
-
-        With ``service``, of the instances only that service's. ``panic``: as in `lookup`. Without ``healthy``, also the
-        instances that cannot serve: then one is removed only when it is gone.
-        """
-        return TrioWatch(WatchSteps(self._thread, self._node.events(service, panic=panic, healthy=healthy)))
-
-    async def wait_for(self, service: str, *, at_least: int = 1) -> tuple[Instance, ...]:
-        """Wait until ``service`` has ``at_least`` healthy instances or more; returns them. Raises ``NodeClosed``."""
-        return await self._call(lambda: self._node.wait_for(service, at_least=at_least))
 
     async def register(
         self,
@@ -163,6 +154,14 @@ class AttachedNode(TrioCalls):
         """Withdraw this node's own instance ``id``. Raises ``UnknownInstance``, ``NodeClosed``, ``StorageError``."""
         await self._call(lambda: self._node.deregister(id))
 
+    async def set_maintenance(self, id: str, reason: str | None) -> Instance:
+        """Put this node's own instance ``id`` into maintenance, with a ``reason`` that all nodes show; None ends it.
+
+        The instance stays in maintenance over a restart, and when it is registered again. Its checks go on. Returns it
+        as lookups show it. Raises ``UnknownInstance``, ``InvalidInstance``, ``NodeClosed``, ``StorageError``.
+        """
+        return await self._call(lambda: self._node.set_maintenance(id, reason))
+
     def checks(self, id: str | None = None) -> tuple[CheckReport, ...]:
         """The checks of this node's own instance ``id``, or of all its instances, in the order of registration.
 
@@ -185,14 +184,6 @@ class AttachedNode(TrioCalls):
         """
         await self._call(lambda: self._node.heartbeat(id, check=check, health=health, note=note))
 
-    async def set_maintenance(self, id: str, reason: str | None) -> Instance:
-        """Put this node's own instance ``id`` into maintenance, with a ``reason`` that all nodes show; None ends it.
-
-        The instance stays in maintenance over a restart, and when it is registered again. Its checks go on. Returns it
-        as lookups show it. Raises ``UnknownInstance``, ``InvalidInstance``, ``NodeClosed``, ``StorageError``.
-        """
-        return await self._call(lambda: self._node.set_maintenance(id, reason))
-
     async def set_policy(self, rule: Rule) -> Policy:
         """Put ``rule`` into force on every node, replacing the policy of its key; returns the policy now in force.
 
@@ -204,6 +195,15 @@ class AttachedNode(TrioCalls):
     async def remove_policy(self, key: str) -> None:
         """Remove the policy of that key on every node. Raises ``UnknownPolicy``, ``NodeClosed``, ``StorageError``."""
         await self._call(lambda: self._node.remove_policy(key))
+
+    async def reset_term(self, service: str) -> ServiceTerm:
+        """Restart the terms of ``service`` on every node, from the highest that its instances state now.
+
+        The only way to lower a term that was given by mistake: deregister the instance that states it, then reset. The
+        result names the node and the time of the reset. Raises ``UnknownTerm``, ``NotJoined``, ``NodeClosed``, and
+        ``StorageError`` if this node's disk refuses it: then nothing has changed.
+        """
+        return await self._call(lambda: self._node.reset_term(service))
 
     async def add_gossip_key(self, key: str) -> str:
         """Have every member hold ``key``, too: 32 bytes in base64; returns its id. Idempotent.

@@ -8,7 +8,7 @@ published at once, by the engine's verb that registers.
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 
@@ -16,9 +16,9 @@ import attrs
 import trio
 
 from gossipreg import limits
-from gossipreg.check import Check
+from gossipreg.check import Check, CheckReport
 from gossipreg.errors import InvalidInstance, NodeClosed, RecordTooLarge, StorageError, UnknownInstance
-from gossipreg.model import NODE_REASON, NODE_SERVICE, Health, Instance
+from gossipreg.model import NODE_REASON, NODE_SERVICE, CheckEvent, Health, Instance
 from gossipreg.protocol.registry.checks import Finding
 from gossipreg.protocol.registry.payload import pack_instance
 from gossipreg.runtime.checks.dialing import AllowedTargets
@@ -127,6 +127,21 @@ class InstanceHealth:
     def _own_hosts(self, instance: Instance) -> tuple[str, ...]:
         """The hosts that are an instance's own: where it is, and where this node is."""
         return instance.host, self._context.engine.identity.address.host
+
+    def reports(self, registrations: Iterable[LocalRegistration]) -> tuple[CheckReport, ...]:
+        """What the checks of these have found, in their order."""
+        found = (self.monitor.reports(each.instance.id, each.instance.service) for each in registrations)
+        return tuple(report for each in found for report in each)
+
+    def flapping_event(self, entry: str) -> CheckEvent | None:
+        """The event of whether a check flaps; ``entry`` names it in the change log. None if the check is gone."""
+        id_, _, name = entry.partition(" ")
+        registration, state = self._registrations.get(id_), self.monitor.state(id_, name)
+        if registration is None or state is None:
+            return None
+        return CheckEvent(
+            "flapping" if state.flapping else "steady", id_, registration.instance.service, name, state.health
+        )
 
     async def _probe(self, id: str, check: Check) -> Finding | None:
         registration = self._registrations.get(id)

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import attrs
 import trio
 
-from gossipreg.errors import GossipregError, NodeClosed
+from gossipreg.errors import GossipregError, NodeClosed, UnknownRegion
 from gossipreg.protocol.engine import Engine
+from gossipreg.runtime.catalog import Catalog
 from gossipreg.runtime.change_log import ChangeLog
 from gossipreg.runtime.driver import Driver
 
@@ -32,7 +33,11 @@ class NodeContext:
     regions: Regions | None = None  # that are followed, if any are
     failure: GossipregError | None = None  # what closed the node, if that was an error
     has_ended: bool = attrs.field(init=False, default=False)  # the node is closed; a read looks at nothing else
+    catalog: Catalog = attrs.field(init=False)
     _closed: trio.Event = attrs.field(init=False, factory=trio.Event)
+
+    def __attrs_post_init__(self) -> None:
+        self.catalog = Catalog(self.engine)
 
     @property
     def name(self) -> str:
@@ -50,6 +55,16 @@ class NodeContext:
             raise self.failure
         if self.is_closed:
             raise NodeClosed(f"node {self.name!r} is closed: open a new one")
+
+    def following(self, region: str) -> Regions:
+        """The regions that are followed, of which ``region`` may be one. Raises ``UnknownRegion``, ``NodeClosed``."""
+        if self.has_ended:
+            self.check_open()
+        if self.regions is None:
+            raise UnknownRegion(
+                f"no region {region!r} is known here: this node is in {self.region!r} and follows no other"
+            )
+        return self.regions
 
     def close(self, failure: GossipregError | None = None) -> None:
         """Stop at once, without telling any peer. Idempotent."""

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
 from typing import Final
 
 import trio
 
 from gossipreg import __version__
 from gossipreg.counters import Count
-from gossipreg.model import NODE_SERVICE, Member, NodeInfo, ServiceCount, Status
+from gossipreg.model import NODE_SERVICE, NodeInfo, Status
 from gossipreg.runtime.diagnostics import path_states, problems_of
 from gossipreg.runtime.lifecycle import NodeLifecycle
 from gossipreg.runtime.node_context import NodeContext
@@ -23,10 +22,10 @@ _NAMED_MAX: Final = 8
 _COUNTS: Final = tuple(map(str, Count))
 
 
-def node_info(lifecycle: NodeLifecycle, members: Sequence[Member], services: Mapping[str, ServiceCount]) -> NodeInfo:
-    """Describe the node of ``lifecycle``, which remembers ``members`` and knows ``services``."""
+def node_info(lifecycle: NodeLifecycle) -> NodeInfo:
+    """Describe the node of ``lifecycle``."""
     context, engine, now = lifecycle.context, lifecycle.context.engine, trio.current_time()
-    identity = engine.identity
+    identity, members, services = engine.identity, context.catalog.members(), context.catalog.services()
     by_status = Counter(str(member.status) for member in members)
     return NodeInfo(
         name=identity.name,

@@ -12,6 +12,7 @@ one that is about to be published, such as a reset, and a crash would bring it b
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -21,8 +22,8 @@ import trio
 
 from gossipreg.certificate import Revocation
 from gossipreg.errors import StorageError
-from gossipreg.model import Instance
-from gossipreg.policy import Rule
+from gossipreg.model import Instance, ServiceTerm
+from gossipreg.policy import Policy, Rule
 from gossipreg.protocol.registry.key_statements import Statement
 from gossipreg.protocol.registry.policy_version import PolicyVersion
 from gossipreg.protocol.registry.terms import TermRegister
@@ -65,13 +66,16 @@ class PolicyWriter:
         context.driver.say(context.engine.recall(versions, trio.current_time(), terms=registers))
         return unusable
 
-    async def set_policy(self, rule: Rule) -> None:
-        """Put a rule into force on every node; with a data directory it is on disk first.
+    async def set_policy(self, rule: Rule) -> Policy:
+        """Put a rule into force on every node; with a data directory it is on disk first. The policy now in force.
 
         Raises ``StorageError`` if the disk refuses it: then nothing has changed anywhere.
         """
         self._context.check_open()
         await self._publish(partial(self._context.engine.policy_version_of, rule))
+        version = self._context.engine.state.policies.get(rule.key)
+        policy = None if version is None else version.policy
+        return policy or Policy(rule, self._context.name, time.time())  # else it was removed in this very moment
 
     async def remove_policy(self, key: str) -> None:
         """Put a rule out of force on every node; otherwise as `set_policy`."""
@@ -83,10 +87,13 @@ class PolicyWriter:
         self._context.check_open()
         await self._publish(partial(self._context.engine.key_statement_of, statement))
 
-    async def create_token(self, token: ClusterToken) -> None:
+    async def create_token(self, token: ClusterToken) -> ClusterToken:
         """Have every agent accept a token, in place of one of its name; otherwise as `set_policy`."""
         self._context.check_open()
         await self._publish(partial(self._context.engine.token_version_of, token))
+        self._context.check_open()
+        found = (each for each in self._context.engine.state.policies.tokens if each.name == token.name)
+        return next(found, token)  # else it was revoked in this very moment
 
     async def revoke_token(self, name: str) -> None:
         """Have no agent accept the token of that name any more; otherwise as `set_policy`. Raises ``UnknownToken``."""
@@ -108,8 +115,8 @@ class PolicyWriter:
                 context.check_open()
                 context.driver.say(context.engine.publish_policy(version, trio.current_time()))
 
-    async def reset_term(self, service: str) -> None:
-        """Have a service's terms count anew everywhere, once that is on disk.
+    async def reset_term(self, service: str) -> ServiceTerm:
+        """Have a service's terms count anew everywhere, once that is on disk. Returns what is then known of them.
 
         Raises ``StorageError`` if the disk refuses it: then nothing has changed anywhere.
         """
@@ -123,6 +130,7 @@ class PolicyWriter:
                 context.check_open()
                 context.driver.say(context.engine.publish_reset(register, trio.current_time()))
         await trio.lowlevel.checkpoint()
+        return context.catalog.term(service)
 
     def next_term(self, service: str) -> int:
         """A term above all that are known here, those included that are just being written. Raises ``NotJoined``."""

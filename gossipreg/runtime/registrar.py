@@ -55,6 +55,7 @@ from gossipreg.runtime.permission import permission
 from gossipreg.runtime.policy_writer import PolicyWriter
 from gossipreg.runtime.registrations import LocalRegistration
 from gossipreg.runtime.supervision import log_bug
+from gossipreg.spec import InstanceSpec
 from gossipreg.targets import CheckRules
 
 log = logging.getLogger(__name__)
@@ -109,6 +110,13 @@ class Registrar:
 
     # Registering
 
+    def registration(self, spec: InstanceSpec) -> LocalRegistration:
+        """What this node registers by ``spec``. Raises ``InvalidInstance``."""
+        if self.command_checks == "off" and spec.runs_commands:
+            raise InvalidInstance("checks", 'commands are off on this node: set command_checks to "own" or "api"')
+        identity = self._context.engine.identity
+        return LocalRegistration.of(spec, member=identity.name, host=identity.address.host, zone=identity.zone)
+
     async def register(self, registration: LocalRegistration) -> Instance:
         """Register an instance; with a data directory it is on disk when this returns. The instance as lookups show it.
 
@@ -136,10 +144,12 @@ class Registrar:
             await self.commit(changes, place_of=_place)
             return tuple(self.shown(each.instance) for each in registrations)
 
-    async def change(self, id: str, change: Callable[[LocalRegistration], LocalRegistration]) -> Instance:
-        """Register anew what ``change`` makes of what is registered under that id. Raises ``UnknownInstance``."""
+    async def set_maintenance(self, id: str, reason: str | None) -> Instance:
+        """Put an instance into maintenance, or end that with None. Raises ``UnknownInstance``, ``InvalidInstance``."""
+        if reason is not None:
+            attrs.evolve(self.registration_of(id).instance, reason=reason).check()
         async with self.exclusively(id):
-            wanted = change(self.registration_of(id))
+            wanted = attrs.evolve(self.registration_of(id), maintenance=reason)
             await self.commit({id: wanted})
             return self.shown(wanted.instance)
 

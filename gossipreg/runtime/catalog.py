@@ -1,0 +1,77 @@
+"""Catalog: the members, services and terms that one node knows, put together from the state of its engine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import attrs
+
+from gossipreg.model import NODE_SERVICE, PRIMARY, Instance, Member, NodeEvent, ServiceCount, ServiceTerm
+from gossipreg.protocol.engine import Engine
+from gossipreg.protocol.membership.member_update import MemberUpdate
+from gossipreg.protocol.registry.terms import TermRegister
+
+
+@attrs.frozen(eq=False, repr=False)
+class Catalog:
+    """What one engine knows, as users see it. It holds nothing itself; any thread may read it, also once it has ended.
+
+    An engine keeps its own entry apart from those of other members, and the instances that describe members among all
+    others: here the former is a member like any, and the latter are no service.
+    """
+
+    _engine: Engine
+
+    def members(self) -> tuple[Member, ...]:
+        """See `Node.members`."""
+        own = self._engine.identity.own_update()
+        known = {update.name: update for update in self._engine.members.snapshot()} | {own.name: own}
+        return tuple(known[name].as_member() for name in sorted(known))
+
+    def member(self, name: str) -> Member | None:
+        """The member of that name, or None."""
+        identity = self._engine.identity
+        update: MemberUpdate | None = self._engine.members.get(name)
+        if name == identity.name:
+            update = identity.own_update()
+        return None if update is None else update.as_member()
+
+    def round_trip(self, name: str) -> float | None:
+        """See `Node.round_trip`."""
+        update = self._engine.members.get(name)
+        return None if update is None else self._engine.detector.prober.trips.smoothed(update.run_id)
+
+    def isolation(self) -> NodeEvent:
+        """Whether the node is isolated, as the event that reports it."""
+        engine = self._engine
+        return NodeEvent("isolated" if engine.isolated else "heard", engine.identity.name, engine.members.reachable)
+
+    def services(self) -> Mapping[str, ServiceCount]:
+        """See `Node.services`."""
+        return {name: count for name, count in self._engine.view.counts().items() if name != NODE_SERVICE}
+
+    def stated(self, instance: Instance) -> Instance | None:
+        """See `Node.stated`."""
+        record = self._engine.state.registry.records_of(instance.service).get((instance.id, instance.owner))
+        return None if record is None else record.instance
+
+    def terms(self) -> tuple[ServiceTerm, ...]:
+        """See `Node.terms`."""
+        return tuple(self._term(register) for register in self._engine.state.terms)
+
+    def term(self, service: str) -> ServiceTerm:
+        """The highest term of ``service``; 0 if it has none."""
+        return self._term(self._engine.state.terms.get(service) or TermRegister(service))
+
+    def _term(self, register: TermRegister) -> ServiceTerm:
+        instances = self._engine.view.service(register.service).instances
+        primary = next((each for each in instances if each.role == PRIMARY), None)
+        reset = register.reset
+        return ServiceTerm(
+            register.service,
+            register.claimed,
+            register.seen,
+            primary,
+            None if reset is None else reset.writer,
+            None if reset is None else reset.ms / 1000,
+        )
