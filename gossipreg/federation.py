@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from fnmatch import translate
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -37,7 +38,13 @@ def read_pattern(text: str) -> None:
 
 def includes(patterns: Iterable[str], service: str) -> bool:
     """Whether one of ``patterns`` is ``service``; ``*`` stands for any characters."""
-    return any(each == "*" or re.fullmatch(translate(each), service) is not None for each in patterns)
+    return any(each == "*" or _compiled(each).match(service) is not None for each in patterns)
+
+
+@lru_cache(1024)
+def _compiled(pattern: str) -> re.Pattern[str]:
+    """Kept, because a region's list of services is compared with each pattern, name by name."""
+    return re.compile(translate(pattern))
 
 
 def check_region(text: str) -> None:

@@ -78,6 +78,13 @@ REGION_CHARS_MAX: Final = 67_108_864
 REGION_ANSWER_BYTES_SOFT: Final = 524_288
 REGION_ANSWER_BYTES_MAX: Final = 8 * 1024 * 1024
 
+#: The largest service that is told in such an answer (bytes), so that there is room for the directory beside it. Of a
+#: larger one only that is told, or it would make the answer about all others unusable.
+REGION_SERVICE_BYTES_MAX: Final = 6 * 1024 * 1024
+
+#: Length of what tells one run of an agent from all others (characters): its name and the time of its start.
+RUN_CHARS_MAX: Final = 128
+
 #: Lists and objects in such an answer, in texts, too: one for 16 bytes. An instance has 3 in about 250 bytes. Empty
 #: ones without end would take 200 MiB and stop the node for a second.
 REGION_ANSWER_BRACKETS_MAX: Final = 524_288

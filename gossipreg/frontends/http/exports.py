@@ -24,6 +24,7 @@ class ExportedDirectory:
 
     body: bytes
     digest: str
+    is_whole: bool = True  # there was room for all names
 
 
 @attrs.define(eq=False, repr=False)
@@ -36,6 +37,14 @@ class Exports:
     _tags: dict[str, tuple[int, tuple[str, ...]]] = attrs.field(factory=dict)  # by service, with its index
     _directories: dict[tuple[str, ...], ExportedDirectory] = attrs.field(factory=dict)  # by patterns
     _members: dict[str, Member] = attrs.field(factory=dict)
+    _run: str = ""
+
+    @property
+    def run(self) -> str:
+        """What tells this run of this node from all others: indexes are those of one run."""
+        if not self._run:
+            self._run = f"{self._node.name}/{self._node.info().generation}"
+        return self._run
 
     @property
     def joined(self) -> bool:
@@ -55,9 +64,11 @@ class Exports:
         self._refresh()
         found = self._directories.get(patterns)
         if found is None:
-            listed = {name: self._tags_of(name) for name in self._listed(patterns)}
-            body = encode(listed)
-            found = ExportedDirectory(body, hashlib.blake2b(body, digest_size=16).hexdigest())
+            names = self._listed(patterns)
+            body = encode({name: self._tags_of(name) for name in names[: limits.REGION_NAMES_MAX]})
+            is_whole = len(names) <= limits.REGION_NAMES_MAX
+            digest = hashlib.blake2b(body, digest_size=16, person=b"" if is_whole else b"part").hexdigest()
+            found = ExportedDirectory(body, digest, is_whole)
             if len(self._directories) >= _DIRECTORIES_MAX:
                 self._directories.clear()
             self._directories[patterns] = found
@@ -72,7 +83,7 @@ class Exports:
     def _listed(self, patterns: tuple[str, ...]) -> list[str]:
         there = self._node.services()
         self._tags = {name: kept for name, kept in self._tags.items() if name in there}
-        return [name for name in sorted(there) if includes(patterns, name)][: limits.REGION_NAMES_MAX]
+        return [name for name in sorted(there) if includes(patterns, name)]
 
     def _tags_of(self, service: str) -> tuple[str, ...]:
         index = self._node.index(service)

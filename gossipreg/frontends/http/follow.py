@@ -42,6 +42,7 @@ class FollowRequest:
     directory: str
     services: Mapping[str, int]
     wait: float  # seconds
+    run: str = ""  # of the agent that gave the indexes
 
     @classmethod
     def read(cls, body: bytes) -> FollowRequest:
@@ -70,7 +71,14 @@ class FollowRequest:
             is_whole = isinstance(index, int) and not isinstance(index, bool)
             if not is_name(name) or not is_whole or not 0 <= index < 2**63:
                 raise HttpError(400, f"services: {shown(name)} has the index {shown(index)}", field="services")
-        return cls(region, directory, whole, float(wait))
+        run = document.get("run", "")
+        if not is_text(run, 0, limits.RUN_CHARS_MAX):
+            raise HttpError(400, f"run: {shown(run)} is no run of an agent", field="run")
+        return cls(region, directory, whole, float(wait), run)
+
+    def told_by(self, run: str) -> FollowRequest:
+        """The same to an agent of that run: indexes that another one gave are 0 to it."""
+        return self if run == self.run else attrs.evolve(self, services=dict.fromkeys(self.services, 0), run=run)
 
 
 @attrs.frozen
@@ -114,10 +122,12 @@ class _Followed:
         directory = self.exports.directory(self.patterns)
         listed = b"null"
         if directory.digest != self.asked.directory:
-            listed = b'{"digest":%b,"services":%b}' % (encode(directory.digest), directory.body)
+            whole = encode(directory.is_whole)
+            listed = b'{"digest":%b,"whole":%b,"services":%b}' % (encode(directory.digest), whole, directory.body)
         head = {
             "region": self.node.region,
             "node": self.node.name,
+            "run": self.exports.run,
             "age": round(self.node.info().silence, 3) if self.node.isolated else 0.0,
             "waited": math.floor(waited() * 1000) / 1000,  # rounded down: followers take it for a lower bound
             "left_off": left_off,
@@ -127,22 +137,34 @@ class _Followed:
     async def _service(self, name: str, slicer: TimeSlicer) -> bytes:
         index = self._index(name)
         there = self.node.lookup(name, healthy=False) if self._is_exported(name) else ()
+        if len(there) > limits.REGION_SERVICE_INSTANCES_MAX:
+            return _beyond(index, f"{limits.REGION_SERVICE_INSTANCES_MAX} instances")
         healthy = self.node.lookup(name) if there else ()
         able = {(each.owner, each.id) for each in healthy}
         others = [each for each in there if (each.owner, each.id) not in able]
         known = self.exports.members()
         owners = sorted({each.owner for each in there} & known.keys())
-        return b'{"index":%d,"healthy":%b,"others":%b,"members":%b}' % (
+        told = b'{"index":%d,"healthy":%b,"others":%b,"members":%b}' % (
             index,
             await slicer.joined(map(self.rows.of, healthy)),
             await slicer.joined(map(self.rows.of, others)),
             encode({name: member(known[name]) for name in owners}),
         )
+        if len(told) > limits.REGION_SERVICE_BYTES_MAX:
+            return _beyond(index, f"{limits.REGION_SERVICE_BYTES_MAX} bytes")
+        if told.count(b"[") + told.count(b"{") > limits.REGION_ANSWER_BRACKETS_MAX // 2:
+            return _beyond(index, f"{limits.REGION_ANSWER_BRACKETS_MAX // 2} brackets")
+        return told
+
+
+def _beyond(index: int, what: str) -> bytes:
+    """A service of which only that is told: with it, no follower could read the answer about the others."""
+    return b'{"index":%d,"beyond":%b}' % (index, encode(what))
 
 
 async def follow(context: NativeContext) -> Response | DeferredResponse:
     """What has changed of the services that an agent of another region follows."""
-    asked = FollowRequest.read(context.request.body)
+    asked = FollowRequest.read(context.request.body).told_by(context.exports.run)
     if not context.exports.joined:
         raise HttpError(503, "not joined: this agent does not know yet what its cluster offers", code="not_joined")
     patterns = context.server.access.exported(context.request.token)

@@ -132,12 +132,18 @@ _REGION: Final = _object(
 _FOLLOWED: Final = _object(
     region=_TEXT,
     node=_TEXT,
+    run=_TEXT,
     age=_NUMBER,
     waited=_NUMBER,
     left_off=_list(_TEXT),
-    directory={"oneOf": [_object(digest=_TEXT, services=_map(_list(_TEXT))), {"type": "null"}]},
+    directory={"oneOf": [_object(digest=_TEXT, whole=_BOOLEAN, services=_map(_list(_TEXT))), {"type": "null"}]},
     services=_map(
-        _object(index=_WHOLE, healthy=_list(_INSTANCE), others=_list(_INSTANCE), members=_map(_ref("Member")))
+        {
+            "oneOf": [
+                _object(index=_WHOLE, healthy=_list(_INSTANCE), others=_list(_INSTANCE), members=_map(_ref("Member"))),
+                _object(index=_WHOLE, beyond=_TEXT),
+            ]
+        }
     ),
 )
 
@@ -427,6 +433,7 @@ def _schemas() -> dict[str, Json]:
                 "maxProperties": limits.REGION_SERVICES_MAX,
             },
             wait={"type": "number", "minimum": 0, "maximum": 60},
+            run={**_TEXT, "maxLength": limits.RUN_CHARS_MAX, "description": "Of the agent that gave the indexes."},
         ),
         "Readiness": _object(ready=_BOOLEAN, reason=_TEXT),
         "JoinWanted": _object(seeds={**_list(_WORD), "minItems": 1, "maxItems": limits.JOIN_SEEDS_MAX}),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import ssl
+from collections.abc import Callable
 from typing import Final, Protocol
 
 import attrs
@@ -38,11 +39,15 @@ class AgentFailed(Exception):
     """An agent of another region cannot be reached, refuses, or is silent; the message says what of it."""
 
 
+#: Is told how many more bytes of an answer have come.
+Progress = Callable[[int], None]
+
+
 class AgentLink(Protocol):
     """One connection to an agent."""
 
-    async def ask(self, request: RemoteRequest) -> bytes:
-        """The body of the agent's answer. Raises `AgentFailed`."""
+    async def ask(self, request: RemoteRequest, progress: Progress) -> bytes:
+        """The body of the agent's answer; ``progress`` is told of its parts. Raises `AgentFailed`."""
         ...
 
     async def aclose(self) -> None:
@@ -164,10 +169,11 @@ class AgentConnection:
         """See `AgentLink`."""
         await trio.aclose_forcefully(self._stream)
 
-    async def ask(self, request: RemoteRequest) -> bytes:
+    async def ask(self, request: RemoteRequest, progress: Progress) -> bytes:
         """See `AgentLink`."""
         document = {
             "region": self._region,
+            "run": request.run,
             "directory": request.directory,
             "services": request.services,
             "wait": request.wait,
@@ -184,13 +190,13 @@ class AgentConnection:
             sent = self._http.send(h11.Data(data=body))
             end = self._http.send(h11.EndOfMessage())
             await self._stream.send_all(b"".join(each for each in (head, sent, end) if each))
-            return await self._answer()
+            return await self._answer(progress)
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
             raise AgentFailed(f"the connection broke: {error.__cause__ or error}") from None
         except h11.ProtocolError as error:
             raise AgentFailed(f"it does not speak HTTP/1.1: {shortened(blanked(str(error)))}") from None
 
-    async def _answer(self) -> bytes:
+    async def _answer(self, progress: Progress) -> bytes:
         answer = _Answer()
         while True:
             event = self._http.next_event()
@@ -199,6 +205,7 @@ class AgentConnection:
                 if not received and self._http.their_state is not h11.SEND_BODY:
                     raise AgentFailed("it closed the connection")
                 answer.count(len(received))
+                progress(len(received))
                 self._http.receive_data(received)
             elif answer.take(event):
                 break

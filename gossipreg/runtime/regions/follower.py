@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import random
 from collections import Counter
 from collections.abc import Callable
@@ -21,8 +22,17 @@ from gossipreg.runtime.regions.remote_region import RemoteRegion, RemoteRequest
 
 log = logging.getLogger(__name__)
 
-#: How long an agent may take to answer beyond the time that it is asked to wait (seconds).
+#: How long an agent may take to answer beyond the time that it is asked to wait (seconds). Time for a transfer at this
+#: speed (bytes/s) is given besides, up to so much: over a long way with loss, a large service takes longer.
 PATIENCE_SECONDS: Final = 5.0
+SLOWEST_BYTES_PER_SECOND: Final = 65_536
+TRANSFER_SECONDS_MAX: Final = 60.0
+
+#: How long an agent is followed that hears no member of its cluster, before the others are tried again (seconds).
+ISOLATED_SECONDS: Final = 30.0
+
+#: Time between two lines in the log about the same agent (seconds).
+LOG_SECONDS: Final = 60.0
 
 #: How long nothing is asked after all agents have failed: at first, and at most (seconds). It doubles.
 BACKOFF_SECONDS: Final = 0.5
@@ -57,6 +67,10 @@ class Follower:
     _next: int = attrs.field(init=False, default=0)
     _turn: float = attrs.field(init=False, default=0.0)  # when the next request would be due without a burst
     _takes_isolated: bool = attrs.field(init=False, default=False)  # an agent that hears no member of its cluster
+    _isolated_until: float = attrs.field(init=False, default=0.0)
+    _logged: dict[tuple[AgentPlace, int], float] = attrs.field(
+        init=False, factory=dict
+    )  # when, of each agent and level
 
     def want(self, name: str) -> None:
         """Have a service followed. Any thread may call it."""
@@ -98,6 +112,7 @@ class Follower:
             if failed >= len(places):
                 failed = 0
                 self._takes_isolated = True
+                self._isolated_until = trio.current_time() + ISOLATED_SECONDS + BACKOFF_SECONDS_MAX
                 self.region.go_down()
                 await trio.sleep(backoff * (1 + self.rng.random()) / 2)
                 backoff = min(2 * backoff, BACKOFF_SECONDS_MAX)
@@ -110,9 +125,9 @@ class Follower:
             while True:
                 if connection is None:
                     connection = await self.connect(self.region.federation, place, self.own)
-                    self.region.begin(str(place))
+                    self.region.agent = str(place)
                 if await self._ask(connection):
-                    if not has_answered:
+                    if not has_answered and self._take_line(place, logging.INFO):
                         log.info("the agent %s of the region %s answers", place, self.region.name)
                     has_answered = True
                 else:  # a held request was given up, and its connection with it
@@ -131,9 +146,17 @@ class Follower:
     def _failed(self, place: AgentPlace, why: str, count: Count) -> None:
         self.counters[count] += 1
         problem = f"the agent {place} of the region {self.region.name}: {why}"
-        if self.region.problem != problem:
+        if self._take_line(place, logging.WARNING):
             log.warning("%s; what is known of it stays, and ages", problem)
         self.region.fail(problem)
+
+    def _take_line(self, place: AgentPlace, level: int) -> bool:
+        """Take a line in the log about an agent; False if there was one lately, as with one that fails and answers."""
+        now = trio.current_time()
+        if now - self._logged.get((place, level), -math.inf) < LOG_SECONDS:
+            return False
+        self._logged[place, level] = now
+        return True
 
     async def _ask(self, connection: AgentLink) -> bool:
         """Ask once. False if the request was given up because there is more to ask."""
@@ -147,7 +170,7 @@ class Follower:
         received = self.clock()
         self._turn += PACE_SECONDS * (len(body) // limits.REGION_ANSWER_BYTES_SOFT)
         answer = await read_answer(body, self.region.name, frozenset(request.services))
-        if answer.age > 0 and not self._takes_isolated:
+        if answer.age > 0 and not (self._takes_isolated and trio.current_time() < self._isolated_until):
             raise AgentFailed(f"it hears no member of its cluster since {answer.age:.0f} s")
         self.region.apply(answer, request, sent, received)
         self.counters[Count.REGION_ANSWERS] += 1
@@ -163,17 +186,23 @@ class Follower:
         """The answer; None if it was not waited for because a service is wanted that it is not about."""
         patience = request.wait * 1.125 + PATIENCE_SECONDS
         body: bytes | AgentFailed | None = None
+        latest = trio.current_time() + patience + TRANSFER_SECONDS_MAX
+
+        def progress(received: int) -> None:
+            slow.deadline = min(latest, slow.deadline + received / SLOWEST_BYTES_PER_SECOND)
+
         with trio.move_on_after(patience) as slow:
             async with trio.open_nursery() as nursery:
                 if request.wait:
                     nursery.start_soon(self._give_up_for_news, nursery.cancel_scope)
                 try:
-                    body = await connection.ask(request)
+                    body = await connection.ask(request, progress)
                 except AgentFailed as failure:  # not through the nursery, which would put it into a group
                     body = failure
                 nursery.cancel_scope.cancel()
         if slow.cancelled_caught:
-            raise AgentFailed(f"it is silent for {patience:.1f} s")
+            waited = trio.current_time() - latest + patience + TRANSFER_SECONDS_MAX
+            raise AgentFailed(f"it is silent, or slow: its answer is not there after {waited:.1f} s")
         if isinstance(body, AgentFailed):
             raise body
         return body

@@ -23,6 +23,9 @@ from gossipreg.text import is_text, shown
 #: The fields of an instance that a specification has, too.
 _SPECIFIED: Final = ("service", "id", "host", "port", "tags", "meta", "weight", "zone", "role", "term")
 
+#: Length of what a service has too much of (characters).
+_BEYOND_CHARS_MAX: Final = 64
+
 #: Instances read between two turns of other tasks.
 _STRIDE: Final = 64
 
@@ -40,6 +43,7 @@ class RemoteService:
     others: tuple[Instance, ...]
     members: Mapping[str, Member]
     size: int = 0  # of the tags, meta and reasons of its instances (characters)
+    beyond: str = ""  # of what it has too much to be told; then nothing else of it is
 
 
 @attrs.frozen
@@ -48,13 +52,14 @@ class RemoteDirectory:
 
     digest: str
     services: Mapping[str, tuple[str, ...]]
+    is_whole: bool = True  # it lists all
 
 
 @attrs.frozen
 class RemoteAnswer:
     """One answer: what has changed of the services that were named in the request."""
 
-    node: str
+    run: str  # of the agent: indexes are those of one run
     waited: float  # how long the agent held the request (seconds)
     age: float  # how old its own view is, when it hears no member (seconds)
     services: Mapping[str, RemoteService]
@@ -79,6 +84,9 @@ async def read_answer(body: bytes, region: str, wanted: frozenset[str]) -> Remot
     node = table.get("node")
     if not isinstance(node, str) or not is_name(node):
         raise UnusableAnswer(f"its name is {shown(node)}")
+    run = table.get("run")
+    if not is_text(run, 1, limits.RUN_CHARS_MAX):
+        raise UnusableAnswer("what tells its run from others is no short text")
     services: dict[str, RemoteService] = {}
     for name, told in _table(table.get("services"), "services").items():
         if name not in wanted:
@@ -88,7 +96,7 @@ async def read_answer(body: bytes, region: str, wanted: frozenset[str]) -> Remot
     if not isinstance(left_off, list) or not all(isinstance(each, str) for each in left_off):
         raise UnusableAnswer("left_off is no list of strings")
     return RemoteAnswer(
-        node,
+        str(run),
         _seconds(table.get("waited"), "waited"),
         _seconds(table.get("age"), "age"),
         services,
@@ -101,6 +109,11 @@ async def _service(table: dict[str, Any], name: str, region: str) -> RemoteServi
     index = table.get("index")
     if not isinstance(index, int) or isinstance(index, bool) or not 0 <= index < 2**63:
         raise UnusableAnswer(f"the index of {name} is {shown(index)}")
+    beyond = table.get("beyond")
+    if beyond is not None:
+        if not is_text(beyond, 1, _BEYOND_CHARS_MAX):
+            raise UnusableAnswer(f"what {name} has too much of is no short text")
+        return RemoteService(index, (), (), {}, beyond=str(beyond))
     seen: set[tuple[str, str]] = set()
     parts: list[tuple[Instance, ...]] = []
     for part in ("healthy", "others"):
@@ -189,7 +202,10 @@ def _directory(value: Any) -> RemoteDirectory | None:
         if not all(is_text(tag, 1, limits.TAG_CHARS_MAX) for tag in tags):
             raise UnusableAnswer(f"its directory has tags of {name} that are no texts")
         services[name] = tuple(tags)
-    return RemoteDirectory(str(digest), services)
+    is_whole = table.get("whole", True)
+    if not isinstance(is_whole, bool):
+        raise UnusableAnswer(f"whether its directory is whole is {shown(is_whole)}")
+    return RemoteDirectory(str(digest), services, is_whole)
 
 
 def _table(value: Any, what: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ It does no input or output; `follower` keeps it up to date. Rules:
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Collection, Mapping
 from typing import Final
@@ -46,7 +47,7 @@ class _Followed:
     """One service that is followed."""
 
     asked: float  # when it was last asked for
-    far_index: int = 0  # as the agent that is being asked gave it; 0: it has not told the service yet
+    far_index: int = 0  # as the agent that answered last gave it; 0: it has not told the service yet
     index: int = 0
     told: RemoteService | None = None
     healthy: tuple[Instance, ...] = ()
@@ -58,11 +59,15 @@ class _Followed:
 
 @attrs.frozen
 class RemoteRequest:
-    """What an agent is asked next: the index of each service that is followed, and the directory's digest."""
+    """What an agent is asked next: the index of each service that is followed, and the directory's digest.
+
+    The first services are told first, if not all have room in an answer.
+    """
 
     services: Mapping[str, int]
     directory: str
     wait: float  # seconds
+    run: str = ""  # of the agent that gave the indexes; another one takes them for 0
 
 
 @attrs.define(eq=False, repr=False)
@@ -79,8 +84,12 @@ class RemoteRegion:
     is_down: bool = attrs.field(init=False, default=False)  # all agents have failed since one answered
     round_trip: float | None = attrs.field(init=False, default=None)
     _followed: dict[str, _Followed] = attrs.field(init=False, factory=dict)
+    _far_run: str = attrs.field(init=False, default="")  # of the agent that answered last
+    _instances: int = attrs.field(init=False, default=0)  # that are held
+    _chars: int = attrs.field(init=False, default=0)  # of their tags, meta and reasons
     _digest: str = attrs.field(init=False, default="")
     _names: Mapping[str, tuple[str, ...]] = attrs.field(init=False, factory=dict)
+    _has_all_names: bool = attrs.field(init=False, default=True)
     directory_index: int = attrs.field(init=False)
     _confirmed: float | None = attrs.field(init=False, default=None)  # of the directory
     _is_stale: bool = attrs.field(init=False, default=False)
@@ -145,14 +154,14 @@ class RemoteRegion:
             round_trip=self.round_trip,
             services=len(self._names),
             followed=len(self._followed),
-            instances=self._held(),
+            instances=self._instances,
             problem="" if self.connected else self.problem,
         )
 
     def _lacks(self, name: str, now: float) -> bool:
         """Whether the region's directory is fresh and does not list the service."""
         age = self._age(now)
-        return age is not None and age <= STALE_SECONDS and name not in self._names
+        return age is not None and age <= STALE_SECONDS and self._has_all_names and name not in self._names
 
     def _age(self, now: float) -> float | None:
         return None if self._confirmed is None else max(0.0, now - self._confirmed)
@@ -203,7 +212,7 @@ class RemoteRegion:
         return True
 
     def _give_up(self, name: str) -> None:
-        del self._followed[name]
+        self._hold(self._followed.pop(name), None)
         self.directory_index = self._next_index()  # which is now the service's, and must not fall
         self.change_log.write([("service", name)])
 
@@ -212,17 +221,16 @@ class RemoteRegion:
         for name in [each for each, found in self._followed.items() if found.asked < now - INTEREST_SECONDS]:
             self._give_up(name)
 
-    def begin(self, agent: str) -> None:
-        """Another agent is asked from now on: its indexes are its own."""
-        self.agent = agent
-        for found in self._followed.values():
-            found.far_index = 0
-
     def request(self) -> RemoteRequest:
-        """What is to be asked next."""
-        services = {name: self._followed[name].far_index for name in sorted(self._followed)}
+        """What is to be asked next. What was not confirmed for longest comes first: an answer may have no more room."""
+
+        def confirmed(name: str) -> tuple[float, str]:
+            moment = self._followed[name].confirmed
+            return -math.inf if moment is None else moment, name
+
+        services = {name: self._followed[name].far_index for name in sorted(self._followed, key=confirmed)}
         wait = WAIT_SECONDS if self._digest and all(services.values()) else 0.0
-        return RemoteRequest(services, self._digest, wait)
+        return RemoteRequest(services, self._digest, wait, self._far_run)
 
     def apply(self, answer: RemoteAnswer, request: RemoteRequest, sent: float, received: float) -> None:
         """Take up an answer to ``request``, which was ``sent`` and ``received`` at these moments (seconds).
@@ -235,45 +243,51 @@ class RemoteRegion:
         trip = max(0.0, took - answer.waited)
         self.round_trip = trip if self.round_trip is None else self.round_trip + (trip - self.round_trip) / 8
         self.connected, self.is_down, self.problem = True, False, ""
+        if answer.run != self._far_run:
+            self._far_run = answer.run
+            for each in self._followed.values():
+                each.far_index = 0
         changed: list[Entry] = []
         for name in request.services:
             found = self._followed.get(name)
             if found is None or name in answer.left_off:
                 continue
-            if self._take(found, answer.services.get(name), moment, received):
+            if self._take(name, found, answer.services.get(name), moment, received):
                 changed.append(("service", name))
         if self._take_directory(answer, moment, received):
             changed.append(_DIRECTORY)
         self.change_log.write(changed)
 
     def _check(self, answer: RemoteAnswer, request: RemoteRequest) -> None:
+        is_other = answer.run != request.run  # one that did not give the indexes
         untold = [
             name
             for name, index in request.services.items()
-            if not index and name not in answer.services and name not in answer.left_off
+            if (is_other or not index) and name not in answer.services and name not in answer.left_off
         ]
         if untold or (answer.directory is None and not request.directory):
             raise UnusableAnswer(f"it does not tell {untold[0] if untold else 'the directory'}, which it was asked for")
         if request.services and not request.services.keys() - answer.left_off:
             raise UnusableAnswer("it leaves off all that it was asked for")
 
-    def _take(self, found: _Followed, told: RemoteService | None, moment: float, now: float) -> bool:
+    def _take(self, name: str, found: _Followed, told: RemoteService | None, moment: float, now: float) -> bool:
         """Take up what is told of one service, or that nothing has changed; returns whether it answers differently."""
         was_known, was_stale = found.confirmed is not None, found.is_stale
         content = False
         if told is not None:
             found.far_index = told.index
-            beyond = self._beyond_limits(found, told)
-            if beyond:
+            problem = self._beyond_limits(name, found, told)
+            if problem:
                 self.counters[Count.REGION_ANSWERS_OVER_LIMIT] += 1
-                found.told, found.healthy, found.instances, found.confirmed = None, (), (), None
-                found.problem = f"the services followed in the region {self.name!r} have more than {beyond}"
+                self._hold(found, None)
+                found.healthy, found.instances, found.confirmed = (), (), None
+                found.problem = problem
                 found.index = self._next_index()
                 return True
             found.problem = ""
             told = _reusing(told, found.told)
             content = told != found.told
-            found.told = told
+            self._hold(found, told)
         elif found.problem:
             return False
         found.confirmed = moment if content or found.confirmed is None else max(found.confirmed, moment)
@@ -283,14 +297,22 @@ class RemoteRegion:
         self._show(found)
         return True
 
-    def _beyond_limits(self, found: _Followed, told: RemoteService) -> str:
-        """Of what too much would be held with ``told`` in place of what is held of a service; empty: of nothing."""
-        if self._held() - len(found.instances) + len(told.healthy) + len(told.others) > limits.REGION_INSTANCES_MAX:
-            return f"{limits.REGION_INSTANCES_MAX} instances"
-        held = sum(each.told.size for each in self._followed.values() if each.told is not None and each is not found)
-        if held + told.size > limits.REGION_CHARS_MAX:
-            return f"{limits.REGION_CHARS_MAX} characters of tags and meta"
+    def _beyond_limits(self, name: str, found: _Followed, told: RemoteService) -> str:
+        """Why ``told`` cannot be held in place of what is held of a service; empty: it can."""
+        if told.beyond:
+            return f"{name} in the region {self.name!r} has more than {told.beyond}: it is too large to be followed"
+        have = f"the services followed in the region {self.name!r} have more than"
+        if self._instances - _count(found.told) + _count(told) > limits.REGION_INSTANCES_MAX:
+            return f"{have} {limits.REGION_INSTANCES_MAX} instances"
+        if self._chars - _size(found.told) + told.size > limits.REGION_CHARS_MAX:
+            return f"{have} {limits.REGION_CHARS_MAX} characters of tags and meta"
         return ""
+
+    def _hold(self, found: _Followed, told: RemoteService | None) -> None:
+        """Hold ``told`` in place of what is held of a service."""
+        self._instances += _count(told) - _count(found.told)
+        self._chars += _size(told) - _size(found.told)
+        found.told = told
 
     def _show(self, found: _Followed) -> None:
         """Make what lookups return of a service that has changed, or has become stale or fresh."""
@@ -308,7 +330,7 @@ class RemoteRegion:
         told = answer.directory
         content = told is not None and told.digest != self._digest
         if told is not None and content:
-            self._digest = told.digest
+            self._digest, self._has_all_names = told.digest, told.is_whole
             self._names = {name: tags for name, tags in told.services.items() if self.federation.includes(name)}
         self._confirmed = moment if self._confirmed is None or content else max(self._confirmed, moment)
         self._is_stale = now - self._confirmed > STALE_SECONDS
@@ -342,12 +364,17 @@ class RemoteRegion:
         if changed:
             self.change_log.write(changed)
 
-    def _held(self) -> int:
-        return sum(len(each.instances) for each in list(self._followed.values()))
-
     def _next_index(self) -> int:
         self._index += 1
         return self._index
+
+
+def _count(told: RemoteService | None) -> int:
+    return 0 if told is None else len(told.healthy) + len(told.others)
+
+
+def _size(told: RemoteService | None) -> int:
+    return 0 if told is None else told.size
 
 
 def _reusing(told: RemoteService, before: RemoteService | None) -> RemoteService:

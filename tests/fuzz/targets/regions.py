@@ -29,7 +29,9 @@ def _remote_answers(data: bytes) -> str:
     kind, piece, data = data[:1], (data[1:2] or b"\1")[0] + 1, data[2:]
     if kind == b"h":
         try:
-            data = _exchange(AgentConnection(_Answers(data, piece), "h:1", "t", "us").ask(RemoteRequest({}, "", 0.0)))
+            data = _exchange(
+                AgentConnection(_Answers(data, piece), "h:1", "t", "us").ask(RemoteRequest({}, "", 0.0), lambda _: None)
+            )
         except AgentFailed as failure:
             check_error_text(failure)
             said = str(failure)
@@ -100,7 +102,7 @@ def _row(number: int, **more: object) -> dict[str, object]:
 def _body(*rows: dict[str, object], others: tuple[dict[str, object], ...] = (), **more: object) -> bytes:
     member = {"address": "10.1.0.9:7940", "zone": "n", "draining": False}
     orders = {"index": 7, "healthy": rows, "others": others, "members": {"beta": member}}
-    document = {"region": "eu", "node": "beta", "waited": 1.5, "age": 0, "left_off": ["web"]}
+    document = {"region": "eu", "node": "beta", "run": "beta/1", "waited": 1.5, "age": 0, "left_off": ["web"]}
     directory = {"digest": "d", "services": {"orders": ["a"], "web": []}}
     return json.dumps({**document, "directory": directory, "services": {"orders": orders}} | more).encode()
 

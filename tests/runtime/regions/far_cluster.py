@@ -19,7 +19,7 @@ from gossipreg.frontends.serving.context import ServerContext
 from gossipreg.frontends.serving.request import Request
 from gossipreg.frontends.serving.response import DeferredResponse, Response
 from gossipreg.model import Instance
-from gossipreg.runtime.regions.agent_connection import AgentFailed, AgentLink
+from gossipreg.runtime.regions.agent_connection import AgentFailed, AgentLink, Progress
 from gossipreg.runtime.regions.regions import Regions
 from gossipreg.runtime.regions.remote_region import RemoteRequest
 from tests.frontends.fake_node import FakeNode
@@ -44,12 +44,18 @@ class FarAgent:
     is_cut: bool = False  # nothing passes, either way, and nothing says so
     is_down: bool = False  # its host refuses connections
     garble: Callable[[bytes], bytes] = bytes  # what becomes of its answers
+    parts: int = 0  # in which its answers come, one a second
+    part_bytes: int = 0
     asked: list[RemoteRequest] = attrs.field(factory=list)
     connections: int = 0
     _api: NativeApi = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._api = NativeApi(LookupCache(self.node))
+
+    def replace(self, node: FakeNode) -> None:
+        """Let it be another run of the agent: requests that are held end with their connections."""
+        self.node, self._api = node, NativeApi(LookupCache(node))
 
     async def carried(self) -> None:
         """Wait for a packet to arrive."""
@@ -77,9 +83,12 @@ class FarAgent:
 class FarConnection:
     agent: FarAgent
 
-    async def ask(self, request: RemoteRequest) -> bytes:
+    async def ask(self, request: RemoteRequest, progress: Progress) -> bytes:
         await self.agent.carried()
         body = await self.agent.serve(request)
+        for _ in range(self.agent.parts):
+            progress(self.agent.part_bytes)
+            await trio.sleep(1.0)
         await self.agent.carried()
         return body
 
@@ -97,6 +106,8 @@ class FarCluster:
 
     @classmethod
     def of(cls, *agents: FarAgent, imports: tuple[str, ...] = ("*",)) -> FarCluster:
+        for number, each in enumerate(agents, 1):
+            each.node.name = f"far-{number}"
         return cls({f"http://10.1.0.{number}:8500": each for number, each in enumerate(agents, 1)}, imports)
 
     async def connect(self, federation: Federation, place: AgentPlace, region: str) -> AgentLink:
@@ -108,10 +119,15 @@ class FarCluster:
             return FarConnection(agent)
         raise AgentFailed("it does not accept a connection within 10 s")
 
+    @property
+    def federation(self) -> Federation:
+        """How a node in another region is told of it."""
+        return Federation(region=FAR, agents=tuple(self.agents), imports=self.imports)
+
     @asynccontextmanager
     async def followed(self) -> AsyncIterator[Regions]:
         """What a node in another region knows of it."""
-        federation = Federation(region=FAR, agents=tuple(self.agents), imports=self.imports)
+        federation = self.federation
         regions = Regions.of(
             OWN,
             [federation],

@@ -43,7 +43,7 @@ def row(number: int) -> dict[str, Any]:
 def document(*rows: dict[str, Any], services: dict[str, list[str]] | None = None) -> bytes:
     told = {"index": 1, "healthy": rows, "others": [], "members": {}}
     directory = {"digest": "d", "services": {"orders": []} if services is None else services}
-    head = {"region": "eu", "node": "beta", "waited": 0, "age": 0, "left_off": []}
+    head = {"region": "eu", "node": "beta", "run": "beta/1", "waited": 0, "age": 0, "left_off": []}
     return json.dumps({**head, "directory": directory, "services": {"orders": told}}).encode()
 
 
@@ -78,7 +78,7 @@ async def answered(said: bytes) -> bytes:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(say)
             try:
-                return await AgentConnection(ours, "h:1", "token", "us").ask(REQUEST)
+                return await AgentConnection(ours, "h:1", "token", "us").ask(REQUEST, lambda _: None)
             except AgentFailed as failure:
                 return str(failure).encode()
 

@@ -222,7 +222,7 @@ async def test_the_token_is_shown_to_no_host_but_the_one_that_is_named(name: str
             async def ask() -> None:
                 connection = await AgentConnection.open(federation, place, "us")
                 try:
-                    await connection.ask(RemoteRequest({}, "", 0.0))
+                    await connection.ask(RemoteRequest({}, "", 0.0), lambda _: None)
                 finally:
                     await connection.aclose()
 
