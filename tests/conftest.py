@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import gc
+import importlib
 import itertools
 import os
 import signal
 import sys
+from collections.abc import Generator
 from pathlib import Path
 from typing import Final
 
@@ -15,7 +20,10 @@ from hypothesis import HealthCheck, settings
 #: Folders whose tests start agents or programs of others and wait for them: all of them are slow.
 _SLOW_FOLDERS: Final = ("drills", "peers")
 
-#: Processes at most. Each collects all tests (some ten seconds), and tests of real agents want a core each.
+#: Where this folder is: `tests.sim` is found here.
+_ROOT: Final = Path(__file__).parent.parent
+
+#: Processes at most. Each collects all tests (some five seconds), and tests of real agents want a core each.
 _PROCESSES_MAX: Final = 8
 
 
@@ -33,8 +41,46 @@ def pytest_configure(config: pytest.Config) -> None:
     # are ended by it would go on for ever.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    # Each process of the tests and each program that a test starts would compile all that it imports.
+    sys.dont_write_bytecode = False
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     if config.option.markexpr in _left_out(config) and _names_files(config):
         config.option.markexpr = "not chaos and not fuzz"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Keep out of every garbage collection what is there before the first test: a third of a second each time."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+def pytest_collectstart(collector: pytest.Collector) -> None:
+    _compile_a_part(collector.config)
+
+
+@functools.cache
+def _compile_a_part(config: pytest.Config) -> None:
+    """Import this process's part of the tests before the rest, which the other processes compile meanwhile.
+
+    All collect the same tests. To compile them with pytest's assertions takes half of the time of that, unless another
+    process has done it: with two processes, each compiles one half and finds the other in `__pycache__`.
+    """
+    xdist = getattr(config, "workerinput", None)
+    if xdist is None:
+        return
+    parts = int(xdist["workercount"])
+    part = int(xdist["workerid"].removeprefix("gw")) % parts
+    named = (Path(name.partition("::")[0]).absolute() for name in config.args)
+    files = sorted({file for path in named for file in ([path] if path.is_file() else path.rglob("test_*.py"))})
+    for file in files[part::parts]:
+        # Whatever is wrong with a file is told when it is collected. What pytest raises to skip one is no Exception.
+        with contextlib.suppress(Exception, pytest.skip.Exception):
+            importlib.import_module(".".join(file.relative_to(_ROOT).with_suffix("").parts))
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import ast
 import base64
+import re
 import secrets
 import subprocess
 import sys
@@ -134,10 +134,12 @@ def test_a_sealed_agent_loads_cryptography_too(key_file: str) -> None:
     }
 
 
-@pytest.mark.parametrize("file", sorted(PACKAGE.rglob("*.py")), ids=lambda file: str(file.relative_to(PACKAGE)))
-def test_nothing_is_generated_for_a_machine_that_is_not_asked_for(file: Path) -> None:
+def test_nothing_is_generated_for_a_machine_that_is_not_asked_for() -> None:
     """Two of them are never equal, and none is printed: to compile that costs each start 0.4 ms a class."""
-    for node in ast.walk(ast.parse(file.read_text())):
-        for decorator in node.decorator_list if isinstance(node, ast.ClassDef) else ():
-            text = ast.unparse(decorator)
-            assert not text.startswith("attrs.define") or text == "attrs.define(eq=False, repr=False)", text
+    found = [
+        (str(file.relative_to(PACKAGE)), decorator)
+        for file in sorted(PACKAGE.rglob("*.py"))
+        for decorator in re.findall(r"^ *@(attrs\.define\b.*)", file.read_text(), re.MULTILINE)
+    ]
+    assert len(found) > 100
+    assert [each for each in found if each[1] != "attrs.define(eq=False, repr=False)"] == []

@@ -72,9 +72,16 @@ def names_in(home: Path) -> list[str]:
     ]
 
 
+#: What the name of a limit, or of what one is made of, looks like.
+_CAPITALS: Final = re.compile(r"\b[A-Z][A-Z_]+\b")
+
+
 def read_by(file: Path) -> set[str]:
-    """Every name that a file's code reads, as it is or as an attribute: what is only spoken of is not among them."""
-    nodes = list(ast.walk(ast.parse(file.read_text())))
+    """Every name of capitals that a file's code reads, also as an attribute; not what its prose speaks of."""
+    text = file.read_text()
+    if not _CAPITALS.search(text):
+        return set()
+    nodes = list(ast.walk(ast.parse(text)))
     names = {node.id for node in nodes if isinstance(node, ast.Name)}
     return names | {node.attr for node in nodes if isinstance(node, ast.Attribute)}
 
@@ -104,10 +111,10 @@ def test_every_limit_is_proved(home: Path) -> None:
     assert [name for name in names_in(home) if name not in proved() and name not in BY_EFFECT] == []
 
 
-@pytest.mark.parametrize("test", sorted(set(BY_EFFECT.values())))
-def test_what_is_said_to_prove_a_limit_is_a_test(test: str) -> None:
-    file, name = test.split("::")
-    assert f"def {name}(" in (TESTS / file).read_text()
+def test_what_is_said_to_prove_a_limit_is_a_test() -> None:
+    for test in BY_EFFECT.values():
+        file, name = test.split("::")
+        assert f"def {name}(" in (TESTS / file).read_text(), test
 
 
 def instance(**fields: Any) -> None:

@@ -61,13 +61,18 @@ def parse(arguments: list[str], group: click.Group = cli, parent: click.Context 
             command.make_context(name, rest, parent=context)
 
 
-@pytest.mark.parametrize(("where", "arguments"), [pytest.param(*each, id=shlex.join(each[1])) for each in examples()])
-def test_every_command_line_in_the_docs_parses(where: str, arguments: list[str]) -> None:
-    if arguments not in (["--help"], ["--version"], []):
-        try:
-            parse(arguments)
-        except click.UsageError as error:
-            pytest.fail(f"{where}: gossipreg {shlex.join(arguments)}: {error.format_message()}")
+def test_every_command_line_in_the_docs_parses() -> None:
+    wrong, right = [], 0
+    for where, arguments in examples():
+        if arguments not in (["--help"], ["--version"], []):
+            try:
+                parse(arguments)
+            except click.UsageError as error:
+                wrong.append(f"{where}: gossipreg {shlex.join(arguments)}: {error.format_message()}")
+            else:
+                right += 1
+    assert wrong == []
+    assert right > 200
 
 
 @pytest.mark.parametrize("name", sorted(cli.commands))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import sys
 import weakref
+from collections.abc import Iterator
 
 import pytest
 import trio
@@ -21,6 +22,13 @@ class _Knot:
 
     def __init__(self) -> None:
         self.itself = self
+
+
+@pytest.fixture(autouse=True)
+def _freeze_again() -> Iterator[None]:
+    """All the tests of the process are thawed by these, as in tests/conftest.py they were frozen."""
+    yield
+    gc.freeze()
 
 
 async def test_what_survived_is_frozen_and_what_became_garbage_is_found(
