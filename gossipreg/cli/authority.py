@@ -94,7 +94,7 @@ def request(out: Path, *, as_json: bool) -> None:
     "grants",
     type=click.Choice(("policies", "keys", "tokens", "forget")),
     multiple=True,
-    help="What else it may do: set policies, change the gossip's keys, manage tokens, have members forgotten.",
+    help="What else: set policies and reset terms, change the gossip's keys, manage tokens, have members forgotten.",
 )
 @_days
 @as_json

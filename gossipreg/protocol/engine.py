@@ -149,7 +149,7 @@ class Engine:
             Authenticator("") if authenticator is None else authenticator,
         )
         if state.authenticator.signer is not None:
-            state.registry.sign = state.authenticator.sign_record
+            state.registry.sign = state.sign_record
         outbox = Outbox(settings, state, packet_room)
         streams = PeerStreams(settings, rng, state, outbox)
         expulsion = Expulsion(state, detector, streams)
@@ -418,7 +418,7 @@ class Engine:
         """Sign with ``signer`` from now on, and have the others know its certificate."""
         self._check_open()
         self.state.authenticator.use(signer)
-        self.state.registry.sign = self.state.authenticator.sign_record
+        self.state.registry.sign = self.state.sign_record
         self.local_member.renew(now)
         self._refresh()
         return self._done()
@@ -457,6 +457,7 @@ class Engine:
             self.state.restore_policy(version, now)
         for register in terms:
             self.state.handle_term_register(register, now, spread=False, stored=True)
+        self.state.vouch_for_terms(now)
         self._refresh()
         return self._done()
 

@@ -49,6 +49,7 @@ class Expulsion:
         ]
         for version in ended:
             self.state.drop_policy(version)
+        self.state.vouch_for_terms(now)
         if ended:
             self.streams.outbox.put(PoliciesChanged(tuple(version.key for version in ended)))
 

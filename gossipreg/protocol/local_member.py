@@ -272,13 +272,17 @@ class LocalMember:
         """Query the other run of our name, or conclude that it is gone."""
         other = self.identity.rival
         assert other is not None, "a name conflict is open"
-        query = self.identity.query()
+        query = self._query_to(self.identity.asked)
         if not self.identity.next_try(now):
             self.rival_gone(now)
             return
         self.outbox.send(other.address, pack(query))
         if not self.streams.sessions.is_open(Purpose.NAME_CONFLICT):
             self.streams.open(Purpose.NAME_CONFLICT, other.address, [query, End()])
+
+    def _query_to(self, run_id: int) -> NameConflictQuery:
+        """What this node states of its name to the run ``run_id`` of the same name."""
+        return self.state.authenticator.sign_query(self.identity.query(), run_id)
 
     def rival_gone(self, now: float, *, at: Address | None = None) -> None:
         """No node runs under our name there, or ``at`` that address: the update was of our own past run."""
@@ -296,11 +300,16 @@ class LocalMember:
         """
         if query.name != self.identity.name or query.run_id == self.identity.run_id or self.identity.left:
             return
-        answer = pack(self.identity.query())
+        answer = pack(self._query_to(query.run_id))
         if context.stream is None:
             self.outbox.tell(query.run_id, context.source, answer, now)
         elif context.stream < 0:  # an answer on our own stream needs no answer
             context.replies.append(answer)
+        wall = self.state.clock.wall(now) / 1000
+        refusal = self.state.authenticator.check_query(query, self.identity.run_id, wall)
+        if refusal is not None:
+            self.expulsion.refuse(f"the name {query.name}, this node's own", refusal, context)
+            return
         other = self.identity.rival
         if other is None or not self._was_asked(other, context):
             if not self.identity.yields_to(query):

@@ -103,6 +103,7 @@ class LocalPolicies:
     def reset_of(self, service: str, now: float) -> TermRegister:
         """The register that resets the terms of ``service``. Raises `UnknownTerm`, `NotJoined`."""
         self._check_joined(f"reset the term of {service!r}")
+        self._check_may("policies", f"the term of {service!r:.80}")
         if self.state.terms.get(service) is None:
             raise UnknownTerm(f"no term of a service {service!r:.80} is known: see `gossipreg role list`")
         return self.clocks.new_reset(service, now)

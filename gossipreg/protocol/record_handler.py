@@ -124,13 +124,22 @@ class RecordHandler:
     def handle_term_register(self, said: TermRegister, context: MessageContext, now: float) -> None:
         """Handle the term register of a service."""
         if said == self.state.terms.get(said.service):
+            self.state.attest_terms(said, now)
             if not context.over_stream:
                 self.state.note_duplicate(Topic.TERMS, said.service, now)
-        else:
+        elif self._may_state(said, context, now):
             spread = context.admit_forward(announced=self.local_member.identity.announced)
             if self.state.handle_term_register(said, now, spread=spread) is None:
                 ahead = said.ms / 1000 - self.state.clock.wall(now) / 1000
                 self.streams.outbox.put(PolicyFromFuture(f"role {said.service}", said.writer, ahead, restamped=False))
+
+    def _may_state(self, said: TermRegister, context: MessageContext, now: float) -> bool:
+        """Whether those that have stated the terms of a register may, as far as identity is asked for."""
+        wall = self.state.clock.wall(now) / 1000
+        refusal = self.state.authenticator.check_terms(said, self.state.terms.get(said.service), wall)
+        if refusal is not None:
+            self.expulsion.refuse(f"the terms of {said.service}", refusal, context)
+        return refusal is None
 
     def _handle_announcement(self, said: Announcement, context: MessageContext, now: float) -> None:
         if said.size > limits.RECORD_BYTES_MAX or context.member is None:

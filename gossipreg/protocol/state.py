@@ -17,12 +17,12 @@ import attrs
 
 from gossipreg import limits
 from gossipreg.counters import Count
-from gossipreg.model import FENCED, PRIMARY, Status
+from gossipreg.model import FENCED, PRIMARY, Instance, Status
 from gossipreg.protocol.anti_entropy.fingerprint import Fingerprint
 from gossipreg.protocol.dissemination.broadcast_queue import BroadcastQueue, Topic
 from gossipreg.protocol.dissemination.digest_rounds import DigestRounds
 from gossipreg.protocol.engine_settings import EngineSettings
-from gossipreg.protocol.identity.authenticator import Authenticator
+from gossipreg.protocol.identity.authenticator import Authenticator, IdentityMode
 from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.membership.members import Members
 from gossipreg.protocol.registry.clock import Clock, Stamp
@@ -32,7 +32,7 @@ from gossipreg.protocol.registry.policy_version import PolicyVersion, is_about_r
 from gossipreg.protocol.registry.records import CONTENT_BYTES, Record, TableDigest
 from gossipreg.protocol.registry.registry import Change, Registry, announcement, is_inline
 from gossipreg.protocol.registry.table import Freshness, Table
-from gossipreg.protocol.registry.terms import TermRegister, Terms
+from gossipreg.protocol.registry.terms import TermProofs, TermRegister, Terms
 from gossipreg.protocol.registry.view import View
 from gossipreg.protocol.wire.messages import pack
 from gossipreg.signatures import SIGNATURE_BYTES
@@ -415,10 +415,24 @@ class ClusterState:
         if record.payload is None or not record.instance.term:
             return
         service = record.instance.service
-        held = self.terms.get(service)
-        raised = (held or TermRegister(service)).raised(record.instance)
-        if raised != held and self._put_register(raised) and spread:
+        held = self.terms.get(service) or TermRegister(service)
+        if held.raised(record.instance) == held:
+            return
+        proof = self._term_proof(held, record)
+        if not proof and record.owner != self.members.own_name and self.authenticator.mode is IdentityMode.REQUIRE:
+            return  # signed in another epoch: its owner states it again in this one
+        raised = held.raised(record.instance, proof)
+        if self._put_register(raised) and spread:
             self._broadcast_register(raised, now, origin=record.owner, received_from=received_from)
+
+    def _term_proof(self, register: TermRegister, record: Record) -> bytes:
+        """What proves that the owner of ``record`` states its term, in the epoch of ``register``."""
+        instance = record.instance
+        if record.owner == self.members.own_name:
+            return self.authenticator.sign_term(register, instance.term, claimed=instance.role == PRIMARY)
+        if not self.authenticator.is_on:
+            return b""
+        return self.authenticator.term_proof_of(register, record, self.owner_of(record))
 
     def handle_term_register(
         self, register: TermRegister, now: float, *, spread: bool, stored: bool = False
@@ -458,14 +472,16 @@ class ClusterState:
         seen = max([each.term for each in instances], default=0)
         claimed = max([each.term for each in instances if each.role in (PRIMARY, FENCED)], default=0)
         stamp = self.clock.stamp(now)
-        return TermRegister(service, stamp.ms, stamp.counter, stamp.writer, claimed, seen)
+        register = TermRegister(service, stamp.ms, stamp.counter, stamp.writer, claimed, seen)
+        return self.authenticator.sign_reset(register)
 
     def restamp_terms(self, now: float) -> list[TermRegister]:
         """Publish again, with a stamp of now, resets that other nodes refuse; returns their former registers."""
         far = [register for register in self.terms if self.clock.is_too_far(register.ms, now)]
         for register in far:
             stamp = self.clock.stamp(now)
-            anew = attrs.evolve(register, ms=stamp.ms, counter=stamp.counter, writer=stamp.writer)
+            anew = attrs.evolve(register, ms=stamp.ms, counter=stamp.counter, writer=stamp.writer, proofs=TermProofs())
+            anew = self.authenticator.vouch(anew, stamp.ms / 1000)
             self._put_register(anew)
             self._broadcast_register(anew, now, origin=stamp.writer, received_from=None)
         return far
@@ -501,6 +517,36 @@ class ClusterState:
             self._broadcast(Topic.TERMS, register.service, data, now, origin=origin, received_from=received_from)
 
     # Identity
+
+    def sign_record(self, record: Record, instance: Instance | None) -> bytes:
+        """The proof of one of this node's own records: its signature, and that of its term if it states one."""
+        proof = self.authenticator.sign_record(record)
+        if instance is None or not instance.term or not proof:
+            return proof
+        register = self.terms.get(instance.service) or TermRegister(instance.service)
+        term_proof = self.authenticator.sign_term(register, instance.term, claimed=instance.role == PRIMARY)
+        return proof + term_proof[:SIGNATURE_BYTES]
+
+    def attest_terms(self, said: TermRegister, now: float) -> None:
+        """Keep the proofs of a register that a peer states as it is held here, if those held count no more."""
+        held, wall = self.terms.get(said.service), self.clock.wall(now) / 1000
+        lacks_proof = self.authenticator.lacks_proof
+        assert held == said, "only a register that is held already is attested"
+        is_better = lacks_proof(held, wall) and not lacks_proof(said, wall)
+        if is_better and self.authenticator.check_terms(said, None, wall) is None:
+            self.terms.attest(said)
+
+    def vouch_for_terms(self, now: float) -> None:
+        """Prove the registers held again, where their proofs count no more: their signers' certificates have ended."""
+        wall = self.clock.wall(now) / 1000
+        for held in list(self.terms):
+            vouched = self.authenticator.vouch(held, wall)
+            if vouched == held:
+                self.terms.attest(vouched)
+                continue
+            self.fingerprint.replace(held, None if vouched.is_empty else vouched)
+            self.terms.void(vouched)
+            self.registry.touch_service(held.service)
 
     def owner_of(self, said: Record | TableDigest) -> MemberUpdate | None:
         """What is held of the member that ``said`` is about."""

@@ -23,23 +23,31 @@ from gossipreg import limits
 from gossipreg.authority import Authority
 from gossipreg.certificate import Certificate, Revocation
 from gossipreg.errors import InvalidCertificate
-from gossipreg.model import Instance
+from gossipreg.model import PRIMARY, Instance
 from gossipreg.protocol.identity.statements import (
     MEMBER,
+    NAME,
     POLICY,
     RECORD,
+    RESET,
+    TERM,
     VERDICT,
     is_same_statement,
     member_statement,
+    name_statement,
     policy_statement,
     record_statement,
+    reset_statement,
+    term_statement,
     verdict_statement,
 )
+from gossipreg.protocol.membership.identity import NameConflictQuery
 from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.registry.key_statements import is_about_keys
 from gossipreg.protocol.registry.payload import BadPayload
 from gossipreg.protocol.registry.policy_version import PolicyVersion
 from gossipreg.protocol.registry.records import CONTENT_BYTES, Record, TableDigest
+from gossipreg.protocol.registry.terms import TermProofs, TermRegister
 from gossipreg.protocol.registry.token_statements import is_about_tokens
 from gossipreg.signatures import SIGNATURE_BYTES, SigningKey
 
@@ -114,6 +122,72 @@ class Authenticator:
             return b""
         said = record_statement(self.cluster, record, record.content)
         return self.signer.key.sign(RECORD, said)
+
+    def sign_term(self, register: TermRegister, term: int, *, claimed: bool) -> bytes:
+        """The proof that this node states a term of a service, in the epoch of its ``register``."""
+        if self.signer is None:
+            return b""
+        said = term_statement(self.cluster, register, term, claimed=claimed)
+        return self.signer.key.sign(TERM, said) + self.signer.certificate.data
+
+    def sign_reset(self, register: TermRegister) -> TermRegister:
+        """A ``register`` that this node has reset, with the proof of each of its parts."""
+        if self.signer is None:
+            return register
+        signature = self.signer.key.sign(RESET, reset_statement(self.cluster, register))
+        proofs = TermProofs(reset=signature + self.signer.certificate.data)
+        return self._with_term_proofs(attrs.evolve(register, proofs=proofs), register.ms / 1000)
+
+    def vouch(self, register: TermRegister, wall: float) -> TermRegister:
+        """``register`` as held here, with proofs of this node's own where those of others are missing or count no more.
+
+        What was believed while its proof counted stays true; others that have not heard of it need a proof that counts.
+        A reset that nothing proves any more is void: its numbers stay, without an epoch.
+        """
+        if not self.lacks_proof(register, wall):
+            return register
+        if register.reset is not None and not self._has_proof(register.proofs.reset, register.ms / 1000):
+            if self.signer is not None and "policies" in self.signer.certificate.grants:
+                return self.sign_reset(register)
+            if self.mode is IdentityMode.REQUIRE:
+                plain = TermRegister(register.service, claimed=register.claimed, seen=register.seen)
+                return self._with_term_proofs(plain, wall)
+        return self._with_term_proofs(register, wall)
+
+    def lacks_proof(self, register: TermRegister, wall: float) -> bool:
+        """Whether a part of ``register`` has no proof that counts at ``wall`` (seconds since the epoch)."""
+        if not self.is_on:
+            return False
+        proofs = register.proofs
+        return (
+            (register.reset is not None and not self._has_proof(proofs.reset, register.ms / 1000))
+            or (register.claimed > 0 and not self._has_proof(proofs.claimed, wall))
+            or (register.seen > register.claimed and not self._has_proof(proofs.seen, wall))
+        )
+
+    def _has_proof(self, proof: bytes, wall: float) -> bool:
+        return bool(proof) and not self.has_ended(proof, wall)
+
+    def _with_term_proofs(self, register: TermRegister, wall: float) -> TermRegister:
+        """``register`` with proofs of this node for its numbers where none counts, as far as its certificate allows."""
+        proofs = register.proofs
+        if register.claimed and not self._has_proof(proofs.claimed, wall):
+            proofs = attrs.evolve(proofs, claimed=self._own_term_proof(register, register.claimed, claimed=True))
+        if register.seen > register.claimed and not self._has_proof(proofs.seen, wall):
+            proofs = attrs.evolve(proofs, seen=self._own_term_proof(register, register.seen, claimed=False))
+        return attrs.evolve(register, proofs=proofs)
+
+    def _own_term_proof(self, register: TermRegister, term: int, *, claimed: bool) -> bytes:
+        if self.signer is None or _beyond_terms(self.signer.certificate, register.service, claimed=claimed):
+            return b""
+        return self.sign_term(register, term, claimed=claimed)
+
+    def sign_query(self, query: NameConflictQuery, to: int) -> NameConflictQuery:
+        """What this node states of its name to the run ``to`` of the same name, with its proof."""
+        if self.signer is None:
+            return query
+        signature = self.signer.key.sign(NAME, name_statement(self.cluster, query, to))
+        return attrs.evolve(query, proof=signature + self.signer.certificate.data)
 
     def sign_policy(self, version: PolicyVersion) -> PolicyVersion:
         """A version that this node has written, with its proof."""
@@ -196,7 +270,7 @@ class Authenticator:
             return self._unsigned(record.owner, None)
         if not record.proof:
             return self._unsigned(record.owner, owner)
-        refusal = self._check_table(record, owner, record.content, record.proof)
+        refusal = self._check_table(record, owner, record.content, record.proof[:SIGNATURE_BYTES])
         if refusal is not None or record.payload is None:
             return refusal
         certificate = self.held_certificate(owner)
@@ -245,6 +319,71 @@ class Authenticator:
         if grant not in certificate.grants:
             return StatementRefusal(f"its certificate does not allow {grant}", is_excess=True)
         return _beyond_name(certificate, version.writer)
+
+    def check_terms(self, said: TermRegister, held: TermRegister | None, wall: float) -> StatementRefusal | None:
+        """Why a peer's register is not believed, as far as it would change what is ``held``.
+
+        A reset counts if its writer's certificate was in force then, a term if its signer's is in force now.
+        """
+        before = TermRegister(said.service) if held is None else held
+        if not self.is_on or said.epoch < before.epoch:
+            return None
+        if said.epoch != before.epoch:
+            before = TermRegister(said.service)
+            refusal = self._check_term_part(said, said.proofs.reset, said.ms / 1000, 0, claimed=None)
+            if refusal is not None:
+                return refusal
+        if said.claimed > before.claimed:
+            refusal = self._check_term_part(said, said.proofs.claimed, wall, said.claimed, claimed=True)
+            if refusal is not None:
+                return refusal
+        if said.seen > max(before.seen, said.claimed):
+            return self._check_term_part(said, said.proofs.seen, wall, said.seen, claimed=False)
+        return None
+
+    def _check_term_part(
+        self, said: TermRegister, proof: bytes, wall: float, term: int, *, claimed: bool | None
+    ) -> StatementRefusal | None:
+        """Why one part of a register is not believed; ``claimed`` is None for its reset."""
+        if not proof:
+            return self._unsigned(said.service, None)
+        certificate = self.certificate_of(proof, wall)
+        if isinstance(certificate, StatementRefusal):
+            return certificate
+        if claimed is None:
+            kind, stated = RESET, reset_statement(self.cluster, said)
+            beyond = None if "policies" in certificate.grants else "policies"
+        else:
+            kind, stated = TERM, term_statement(self.cluster, said, term, claimed=claimed)
+            beyond = _beyond_terms(certificate, said.service, claimed=claimed)
+        if not certificate.key.is_signed(kind, stated, proof[:SIGNATURE_BYTES]):
+            return StatementRefusal("its signature is wrong")
+        return None if beyond is None else StatementRefusal(f"its certificate does not allow {beyond}", is_excess=True)
+
+    def term_proof_of(self, register: TermRegister, record: Record, owner: MemberUpdate | None) -> bytes:
+        """The proof that a record carries of its term in the epoch of ``register``; empty if it has none."""
+        signature = record.proof[SIGNATURE_BYTES:]
+        certificate = None if owner is None or not signature else self.held_certificate(owner)
+        if certificate is None:
+            return b""
+        instance = record.instance
+        stated = term_statement(self.cluster, register, instance.term, claimed=instance.role == PRIMARY)
+        is_signed = certificate.key.is_signed(TERM, stated, signature)
+        return signature + certificate.data if is_signed else b""
+
+    def check_query(self, query: NameConflictQuery, own_run: int, wall: float) -> StatementRefusal | None:
+        """Why what a peer states of this node's name, to the run ``own_run`` of it, is not believed."""
+        if not self.is_on:
+            return None
+        if not query.proof:
+            return self._unsigned(query.name, None)
+        certificate = self.certificate_of(query.proof, wall)
+        if isinstance(certificate, StatementRefusal):
+            return certificate
+        stated = name_statement(self.cluster, query, own_run)
+        if not certificate.key.is_signed(NAME, stated, query.proof[:SIGNATURE_BYTES]):
+            return StatementRefusal("its signature is wrong")
+        return _beyond_name(certificate, query.name)
 
     # Certificates
 
@@ -333,3 +472,12 @@ def _excess(certificate: Certificate, instance: Instance) -> str | None:
     if instance.role is not None and not certificate.allows("roles", instance.role):
         return f"role {instance.role}"
     return None
+
+
+def _beyond_terms(certificate: Certificate, service: str, *, claimed: bool) -> str | None:
+    """What a certificate does not allow of a term of ``service``, which a primary has ``claimed`` or not."""
+    if "policies" in certificate.grants:
+        return None
+    if not certificate.allows("services", service):
+        return f"service {service}"
+    return "role primary" if claimed and not certificate.allows("roles", PRIMARY) else None

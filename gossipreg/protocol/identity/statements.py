@@ -11,15 +11,20 @@ from typing import Final
 import msgpack
 
 from gossipreg.model import Status
+from gossipreg.protocol.membership.identity import NameConflictQuery
 from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.registry.policy_version import PolicyVersion
 from gossipreg.protocol.registry.records import Record, TableDigest
+from gossipreg.protocol.registry.terms import TermRegister
 
 #: The kinds, as they are signed.
 MEMBER: Final = b"member"
 RECORD: Final = b"record"
 POLICY: Final = b"policy"
 VERDICT: Final = b"verdict"
+TERM: Final = b"term"
+RESET: Final = b"term reset"
+NAME: Final = b"name"
 
 _pack = msgpack.Packer(autoreset=True).pack
 
@@ -57,4 +62,25 @@ def verdict_statement(cluster: str, update: MemberUpdate, accuser: int) -> bytes
     And of itself, that it concedes a failure.
     """
     packed: bytes = _pack([cluster, update.run_id, update.incarnation, update.status is Status.LEFT, accuser])
+    return packed
+
+
+def term_statement(cluster: str, register: TermRegister, term: int, *, claimed: bool) -> bytes:
+    """What is signed of a term in the epoch of ``register``: that a primary ``claimed`` it, or that it was stated.
+
+    The epoch is in it, so that a statement from before a reset is none after it.
+    """
+    packed: bytes = _pack([cluster, register.service, *register.epoch, claimed, term])
+    return packed
+
+
+def reset_statement(cluster: str, register: TermRegister) -> bytes:
+    """What is signed of the last reset of a register."""
+    packed: bytes = _pack([cluster, register.service, *register.epoch])
+    return packed
+
+
+def name_statement(cluster: str, query: NameConflictQuery, to: int) -> bytes:
+    """What a run of a name signs of itself for the other run of that name, ``to``; it proves nothing to a third."""
+    packed: bytes = _pack([cluster, query.name, query.run_id, query.born, query.announced, to])
     return packed

@@ -46,6 +46,7 @@ class NameConflictQuery:
     run_id: int
     born: int  # ms since the epoch at boot, whatever generation was taken since
     announced: bool  # whether this run was ever announced
+    proof: bytes = attrs.field(default=b"", eq=False, repr=False)  # a signature and a certificate; empty without
 
 
 class Reaction(enum.Enum):
@@ -141,6 +142,11 @@ class Identity:
     def rival(self) -> MemberUpdate | None:
         """The other run whose answer is awaited."""
         return self._rival
+
+    @property
+    def asked(self) -> int:
+        """The run id that the query is sent to."""
+        return self._asked
 
     def query(self) -> NameConflictQuery:
         """The query that is sent to the other run."""

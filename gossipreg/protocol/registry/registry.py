@@ -33,7 +33,8 @@ class Registry:
     size: int = 0  # records of all tables, removals among them
     payload_bytes: int = 0  # what their payloads take together
     _dirty: dict[str, None] = attrs.field(factory=dict)  # services to refresh, in order of change
-    sign: Callable[[Record], bytes] | None = None  # what signs this node's own records, if it has an identity
+    #: What signs this node's own records, if it has an identity.
+    sign: Callable[[Record, Instance | None], bytes] | None = None
 
     def __len__(self) -> int:
         return sum(len(records) for records in self._services.values())
@@ -170,7 +171,7 @@ class Registry:
             xor ^= record_digest(self.own_name, generation, id, version, payload)
         record = Record(self.own_name, generation, version, id, xor, payload)
         if self.sign is not None:
-            record = attrs.evolve(record, proof=self.sign(record))
+            record = attrs.evolve(record, proof=self.sign(record, instance))
         if instance is not None:
             record.know(instance)
         change = self.apply(record)

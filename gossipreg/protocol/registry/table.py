@@ -23,6 +23,7 @@ import attrs
 from gossipreg import limits
 from gossipreg.protocol.registry.records import Record, TableDigest
 from gossipreg.protocol.registry.version_order import VersionOrder
+from gossipreg.signatures import SIGNATURE_BYTES
 
 
 class Freshness(enum.Enum):
@@ -245,4 +246,4 @@ class Table:
 
 def table_proof(record: Record) -> bytes:
     """What proves the table digest that a record carries, to one that has not got the record; empty if unsigned."""
-    return record.content + record.proof if record.proof else b""
+    return record.content + record.proof[:SIGNATURE_BYTES] if record.proof else b""

@@ -5,6 +5,9 @@ would be handed out twice. So each service has a register that grows only: `Term
 each part, which is commutative, associative and idempotent, so registers may be told in any order and any number of
 times. The only way down is a reset by an operator. It begins a new *epoch*, which outranks all earlier ones whatever
 their terms, and is stamped with its writer and time, by the same hybrid clock as policies.
+
+With identity each part of a register carries a proof of its own (docs/decisions/0081): the parts may be of different
+signers, and a merge keeps the proof of each part that it takes.
 """
 
 from __future__ import annotations
@@ -21,6 +24,18 @@ from gossipreg.protocol.registry.clock import Stamp
 
 
 @attrs.frozen
+class TermProofs:
+    """What proves the parts of a register: for each a signature and a certificate, empty without identity.
+
+    A term that a primary has claimed is proven to be seen by the same signature, so ``seen`` is used above it only.
+    """
+
+    reset: bytes = b""
+    claimed: bytes = b""
+    seen: bytes = b""
+
+
+@attrs.frozen
 class TermRegister:
     """One service's terms: the highest that was claimed by a primary, and the highest that was stated at all.
 
@@ -33,6 +48,7 @@ class TermRegister:
     writer: str = ""
     claimed: int = 0  # by an instance with the role primary: any claim below it is fenced
     seen: int = 0  # in whatever role: the next term is above it
+    proofs: TermProofs = attrs.field(default=TermProofs(), eq=False, repr=False)
 
     @property
     def reset(self) -> Stamp | None:
@@ -60,12 +76,19 @@ class TermRegister:
         if self.epoch != other.epoch:
             return max(self, other, key=lambda each: each.epoch)
         claimed, seen = max(self.claimed, other.claimed), max(self.seen, other.seen)
-        return self if (claimed, seen) == (self.claimed, self.seen) else attrs.evolve(self, claimed=claimed, seen=seen)
+        if (claimed, seen) == (self.claimed, self.seen):
+            return self
+        by_claim = self if claimed == self.claimed else other
+        by_sight = self if seen == self.seen else other
+        proofs = TermProofs(self.proofs.reset, by_claim.proofs.claimed, by_sight.proofs.seen)
+        return attrs.evolve(self, claimed=claimed, seen=seen, proofs=proofs)
 
-    def raised(self, instance: Instance) -> TermRegister:
-        """The register once ``instance`` of its service was seen."""
-        claimed = instance.term if instance.role == PRIMARY else 0
-        return self.merged(attrs.evolve(self, claimed=claimed, seen=instance.term))
+    def raised(self, instance: Instance, proof: bytes = b"") -> TermRegister:
+        """The register once ``instance`` of its service was seen; ``proof``: what proves that its owner states it."""
+        is_claim = instance.role == PRIMARY
+        proofs = TermProofs(self.proofs.reset, proof if is_claim else b"", b"" if is_claim else proof)
+        claimed = instance.term if is_claim else 0
+        return self.merged(attrs.evolve(self, claimed=claimed, seen=instance.term, proofs=proofs))
 
 
 @attrs.define(eq=False, repr=False)
@@ -124,6 +147,18 @@ class Terms:
                 self._changed[oldest.service] = None
                 gone.append(oldest)
         return gone
+
+    def attest(self, register: TermRegister) -> None:
+        """Hold a register, which is held already, with other proofs."""
+        self._registers[register.service] = register
+
+    def void(self, register: TermRegister) -> None:
+        """Hold ``register`` in place of that of a reset which counts no more; nothing, if it is empty."""
+        if register.is_empty:
+            del self._registers[register.service]
+        else:
+            self._registers[register.service] = register
+        self._changed[register.service] = None
 
     def _empty(self) -> list[TermRegister]:
         """The registers that hold no terms, the oldest first."""

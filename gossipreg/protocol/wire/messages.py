@@ -29,7 +29,7 @@ from gossipreg.protocol.membership.peer_clocks import WallClock
 from gossipreg.protocol.membership.probe import Ack, Nack, Ping, PingReq
 from gossipreg.protocol.registry.policy_version import PolicyVersion
 from gossipreg.protocol.registry.records import Announcement, Fetch, Record, RecordRequest, TableDigest
-from gossipreg.protocol.registry.terms import TermRegister
+from gossipreg.protocol.registry.terms import TermProofs, TermRegister
 from gossipreg.signatures import SIGNATURE_BYTES
 
 Message = (
@@ -152,6 +152,16 @@ def _proof(value: Any) -> bytes:
     return value if type(value) is bytes and len(value) <= _PROOF_BYTES_MAX else b""
 
 
+def _term_proofs(value: Any) -> TermProofs:
+    if type(value) is not list or len(value) != 3:
+        return TermProofs()
+    return TermProofs(*map(_proof, value))
+
+
+def _packed_term_proofs(proofs: TermProofs) -> list[bytes] | None:
+    return [proofs.reset, proofs.claimed, proofs.seen] if proofs != TermProofs() else None
+
+
 def _witnesses(value: Any) -> tuple[tuple[int, bytes], ...]:
     if type(value) is not list or len(value) > 2 * limits.WITNESSES_MAX or len(value) % 2:
         return ()
@@ -236,7 +246,9 @@ class _Form:
     noun: type
     fields: tuple[tuple[str, Callable[[Any], Any]], ...]
     items: int = 0  # which of its fields is a list, counted from 1; 0: none
-    proof: bool = False  # whether a field ``proof`` follows where there is one
+    proof: str = ""  # the field that follows where it has a value: what proves the message
+    read_proof: Callable[[Any], Any] = _proof
+    pack_proof: Callable[[Any], Any] = bytes
 
 
 #: The numbers are never reused, and fields are only ever added at the end.
@@ -245,7 +257,12 @@ _FORMS: Final = (
     _Form(2, Ack, (("seq", _u32), ("subject", _u64), ("fingerprint", _u64))),
     _Form(3, Nack, (("seq", _u32),)),
     _Form(4, PingReq, (("seq", _u32), ("target", _u64), ("patience", _u32))),
-    _Form(6, NameConflictQuery, (("name", _name), ("run_id", _u64), ("born", _count), ("announced", _flag))),
+    _Form(
+        6,
+        NameConflictQuery,
+        (("name", _name), ("run_id", _u64), ("born", _count), ("announced", _flag)),
+        proof="proof",
+    ),
     _Form(
         7,
         Record,
@@ -257,7 +274,7 @@ _FORMS: Final = (
             ("table_xor", _u64),
             ("payload", _payload),
         ),
-        proof=True,
+        proof="proof",
     ),
     _Form(
         8,
@@ -283,7 +300,7 @@ _FORMS: Final = (
             ("gone", _list_of(_id, limits.RECORDS_PER_OWNER_MAX)),
         ),
         items=5,
-        proof=True,
+        proof="proof",
     ),
     _Form(11, Listing, (("bucket", _u8), ("digests", _digests)), items=2),
     _Form(12, Want, (("bucket", _u8), ("digests", _digests)), items=2),
@@ -300,7 +317,7 @@ _FORMS: Final = (
             ("writer", _name),
             ("payload", _rule_payload),
         ),
-        proof=True,
+        proof="proof",
     ),
     _Form(
         17,
@@ -313,6 +330,9 @@ _FORMS: Final = (
             ("claimed", _count),
             ("seen", _count),
         ),
+        proof="proofs",
+        read_proof=_term_proofs,
+        pack_proof=_packed_term_proofs,
     ),
     _Form(18, WallClock, (("ms", _count),)),
     _Form(19, ReceiptRequest, (("number", _u32),)),
@@ -354,8 +374,9 @@ def pack(message: Message) -> bytes:
     else:
         form = _BY_NOUN[type(message)]
         fields = [form.number, *(getattr(message, name) for name, _ in form.fields)]
-        if form.proof and message.proof:  # type: ignore[union-attr]  # such kinds have one
-            fields.append(message.proof)  # type: ignore[union-attr]
+        proof = form.pack_proof(getattr(message, form.proof)) if form.proof else None
+        if proof:
+            fields.append(proof)
     packed: bytes = _pack(fields)
     return packed
 
@@ -408,7 +429,7 @@ def _message(fields: Any) -> tuple[Message | None, int]:
         raise Junk("fields are missing")
     values = [read(value) for (_, read), value in zip(form.fields, fields[1:], strict=False)]
     if form.proof and len(fields) > len(form.fields) + 1:
-        values.append(_proof(fields[len(form.fields) + 1]))
+        values.append(form.read_proof(fields[len(form.fields) + 1]))
     message: Message = form.noun(*values)
     return message, len(fields[form.items]) - len(values[form.items - 1]) if form.items else 0
 

@@ -7,11 +7,14 @@ from typing import Any
 import attrs
 
 from gossipreg.authority import AuthorityKey, new_node_key
+from gossipreg.model import PRIMARY, Instance
 from gossipreg.protocol.engine import Engine
 from gossipreg.protocol.identity.authenticator import Authenticator, IdentityMode, Signer
 from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.registry.records import Record
 from gossipreg.protocol.registry.registry import Registry
+from gossipreg.protocol.registry.terms import TermRegister
+from gossipreg.signatures import SIGNATURE_BYTES
 from tests.protocol.making import BORN, engine, instance, packet, update
 
 AUTHORITY = AuthorityKey.new("prod")
@@ -49,7 +52,15 @@ class Peer:
     registry: Registry = attrs.field(default=attrs.Factory(lambda self: Registry(self.name), takes_self=True))
 
     def __attrs_post_init__(self) -> None:
-        self.registry.sign = self.authenticator.sign_record
+        self.registry.sign = self._sign
+
+    def _sign(self, record: Record, of: Instance | None) -> bytes:
+        """The proof of a record; that of its term is in the epoch before any reset."""
+        proof = self.authenticator.sign_record(record)
+        if of is None or not of.term:
+            return proof
+        register = TermRegister(of.service)
+        return proof + self.authenticator.sign_term(register, of.term, claimed=of.role == PRIMARY)[:SIGNATURE_BYTES]
 
     @property
     def authenticator(self) -> Authenticator:
