@@ -1,21 +1,21 @@
 """Attached thread: the thread of an attached node, and calls to it.
 
-A verb of the node is a coroutine that waits for futures only, so it needs no event loop: each step runs in whatever
-thread has settled the future before it, the first one in the caller's.
+A verb of the node is a coroutine that waits for futures only, so it needs no event loop (`steps`).
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Awaitable, Callable, Coroutine
-from concurrent.futures import CancelledError, Future
-from typing import Any, Generic, Self, TypeVar
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
+from typing import Self, TypeVar
 
 import attrs
 
 from gossipreg.config import Config
 from gossipreg.embed.attached.link import Link
+from gossipreg.embed.attached.steps import Steps
 from gossipreg.embed.attached.verbs import AttachedVerbs
 from gossipreg.embed.host_thread import HostThread, check_threads, dismiss, enroll, forked_message, settle
 from gossipreg.errors import GossipregError, NodeClosed
@@ -51,7 +51,7 @@ class AttachedThread(HostThread):
         elif self.ended.done():
             future.set_exception(NodeClosed("the node is closed: open a new one"))
         else:
-            _Steps(verb(), future).begin()  # type: ignore[arg-type]  # a coroutine is what verbs are
+            Steps(verb(), future).begin()  # type: ignore[arg-type]  # a coroutine is what verbs are
         return future
 
     def stop(self) -> None:
@@ -74,8 +74,7 @@ class AttachedThread(HostThread):
                 time.sleep(self.config.protocol.drain_time)  # callers that chose it before are served meanwhile
         except BaseException as error:  # noqa: BLE001 - it is raised where the node is opened, used or closed
             failure = error
-        self._node.close()
-        self._link.fail_all(NodeClosed("the node is closed: open a new one"))
+        self._link.end()
         self._link.close()
         if not self.opened.done():
             self.opened.set_exception(failure or NodeClosed("the node was stopped before it was open"))
@@ -87,35 +86,3 @@ class AttachedThread(HostThread):
 
     def _refused(self, error: GossipregError) -> None:
         self.opened.set_exception(error)
-
-
-class _Steps(Generic[T]):
-    """A coroutine that waits for futures, and the future of what it returns."""
-
-    def __init__(self, coroutine: Coroutine[Future[Any], None, T], result: Future[T]) -> None:
-        self._coroutine = coroutine
-        self._result = result
-        self._awaited: Future[Any] | None = None
-
-    def begin(self) -> None:
-        """Run it to the first future that it waits for."""
-        self._step(None)
-        self._result.add_done_callback(self._follow)
-
-    def _step(self, _: Future[Any] | None) -> None:
-        try:
-            self._awaited = self._coroutine.send(None)
-        except StopIteration as returned:
-            settle(self._result, None, returned.value)
-        except CancelledError:
-            self._result.cancel()
-        except BaseException as error:  # noqa: BLE001 - it is raised where the result is awaited
-            settle(self._result, error)
-        else:
-            self._awaited.add_done_callback(self._step)
-            self._follow(self._result)
-
-    def _follow(self, result: Future[T]) -> None:
-        """Cancel what is awaited, if the caller has cancelled the call."""
-        if result.cancelled() and self._awaited is not None:
-            self._awaited.cancel()

@@ -34,7 +34,7 @@ from gossipreg import (
 )
 from gossipreg.attach import frames
 from gossipreg.embed.asyncio import open_node as open_asyncio
-from gossipreg.embed.attached import verbs
+from gossipreg.embed.attached import answers
 from gossipreg.embed.attached.verbs import AttachedVerbs
 from gossipreg.embed.threads import BlockingNode
 from gossipreg.embed.threads import open_node as open_threads
@@ -142,7 +142,7 @@ def test_other_regions_are_those_of_the_agent(host: Agent, node: BlockingNode, m
     with pytest.raises(NoInstance, match="in the region 'eu'"):
         node.pick("orders", tag="v9", region="eu")
     assert node.with_failover("orders", []) == (mine,)
-    monkeypatch.setattr(verbs, "_READ_SECONDS", 0.05)
+    monkeypatch.setattr(answers, "READ_SECONDS", 0.05)
     host.cut()
     wait_until(lambda: not node._node.link.is_connected)  # type: ignore[attr-defined]
     assert [each.stale for each in node.lookup("orders", region="eu")] == [True]
@@ -231,7 +231,7 @@ def test_beyond_the_room_for_copies_it_asks_each_time(
     monkeypatch.setattr(gossipreg.limits, "ATTACH_FOLLOWS_MAX", 1)
     assert node.lookup("orders") == host.node.lookup("orders")
     assert node.pick("orders").port == 80
-    assert len(node._node.link.services) == 1  # type: ignore[attr-defined]
+    assert len(node._node.link._following) == 1  # type: ignore[attr-defined]
 
 
 def test_what_it_registers_ends_with_it(host: Agent) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Iterator
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,12 @@ from gossipreg.attach import frames
 from gossipreg.attach.frames import FrameReader
 from gossipreg.attach.values import default
 from gossipreg.config import Attach
+from gossipreg.embed.attached import agent_stream, open_requests
 from gossipreg.embed.attached import link as link_module
 from gossipreg.embed.attached.link import Link
+from gossipreg.embed.attached.steps import Steps
+from gossipreg.embed.attached.verbs import AttachedVerbs
+from gossipreg.errors import AgentUnreachable
 from gossipreg.model import Instance
 from tests.embed.attached.test_attached_node import wait_until
 from tests.runtime.nodes import PATIENCE
@@ -77,7 +82,7 @@ def link(agents: Agents, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
     monkeypatch.setattr(link_module, "_PAUSE_MAX", 0.01)
     monkeypatch.setattr(link_module, "_SETTLE_SECONDS", 0.05)
     monkeypatch.setattr(link_module, "_FAREWELL_SECONDS", 0.01)
-    monkeypatch.setattr(link_module, "_CONNECT_SECONDS", 0.5)  # it may wait for a greeting when the test ends
+    monkeypatch.setattr(agent_stream, "_CONNECT_SECONDS", 0.5)  # it may wait for a greeting when the test ends
     made = Link(Attach(f"unix:{tmp_path / 'attach.sock'}"), lambda: None)
     running = threading.Thread(target=made.run, args=(lambda: None, lambda error: None), daemon=True)
     running.start()
@@ -135,3 +140,47 @@ def test_a_second_interruption_does_not_end_the_holding(agents: Agents, link: Li
     stream.say(frames.NODE, {"joined": True})
     wait_until(lambda: copy.view.instances == ())
     stream.close()
+
+
+def test_an_unreadable_frame_beside_the_hello_ends_that_stream_only(
+    agents: Agents, link: Link, caplog: pytest.LogCaptureFixture
+) -> None:
+    accepted, _ = agents.listener.accept()
+    hello = frames.pack([frames.HELLO, {"version": frames.VERSION, "boot": b"one"}])
+    accepted.sendall(hello + frames.pack([frames.NODE, {"joined": True}]) + frames.pack(["unheard of"]))
+    agents.accept(b"one").close()
+    accepted.close()
+    wait_until(lambda: link.reconnects)
+    assert "says what cannot be read: a frame of no kind of this version" in caplog.text
+
+
+def test_a_withdrawal_that_no_agent_answered_is_told_over_each_stream_until_one_does(
+    agents: Agents, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the instance would stay registered for as long as the process is attached."""
+    monkeypatch.setattr(link_module, "_PAUSE_MAX", 0.01)
+    monkeypatch.setattr(link_module, "_FAREWELL_SECONDS", 0.01)
+    monkeypatch.setattr(agent_stream, "_CONNECT_SECONDS", 0.5)
+    monkeypatch.setattr(open_requests, "_AWAY_SECONDS", 0.0)
+    node = AttachedVerbs(Attach(f"unix:{tmp_path / 'attach.sock'}"))
+    running = threading.Thread(target=node.link.run, args=(lambda: None, lambda error: None), daemon=True)
+    running.start()
+    withdrawn: Future[None] = Future()
+    stream = agents.accept(b"one")
+    wait_until(lambda: node.link.is_connected)
+    Steps(node.deregister("orders"), withdrawn).begin()
+    for _ in range(3):
+        kind, number, *asked = stream.hear()
+        assert (kind, asked) == (frames.ASK, ["deregister", {"id": "orders"}])
+        stream.close()
+        stream = agents.accept(b"one")
+    with pytest.raises(AgentUnreachable):
+        withdrawn.result(PATIENCE)
+    _, number, *_ = stream.hear()
+    stream.say(frames.DONE, number, None)
+    wait_until(lambda: not node._own._gone)
+    agents.listener.close()
+    node.link.stop()
+    stream.close()
+    running.join(PATIENCE)
+    node.link.close()
