@@ -10,6 +10,7 @@ from random import Random
 import attrs
 
 from gossipreg import limits
+from gossipreg.certificate import Revocation
 from gossipreg.model import Address, Instance
 from gossipreg.policy import Rule
 from gossipreg.protocol.engine import Engine
@@ -26,11 +27,13 @@ from gossipreg.protocol.outputs import (
     TermsChanged,
     Transmit,
 )
+from gossipreg.protocol.registry.key_statements import KeyStatement, PrimaryKeyStatement, is_about_keys, keys_in_force
 from gossipreg.protocol.registry.policy_version import PolicyVersion
 from gossipreg.protocol.registry.terms import TermRegister
 from gossipreg.protocol.wire.keyring import GossipKeyring
 from gossipreg.protocol.wire.packets import ChecksummedPackets, PacketCodec, SealedPackets
 from gossipreg.protocol.wire.reader import Reader
+from gossipreg_sim.identities import Identities, serial_in
 from gossipreg_sim.network import Constant, Latency, Network
 from gossipreg_sim.process import Clock, Process
 from gossipreg_sim.wire import Bare, corrupted
@@ -47,6 +50,9 @@ _READ_MAX = 65_536
 
 #: Retry interval of a stalled frame (ns).
 _STALL = ns(0.4)
+
+#: The address of a sender that is no node.
+NO_NODE = Address("198.18.255.254", 1)
 
 Observer = Callable[[Process, Output], None]
 
@@ -89,6 +95,7 @@ class Cluster:
     key: bytes | None = attrs.field(default=None, repr=False)
     name: str = "sim"
     authenticators: Callable[[str], Authenticator] | None = None  # by name, if members have identities
+    identities: Identities | None = None  # certificates of a simulated authority, which make the authenticators
     bare: bool = False  # whether packets go unsealed (see `gossipreg_sim.wire`)
     network: Network = attrs.field(init=False)
     processes: dict[str, Process] = attrs.field(factory=dict)
@@ -114,11 +121,15 @@ class Cluster:
     _accepted: Counter[str] = attrs.field(factory=Counter)
     _starts: Counter[str] = attrs.field(factory=Counter)
     _clocks: dict[str, Clock] = attrs.field(factory=dict)
+    file_keys: tuple[bytes, ...] = attrs.field(default=(), repr=False)  # in all nodes' key files; empty: `key` alone
+    _keyrings: dict[str, GossipKeyring] = attrs.field(factory=dict)  # of the running process of each node, if sealed
     _earlier_counters: Counter[str] = attrs.field(factory=Counter)  # counters of the runs that have ended
     _reader: Reader = attrs.field(factory=lambda: Reader(_READ_MAX))  # shared, as are the messages that it caches
 
     def __attrs_post_init__(self) -> None:
         self.network = Network(self.world, self.latency)
+        if self.identities is not None:
+            self.authenticators = self.identities.authenticator
 
     # Starting and stopping nodes
 
@@ -168,8 +179,12 @@ class Cluster:
         self._policies_on_disk[name], self._terms[name] = versions, terms
         if versions or terms:
             process.do(partial(_recall, tuple(versions.values()), tuple(terms.values())))
+        for revocation in () if self.identities is None else self.identities.known_revocations:
+            if process.engine.state.authenticator.is_on:
+                process.do(partial(_revoke, revocation))
         for instance in self._disks.get(name, {}).values() if disk else ():
             process.do(partial(_register, instance))
+        self.apply_keys(process)
         process.schedule()
         return process
 
@@ -178,9 +193,15 @@ class Cluster:
             return Bare(ChecksummedPackets.overhead if self.key is None else SealedPackets.overhead)
         if self.key is None:
             return ChecksummedPackets(self.name)
-        return SealedPackets(
-            GossipKeyring((self.key,)), self.name, self.world.rng("seal", name, start_number).bits().to_bytes(8)
-        )
+        keyring = self._keyrings[name] = GossipKeyring(self.file_keys or (self.key,))
+        return SealedPackets(keyring, self.name, self.world.rng("seal", name, start_number).bits().to_bytes(8))
+
+    def outsiders_codec(self, sender_id: bytes) -> PacketCodec:
+        """The codec of a sender that is no member, and has the key files of the nodes."""
+        if self.key is None:
+            return ChecksummedPackets(self.name)
+        keyring = self._keyrings.setdefault("", GossipKeyring((self.key,)))
+        return SealedPackets(keyring, self.name, sender_id)
 
     def crash(self, name: str, *, host: bool = False) -> None:
         """Kill a process: its kernel closes its streams and refuses new ones. With ``host`` the host falls silent."""
@@ -241,6 +262,20 @@ class Cluster:
         """Remove a policy at ``name``."""
         self.processes[name].do(lambda engine, now: engine.remove_policy(key, now))
 
+    def revoke(self, name: str, revocation: Revocation) -> None:
+        """Publish a revocation at ``name``."""
+        assert self.identities is not None, "members have identities"
+        self.identities.ledger.revoked.setdefault(revocation.serial, self.world.now)
+        self.processes[name].do(partial(_revoke, revocation))
+
+    def has_revoked(self, proof: bytes) -> bool:
+        """Whether the certificate in a proof was revoked; not without proof."""
+        return bool(proof) and self.identities is not None and serial_in(proof) in self.identities.ledger.revoked
+
+    def state_key(self, name: str, statement: KeyStatement | PrimaryKeyStatement) -> None:
+        """State something about a key of the gossip at ``name``, which has joined."""
+        self.processes[name].do(lambda engine, now: engine.publish_policy(engine.key_statement_of(statement, now), now))
+
     def offered(self) -> dict[str, dict[str, Instance]]:
         """Return the ground truth: what each live node's own engine offers now, by node and id."""
         return {
@@ -284,6 +319,24 @@ class Cluster:
                 disk.pop(key, None)
             else:
                 disk[key] = version
+        if any(map(is_about_keys, changed.keys)):
+            self.apply_keys(process)
+
+    def use_key_files(self, keys: tuple[bytes, ...]) -> None:
+        """Replace the key files of all nodes, and have the running ones read them again."""
+        self.file_keys = keys
+        if (outsiders := self._keyrings.get("")) is not None:
+            outsiders.replace(keys)
+        for process in self.alive:
+            self.apply_keys(process)
+
+    def apply_keys(self, process: Process) -> None:
+        """Have a node hold the gossip keys that its file and the cluster's statements give now."""
+        keyring = self._keyrings.get(process.name)
+        if keyring is not None and self.key is not None and self.running(process.name) is process:
+            statements = process.engine.state.policies.statements
+            files = self.file_keys or (self.key,)
+            keyring.replace(keys_in_force(files, statements, process.clock.wall(self.world)).keys)
 
     def _store_terms(self, process: Process, changed: TermsChanged) -> None:
         disk = self._terms[process.name]
@@ -333,7 +386,22 @@ class Cluster:
 
     def inject(self, packet: bytes, to: Address) -> None:
         """Deliver a packet to ``to`` that no node sent, from an address that no node has."""
-        self._deliver(packet, Address("198.18.255.254", 1), to)
+        self._deliver(packet, NO_NODE, to)
+
+    def inject_stream(self, name: str, frames: Iterable[bytes]) -> None:
+        """Open a stream to ``name`` that no node opened, send ``frames`` on it, and close it; answers go nowhere."""
+        receiver = self.processes[name]
+        self._accepted[name] -= 1
+        number = self._accepted[name]
+        for frame in frames:
+            receiver.call(len(frame), partial(self._injected_frame, receiver, number, frame))
+        receiver.call(_END_BYTES, lambda: receiver.act(receiver.engine.stream_ended(number, receiver.now)))
+        receiver.schedule()
+
+    def _injected_frame(self, receiver: Process, number: int, frame: bytes) -> None:
+        for tap in self.frame_taps:
+            tap(receiver, frame)
+        receiver.act(receiver.engine.stream_frame(number, frame, NO_NODE, receiver.now))
 
     # Streams
 
@@ -448,6 +516,10 @@ def _counted(process: Process) -> Counter[str]:
 
 def _register(instance: Instance, engine: Engine, now: float) -> list[Output]:
     return engine.register(instance, now)
+
+
+def _revoke(revocation: Revocation, engine: Engine, now: float) -> list[Output]:
+    return engine.publish_policy(engine.revocation_of(revocation), now)
 
 
 def _recall(

@@ -73,6 +73,20 @@ KINDS: Final[Mapping[str, Kind]] = {
         ("seconds",),
         ("replay",),
     ),
+    "impostor": Kind(
+        "a holder of the cluster's key sends one of `nodes` forged and old statements, dated `seconds` ahead, signed "
+        "with a `certificate`: `none`, or one that is `foreign`, `other`, `revoked` or `ended`",
+        ("every", "certificate"),
+        ("seconds",),
+        ("impostor",),
+    ),
+    "rotate": Kind(
+        "a key of the gossip is added at one of `nodes`; a third of `seconds` later it is used, and at their end the "
+        "old one is given up",
+        ("seconds",),
+        (),
+        ("key added", "key used", "key given up"),
+    ),
     "output-rejected": Kind(
         "the kernel of `nodes` refuses all their packets and connects at once", (), (), ("output-rejected",)
     ),
@@ -119,6 +133,18 @@ KINDS: Final[Mapping[str, Kind]] = {
         ("disk", "port", "every"),
         ("crash", "start"),
     ),
+    "revoke": Kind(
+        "the authority revokes the certificates of `nodes`; after `lasts`, if given, each has another and starts anew",
+        (),
+        ("disk",),
+        ("revoke", "crash", "start"),
+    ),
+    "upgrade": Kind(
+        "`nodes` are restarted with another `identity` mode, back after `seconds`, each `every` after the one before",
+        ("seconds", "identity"),
+        ("disk", "every"),
+        ("crash", "start"),
+    ),
     "churn": Kind(
         "one of `nodes` dies and comes back `seconds` later, over and over",
         ("every", "seconds"),
@@ -126,6 +152,11 @@ KINDS: Final[Mapping[str, Kind]] = {
         ("crash", "crash-host", "start"),
     ),
 }
+
+#: What an impostor may sign with: nothing, or a certificate of another authority, one for another name and service, one
+#: that was revoked, or one that has ended.
+CERTIFICATES: Final = ("none", "foreign", "other", "revoked", "ended")
+
 _ALWAYS: Final = ("kind", "name", "at", "lasts", "nodes")
 
 #: Keys that may be below 0, for these kinds.
@@ -160,6 +191,8 @@ class Fault:
     size: int = 0  # bytes
     disk: bool = False
     port: int = 0
+    certificate: str = ""  # one of CERTIFICATES
+    identity: str = ""  # off, prefer or require
     permanent: bool = False
 
 

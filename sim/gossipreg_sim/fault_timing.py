@@ -10,6 +10,9 @@ from gossipreg_sim.fault import Fault
 #: Kinds of fault that leave a node dead unless they have a duration.
 DEADLY: Final = ("crash", "crash-host", "leave")
 
+#: Kinds of fault that end when their last node is back.
+RESTARTS: Final = ("restart", "upgrade")
+
 
 class FaultContext(Protocol):
     """The part of a scenario that fault timing depends on: its nodes and zones, and the lengths of its phases."""
@@ -34,6 +37,16 @@ class FaultContext(Protocol):
         """Seconds from the end of the warm-up to the heal."""
         ...
 
+    @property
+    def identity(self) -> str:
+        """What the nodes ask of statements at the start: off, prefer or require."""
+        ...
+
+    @property
+    def sealed(self) -> bool:
+        """Whether packets are sealed with a key."""
+        ...
+
     def zone_of(self, name: str) -> str:
         """Return the zone of the node called ``name``."""
         ...
@@ -41,7 +54,7 @@ class FaultContext(Protocol):
 
 def is_for_good(fault: Fault) -> bool:
     """Whether the fault is never undone, not even by the heal."""
-    return fault.permanent or (fault.kind in DEADLY and not fault.lasts)
+    return fault.permanent or (fault.kind in (*DEADLY, "revoke") and not fault.lasts)
 
 
 def end_of(fault: Fault, scenario: FaultContext) -> float:
@@ -51,9 +64,11 @@ def end_of(fault: Fault, scenario: FaultContext) -> float:
     """
     if is_for_good(fault):
         return math.inf
-    if fault.kind == "restart":
+    if fault.kind in RESTARTS:
         return min(scenario.duration, end_of_restart(fault, scenario))
     ends = fault.at + fault.lasts if fault.lasts else scenario.duration
+    if fault.kind == "rotate":
+        return min(scenario.duration, fault.at + fault.seconds)
     tail = {"churn": fault.seconds, "swizzle": fault.every}.get(fault.kind, 0.0)
     return min(scenario.duration, ends + tail)
 

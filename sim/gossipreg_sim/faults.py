@@ -31,6 +31,7 @@ from gossipreg_sim.conditions import (
 )
 from gossipreg_sim.fault import Fault
 from gossipreg_sim.fault_timing import is_for_good
+from gossipreg_sim.identity_faults import IdentityFaults
 from gossipreg_sim.network import Condition, Constant, Exponential
 from gossipreg_sim.process import Process
 from gossipreg_sim.rng import Rng
@@ -184,6 +185,7 @@ class Faults:
                     self._plan_span(fault, partial(self._drift, name), fault.drift, begins, ends)
         if fault.kind in ("churn", "swizzle", "forge", "replay"):
             self._plan_repeated(fault, nodes, rng, begins, ends)
+        IdentityFaults(self.cluster, self.trace, self._crash, self._start).plan(fault, nodes, rng, begins, ends)
 
     def _plan_span(self, fault: Fault, turn: Callable[[float], None], wrong: float, begins: int, ends: int) -> None:
         self.cluster.world.at(begins, partial(turn, wrong))

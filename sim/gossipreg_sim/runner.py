@@ -12,16 +12,20 @@ from functools import partial
 
 import attrs
 
+from gossipreg.protocol.identity.authenticator import IdentityMode
 from gossipreg_sim.agreement import Agreement
 from gossipreg_sim.cluster import Cluster
 from gossipreg_sim.faults import Faults
 from gossipreg_sim.heal_bound import heal_bound, longest_damping
 from gossipreg_sim.healing import Heal, Watch
+from gossipreg_sim.identities import Identities
 from gossipreg_sim.network import Constant, Exponential, Latency, Lognormal, Regions
+from gossipreg_sim.oracles.authority import Authority
 from gossipreg_sim.oracles.bounds import Bounds
 from gossipreg_sim.oracles.damped_returns import DampedReturns
 from gossipreg_sim.oracles.detection_quality import DetectionQuality, FalsePositives
 from gossipreg_sim.oracles.dissemination_time import DisseminationTime
+from gossipreg_sim.oracles.expelled import Expelled
 from gossipreg_sim.oracles.half_open import HalfOpenJoins, StreamFallback
 from gossipreg_sim.oracles.healing import Healing
 from gossipreg_sim.oracles.idle import IdleLoad
@@ -57,6 +61,8 @@ ORACLES: tuple[type[Oracle], ...] = (
     SingleWriter,
     MemberClaims,
     NoResurrection,
+    Authority,
+    Expelled,
     LastWriterWins,
     Primaries,
     TombstoneRetention,
@@ -167,7 +173,9 @@ class _ScenarioRun:
         scenario = self.scenario
         self.world = World(self.seed)
         key = self.world.rng("key").bits().to_bytes(8) * 4 if scenario.sealed else None
-        self.cluster = Cluster(self.world, scenario.settings, latency_of(scenario.wiring, scenario), key)
+        self.cluster = Cluster(
+            self.world, scenario.settings, latency_of(scenario.wiring, scenario), key, identities=self._identities()
+        )
         self.cluster.bare = scenario.wire == "objects"
         self.context = RunContext(scenario, self.trace, separated_nodes(scenario, self.world))
         self.cluster.observers.append(self.trace.see)
@@ -175,6 +183,12 @@ class _ScenarioRun:
         self.oracle_runner.watch(self.cluster)
         self.users = Users(scenario, self.cluster)
         self.watch = Watch(scenario, Agreement(self.cluster, self.context.outside))
+
+    def _identities(self) -> Identities | None:
+        """The certificates of a cluster whose nodes ask for identity, at the start or later."""
+        if not self.scenario.has_identity:
+            return None
+        return Identities(self.world, IdentityMode(self.scenario.identity))
 
     def run(self) -> Outcome:
         healed_in = None

@@ -11,7 +11,8 @@ import attrs
 
 from gossipreg.errors import ConfigError
 from gossipreg.protocol.engine_settings import EngineSettings, engine_settings
-from gossipreg_sim.fault import KINDS, SIGNED, Fault, as_tuple, keys_of, named
+from gossipreg.protocol.identity.authenticator import IdentityMode
+from gossipreg_sim.fault import CERTIFICATES, KINDS, SIGNED, Fault, as_tuple, keys_of, named
 from gossipreg_sim.marks import known_marks
 from gossipreg_sim.scenario_checks import problem
 from gossipreg_sim.wire import WIRES
@@ -32,6 +33,9 @@ _NUMBER_MAX: Final = 1.25e9
 class ScenarioError(ConfigError):
     """A scenario that cannot be run; the message names the key, the file and the allowed values."""
 
+
+#: What nodes may ask of statements.
+IDENTITIES: Final = tuple(mode.value for mode in IdentityMode)
 
 #: Latency distributions.
 WIRINGS: Final = ("constant", "exponential", "lognormal")
@@ -93,6 +97,7 @@ class Scenario:
     duration: float = 60.0  # seconds that the faults last
     quiet: float = 60.0  # maximum seconds after the heal in which liveness is awaited
     sealed: bool = False
+    identity: str = "off"  # one of IDENTITIES: what nodes ask of statements
     wire: str = "bytes"  # one of WIRES
     wiring: Wiring = Wiring()
     workload: Workload = Workload()
@@ -113,6 +118,8 @@ class Scenario:
         self._check_parts()
         self._check_starts()
         self._check_wire()
+        if self.identity not in IDENTITIES:
+            raise ScenarioError(f"identity {self.identity!r}: {nearest(self.identity, list(IDENTITIES))}")
         for name, times in Counter(fault.name for fault in self.faults).items():
             if times > 1:
                 raise ScenarioError(f"fault {name}: name: {times} faults have this name: give each its own")
@@ -136,7 +143,7 @@ class Scenario:
     def _check_wire(self) -> None:
         if self.wire not in WIRES:
             raise ScenarioError(f"wire {self.wire!r}: {nearest(self.wire, list(WIRES))}")
-        forgeries = [fault.name for fault in self.faults if fault.kind in ("forge", "replay")]
+        forgeries = [fault.name for fault in self.faults if fault.kind in ("forge", "replay", "impostor")]
         if self.wire == "objects" and (self.sealed or forgeries):
             what = "sealed = true" if self.sealed else f"fault {forgeries[0]}"
             raise ScenarioError(f"wire 'objects': {what} needs sealed packets: write wire = \"bytes\"")
@@ -156,6 +163,10 @@ class Scenario:
         for key in KINDS[fault.kind].needs:
             if not getattr(fault, key):
                 raise ScenarioError(f"{where}the key {key!r} is missing: a {fault.kind} needs it")
+        for key, known in (("certificate", CERTIFICATES), ("identity", IDENTITIES)):
+            value = getattr(fault, key)
+            if value and value not in known:
+                raise ScenarioError(f"{where}{key} {value!r}: {nearest(value, list(known))}")
         for key in ("probability", "spread") if fault.kind == "bursts" else ("probability",):
             if getattr(fault, key) > 1:
                 raise ScenarioError(f"{where}{key}: {getattr(fault, key)} is not a number from 0 to 1")
@@ -175,6 +186,11 @@ class Scenario:
         if how == "zone":
             return which in [self.zone_of(name) for name in self.node_names]
         return selector == "*" or selector in self.node_names
+
+    @property
+    def has_identity(self) -> bool:
+        """Whether nodes have certificates, from the start or after an upgrade."""
+        return self.identity != "off" or any(fault.kind == "upgrade" for fault in self.faults)
 
     @property
     def node_names(self) -> list[str]:

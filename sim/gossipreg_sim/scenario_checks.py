@@ -11,6 +11,7 @@ from typing import Final
 from gossipreg_sim.fault import KINDS, Fault
 from gossipreg_sim.fault_timing import (
     DEADLY,
+    RESTARTS,
     FaultContext,
     end_of,
     end_of_restart,
@@ -45,6 +46,8 @@ def problem(fault: Fault, others: Sequence[Fault], scenario: FaultContext) -> st
         _of_time(fault, scenario)
         or _of_keys(fault)
         or _of_nodes(fault, scenario)
+        or _of_identity(fault, scenario)
+        or _of_upgrade(fault, others, scenario)
         or next((said for other in others if (said := _contradiction(fault, other, scenario))), "")
     )
 
@@ -54,7 +57,7 @@ def _of_time(fault: Fault, scenario: FaultContext) -> str:
         return f"at: {fault.at:g} is not before the heal, at duration = {scenario.duration:g}"
     if 0 < fault.lasts < _SHORTEST:
         return f"lasts: {fault.lasts:g} is shorter than a nanosecond"
-    if fault.kind == "restart":
+    if fault.kind in RESTARTS:
         return _of_restart(fault, scenario)
     if fault.kind == "replay" and fault.seconds >= scenario.warmup + scenario.duration:
         return f"seconds: no packet is {fault.seconds:g} s old before the heal, at duration = {scenario.duration:g}"
@@ -65,7 +68,8 @@ def _of_restart(fault: Fault, scenario: FaultContext) -> str:
     ends = end_of_restart(fault, scenario)
     count = most_affected(fault.nodes, scenario)
     if fault.lasts:
-        return "lasts: a restart ends when its last node is back: leave it out"
+        what = "a restart" if fault.kind == "restart" else "an upgrade"
+        return f"lasts: {what} ends when its last node is back: leave it out"
     if ends <= scenario.duration:
         return ""
     turns = f", one every {fault.every:g} s" if fault.every else " at once"
@@ -79,10 +83,39 @@ def _of_restart(fault: Fault, scenario: FaultContext) -> str:
 def _of_keys(fault: Fault) -> str:
     if fault.permanent and fault.lasts:
         return f"lasts: {fault.lasts:g} contradicts permanent = true: leave out one of the two"
-    if fault.kind in DEADLY and is_for_good(fault) and fault.disk:
+    if fault.kind in (*DEADLY, "revoke") and is_for_good(fault) and fault.disk:
         return "disk: the node does not come back: set lasts, or leave out disk"
     if fault.kind in ("freeze", "block") and fault.on and not fault.off:
         return "on: the pause has no end without off: set off, too"
+    return ""
+
+
+def fits_identity(kind: str, scenario: FaultContext) -> bool:
+    """Whether the scenario has the identity, or the key, that a kind of fault needs."""
+    return not _of_identity(Fault(kind=kind), scenario)
+
+
+def _of_identity(fault: Fault, scenario: FaultContext) -> str:
+    if fault.kind == "impostor" and scenario.identity != "require":
+        return 'kind: an impostor is believed unless all nodes ask for identity: set identity = "require"'
+    if fault.kind == "revoke" and scenario.identity == "off":
+        return 'kind: without identity there is no certificate to revoke: set identity = "require"'
+    if fault.kind == "rotate" and not scenario.sealed:
+        return "kind: in clear there is no key to rotate: set sealed = true"
+    return ""
+
+
+def _of_upgrade(fault: Fault, others: Sequence[Fault], scenario: FaultContext) -> str:
+    if fault.kind != "upgrade":
+        return ""
+    if fault.identity == "off":
+        return "identity: a member that has signed is not believed unsigned: choose prefer or require"
+    have_signed = scenario.identity != "off" or any(
+        other.kind == "upgrade" and other.nodes == ("*",) and end_of_restart(other, scenario) <= fault.at
+        for other in others
+    )
+    if fault.identity == "require" and not have_signed:
+        return "identity: nodes that do not sign are refused: upgrade all to prefer in a fault above"
     return ""
 
 
@@ -101,6 +134,10 @@ def _contradiction(fault: Fault, other: Fault, scenario: FaultContext) -> str:
     for later, killer in ((fault, other), (other, fault)):
         if _affects_only_dead_nodes(later, killer, scenario):
             return f"nodes: at {later.at:g} s {killer.name or killer.kind} has left no such node alive"
+    if {fault.kind, other.kind} == {"impostor", "upgrade"} and "require" not in (fault.identity, other.identity):
+        return "identity: an impostor is believed unless all nodes ask for identity"
+    if fault.kind == other.kind == "rotate":
+        return f"kind: {other.name or other.kind} rotates the key already"
     if fault.kind != other.kind or fault.kind not in _STATES:
         return ""
     if fault.at >= end_of(other, scenario) or other.at >= end_of(fault, scenario):

@@ -11,7 +11,7 @@ from typing import Final
 from gossipreg.limits import PACKET_BYTES_MAX
 from gossipreg.protocol.membership.peer_clocks import CLOCK_SKEW_MAX
 from gossipreg_sim.fault import KINDS, Fault
-from gossipreg_sim.fault_timing import DEADLY
+from gossipreg_sim.fault_timing import DEADLY, is_for_good
 from gossipreg_sim.faults import chosen, links_of
 from gossipreg_sim.heal_bound import lasting_delay
 from gossipreg_sim.scenario import Scenario
@@ -49,7 +49,9 @@ def separated_nodes(scenario: Scenario, world: World) -> tuple[str, ...]:
 
 
 def separates(fault: Fault, scenario: Scenario) -> bool:
-    """Whether the permanent ``fault`` is so strong that its nodes need not agree with the others."""
+    """Whether the permanent ``fault`` is so strong that its nodes need not agree with the others, or never can."""
+    if fault.kind == "revoke":
+        return is_for_good(fault)  # the others expel them
     return fault.permanent and fault.kind not in DEADLY and not _is_weak(fault, scenario)
 
 

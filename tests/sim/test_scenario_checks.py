@@ -84,6 +84,33 @@ def made(*faults: Fault, **parts: Any) -> Scenario:
             [Fault(kind="leave"), Fault(kind="cut", at=3, nodes="random:2")],
             "cut-1: nodes: at 3 s leave-1 has left no such node alive",
         ),
+        (
+            [Fault(kind="impostor", every=1, certificate="none")],
+            'impostor-1: kind: an impostor is believed unless all nodes ask for identity: set identity = "require"',
+        ),
+        (
+            [Fault(kind="revoke", nodes="n1")],
+            'revoke-1: kind: without identity there is no certificate to revoke: set identity = "require"',
+        ),
+        (
+            [Fault(kind="rotate", seconds=3)],
+            "rotate-1: kind: in clear there is no key to rotate: set sealed = true",
+        ),
+        (
+            [Fault(kind="upgrade", seconds=1, identity="off")],
+            "upgrade-1: identity: a member that has signed is not believed unsigned: choose prefer or require",
+        ),
+        (
+            [
+                Fault(kind="upgrade", seconds=1, identity="prefer", nodes="n1"),
+                Fault(kind="upgrade", seconds=1, identity="require", at=5),
+            ],
+            "upgrade-2: identity: nodes that do not sign are refused: upgrade all to prefer in a fault above",
+        ),
+        (
+            [Fault(kind="upgrade", seconds=1, identity="prefer", lasts=4)],
+            "upgrade-1: lasts: an upgrade ends when its last node is back: leave it out",
+        ),
     ],
     ids=lambda value: "+".join(fault.kind for fault in value) if isinstance(value, list) else "",
 )
@@ -127,3 +154,20 @@ def test_sensible_keeps_each_fault_that_is_consistent_with_those_before() -> Non
     skews = [Fault(kind="clock-skew", seconds=number, nodes="n1") for number in (1, 2)]
     late = Fault(kind="cut", at=99)
     assert sensible([*skews, late], made()) == (skews[0],)
+
+
+def test_an_impostor_excludes_nodes_that_do_not_require_identity_and_a_key_is_rotated_once() -> None:
+    impostor = Fault(kind="impostor", every=1, certificate="none")
+    back = Fault(kind="upgrade", seconds=1, identity="prefer", nodes="n1")
+    with pytest.raises(ScenarioError, match="an impostor is believed unless all nodes ask for identity"):
+        made(impostor, back, identity="require")
+    rotate = Fault(kind="rotate", seconds=1)
+    with pytest.raises(ScenarioError, match="rotate-1 rotates the key already"):
+        made(rotate, rotate, sealed=True)
+
+
+def test_an_unknown_certificate_or_mode_is_refused_with_those_there_are() -> None:
+    with pytest.raises(ScenarioError, match="certificate 'revokd': did you mean 'revoked'"):
+        made(Fault(kind="impostor", every=1, certificate="revokd"), identity="require")
+    with pytest.raises(ScenarioError, match="identity 'requir': did you mean 'require'"):
+        made(identity="requir")

@@ -13,12 +13,12 @@ from typing import Any, Final, TypeVar
 
 import attrs
 
-from gossipreg_sim.fault import KINDS, Fault
-from gossipreg_sim.fault_timing import DEADLY, end_of_restart, is_for_good
+from gossipreg_sim.fault import CERTIFICATES, KINDS, Fault
+from gossipreg_sim.fault_timing import DEADLY, RESTARTS, end_of_restart, is_for_good
 from gossipreg_sim.fuzz.templates import template_of
 from gossipreg_sim.rng import Rng
 from gossipreg_sim.scenario import Scenario, Wiring, Workload
-from gossipreg_sim.scenario_checks import problem
+from gossipreg_sim.scenario_checks import fits_identity, problem
 
 #: Number of nodes of a generated scenario (from, to), unless given.
 NODES: Final = (3, 16)
@@ -27,7 +27,7 @@ NODES: Final = (3, 16)
 FAULTS_MAX: Final = 6
 
 #: Values of each kind of fault, mild or short first (units as in `gossipreg_sim.scenario.Fault`).
-VALUES: Final[Mapping[str, Mapping[str, tuple[float, ...]]]] = {
+VALUES: Final[Mapping[str, Mapping[str, tuple[float, ...] | tuple[str, ...]]]] = {
     "cut": {},
     "flip-flop": {"off": (0.5, 1, 2, 5, 10), "on": (0.5, 1, 2, 5, 10)},
     "loss": {"probability": (0.02, 0.1, 0.3, 0.6, 0.9)},
@@ -43,6 +43,8 @@ VALUES: Final[Mapping[str, Mapping[str, tuple[float, ...]]]] = {
     "swizzle": {"every": (10, 4)},
     "forge": {"every": (1, 0.1)},
     "replay": {"every": (1, 0.1), "seconds": (0, 1, 5, 20)},
+    "impostor": {"every": (2, 0.5), "certificate": CERTIFICATES, "seconds": (0, 0, 1, 3600)},
+    "rotate": {"seconds": (3, 9, 15)},
     "output-rejected": {},
     "clock-skew": {"seconds": (1, -1, 20, -20, 3600, -3600)},
     "clock-skew-at-start": {"seconds": (1, -1, 20, -20, 90, -90, 3600, -3600)},
@@ -54,6 +56,8 @@ VALUES: Final[Mapping[str, Mapping[str, tuple[float, ...]]]] = {
     "crash-host": {},
     "leave": {},
     "restart": {"seconds": (0.1, 1, 5), "every": (0, 0.5, 3), "port": (0, 0, 7950)},
+    "revoke": {},
+    "upgrade": {"seconds": (0.1, 1), "every": (0.5, 3), "identity": ("prefer", "require")},
     "churn": {"every": (10, 5, 2), "seconds": (0.5, 3, 8)},
 }
 
@@ -78,7 +82,8 @@ def generated(seed: int, nodes: tuple[int, int] = NODES) -> GeneratedScenario:
     template = template_of(chance)
     base = template.base(_base_scenario(seed, Rng.of("fuzz", seed, "stage"), nodes), chance)
     swarm = Rng.of("fuzz", seed, "swarm")
-    on = [kind for kind in KINDS if swarm.chance(0.5)] or [_among(swarm, tuple(KINDS))]
+    possible = [kind for kind in KINDS if fits_identity(kind, base)]
+    on = [kind for kind in possible if swarm.chance(0.5)] or [_among(swarm, possible)]
     faults = template.faults(base, chance)
     generator = _FaultGenerator(
         base, dict.fromkeys(name for fault in faults if is_for_good(fault) for name in fault.nodes)
@@ -112,6 +117,7 @@ def _base_scenario(seed: int, rng: Rng, nodes: tuple[int, int]) -> Scenario:
         duration=_among(rng, (20.0, 30.0, 40.0)),
         quiet=120.0,
         sealed=rng.chance(0.4),
+        identity=_among(Rng.of("fuzz", seed, "identity"), ("off", "off", "off", "prefer", "require")),
         wiring=_wiring(rng.fork()),
         workload=Workload(
             instances=rng.below(4),
@@ -163,7 +169,9 @@ class _FaultGenerator:
             values |= self._death_values(rng, lasts, for_good=for_good or not lasts)
         elif "permanent" in takes and for_good:
             values |= self._permanent_values(kind, rng)
-        if kind == "restart":
+        if kind == "revoke":
+            values |= self._revocation_values(rng, lasts)
+        if kind in RESTARTS:
             return self._shortened(Fault(**(values | {"lasts": 0.0})))
         return Fault(**values)
 
@@ -191,6 +199,19 @@ class _FaultGenerator:
         victims = rng.sample(mortal, 1 + rng.below(room))
         self.may_die |= dict.fromkeys(victims)
         return {"lasts": 0.0, "nodes": tuple(victims), "disk": False}
+
+    def _revocation_values(self, rng: Rng, lasts: float) -> dict[str, Any]:
+        """Return whose certificates are revoked: no seed's, and for good at most those of a third of the nodes."""
+        others = self.base.node_names[self.base.seeds :]
+        free = [name for name in others if name not in self.may_die]
+        room = self.base.nodes // 3 - len(self.may_die)
+        if not others:
+            return {"nodes": (self.base.node_names[-1],), "lasts": lasts or 5.0}
+        if lasts or not free or room < 1:
+            return {"nodes": (_among(rng, others),), "lasts": lasts or 5.0}
+        victims = rng.sample(free, 1 + rng.below(room))
+        self.may_die |= dict.fromkeys(victims)
+        return {"nodes": tuple(victims), "disk": False}
 
     def _permanent_values(self, kind: str, rng: Rng) -> dict[str, Any]:
         """Return the values of a permanent fault: on one link between two non-seed nodes, or a small clock error."""

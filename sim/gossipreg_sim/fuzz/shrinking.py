@@ -31,6 +31,7 @@ _SIMPLER: Final[tuple[dict[str, Any], ...]] = (
     {"wiring": Wiring()},
     {"workload": Workload(instances=0)},
     {"sealed": False},
+    {"identity": "off"},
     {"zones": 1},
     {"together": True},
 )
@@ -155,6 +156,7 @@ class _Simplifier:
             seeds=min(was.seeds, max(1, nodes - (was.nodes - was.seeds))) if self.is_kept() else 1,
             together=was.together or not self.is_kept(),
             sealed=self.is_kept() and was.sealed,
+            identity=was.identity if self.is_kept() else "off",
             warmup=self.at_most(was.warmup),
             duration=duration,
             wiring=was.wiring if self.is_kept() else Wiring(),

@@ -3,8 +3,8 @@
 Without templates no member is ever forgotten (tombstones last a day), few hosts die in an otherwise healthy cluster,
 few records are created before the first fault, and few members fail twice. A minority is seldom separated while nothing
 else is wrong. Links that lose all packets but pass streams for long are rare. Clocks that are wrong from the start are
-mixed with other wrong clocks. Each template gets a share of the seeds, so that every oracle applies to at least a tenth
-of all runs (`gossipreg_sim.fuzz.sweep` counts them).
+mixed with other wrong clocks. Few certificates are revoked. Each template gets a share of the seeds, so that every
+oracle applies to at least a tenth of all runs (`gossipreg_sim.fuzz.sweep` counts them).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Final
 import attrs
 
 from gossipreg.protocol.engine_settings import EngineSettings
-from gossipreg_sim.fault import Fault
+from gossipreg_sim.fault import CERTIFICATES, Fault
 from gossipreg_sim.oracles.half_open import StreamFallback
 from gossipreg_sim.oracles.stay_in_lookups import APART
 from gossipreg_sim.rng import Rng
@@ -49,7 +49,7 @@ class ScenarioTemplate:
 class ShortMemory(ScenarioTemplate):
     """A member dies for good, and is forgotten before the run ends."""
 
-    share: ClassVar[float] = 0.13
+    share: ClassVar[float] = 0.12
 
     #: How long tombstones are kept (seconds): longer than the longest partition and the heal bound on a slow network.
     MEMORY: ClassVar[float] = 44.0
@@ -77,7 +77,7 @@ class ShortMemory(ScenarioTemplate):
 class Deaths(ScenarioTemplate):
     """Hosts die one after another, and the surviving nodes are healthy."""
 
-    share: ClassVar[float] = 0.13
+    share: ClassVar[float] = 0.12
 
     FAIR: ClassVar[tuple[str, ...]] = ("duplicate", "clock-skew", "crash-host")
     TURN: ClassVar[float] = 6.0  # seconds between deaths; each host is down for a second less
@@ -109,7 +109,7 @@ class Deaths(ScenarioTemplate):
 class CalmOpening(ScenarioTemplate):
     """Services change for a while before there is any fault but random packet loss."""
 
-    share: ClassVar[float] = 0.15
+    share: ClassVar[float] = 0.14
 
     OPENING: ClassVar[float] = 14.0  # seconds
     MANY: ClassVar[int] = 8  # nodes needed by the dissemination oracle with packet loss
@@ -134,7 +134,7 @@ class CalmOpening(ScenarioTemplate):
 class Flapping(ScenarioTemplate):
     """One node repeatedly receives nothing, so that it fails again and again."""
 
-    share: ClassVar[float] = 0.13
+    share: ClassVar[float] = 0.12
 
     def base(self, base: Scenario, rng: Rng) -> Scenario:
         """Run long enough for more than two failures; sometimes a suspicion needs no confirmation."""
@@ -156,7 +156,7 @@ class Flapping(ScenarioTemplate):
 class Minorities(ScenarioTemplate):
     """After an idle time, a minority is repeatedly separated or slow, and there are no other faults."""
 
-    share: ClassVar[float] = 0.12
+    share: ClassVar[float] = 0.115
 
     TURN: ClassVar[float] = 24.0  # seconds between faults: long enough to check each heal
     LASTS: ClassVar[tuple[float, ...]] = (2.0, 6.0, 12.0)  # seconds; silent nodes fail after about five
@@ -203,7 +203,7 @@ class Minorities(ScenarioTemplate):
 class PacketsLost(ScenarioTemplate):
     """Some links lose all packets but pass streams, for long, while services change."""
 
-    share: ClassVar[float] = 0.12
+    share: ClassVar[float] = 0.115
 
     BEGINS: ClassVar[float] = 4.0  # seconds: the latest start
     MORE: ClassVar[float] = 15.0  # seconds in which new records can be followed to the end
@@ -232,7 +232,7 @@ class PacketsLost(ScenarioTemplate):
 class ClocksOff(ScenarioTemplate):
     """Some nodes of a sealed cluster start with a clock beyond the tolerance; all other clocks are right."""
 
-    share: ClassVar[float] = 0.12
+    share: ClassVar[float] = 0.115
 
     OFF: ClassVar[tuple[float, ...]] = (40.0, -40.0, 90.0, -90.0, 3600.0, -3600.0)  # seconds
 
@@ -252,6 +252,35 @@ class ClocksOff(ScenarioTemplate):
         return not fault.kind.startswith("clock")
 
 
+@attrs.frozen
+class Intruders(ScenarioTemplate):
+    """A cluster that requires identity has an impostor, and a certificate is revoked, beside any other faults."""
+
+    share: ClassVar[float] = 0.115
+
+    def base(self, base: Scenario, rng: Rng) -> Scenario:
+        """With identity, busy users, and at least one node that is no seed."""
+        workload = attrs.evolve(base.workload, policies=max(base.workload.policies, (0.0, 0.5)[rng.below(2)]))
+        return attrs.evolve(base, identity="require", seeds=max(1, min(base.seeds, base.nodes - 1)), workload=workload)
+
+    def faults(self, base: Scenario, rng: Rng) -> list[Fault]:
+        """An impostor of some kind until the heal, and a revocation of a node that is no seed."""
+        victim = base.node_names[base.seeds :][rng.below(base.nodes - base.seeds)]
+        certificate = CERTIFICATES[rng.below(len(CERTIFICATES))]
+        lasts = (0.0, 8.0)[rng.below(2)] if base.nodes >= self.MANY else 8.0
+        return [
+            Fault(kind="impostor", certificate=certificate, every=(1.0, 0.3)[rng.below(2)]),
+            Fault(kind="revoke", nodes=(victim,), at=rng.below(int(base.duration)) / 2, lasts=lasts),
+        ]
+
+    #: Nodes of a cluster that can do without one of them: a third may go for good.
+    MANY: ClassVar[int] = 3
+
+    def allows(self, fault: Fault, base: Scenario) -> bool:  # noqa: ARG002
+        """Any other fault that leaves the revoked node to the template."""
+        return fault.kind != "revoke"
+
+
 #: All templates, in drawing order.
 TEMPLATES: Final = (
     ShortMemory(),
@@ -261,6 +290,7 @@ TEMPLATES: Final = (
     Minorities(),
     PacketsLost(),
     ClocksOff(),
+    Intruders(),
 )
 
 

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Final
 import attrs
 
 from gossipreg.protocol.outputs import Output, PoliciesChanged
-from gossipreg.protocol.registry.policy_version import PolicyVersion
+from gossipreg.protocol.registry.policy_version import PolicyVersion, is_about_revocation
 from gossipreg_sim.oracles.oracle import Oracle
 from gossipreg_sim.process import Process
 
@@ -50,8 +50,11 @@ class LastWriterWins(Oracle):
         for key in output.keys:
             version = process.engine.state.policies.get(key)
             before = self._held.get((process, key))
+            if before is not None and self.cluster.has_revoked(before.proof):
+                before = None  # it went with its writer; what it had replaced may come back
             if version is None:
                 self.check(process, before is None, f"forgot {_named(before)}")
+                self._held.pop((process, key), None)
                 continue
             self._held[process, key] = version
             later = before is None or version == before or _rank(version) > _rank(before)
@@ -60,6 +63,8 @@ class LastWriterWins(Oracle):
                 self._check_new(process, version)
 
     def _check_new(self, process: Process, version: PolicyVersion) -> None:
+        if is_about_revocation(version.key):
+            return  # the authority issues them; `Authority` checks that
         if version.writer != process.name:
             self.wrong(process.name, f"holds {_named(version)}, which {version.writer} never issued")
             return
@@ -94,8 +99,16 @@ class LastWriterWins(Oracle):
         for process in core:
             for said in self._required[process.name]:
                 last = versions.get(said.key)
-                holds = last is not None and _rank(last) >= _rank(said)
+                holds = (last is not None and _rank(last) >= _rank(said)) or self._went_with_its_writer(said)
                 self.check(process, holds, f"issued {_named(said)}, but {first.name} holds {_named(last)}")
+
+    def _went_with_its_writer(self, said: PolicyVersion) -> bool:
+        """Whether a version, or a later one in its place, was dropped because the writer's certificate was revoked."""
+        return any(
+            later.key == said.key and _rank(later) >= _rank(said) and self.cluster.has_revoked(later.proof)
+            for versions in self._issued.values()
+            for later in versions.values()
+        )
 
 
 def _versions_of(process: Process) -> dict[str, PolicyVersion]:

@@ -50,7 +50,11 @@ class Completeness(Oracle):
         assert isinstance(output, MemberChanged), "the oracle receives only what it wants"
         after, before = output.after, output.before
         found = self._rounds.get(process)
-        if found is None or after is None:
+        if found is None:
+            return
+        if after is None:
+            assert before is not None, "only a known member can be forgotten"
+            found.last.pop(before.name, None)  # present until then, if it was expelled
             return
         if not process.engine.members.present:
             found.length = math.inf  # without members there are no periods

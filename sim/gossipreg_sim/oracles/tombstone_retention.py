@@ -44,6 +44,8 @@ class TombstoneRetention(Oracle):
             return
         forgotten = output.before
         assert forgotten is not None, "only a known member can be forgotten"
+        if self.cluster.has_revoked(forgotten.proof):
+            return  # expelled members are not remembered, but their revocations
         memory = process.engine.members.memory(forgotten.status)
         lasted = (world.now - self._gone.get(_claim(forgotten), 0)) / SECOND
         least = memory * (1 - _FAST) - _AGE_STEP

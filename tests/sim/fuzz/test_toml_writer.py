@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gossipreg.protocol.engine_settings import EngineSettings
-from gossipreg_sim.fault import KINDS, Fault
+from gossipreg_sim.fault import CERTIFICATES, KINDS, Fault
 from gossipreg_sim.fuzz.generation import generated
 from gossipreg_sim.fuzz.toml_writer import as_toml
 from gossipreg_sim.marks import known_marks
-from gossipreg_sim.scenario import WIRINGS, Scenario, Wiring, Workload
+from gossipreg_sim.scenario import IDENTITIES, WIRINGS, Scenario, Wiring, Workload
 from gossipreg_sim.scenario_checks import sensible
 from gossipreg_sim.scenario_file import load, parse, shipped
 
@@ -44,6 +44,8 @@ def faults(draw: Any, nodes: int) -> Fault:
         "port": st.integers(1, 65535),
         "at": st.floats(0, 10, exclude_max=True),
         "lasts": times,
+        "certificate": st.sampled_from(CERTIFICATES),
+        "identity": st.sampled_from(IDENTITIES),
     }
     needs = KINDS[kind].needs
     keys = draw(st.lists(st.sampled_from([*KINDS[kind].takes, "at", "lasts", "nodes"]), unique=True))
@@ -66,6 +68,7 @@ def scenarios(draw: Any) -> Scenario:
         duration=draw(st.floats(10, 100)),
         quiet=draw(times),
         sealed=draw(st.booleans()),
+        identity=draw(st.sampled_from(IDENTITIES)),
         wiring=Wiring(kind=draw(st.sampled_from(WIRINGS)), seconds=draw(times), mean=draw(times), sigma=draw(times)),
         workload=Workload(
             instances=draw(st.integers(0, 9)),

@@ -5,7 +5,17 @@ Each is a plausible mistake: a comparison off by its equals sign, a missing case
 
 from __future__ import annotations
 
-from tests.sim.mutations import dissemination, joining, membership, policies, primaries, records
+from tests.sim.mutations import dissemination, identity, joining, membership, policies, primaries, records
 from tests.sim.mutations.mutation import MUTATIONS, Mutation
 
-__all__ = ["MUTATIONS", "Mutation", "dissemination", "joining", "membership", "policies", "primaries", "records"]
+__all__ = [
+    "MUTATIONS",
+    "Mutation",
+    "dissemination",
+    "identity",
+    "joining",
+    "membership",
+    "policies",
+    "primaries",
+    "records",
+]

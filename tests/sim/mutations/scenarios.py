@@ -279,3 +279,52 @@ LOSSES = Scenario(
     faults=(Fault(kind="loss", probability=0.3),),
     sometimes=("loss begins",),
 )
+
+#: An impostor with each kind of certificate.
+IMPOSTORS = Scenario(
+    name="impostors",
+    title="Impostors with each kind of certificate",
+    nodes=4,
+    warmup=3.0,
+    duration=6.0,
+    quiet=12.0,
+    identity="require",
+    workload=Workload(instances=2, churn=2.0, policies=2.0),
+    settings=_FAST,
+    faults=tuple(
+        Fault(kind="impostor", certificate=certificate, every=0.25)
+        for certificate in ("none", "foreign", "other", "revoked", "ended")
+    ),
+    sometimes=("impostor", "statements_refused", "statements_unsigned", "policy"),
+)
+
+#: A revocation, and a node that is clean again.
+EXPULSION = Scenario(
+    name="expulsion",
+    title="A certificate is revoked, its holder goes on, and another one gets a new certificate",
+    nodes=5,
+    warmup=3.0,
+    duration=10.0,
+    quiet=12.0,
+    identity="require",
+    workload=Workload(instances=2, churn=2.0, policies=3.0),
+    settings=_FAST,
+    faults=(
+        Fault(kind="revoke", nodes=("n4",), at=3.0),
+        Fault(kind="revoke", nodes=("n3",), at=4.0, lasts=3.0),
+    ),
+    sometimes=("revoke", "members_expelled", "crash", "start", "policy"),
+)
+
+#: An impostor that hears of records before most nodes do.
+LATE_RECORDS = attrs.evolve(
+    IMPOSTORS,
+    name="late-records",
+    title="An impostor knows of records before nodes that miss packets do",
+    workload=Workload(instances=2, churn=20.0),
+    faults=(
+        Fault(kind="impostor", certificate="other", every=0.05),
+        Fault(kind="loss", probability=0.3),
+    ),
+    sometimes=("impostor", "statements_refused"),
+)

@@ -1,0 +1,183 @@
+"""Identities of a simulated cluster: its authority, the certificates of its nodes, and a ledger of what they signed.
+
+The signatures are real ones (Ed25519). All keys and serial numbers come from the run's random streams, so a seed gives
+the same certificates everywhere. The ledger is the ground truth of the oracle `Authority`: what a node has not signed
+itself, it has not stated.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import attrs
+
+from gossipreg.authority import AuthorityKey
+from gossipreg.certificate import SERIAL_BYTES, Certificate, Revocation
+from gossipreg.model import Status
+from gossipreg.protocol.identity.authenticator import Authenticator, IdentityMode, Signer
+from gossipreg.protocol.membership.member_update import MemberUpdate
+from gossipreg.protocol.registry.policy_version import PolicyVersion
+from gossipreg.protocol.registry.records import Record
+from gossipreg.signatures import SECRET_KEY_BYTES, SIGNATURE_BYTES, SigningKey
+from gossipreg_sim.world import EPOCH_MS, World
+
+#: The cluster that certificates are for.
+CLUSTER: Final = "sim"
+
+#: When certificates begin and, unless that is given, end (seconds after the start of the run): beyond any run.
+BEGIN: Final = -3600.0
+END: Final = 30 * 86_400.0
+
+#: What the certificates of nodes allow beside all services and roles.
+_GRANTS: Final = ("policies", "keys", "tokens")
+
+Stated = tuple[Any, ...]
+
+
+@attrs.define
+class Ledger:
+    """All that the nodes of a cluster have signed, by content, and which certificates were revoked."""
+
+    stated: dict[Stated, None] = attrs.field(factory=dict)
+    revoked: dict[bytes, int] = attrs.field(factory=dict)  # serial number -> ns, when it was published first
+
+    def note(self, stated: Stated) -> None:
+        """A node has signed it."""
+        self.stated[stated] = None
+
+    def has(self, stated: Stated) -> bool:
+        """Whether its owner has signed it."""
+        return stated in self.stated
+
+
+def member_stated(update: MemberUpdate) -> Stated:
+    """The part of an update that is for its member to state."""
+    has_left = update.status is Status.LEFT
+    fields = (update.name, update.generation, update.incarnation, update.address, update.zone, update.draining)
+    return "member", *fields, has_left
+
+
+def record_stated(record: Record) -> Stated:
+    """What an owner states by a record, or by its tombstone."""
+    return "record", record.owner, record.generation, record.version, record.id, record.payload
+
+
+def table_stated(owner: str, generation: int, version: int, xor: int) -> Stated:
+    """What an owner states of its whole table."""
+    return "table", owner, generation, version, xor
+
+
+def policy_stated(version: PolicyVersion) -> Stated:
+    """What a writer states by a policy version; a revocation is stated by the authority."""
+    return "policy", version.key, version.ms, version.counter, version.writer, version.payload
+
+
+@attrs.define(eq=False, repr=False)
+class WitnessedAuthenticator(Authenticator):
+    """An authenticator of a node, which enters into the ledger what the node signs."""
+
+    ledger: Ledger = attrs.field(factory=Ledger, kw_only=True)
+
+    def sign_update(self, update: MemberUpdate) -> MemberUpdate:
+        """Note the update, also that of a node without a certificate."""
+        self.ledger.note(member_stated(update))
+        return super().sign_update(update)
+
+    def sign_record(self, record: Record) -> bytes:
+        """Note the record, and the table that it makes."""
+        self.ledger.note(record_stated(record))
+        self.ledger.note(table_stated(record.owner, record.generation, record.version, record.table_xor))
+        return super().sign_record(record)
+
+    def sign_policy(self, version: PolicyVersion) -> PolicyVersion:
+        """Note the version."""
+        self.ledger.note(policy_stated(version))
+        return super().sign_policy(version)
+
+
+@attrs.define
+class Identities:
+    """The authority of one cluster and what it has signed; ``mode`` is that of nodes without one of their own."""
+
+    world: World
+    mode: IdentityMode
+    ledger: Ledger = attrs.field(factory=Ledger)
+    modes: dict[str, IdentityMode] = attrs.field(factory=dict)  # of nodes that were restarted with another
+    signers: dict[str, Signer] = attrs.field(factory=dict)  # by node
+    known_revocations: list[Revocation] = attrs.field(factory=list)  # in the files of all nodes, from their start
+    authority: AuthorityKey = attrs.field(init=False)
+    _issued: int = 0
+
+    def __attrs_post_init__(self) -> None:
+        self.authority = self.new_authority("authority")
+
+    def new_authority(self, name: str) -> AuthorityKey:
+        """An authority of the cluster; its key comes from the stream of that name."""
+        return AuthorityKey(CLUSTER, self._key(name))
+
+    def mode_of(self, name: str) -> IdentityMode:
+        """What the node asks of statements."""
+        return self.modes.get(name, self.mode)
+
+    def authenticator(self, name: str) -> Authenticator:
+        """The authenticator of a node that starts now. A node keeps its certificate over restarts."""
+        mode = self.mode_of(name)
+        if mode is IdentityMode.OFF:
+            return WitnessedAuthenticator(CLUSTER, mode, ledger=self.ledger)
+        if name not in self.signers:
+            self.signers[name] = self.signer(name, grants=_GRANTS)
+        return WitnessedAuthenticator(
+            CLUSTER, mode, self.signers[name], (self.authority.authority,), ledger=self.ledger
+        )
+
+    def signer(
+        self,
+        *names: str,
+        by: AuthorityKey | None = None,
+        services: tuple[str, ...] = ("*",),
+        grants: tuple[str, ...] = (),
+        end: float = END,
+    ) -> Signer:
+        """A new key with a certificate for ``names``, patterns; ``end`` in seconds after the start of the run."""
+        self._issued += 1
+        key, signed_by = self._key("node", *names, self._issued), by or self.authority
+        begin = EPOCH_MS // 1000 + int(min(BEGIN, end - 3600))
+        certificate = Certificate.issue(
+            signed_by.key,
+            cluster=CLUSTER,
+            serial=self._bytes(SERIAL_BYTES, "serial", *names, self._issued),
+            public=key.public,
+            names=names,
+            zones=("*",),
+            services=services,
+            roles=("*",),
+            grants=grants,
+            not_before=begin,
+            not_after=EPOCH_MS // 1000 + int(end),
+        )
+        return Signer(key, certificate)
+
+    def revoke(self, certificate: Certificate, at: float) -> Revocation:
+        """Revoke a certificate; ``at`` in seconds after the start of the run."""
+        return self.authority.revoke(certificate, at=EPOCH_MS // 1000 + int(at))
+
+    def publish_from_start(self, revocation: Revocation) -> None:
+        """Have a revocation in the files of all nodes, before any of them starts."""
+        self.known_revocations.append(revocation)
+        self.ledger.revoked[revocation.serial] = 0
+
+    def renew(self, name: str) -> None:
+        """Give the node a new key and certificate; it uses them from its next start on."""
+        self.signers[name] = self.signer(name, grants=_GRANTS)
+
+    def _key(self, *purpose: object) -> SigningKey:
+        return SigningKey(self._bytes(SECRET_KEY_BYTES, *purpose))
+
+    def _bytes(self, count: int, *purpose: object) -> bytes:
+        rng = self.world.rng("identity", *purpose)
+        return b"".join(rng.bits().to_bytes(8) for _ in range((count + 7) // 8))[:count]
+
+
+def serial_in(proof: bytes) -> bytes:
+    """The serial number of the certificate in a proof; empty if there is none that can be read."""
+    return Certificate.read(proof[SIGNATURE_BYTES:]).serial if proof else b""
