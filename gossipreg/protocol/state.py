@@ -401,7 +401,7 @@ class ClusterState:
         self.fingerprint.replace(None, version)
         for rule in (version.rule, None if before is None else before.rule):
             if rule is not None:
-                self.registry.touch_service(rule.service)
+                self.registry.touch_rule(rule)
         return tuple(dict.fromkeys((version.key, *(each.key for each in gone))))
 
     # Terms
@@ -503,7 +503,7 @@ class ClusterState:
         self.fingerprint.replace(None, register)
         for each in gone:
             self.fingerprint.replace(each, None)
-        self.registry.touch_service(register.service)
+        self.registry.touch_term(register.service)
         return True
 
     def _broadcast_register(
@@ -565,7 +565,7 @@ class ClusterState:
         self.policies.discard(version)
         self.fingerprint.replace(version, None)
         if version.rule is not None:
-            self.registry.touch_service(version.rule.service)
+            self.registry.touch_rule(version.rule)
 
     # View, and expiry
 

@@ -20,7 +20,6 @@ from gossipreg.protocol.engine import Engine
 from gossipreg.protocol.membership.paths import Passes
 from gossipreg.protocol.membership.peer_clocks import CLOCK_SKEW_MAX
 from gossipreg.protocol.outputs import ClockChanged, ClockRefused, PathChanged, PolicyFromFuture
-from gossipreg.protocol.registry.roles import contenders
 from gossipreg.protocol.registry.view import View
 
 log = logging.getLogger(__name__)
@@ -225,7 +224,7 @@ class PrimaryConflicts:
     def observe(self, service: str) -> RoleEvent | None:
         """The event to report of the service now, if any."""
         before = self._reported.pop(service, ())
-        now = contenders(self._view.service(service).healthy)
+        now = self._view.service(service).contenders
         primary = now[0] if now and now[0].role == PRIMARY else None
         if len(now) > 1:
             self._reported[service] = now

@@ -7,6 +7,7 @@ dropped leaves nothing behind.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 from typing import Final, Self
 
 import attrs
@@ -24,12 +25,16 @@ from gossipreg.model import (
     ServiceChange,
     Snapshot,
 )
-from gossipreg.protocol.registry.view import ServiceView, View
+from gossipreg.protocol.registry.service_view import ServiceView
+from gossipreg.protocol.registry.view import View
 from gossipreg.runtime.change_log import ChangeLog
 from gossipreg.runtime.diagnostics import PrimaryConflicts
 
 #: How often a watch of other regions reads at the least (seconds): what nothing reads is not followed for ever.
 READ_AGAIN_SECONDS: Final = 60.0
+
+#: The view of a service of which nothing was reported yet.
+_NOTHING: Final = ServiceView(0)
 
 
 @attrs.define(eq=False, repr=False)
@@ -43,7 +48,7 @@ class ServiceWatch:
     _view: View
     _change_log: ChangeLog
     _failure: Callable[[], GossipregError | None]
-    _seen: tuple[Instance, ...] | None = None
+    _seen: ServiceView | None = None
 
     def __aiter__(self) -> Self:
         return self
@@ -60,10 +65,12 @@ class ServiceWatch:
     def _step(self) -> ServiceChange | None:
         view = self._view.service(self.service)
         snapshot = self._seen is None
-        diff = InstanceDiff.between(self._seen or (), view.healthy)
+        if self._seen is view:
+            return None
+        diff = view.changes_since(self._seen or _NOTHING)
+        self._seen = view
         if not (snapshot or diff):
             return None
-        self._seen = view.healthy
         return ServiceChange(
             self.service, view.index, view.healthy, diff.added, diff.changed, diff.removed, snapshot=snapshot
         )
@@ -90,7 +97,7 @@ class EventWatch:
     _position: int | None = None
     _isolated: bool = False  # as last reported
     _seen_members: dict[str, Member] = attrs.field(factory=dict)
-    _seen: dict[str, tuple[Instance, ...]] = attrs.field(factory=dict)
+    _seen: dict[str, ServiceView] = attrs.field(factory=dict)
     _flapping: dict[str, None] = attrs.field(factory=dict)  # checks that were last reported as flapping
     _panic: float = 0.0
     _healthy: bool = True
@@ -121,15 +128,14 @@ class EventWatch:
         self._position = self._change_log.position
         members = self._members()
         self._seen_members = {member.name: member for member in members}
-        self._seen = {name: self._reported(view) for name, view in self._view.services.items() if self._wants(name)}
+        self._seen = {name: view for name, view in self._view.services.items() if self._wants(name)}
         for name in self._seen:
             self._primary_conflicts.observe(
                 name
             )  # conflicts of now are not reported: the snapshot shows them as fenced
-        return Snapshot(members, tuple(instance for name in sorted(self._seen) for instance in self._seen[name]))
-
-    def _reported(self, view: ServiceView) -> tuple[Instance, ...]:
-        return view.to_call(self._panic) if self._healthy else view.instances
+        views = [self._seen[name] for name in sorted(self._seen)]
+        shown = [view.reported(healthy=self._healthy, panic=self._panic) for view in views]
+        return Snapshot(members, tuple(chain.from_iterable(shown)))
 
     def _wants(self, service: str) -> bool:
         return self.service is None or service == self.service
@@ -170,11 +176,11 @@ class EventWatch:
         return [event] if (event.kind == "flapping") is not flapped else []
 
     def _instance_events(self, service: str) -> list[Event]:
-        before = self._seen.pop(service, ())
-        after = self._reported(self._view.service(service))
-        if after:
+        before = self._seen.pop(service, _NOTHING)
+        after = self._view.service(service)
+        if after.rows.shown_count:
             self._seen[service] = after
-        return InstanceDiff.between(before, after).events()
+        return after.changes_since(before, healthy=self._healthy, panic=self._panic).events()
 
     def _member_events(self, name: str) -> list[Event]:
         before = self._seen_members.pop(name, None)

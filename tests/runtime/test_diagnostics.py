@@ -10,7 +10,8 @@ import pytest
 from gossipreg.model import FENCED, PRIMARY, Address, Instance
 from gossipreg.protocol.membership.paths import Passes
 from gossipreg.protocol.outputs import ClockChanged, ClockRefused, PathChanged, PolicyFromFuture
-from gossipreg.protocol.registry.view import ServiceView, View
+from gossipreg.protocol.registry.service_view import ServiceView
+from gossipreg.protocol.registry.view import View
 from gossipreg.runtime.diagnostics import (
     ClockReporter,
     PrimaryConflicts,
@@ -136,7 +137,7 @@ def test_a_primary_conflict_and_its_end_are_logged_once(caplog: pytest.LogCaptur
     conflicts = PrimaryConflicts(view)
     older, newer = claim(1, FENCED), claim(2, PRIMARY)
     for offered in [(claim(1, PRIMARY),), (older, newer), (older, newer), (newer,), ()]:
-        view._services["orders"] = ServiceView(1, offered, offered)
+        view._services["orders"] = ServiceView.of(1, offered)
         conflicts.warn(["stock", "orders"])
     contested = (
         "2 instances of orders claim to be its primary: i-2 of m2 (term 2), i-1 of m1 (term 1): "

@@ -30,7 +30,8 @@ from gossipreg.protocol.outputs import (
     SendFrame,
     Transmit,
 )
-from gossipreg.protocol.registry.view import ServiceView, View
+from gossipreg.protocol.registry.service_view import ServiceView
+from gossipreg.protocol.registry.view import View
 from gossipreg.protocol.wire.packets import ChecksummedPackets
 from gossipreg.runtime import datagrams as datagrams_module
 from gossipreg.runtime import driver as driver_module
@@ -256,7 +257,7 @@ async def test_two_that_claim_to_be_the_primary_are_in_the_log(rig: Rig, caplog:
         Instance(id=f"i-{number}", service="orders", host="10.0.0.1", port=80, owner=f"m{number}", role=PRIMARY)
         for number in (1, 2)
     )
-    rig.engine.view._services["orders"] = ServiceView(1, both, both)
+    rig.engine.view._services["orders"] = ServiceView.of(1, both)
     rig.driver.perform([InstancesChanged(("orders", "stock"))])
     assert [record.getMessage()[:49] for record in caplog.records] == [
         "2 instances of orders claim to be its primary: i-"

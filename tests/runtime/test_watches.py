@@ -29,7 +29,8 @@ from gossipreg.model import (
     Snapshot,
     Status,
 )
-from gossipreg.protocol.registry.view import ServiceView, View
+from gossipreg.protocol.registry.service_view import ServiceView
+from gossipreg.protocol.registry.view import View
 from gossipreg.runtime import change_log as changes_module
 from gossipreg.runtime.change_log import ChangeLog
 from gossipreg.runtime.watches import EventWatch, ServiceWatch
@@ -63,7 +64,7 @@ class Board:
         """The service has just these instances from now on."""
         healthy = tuple(each for each in instances if each.health.can_serve)
         index = self.view.service(service).index + 1
-        self.view._services[service] = ServiceView(index, instances, healthy, ())
+        self.view._services[service] = ServiceView.of(index, instances, healthy)
         self.change_log.write([("service", service)])
 
     def believe(self, *members: Member) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gossipreg.model import Instance
-from gossipreg.protocol.registry.view import ServiceView
+from gossipreg.protocol.registry.service_view import ServiceView
 from gossipreg_sim import Cluster, World, ns
 from gossipreg_sim.conditions import Cut, Links
 

@@ -23,6 +23,7 @@ import attrs
 
 from gossipreg.errors import GossipregError
 from gossipreg.model import Event, Instance, InstanceEvent, Member, MemberEvent, Snapshot
+from gossipreg.protocol.registry.choose import drawn_at
 
 Key = tuple[str, str]  # id and owner
 Pair = tuple[Instance, Instance | None]  # an instance as it is listed, and as it is called if it can serve
@@ -58,6 +59,10 @@ class CopiedView:
     healthy: tuple[Instance, ...] = ()
     shares: tuple[int, ...] = ()
     watched: tuple[Instance, ...] = ()  # the healthy ones without marks of the agent's absence
+
+    def at(self, lot: float) -> Instance | None:
+        """See `Choices`."""
+        return drawn_at(lot, self.healthy, self.shares)
 
 
 @attrs.define(eq=False, repr=False)

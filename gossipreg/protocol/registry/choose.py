@@ -21,7 +21,7 @@ from gossipreg.model import Instance
 
 
 class Choices(Protocol):
-    """One service at one moment, such as a `ServiceView`: ``shares`` is the running total of the healthy's weights."""
+    """One service at one moment, such as a `ServiceView`."""
 
     @property
     def instances(self) -> tuple[Instance, ...]:
@@ -31,9 +31,11 @@ class Choices(Protocol):
     def healthy(self) -> tuple[Instance, ...]:
         """Those that can serve."""
 
-    @property
-    def shares(self) -> tuple[int, ...]:
-        """What each of those, and those before it, weigh; what has no port weighs 0."""
+    def at(self, lot: float) -> Instance | None:
+        """The healthy one on whose weight ``lot``, from 0 up to 1, falls when all are laid side by side.
+
+        What has no port weighs 0. None when all weigh 0, or none is there.
+        """
 
 
 def matching(
@@ -51,18 +53,20 @@ def matching(
 
 def by_weight(view: Choices, rng: Random) -> Instance | None:
     """One healthy instance, drawn with the odds of its weight; None when all are drained or none is there."""
-    return _draw(view.healthy, view.shares, rng)
+    return view.at(rng.random())
 
 
 def by_weight_among(instances: Sequence[Instance], rng: Random) -> Instance | None:
     """One of ``instances``, drawn with the odds of its weight."""
-    return _draw(instances, tuple(accumulate(instance.weight if instance.port else 0 for instance in instances)), rng)
+    shares = tuple(accumulate(instance.weight if instance.port else 0 for instance in instances))
+    return drawn_at(rng.random(), instances, shares)
 
 
-def _draw(instances: Sequence[Instance], shares: Sequence[int], rng: Random) -> Instance | None:
+def drawn_at(lot: float, instances: Sequence[Instance], shares: Sequence[int]) -> Instance | None:
+    """The one of ``instances`` on whose weight ``lot``, from 0 up to 1, falls. ``shares``: their running total."""
     if not shares or shares[-1] == 0:
         return None
-    return instances[bisect_right(shares, rng.random() * shares[-1])]
+    return instances[bisect_right(shares, lot * shares[-1])]
 
 
 #: How an instance is chosen among those that may be called.
@@ -88,7 +92,7 @@ def usable(instances: Sequence[Instance]) -> Sequence[Instance]:
 def at_random(instances: Sequence[Instance], rng: Random) -> Instance | None:
     """One of ``instances``, drawn with the odds of its weight, drained ones as a last resort."""
     instances = usable(instances)
-    return _draw(instances, list(accumulate(each.weight or 1 for each in instances)), rng)
+    return drawn_at(rng.random(), instances, list(accumulate(each.weight or 1 for each in instances)))
 
 
 @attrs.define(eq=False, repr=False)

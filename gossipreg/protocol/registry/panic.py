@@ -9,12 +9,13 @@ the state is known, not guessed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 
 import attrs
 
 from gossipreg.model import Health, Instance
 from gossipreg.protocol.registry.records import Record
+from gossipreg.protocol.registry.rows import Key, key_of
 
 #: Owners that fail within so many seconds of each other have failed at once. In one outage the failures of a large
 #: cluster are spread over some 20 s; hosts that die one by one over a day are no outage.
@@ -32,32 +33,25 @@ class Lost:
     instances: tuple[Instance, ...]  # sorted by id and owner, as all instances of a service are
 
 
-def lost_at_once(
-    instances: Sequence[Instance],
-    healthy: Sequence[Instance],
-    records: Mapping[tuple[str, str], Record],
-    since: Since,
-) -> Lost | None:
-    """What a lookup of a service in a panic returns; None if that is nothing but those that are ``healthy``.
+@attrs.frozen
+class Loss:
+    """One instance whose owner has failed, as it was before, and when that was (seconds)."""
 
-    ``instances`` are all of the service's, and ``healthy`` those of them that can serve and whose owner is not
-    deprioritized. Of the lost ones only the largest set that failed at once counts, of equals the latest.
+    failed_at: float
+    last_known: Instance
+
+
+def loss_of(visible: Instance, record: Record, since: Since) -> Loss | None:
+    """The loss of an instance that is ``visible`` with its owner's failure; None if the instance is not lost.
+
+    Only if it could serve when it was last heard of, and is neither drained nor in maintenance.
     """
-    able: dict[int, Instance] = {}  # by their place among all
-    stale: list[tuple[float, int, Instance]] = []
-    for place, each in enumerate(instances):
-        if each.health.can_serve:
-            able[place] = each
-        elif each.stale and each.weight and each.health is Health.CRITICAL:
-            record, failed_at = records[each.id, each.owner], since(each.owner)
-            if record.instance.health.can_serve and failed_at is not None:
-                stale.append((failed_at, place, _as_last_known(each, record)))
-    if not stale and len(able) == len(healthy):
+    if not (visible.stale and visible.weight and visible.health is Health.CRITICAL):
         return None
-    called = able | _largest(stale)
-    reached = sum(1 for each in healthy if each.weight)
-    there = sum(1 for each in called.values() if each.weight)
-    return Lost(reached / (there or 1), tuple(called[place] for place in sorted(called)))
+    failed_at = since(visible.owner)
+    if failed_at is None or not record.instance.health.can_serve:
+        return None
+    return Loss(failed_at, _as_last_known(visible, record))
 
 
 def _as_last_known(as_owner_failed: Instance, record: Record) -> Instance:
@@ -68,13 +62,24 @@ def _as_last_known(as_owner_failed: Instance, record: Record) -> Instance:
     return attrs.evolve(known, role=as_owner_failed.role, weight=as_owner_failed.weight)
 
 
-def _largest(stale: list[tuple[float, int, Instance]]) -> dict[int, Instance]:
-    """The largest set of instances that were lost at once, by their places."""
-    sets: list[dict[int, Instance]] = [{}]
+def largest(losses: Mapping[Key, Loss]) -> dict[Key, Instance]:
+    """The largest set of instances that were lost at once; of equal ones the latest."""
+    sets: list[dict[Key, Instance]] = [{}]
     last = -float("inf")
-    for failed_at, place, instance in sorted(stale, key=lambda each: each[0]):
-        if failed_at - last > AT_ONCE_SECONDS:
+    for key, loss in sorted(losses.items(), key=lambda each: (each[1].failed_at, each[0])):
+        if loss.failed_at - last > AT_ONCE_SECONDS:
             sets.append({})
-        sets[-1][place] = instance
-        last = failed_at
+        sets[-1][key] = loss.last_known
+        last = loss.failed_at
     return max(reversed(sets), key=len)
+
+
+def lost_at_once(able: Iterable[Instance], healthy: Iterable[Instance], lost: Mapping[Key, Instance]) -> Lost:
+    """What a lookup of a service in a panic returns: all that are ``able`` to serve, and those that were ``lost``.
+
+    ``healthy`` are those of the able that are called without a panic.
+    """
+    called = sorted((*able, *lost.values()), key=key_of)
+    reached = sum(1 for each in healthy if each.weight)
+    there = sum(1 for each in called if each.weight)
+    return Lost(reached / (there or 1), tuple(called))

@@ -8,8 +8,10 @@ import attrs
 
 from gossipreg import limits
 from gossipreg.model import Instance
+from gossipreg.policy import Rule, Split
 from gossipreg.protocol.registry.payload import pack_instance
 from gossipreg.protocol.registry.records import Announcement, Record, TableDigest, record_digest
+from gossipreg.protocol.registry.rows import Key
 from gossipreg.protocol.registry.table import Freshness, Table
 
 
@@ -29,10 +31,11 @@ class Registry:
 
     own_name: str
     _tables: dict[str, Table] = attrs.field(factory=dict)
-    _services: dict[str, dict[tuple[str, str], Record]] = attrs.field(factory=dict)  # service -> (id, owner) -> record
+    _services: dict[str, dict[Key, Record]] = attrs.field(factory=dict)  # service -> (id, owner) -> record
     size: int = 0  # records of all tables, removals among them
     payload_bytes: int = 0  # what their payloads take together
-    _dirty: dict[str, None] = attrs.field(factory=dict)  # services to refresh, in order of change
+    #: Services to refresh, in order of change: the records whose own or whose owner's state has changed; None for all.
+    _dirty: dict[str, dict[Key, None] | None] = attrs.field(factory=dict)
     #: What signs this node's own records, if it has an identity.
     sign: Callable[[Record, Instance | None], bytes] | None = None
 
@@ -48,7 +51,7 @@ class Registry:
         """The table of ``owner``."""
         return self._tables.get(owner)
 
-    def records_of(self, service: str) -> dict[tuple[str, str], Record]:
+    def records_of(self, service: str) -> dict[Key, Record]:
         """The records of a service by (id, owner), whatever the state of their owners. Not to be changed."""
         return self._services.get(service, {})
 
@@ -116,32 +119,50 @@ class Registry:
             del records[record.id, record.owner]
             if not records:
                 del self._services[service]
-            self._dirty[service] = None
+            self._mark(service, record)
         for record in came:
             service = record.instance.service
             self._services.setdefault(service, {})[record.id, record.owner] = record
-            self._dirty[service] = None
+            self._mark(service, record)
 
     # Services to refresh
 
     def touch(self, owner: str) -> None:
         """An owner's state changed: its services must be refreshed."""
         for record in self._tables.get(owner, ()):
-            self._dirty[record.instance.service] = None
+            self._mark(record.instance.service, record)
+
+    def _mark(self, service: str, record: Record) -> None:
+        """A record of ``service`` must be looked at again."""
+        keys = self._dirty.setdefault(service, {})
+        if keys is not None:
+            keys[record.id, record.owner] = None
 
     def touch_service(self, service: str) -> None:
-        """The policies or terms of a service changed: it must be refreshed."""
+        """All of a service must be refreshed."""
         self._dirty[service] = None
+
+    def touch_term(self, service: str) -> None:
+        """The highest term of a service changed: its claims to be primary must be compared again."""
+        self._dirty.setdefault(service, {})
+
+    def touch_rule(self, rule: Rule) -> None:
+        """A rule came, changed or went: the instances that it names must be refreshed; shares are compared anyway."""
+        keys = self._dirty.setdefault(rule.service, {})
+        if keys is not None and not isinstance(rule, Split):
+            keys |= dict.fromkeys([key for key in self.records_of(rule.service) if key[0] == rule.instance])
 
     @property
     def is_dirty(self) -> bool:
         """Whether any service must be refreshed."""
         return bool(self._dirty)
 
-    def take_dirty(self) -> list[str]:
-        """The services to refresh since the last call, in order of change."""
-        dirty = list(self._dirty)
-        self._dirty.clear()
+    def take_dirty(self) -> dict[str, dict[Key, None] | None]:
+        """The services to refresh since the last call, in order of change.
+
+        Of each, by id and owner: the instances that must be looked at, or None for all.
+        """
+        dirty, self._dirty = self._dirty, {}
         return dirty
 
     # Records of this node

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from math import gcd, lcm
 
 import attrs
@@ -29,14 +29,11 @@ def _rule_about(instance: Instance, kind: str, rules: Mapping[str, Rule]) -> Rul
     return named or rules.get(key_of(kind, instance.service, instance.id))
 
 
-def split(instances: tuple[Instance, ...], rules: Iterable[Rule]) -> tuple[Instance, ...]:
-    """``instances``, which can serve, with weights such that every share of a `Split` among ``rules`` is exact.
+def split(instances: tuple[Instance, ...], rule: Split) -> tuple[Instance, ...]:
+    """``instances``, which can serve, with weights such that every share of ``rule`` is exact.
 
-    Unchanged, if there is none, or none of them would get a share.
+    Unchanged, if none of them would get a share.
     """
-    rule = next((rule for rule in rules if isinstance(rule, Split)), None)
-    if rule is None:
-        return instances
     labels = [_label(instance, rule) for instance in instances]
     total = dict.fromkeys(rule.shares, 0)
     for instance, label in zip(instances, labels, strict=True):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Sequence
-from itertools import accumulate
 from random import Random
 
 import pytest
@@ -26,7 +25,7 @@ from gossipreg.protocol.registry.choose import (
     select,
     why_none,
 )
-from gossipreg.protocol.registry.view import ServiceView
+from gossipreg.protocol.registry.service_view import ServiceView
 from tests.protocol.making import instance, law
 
 #: Upper ends of chi-squared at p = 0.001, by degrees of freedom: a fair draw is rejected once in a thousand.
@@ -39,7 +38,7 @@ def weighted(*weights: int) -> tuple[Instance, ...]:
 
 def view(*weights: int) -> ServiceView:
     instances = weighted(*weights)
-    return ServiceView(1, instances, instances, tuple(accumulate(weights)))
+    return ServiceView.of(1, instances)
 
 
 class Loaded(Random):
@@ -300,6 +299,5 @@ def test_a_claim_is_a_number_whatever_the_digest(monkeypatch: pytest.MonkeyPatch
 def test_why_there_is_none_to_call_is_a_sentence(
     registered: tuple[Instance, ...], healthy: tuple[Instance, ...], filters: dict[str, str], sentence: str
 ) -> None:
-    shares = tuple(accumulate(each.weight for each in healthy))
-    found = ServiceView(1, registered, healthy, shares)
+    found = ServiceView.of(1, registered, healthy)
     assert why_none("orders", found, **{"tag": None, "zone": None, "role": None} | filters) == sentence

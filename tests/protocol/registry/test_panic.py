@@ -14,7 +14,8 @@ from gossipreg.policy import Maintenance, Rule, Split, WeightOverride
 from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.registry.panic import AT_ONCE_SECONDS, Lost
 from gossipreg.protocol.registry.registry import Registry
-from gossipreg.protocol.registry.view import ServiceView, View
+from gossipreg.protocol.registry.service_view import ServiceView
+from gossipreg.protocol.registry.view import View
 from tests.protocol.making import BORN, instance, law, update
 
 

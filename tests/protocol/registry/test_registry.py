@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gossipreg import limits
+from gossipreg.policy import Maintenance, Split
 from gossipreg.protocol.registry.payload import BadPayload
 from gossipreg.protocol.registry.records import Record, TableDigest
 from gossipreg.protocol.registry.registry import Registry, announcement, is_inline
@@ -107,7 +108,7 @@ def test_junk_leaves_everything_as_it_was() -> None:
     with pytest.raises(BadPayload):
         registry.apply(Record("b", BORN, 1, "x", 0, b"\xc1"))
     assert registry.table("b") is None
-    assert registry.take_dirty() == []
+    assert registry.take_dirty() == {}
 
 
 def test_a_digest_says_what_went() -> None:
@@ -127,7 +128,7 @@ def test_a_dropped_owner_offers_nothing() -> None:
     registry.drop("missing")
     assert registry.table("b") is None
     assert len(registry) == 0
-    assert registry.take_dirty() == ["orders"]
+    assert list(registry.take_dirty()) == ["orders"]
 
 
 # What to look at again
@@ -138,8 +139,8 @@ def test_services_are_looked_at_again_once_in_order_of_change() -> None:
     registry.offer(instance("x", service="s2"), BORN)
     registry.offer(instance("y", service="s1"), BORN)
     registry.offer(instance("x", service="s2", weight=0), BORN)
-    assert registry.take_dirty() == ["s2", "s1"]
-    assert registry.take_dirty() == []
+    assert list(registry.take_dirty()) == ["s2", "s1"]
+    assert registry.take_dirty() == {}
     registry.touch("a")
     registry.touch("missing")
     assert sorted(registry.take_dirty()) == ["s1", "s2"]
@@ -178,4 +179,26 @@ def test_it_is_dirty_from_a_change_until_it_was_asked_what_changed() -> None:
     registry = Registry("a")
     registry.touch_service("orders")
     said = [registry.is_dirty, registry.take_dirty(), registry.is_dirty]
-    assert said == [True, ["orders"], False]
+    assert said == [True, {"orders": None}, False]
+
+
+def test_a_service_that_is_refreshed_as_a_whole_needs_no_marks() -> None:
+    registry = Registry("a")
+    registry.touch_service("orders")
+    registry.offer(instance("x"), BORN)
+    registry.touch_term("orders")
+    assert registry.take_dirty() == {"orders": None}
+
+
+def test_a_rule_marks_the_instances_that_it_names_and_a_split_none() -> None:
+    registry = Registry("a")
+    for id_ in ("x", "y"):
+        registry.offer(instance(id_), BORN)
+    registry.take_dirty()
+    registry.touch_rule(Maintenance("orders", "y"))
+    assert registry.take_dirty() == {"orders": {("y", "a"): None}}
+    registry.touch_rule(Split("orders", {"v1": 1}))
+    assert registry.take_dirty() == {"orders": {}}
+    registry.touch_service("orders")
+    registry.touch_rule(Maintenance("orders", "y"))
+    assert registry.take_dirty() == {"orders": None}

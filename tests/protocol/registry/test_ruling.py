@@ -19,8 +19,8 @@ def instance(id: str, *tags: str, weight: int = 1, zone: str = "") -> Instance:
     return Instance(id=id, service="orders", host="127.0.0.1", port=1, tags=tags, weight=weight, zone=zone, owner="a")
 
 
-def weights(rule: Rule, *instances: Instance) -> dict[str, int]:
-    return {each.id: each.weight for each in split(instances, [rule])}
+def weights(rule: Split, *instances: Instance) -> dict[str, int]:
+    return {each.id: each.weight for each in split(instances, rule)}
 
 
 def under(one: Instance, *rules: Rule) -> Instance:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import attrs
@@ -9,11 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gossipreg.model import Health, ServiceCount, Status
-from gossipreg.policy import Maintenance
+from gossipreg.changes import InstanceDiff
+from gossipreg.model import PRIMARY, Health, Instance, ServiceCount, Status
+from gossipreg.policy import Maintenance, Rule, Split, WeightOverride
 from gossipreg.protocol.membership.member_update import MemberUpdate
+from gossipreg.protocol.registry.choose import drawn_at
 from gossipreg.protocol.registry.panic import Lost
+from gossipreg.protocol.registry.records import Record
+from gossipreg.protocol.registry.refresh import Refresh
 from gossipreg.protocol.registry.registry import Registry
+from gossipreg.protocol.registry.roles import contenders
+from gossipreg.protocol.registry.rows import CHUNK_ROWS
 from gossipreg.protocol.registry.view import View, first_index
 from tests.protocol.making import BORN, instance, law, update
 
@@ -236,10 +243,12 @@ def test_if_nothing_was_lost_a_panicking_lookup_has_those_that_can_serve() -> No
 
 def test_a_share_that_is_just_the_threshold_is_no_panic() -> None:
     seen = Seen()
-    seen.offer("x")
-    view = attrs.evolve(seen.view.service("orders"), lost=Lost(0.5, ()))
+    for id_ in ("x", "y"):
+        seen.offer(id_)
+    view = attrs.evolve(seen.view.service("orders"), lost_set={("z", "c"): instance("z"), ("w", "c"): instance("w")})
+    assert view.lost == Lost(0.5, view.to_call(1.0))
     assert view.to_call(0.5) == view.healthy
-    assert view.to_call(0.51) == ()
+    assert [each.id for each in view.to_call(0.51)] == ["w", "x", "y", "z"]
 
 
 def test_what_was_known_before_is_no_answer_where_something_is_known_now() -> None:
@@ -254,5 +263,163 @@ def test_rules_hold_for_what_was_known_before_too() -> None:
     seen = Seen()
     seen.view.recall({"orders": (instance("old"), instance("out"))})
     out = Maintenance("orders", "out")
-    seen.view.refresh(["orders"], seen.registry, lambda owner, generation: None, (), lambda service: {out.key: out})
+    seen.view.refresh(
+        {"orders": None}, seen.registry, lambda owner, generation: None, (), lambda service: {out.key: out}
+    )
     assert seen.ids() == ["old"]
+
+
+def big(count: int) -> Seen:
+    """A view over ``count`` instances of one service, whose ids leave room between them."""
+    seen = Seen()
+    for number in range(count):
+        seen.registry.offer(instance(f"{number:05}"), BORN)
+    seen.look()
+    return seen
+
+
+@pytest.mark.parametrize("count", [500, 5000])
+def test_one_change_looks_at_one_record_however_large_the_service(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = big(count)
+    looked_at: list[str] = []
+    original = Refresh._visible_of
+
+    def counted(self: Refresh, record: Record | None, rules: Any) -> Instance | None:
+        looked_at.append("" if record is None else record.id)
+        return original(self, record, rules)
+
+    monkeypatch.setattr(Refresh, "_visible_of", counted)
+    before = seen.view.service("orders")
+    assert seen.offer("00250", weight=3) == ["orders"]
+    assert seen.offer("00250a") == ["orders"]
+    assert seen.delete("00251") == ["orders"]
+    assert looked_at == ["00250", "00250a", ""]
+    shared = {id(chunk) for chunk in before.rows.chunks}
+    copied = [chunk for chunk in seen.view.service("orders").rows.chunks if id(chunk) not in shared]
+    assert [len(chunk.shown) for chunk in copied] == [CHUNK_ROWS]
+
+
+@attrs.define
+class Scene:
+    """All that a view is made of, for a few owners that offer the same ids."""
+
+    registry: Registry = attrs.field(factory=lambda: Registry("me"))
+    tables: dict[str, Registry] = attrs.field(factory=dict)
+    owners: dict[str, MemberUpdate] = attrs.field(factory=dict)
+    failed_at: dict[str, float] = attrs.field(factory=dict)
+    deprioritized: dict[str, None] = attrs.field(factory=dict)
+    rules: dict[str, Rule] = attrs.field(factory=dict)
+    term: int = 0
+
+    def look(self, view: View, dirty: Mapping[str, Collection[tuple[str, str]] | None]) -> list[str]:
+        return view.refresh(
+            dirty,
+            self.registry,
+            lambda owner, _: self.owners.get(owner),
+            self.deprioritized,
+            lambda _: self.rules,
+            since=self.failed_at.get,
+            highest_term=lambda _: self.term,
+        )
+
+    def act(self, verb: str, owner: str, number: int, fields: dict[str, Any]) -> None:
+        """Change one thing, and have the registry note what must be looked at."""
+        told = self.tables.setdefault(owner, Registry(owner))
+        id_ = f"i{number}"
+        if verb == "offer":
+            self.registry.apply(told.offer(instance(id_, **fields), BORN)[0])
+        elif verb == "delete":
+            table = told.table(owner)
+            if table is not None and table.get(id_) is not None:
+                self.registry.apply(told.delete(id_, BORN)[0])
+        elif verb == "rule":
+            rule = fields["rule"]
+            if self.rules.get(rule.key) == rule:
+                del self.rules[rule.key]
+            else:
+                self.rules[rule.key] = rule
+            self.registry.touch_rule(rule)
+        elif verb == "term":
+            self.term += 1
+            self.registry.touch_term("orders")
+        else:
+            self.owners[owner] = update(owner, fields["status"], draining=fields["draining"])
+            self.failed_at[owner] = 50.0 * number
+            self.deprioritized.pop(owner, None)
+            if fields["deprioritized"]:
+                self.deprioritized[owner] = None
+            self.registry.touch(owner)
+
+
+_numbers = st.integers(0, 3)
+_rules = st.one_of(
+    st.builds(Maintenance, st.just("orders"), _numbers.map("i{}".format), owner=st.sampled_from(["", "b"])),
+    st.builds(WeightOverride, st.just("orders"), _numbers.map("i{}".format), st.integers(0, 3)),
+    st.builds(Split, st.just("orders"), st.just({"v1": 1, "v2": 2}), by=st.just("tag")),
+)
+_offers = st.fixed_dictionaries(
+    {
+        "weight": st.integers(0, 2),
+        "role": st.sampled_from([None, PRIMARY, "replica"]),
+        "term": st.integers(0, 2),
+        "tags": st.sampled_from([("v1",), ("v2",), ()]),
+        "health": st.sampled_from([Health.PASSING, Health.WARNING, Health.CRITICAL]),
+    }
+)
+_states = st.fixed_dictionaries(
+    {"status": st.sampled_from(Status), "draining": st.booleans(), "deprioritized": st.booleans()}
+)
+_owner_names = st.sampled_from(["b", "c", "d"])
+_acts: st.SearchStrategy[tuple[str, str, int, Any]] = st.one_of(
+    st.tuples(st.just("offer"), _owner_names, _numbers, _offers),
+    st.tuples(st.just("delete"), _owner_names, _numbers, st.just({})),
+    st.tuples(st.just("rule"), _owner_names, _numbers, st.fixed_dictionaries({"rule": _rules})),
+    st.tuples(st.just("term"), _owner_names, _numbers, st.just({})),
+    st.tuples(st.just("state"), _owner_names, _numbers, _states),
+)
+
+
+@law
+@given(st.lists(st.lists(_acts, min_size=1, max_size=4), max_size=12))
+def test_what_is_refreshed_bit_by_bit_is_what_is_made_anew(batches: list[list[tuple[str, str, int, Any]]]) -> None:
+    scene = Scene()
+    view = View(BORN)
+    for batch in batches:
+        for act in batch:
+            scene.act(*act)
+        before = view.service("orders")
+        changed = scene.look(view, scene.registry.take_dirty())
+        after = view.service("orders")
+        anew = View(BORN)
+        scene.look(anew, {"orders": None})
+        whole = anew.service("orders")
+        assert (after.instances, after.healthy, after.lost) == (whole.instances, whole.healthy, whole.lost)
+        assert after.contenders == whole.contenders == contenders(whole.healthy)
+        assert [after.find(each.id, each.owner) for each in after.instances] == list(after.instances)
+        assert view.counts() == anew.counts()
+        assert after.at(0.3) == drawn_at(0.3, whole.healthy, whole.shares)
+        for asked in ({}, {"healthy": False}, {"panic": 0.6}):
+            told = {"healthy": True, "panic": 0.0} | asked
+            diff = InstanceDiff.between(before.reported(**told), after.reported(**told))
+            assert after.changes_since(before, **asked) == diff
+        differs = (after.instances, after.healthy, after.lost) != (before.instances, before.healthy, before.lost)
+        assert changed == (["orders"] if differs else [])
+        assert (after.index > before.index) == differs
+
+
+def test_one_that_is_deferred_without_a_trace_in_the_list_is_a_change() -> None:
+    scene = Scene()
+    view = View(BORN)
+    for owner in ("b", "c"):
+        scene.act("offer", owner, 0, {"health": Health.WARNING, "reason": "disk: full"})
+        scene.act("state", owner, 0, {"status": Status.ALIVE, "draining": False, "deprioritized": False})
+    scene.look(view, scene.registry.take_dirty())
+    before = view.service("orders")
+    scene.act("state", "b", 0, {"status": Status.SUSPECT, "draining": False, "deprioritized": True})
+    assert scene.look(view, scene.registry.take_dirty()) == ["orders"]
+    after = view.service("orders")
+    assert after.instances == before.instances
+    assert [each.owner for each in after.healthy] == ["c"]
+    scene.act("state", "c", 0, {"status": Status.SUSPECT, "draining": False, "deprioritized": True})
+    assert scene.look(view, scene.registry.take_dirty()) == ["orders"], "all are deferred, so all are called again"
+    assert len(view.service("orders").healthy) == 2

@@ -16,10 +16,7 @@ from tests.sim.mutations.scenarios import POLICIES, PRIMARIES
 
 @mutation(POLICIES, "Primaries")
 def no_instance_is_fenced(patch: pytest.MonkeyPatch) -> None:
-    def unfenced(instances: tuple[Instance, ...], *_: object, **__: object) -> tuple[Instance, ...]:
-        return instances
-
-    patch.setattr("gossipreg.protocol.registry.view.fenced", unfenced)
+    patch.setattr("gossipreg.protocol.registry.refresh.as_seen", lambda instance, _primary: instance)
 
 
 @mutation(POLICIES, "Primaries")

@@ -12,6 +12,7 @@ from gossipreg.protocol.outputs import PoliciesChanged
 from gossipreg.protocol.registry.clock import Clock
 from gossipreg.protocol.registry.policies import Policies
 from gossipreg.protocol.registry.policy_version import PolicyVersion
+from gossipreg.protocol.registry.service_view import ServiceView
 from gossipreg_sim.cluster import Cluster
 from gossipreg_sim.oracles.last_writer_wins import LastWriterWins
 from gossipreg_sim.process import Process
@@ -126,7 +127,7 @@ def test_different_weights_are_reported() -> None:
     hold(made.processes["n2"], lambda version: version)
     view = made.processes["n2"].engine.view
     shown = view._services["s"]
-    view._services["s"] = attrs.evolve(shown, healthy=tuple(attrs.evolve(each, weight=9) for each in shown.healthy))
+    view._services["s"] = ServiceView.of(shown.index, [attrs.evolve(each, weight=9) for each in shown.healthy])
     oracle.finish()
     assert texts(oracle) == ["computes other weights than n0"]
 

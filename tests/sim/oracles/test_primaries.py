@@ -9,6 +9,7 @@ import pytest
 
 from gossipreg.model import FENCED, PRIMARY, Instance
 from gossipreg.protocol.outputs import InstancesChanged
+from gossipreg.protocol.registry.service_view import ServiceView
 from gossipreg_sim.cluster import Cluster
 from gossipreg_sim.oracles.primaries import Primaries
 from gossipreg_sim.process import Process
@@ -35,7 +36,7 @@ def show(process: Process, roles: Mapping[str, str | None]) -> None:
     """Make a node show these instances of s in these roles."""
     services = process.engine.view._services
     shown = tuple(attrs.evolve(each, role=roles.get(each.id)) for each in services["s"].instances)
-    services["s"] = attrs.evolve(services["s"], instances=shown)
+    services["s"] = ServiceView.of(services["s"].index, shown)
 
 
 def test_one_primary_on_all_nodes_passes() -> None:

@@ -1,0 +1,136 @@
+"""Refresh: brings the view of one service up to date, at the cost of what has changed in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from typing import Protocol
+
+import attrs
+
+from gossipreg.model import Instance, Status
+from gossipreg.policy import Rule, Split
+from gossipreg.protocol.registry.panic import Loss, Since, largest, loss_of
+from gossipreg.protocol.registry.records import Record
+from gossipreg.protocol.registry.registry import Registry
+from gossipreg.protocol.registry.roles import as_seen
+from gossipreg.protocol.registry.rows import Key, Row, key_of
+from gossipreg.protocol.registry.ruling import ruled
+from gossipreg.protocol.registry.service_view import ServiceView
+
+
+class Owner(Protocol):
+    """The state of an owner, as far as its instances are concerned."""
+
+    @property
+    def status(self) -> Status:
+        """The status in the membership list."""
+
+    @property
+    def draining(self) -> bool:
+        """Whether it wants no new work."""
+
+
+#: Finds the state of an owner, by name, in the generation whose records are held; None when it is not known.
+FindOwner = Callable[[str, int], Owner | None]
+
+
+@attrs.define(eq=False, repr=False)
+class Refresh:
+    """What views are made of at one moment: the records, the state of their owners, and what may be answered at first.
+
+    ``deprioritized`` are owners whose instances are called only when there is nothing better; ``since`` tells since
+    when an owner has failed; ``recalled`` are instances known from before the node's start.
+    """
+
+    registry: Registry
+    find_owner: FindOwner
+    deprioritized: Collection[str]
+    since: Since
+    recalled: Mapping[str, tuple[Instance, ...]]
+    _owners: dict[str, Owner | None] = attrs.field(init=False, factory=dict)  # of each, one run's records are held
+
+    def refreshed(
+        self, name: str, keys: Collection[Key] | None, before: ServiceView, rules: Mapping[str, Rule], term: int
+    ) -> tuple[ServiceView, bool]:
+        """The view of the service called ``name`` now, and whether a reader sees a difference from the one ``before``.
+
+        ``keys`` are those whose records, or whose owners, have changed; None if any may have, or the rules have.
+        ``term`` is the highest of the service. The index is the one before.
+        """
+        is_whole = keys is None or name in self.recalled
+        visible = self._visible_now(name, before, rules) if is_whole else self._visible(name, keys or (), rules)
+        claims, turned = before.claims.changed(visible, self.deprioritized, term=term)
+        rows = {key_of(row.shown): row for row in before.rows} if is_whole else {}
+        changes: dict[Key, Row | None] = {}
+        lost: dict[Key, Loss | None] = {}
+        records = self.registry.records_of(name)
+        for key, instance in (visible | turned).items():
+            row = loss = None
+            if instance is not None:
+                seen = as_seen(instance, claims.primary)
+                row = self._row(seen)
+                record = records.get(key)
+                if record is not None and row.able is None:
+                    loss = loss_of(seen, record, self.since)
+            if loss != before.losses.get(key):
+                lost[key] = loss
+            held = rows.get(key) if is_whole else before.rows.get(key)
+            if row != held:
+                changes[key] = row
+        rule = next((rule for rule in rules.values() if isinstance(rule, Split)), None)
+        if not (changes or lost) and (claims, rule) == (before.claims, before.rule):
+            return before, False
+        losses, lost_set = before.losses, before.lost_set
+        if lost:
+            losses = {key: loss for key, loss in {**losses, **lost}.items() if loss is not None}
+            lost_set = largest(losses)
+        now = ServiceView(before.index, before.rows.replaced(changes), claims, losses, lost_set, rule)
+        return now, _differs(before, now, changes)
+
+    def _visible(self, name: str, keys: Collection[Key], rules: Mapping[str, Rule]) -> dict[Key, Instance | None]:
+        """The instances with these keys, as policies and their owner's state make them; None for what is not there."""
+        records = self.registry.records_of(name)
+        return {key: self._visible_of(records.get(key), rules) for key in keys}
+
+    def _visible_now(self, name: str, before: ServiceView, rules: Mapping[str, Rule]) -> dict[Key, Instance | None]:
+        """All instances, and None for those that were there before."""
+        visible: dict[Key, Instance | None] = {key_of(row.shown): None for row in before.rows}
+        visible |= self._visible(name, self.registry.records_of(name).keys(), rules)
+        if not any(visible.values()):
+            visible |= {key_of(each): ruled(each, rules) for each in self.recalled.get(name, ())}
+        return visible
+
+    def _visible_of(self, record: Record | None, rules: Mapping[str, Rule]) -> Instance | None:
+        if record is None:
+            return None
+        if record.owner not in self._owners:
+            self._owners[record.owner] = self.find_owner(record.owner, record.generation)
+        owner = self._owners[record.owner]
+        if owner is None or owner.status is Status.LEFT:
+            return None
+        instance = record.as_owner_failed if owner.status is Status.FAILED else record.instance
+        if rules:
+            instance = ruled(instance, rules)
+        return attrs.evolve(instance, weight=0) if owner.draining else instance
+
+    def _row(self, seen: Instance) -> Row:
+        if not seen.health.can_serve:
+            return Row(seen, None)
+        if seen.owner not in self.deprioritized:
+            return Row(seen, seen)
+        reason = seen.reason or f"its owner {seen.owner} is suspected"
+        return Row(attrs.evolve(seen, reason=reason), seen, deferred=True)
+
+
+def _differs(before: ServiceView, now: ServiceView, changes: Mapping[Key, Row | None]) -> bool:
+    """Whether a reader sees a difference. All instances are compared only where those that changed do not tell."""
+    if before.rule is None and now.rule is None:
+        if now.lost_set != before.lost_set:
+            return True
+        if any(_shown(row) != _shown(before.rows.get(key)) for key, row in changes.items()):
+            return True
+    return not now.looks_like(before)
+
+
+def _shown(row: Row | None) -> Instance | None:
+    return None if row is None else row.shown
