@@ -197,6 +197,7 @@ class MutationPlugin:
 def _functions(folder: Path) -> dict[_Place, list[FunctionType]]:
     """Return all functions of the files in ``folder``, by file and qualified name."""
     found: dict[_Place, list[FunctionType]] = {}
+    gc.unfreeze()  # as tests/conftest.py froze them, they would not be listed
     for thing in gc.get_objects():
         if isinstance(thing, FunctionType) and thing.__code__.co_filename.startswith(str(folder)):
             found.setdefault((thing.__code__.co_filename, thing.__code__.co_qualname), []).append(thing)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.mutation.__main__ import PACKAGES, TESTS, explained, sources, summary
+from tests.mutation.__main__ import FOLDER, PACKAGES, TESTS, explained, sources, summary
 from tests.mutation.mutants import Mutant, mutants_of, mutated
 from tests.mutation.plugin import MutantResult
 
@@ -75,6 +75,11 @@ def test_the_score_excludes_accepted_and_inapplicable_mutants(monkeypatch: pytes
         "survived: box.py Box.f: 3 -> 4 [line 1]: it makes no difference",
         "wire: 4 of 700 mutants, 2 killed (1 by time), 1 survived, 1 more explained: 50.0%",
     ]
+
+
+def test_every_package_of_the_protocol_is_known() -> None:
+    folders = {path.parent.name for path in FOLDER.glob("*/__init__.py")}
+    assert set(PACKAGES) == folders | {"engine"}
 
 
 def test_accepted_survivors_exist() -> None:
