@@ -3,6 +3,7 @@
 Most of what an agent costs until it is ready is the import: half a second of CPU. Here one template process for each
 process of the tests imports, and each command is a fork of it: a process like any other, with its own signals, files
 and exit status. Left out is only what happens before a command line is read; `tests/drills` starts them as users do.
+A program with an embedded node is forked likewise, from another template process.
 """
 
 from __future__ import annotations
@@ -20,6 +21,9 @@ import struct
 import subprocess
 import sys
 import threading
+import types
+import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, TextIO
 
@@ -35,6 +39,9 @@ _PRELOADED: Final = (
     *("gossipreg.cli.agent", "gossipreg.cli.run_agent", "gossipreg.runtime.state_store", "sqlite3"),
     *(f"gossipreg.frontends.{each}" for each in ("http", "dns", "web", "consul", "eureka", "envoy", "traefik")),
 )
+
+#: What programs import that embed a node.
+_PRELOADED_FOR_PROGRAMS: Final = ("asyncio", "gossipreg.embed.asyncio", "gossipreg.embed.threads", "tests.embed.seeing")
 
 #: How the template process tells a process id, or an exit status.
 _NUMBER: Final = struct.Struct("i")
@@ -99,11 +106,22 @@ class ForkedCommand:
 
 def fork_command(*arguments: str, **environment: str) -> ForkedCommand:
     """Run ``gossipreg`` with ``arguments`` in this process's directory and environment, and with ``environment``."""
-    request = {"arguments": arguments, "environment": dict(os.environ) | environment, "directory": os.getcwd()}
+    return _fork(_template(), {"arguments": arguments}, environment, os.getcwd())
+
+
+def fork_program(program: str) -> ForkedCommand:
+    """Run ``program`` as ``python -W error -c`` would, in the project's directory and this process's environment."""
+    return _fork(_template(programs=True), {"arguments": (), "program": program}, {}, str(ROOT))
+
+
+def _fork(
+    template: socket.socket, request: dict[str, Any], environment: Mapping[str, str], directory: str
+) -> ForkedCommand:
+    request |= {"environment": {**os.environ, **environment}, "directory": directory}
     (out, theirs_out), (err, theirs_err), (status, theirs_status) = os.pipe(), os.pipe(), os.pipe()
     theirs = [theirs_out, theirs_err, theirs_status]
     try:
-        socket.send_fds(_template(), [json.dumps(request).encode()], theirs)
+        socket.send_fds(template, [json.dumps(request).encode()], theirs)
     finally:
         for each in theirs:
             os.close(each)
@@ -118,12 +136,18 @@ def _told(descriptor: int) -> int:
 
 
 @functools.cache
-def _template() -> socket.socket:
-    """The connection to this process's template process, which ends with it."""
+def _template(*, programs: bool = False) -> socket.socket:
+    """The connection to this process's template process of commands, or of programs, which ends with it."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
         process = subprocess.Popen(
-            [sys.executable, "-m", "tests.forked_commands", str(theirs.fileno())],
+            [
+                sys.executable,
+                "-m",
+                "tests.forked_commands",
+                str(theirs.fileno()),
+                "programs" if programs else "commands",
+            ],
             cwd=ROOT,
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
@@ -144,14 +168,15 @@ def _template() -> socket.socket:
 
 def _next_command(requests: socket.socket) -> dict[str, Any] | None:
     """In a fork: the command that it is to be. None in the template process, once it is of no use any more."""
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # of the forks' parents nothing is asked
     while True:
         request, descriptors, _, _ = socket.recv_fds(requests, _REQUEST_BYTES_MAX, 3)
+        with contextlib.suppress(ChildProcessError):  # reaped, what they took counts as this process's own
+            while os.waitpid(-1, os.WNOHANG) != (0, 0):
+                pass
         if not request:
             return None
         if os.fork() == 0:
             requests.close()
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             command: dict[str, Any] = json.loads(request)
             _become(command, *descriptors)
             return command
@@ -184,10 +209,23 @@ def _become(command: dict[str, Any], out: int, err: int, status: int) -> None:
 def _run() -> None:
     from gossipreg.__main__ import main
 
-    for each in _PRELOADED:
+    for each in _PRELOADED_FOR_PROGRAMS if sys.argv[2] == "programs" else _PRELOADED:
         importlib.import_module(each)
-    if _next_command(socket.socket(fileno=int(sys.argv[1]))) is not None:
+    command = _next_command(socket.socket(fileno=int(sys.argv[1])))
+    if command is not None and "program" in command:
+        _run_program(command["program"])
+    elif command is not None:
         main()
+
+
+def _run_program(text: str) -> None:
+    warnings.resetwarnings()
+    warnings.simplefilter("error")
+    sys.warnoptions[:] = ["error"]
+    sys.argv[:] = ["-c"]
+    itself = types.ModuleType("__main__")
+    sys.modules["__main__"] = itself
+    exec(compile(text, "<string>", "exec"), itself.__dict__)
 
 
 if __name__ == "__main__":

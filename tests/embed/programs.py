@@ -1,11 +1,11 @@
-"""Runs a small program in an interpreter of its own, to see how it ends."""
+"""Runs a small program in a process of its own, to see how it ends."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import textwrap
 from pathlib import Path
+
+from tests.forked_commands import fork_program
 
 #: Where the project is, so that the program can import the tests' helpers.
 ROOT = Path(__file__).parents[2]
@@ -15,7 +15,10 @@ _PATIENCE = 60.0
 
 def run(program: str) -> str:
     """Run it to its end, which must be a good one; returns what it said. Warnings are errors in it, too."""
-    command = [sys.executable, "-W", "error", "-c", textwrap.dedent(program)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=_PATIENCE, check=False)
-    assert (done.returncode, done.stderr) == (0, ""), done.stderr
-    return done.stdout
+    process = fork_program(textwrap.dedent(program))
+    try:
+        said, complained = process.communicate(timeout=_PATIENCE)
+    finally:
+        process.kill()
+    assert (process.returncode, complained) == (0, ""), complained
+    return said
