@@ -55,8 +55,8 @@ class Loaded(Random):
 @pytest.mark.parametrize("weights", [(1, 1), (1, 2, 3), (1, 0, 99, 0), (65_535, 1, 65_535), (0, 0, 5, 5, 5, 1)])
 def test_picks_follow_the_weights(weights: tuple[int, ...]) -> None:
     rng = Random(2026)
-    draws = 20_000
-    found = Counter(chosen.id for _ in range(draws) if (chosen := by_weight(view(*weights), rng)))
+    draws, seen = 20_000, view(*weights)
+    found = Counter(chosen.id for _ in range(draws) if (chosen := by_weight(seen, rng)))
     assert sum(found.values()) == draws
     expected = {f"x{n}": draws * weight / sum(weights) for n, weight in enumerate(weights) if weight}
     assert set(found) <= set(expected)
@@ -66,7 +66,8 @@ def test_picks_follow_the_weights(weights: tuple[int, ...]) -> None:
 
 def test_picks_among_some_follow_their_weights() -> None:
     rng = Random(7)
-    found = Counter(chosen.id for _ in range(10_000) if (chosen := by_weight_among(weighted(3, 1), rng)))
+    instances = weighted(3, 1)
+    found = Counter(chosen.id for _ in range(10_000) if (chosen := by_weight_among(instances, rng)))
     assert sum((found[name] - mean) ** 2 / mean for name, mean in (("x0", 7500), ("x1", 2500))) < CHI_SQUARED[1]
 
 
