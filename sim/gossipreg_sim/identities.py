@@ -18,6 +18,7 @@ from gossipreg.protocol.identity.authenticator import Authenticator, IdentityMod
 from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.registry.policy_version import PolicyVersion
 from gossipreg.protocol.registry.records import Record
+from gossipreg.protocol.registry.terms import TermRegister
 from gossipreg.signatures import SECRET_KEY_BYTES, SIGNATURE_BYTES, SigningKey
 from gossipreg_sim.world import EPOCH_MS, World
 
@@ -72,6 +73,16 @@ def policy_stated(version: PolicyVersion) -> Stated:
     return "policy", version.key, version.ms, version.counter, version.writer, version.payload
 
 
+def term_stated(register: TermRegister, term: int, *, claimed: bool) -> Stated:
+    """What a member states by a term of a service, in the epoch of ``register``."""
+    return "term", register.service, register.epoch, term, claimed
+
+
+def reset_stated(register: TermRegister) -> Stated:
+    """What a writer states by a reset of a service's terms."""
+    return "reset", register.service, register.epoch
+
+
 @attrs.define(eq=False, repr=False)
 class WitnessedAuthenticator(Authenticator):
     """An authenticator of a node, which enters into the ledger what the node signs."""
@@ -93,6 +104,16 @@ class WitnessedAuthenticator(Authenticator):
         """Note the version."""
         self.ledger.note(policy_stated(version))
         return super().sign_policy(version)
+
+    def sign_term(self, register: TermRegister, term: int, *, claimed: bool) -> bytes:
+        """Note the term."""
+        self.ledger.note(term_stated(register, term, claimed=claimed))
+        return super().sign_term(register, term, claimed=claimed)
+
+    def sign_reset(self, register: TermRegister) -> TermRegister:
+        """Note the reset."""
+        self.ledger.note(reset_stated(register))
+        return super().sign_reset(register)
 
 
 @attrs.define

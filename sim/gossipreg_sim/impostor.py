@@ -26,6 +26,7 @@ from gossipreg.protocol.registry.payload import pack_instance
 from gossipreg.protocol.registry.policy_version import PolicyVersion, pack_rule, revocation_version
 from gossipreg.protocol.registry.records import Record, TableDigest
 from gossipreg.protocol.registry.table import Table
+from gossipreg.protocol.registry.terms import TermProofs, TermRegister
 from gossipreg.protocol.wire.messages import Message, pack, pack_sender
 from gossipreg.protocol.wire.packets import PacketCodec
 from gossipreg_sim.cluster import Cluster
@@ -117,6 +118,7 @@ class Impostor:
         if table is not None:
             yield from self._records(victim, table)
         yield from self._policies(victim.name, policies)
+        yield from self._terms(victim.name, list(view.engine.state.terms))
 
     def _repeated(self, known: list[Message], table: Table | None) -> Iterator[Message]:
         """Keep what is known now, and send some of what was known at any time."""
@@ -180,6 +182,24 @@ class Impostor:
         signers = list(self.identities.signers.values())
         if signers and self._authenticator.signer is not None:
             yield self._revocation(signers[self.rng.below(len(signers))].certificate, wall)
+
+    def _terms(self, writer: str, known: list[TermRegister]) -> Iterator[Message]:
+        """Higher terms, under the genuine signatures of lower ones or its own, and a reset."""
+        wall = EPOCH_MS + int(1000 * (self.cluster.world.seconds + self.ahead))
+        for held in known or [TermRegister("store")]:
+            higher = attrs.evolve(
+                held, claimed=held.claimed + self.rng.below(2), seen=held.seen + 1 + self.rng.below(9)
+            )
+            yield higher
+            yield attrs.evolve(higher, proofs=TermProofs())
+            proofs = TermProofs(
+                claimed=self._authenticator.sign_term(higher, higher.claimed, claimed=True),
+                seen=self._authenticator.sign_term(higher, higher.seen, claimed=False),
+            )
+            yield attrs.evolve(higher, proofs=proofs)
+            reset = TermRegister(held.service, wall, 0, writer, 0, 0)
+            yield reset
+            yield self._authenticator.sign_reset(reset)
 
     def _revocation(self, certificate: Certificate, wall: int) -> PolicyVersion:
         """A revocation of a member's certificate that bears the authority's name, and the impostor's signature."""

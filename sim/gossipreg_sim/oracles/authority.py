@@ -11,7 +11,17 @@ from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.registry.policy_version import PolicyVersion, is_about_revocation
 from gossipreg.protocol.registry.records import Record
 from gossipreg.protocol.registry.table import Table
-from gossipreg_sim.identities import Ledger, Stated, member_stated, policy_stated, record_stated, table_stated
+from gossipreg.protocol.registry.terms import TermRegister
+from gossipreg_sim.identities import (
+    Ledger,
+    Stated,
+    member_stated,
+    policy_stated,
+    record_stated,
+    reset_stated,
+    table_stated,
+    term_stated,
+)
 from gossipreg_sim.oracles.oracle import Oracle
 from gossipreg_sim.process import Process
 
@@ -20,7 +30,7 @@ _Held = MemberUpdate | PolicyVersion | Record
 
 @attrs.define
 class Authority(Oracle):
-    """All that a node holds of members, records, tables, policies and revocations is in the ledger of what was signed.
+    """All that a node holds of members, records, policies, terms and revocations is in the ledger of what was signed.
 
     A node that prefers identity is held to it for what it holds with a proof. What a node has just found right is not
     looked at again.
@@ -31,6 +41,7 @@ class Authority(Oracle):
     _ledger: Ledger = attrs.field(factory=Ledger)
     _members: dict[tuple[Process, str], MemberUpdate] = attrs.field(factory=dict)
     _policies: dict[tuple[Process, str], PolicyVersion] = attrs.field(factory=dict)
+    _terms: dict[tuple[Process, str], TermRegister] = attrs.field(factory=dict)
     _tables: dict[tuple[Process, str], tuple[Table, int, int]] = attrs.field(factory=dict)
 
     def __attrs_post_init__(self) -> None:
@@ -52,8 +63,21 @@ class Authority(Oracle):
             if self._policies.get((process, version.key)) is not version:
                 self._policies[process, version.key] = version
                 self._check_policy(process, version, strict=strict)
+        for register in state.terms:
+            if self._terms.get((process, register.service)) is not register:
+                self._terms[process, register.service] = register
+                self._check_terms(process, register, strict=strict)
         for table in state.registry.owners:
             self._check_table(process, table, strict=strict)
+
+    def _check_terms(self, process: Process, register: TermRegister, *, strict: bool) -> None:
+        proofs = register.proofs
+        if register.reset is not None and (strict or proofs.reset):
+            self._compare(process, reset_stated(register))
+        if register.claimed and (strict or proofs.claimed):
+            self._compare(process, term_stated(register, register.claimed, claimed=True))
+        if register.seen > register.claimed and (strict or proofs.seen):
+            self._compare(process, term_stated(register, register.seen, claimed=False))
 
     def _check_table(self, process: Process, table: Table, *, strict: bool) -> None:
         digest = table.latest_digest

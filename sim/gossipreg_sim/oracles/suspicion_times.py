@@ -65,7 +65,11 @@ class SuspicionTimes(Oracle):
         if step is None or step[0] != self.cluster.world.now:
             step = self._steps[process] = [self.cluster.world.now, 0]
         step[1] += 1
-        if after is None or after.name == process.name:
+        if after is None:
+            assert output.before is not None, "only a known member can be forgotten"
+            self._open.pop((process, output.before.name), None)  # a suspect, if it was expelled
+            return
+        if after.name == process.name:
             return
         key = (process, after.name)
         if after.status is Status.SUSPECT:

@@ -17,6 +17,7 @@ _FAMILIES: Final = {
     "envoy": ("envoy",),
     "attach": ("attach-requests", "attach-answers"),
     "authority": ("certificates",),
+    "identity": ("statements", "authority-files"),
     "files": ("settings", "instances", "rows", "snapshot"),
     "checks": ("checks", "check-answers"),
     "regions": ("remote-answers",),

@@ -92,6 +92,11 @@ def policies_are_not_verified(patch: pytest.MonkeyPatch) -> None:
 
 
 @mutation(IMPOSTORS, "Authority")
+def terms_are_not_verified(patch: pytest.MonkeyPatch) -> None:
+    accepting("check_terms")(patch)
+
+
+@mutation(IMPOSTORS, "Authority")
 def policies_need_no_grant(patch: pytest.MonkeyPatch) -> None:
     original = Authenticator.check_policy
 

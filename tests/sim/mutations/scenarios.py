@@ -289,7 +289,7 @@ IMPOSTORS = Scenario(
     duration=6.0,
     quiet=12.0,
     identity="require",
-    workload=Workload(instances=2, churn=2.0, policies=2.0),
+    workload=Workload(instances=2, churn=2.0, policies=2.0, primaries=1.0),
     settings=_FAST,
     faults=tuple(
         Fault(kind="impostor", certificate=certificate, every=0.25)

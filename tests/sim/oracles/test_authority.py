@@ -96,3 +96,15 @@ def test_a_revocation_that_the_authority_did_not_sign_is_reported() -> None:
     oracle._policies.clear()
     oracle.after(n2)
     assert [text.split(":")[0] for text in texts(oracle)] == ["holds revoked-certificate"]
+
+
+def test_a_term_that_no_member_claimed_is_reported() -> None:
+    made, oracle, n2 = signed()
+    made.register("n1", attrs.evolve(offer("p"), role="primary", term=1))
+    run_for(made, 1)
+    assert texts(oracle) == []
+    [register] = n2.engine.state.terms
+    n2.engine.state.terms._registers["s"] = attrs.evolve(register, ms=1, writer="n0", claimed=2, seen=3)
+    oracle.after(n2)
+    kinds = [text.split(" that ")[0] for text in texts(oracle)]
+    assert kinds == ["holds of s a reset", "holds of s a term", "holds of s a term"]
