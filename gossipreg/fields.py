@@ -55,12 +55,12 @@ class Number(FieldKind):
     above: bool = False
 
     @property
-    def noun(self) -> str:  # type: ignore[override]
+    def noun(self) -> str:  # type: ignore[override]  # it depends on a field of this kind
         """With its unit."""
         return f"a number of {self.unit}" if self.unit else "a number"
 
     @property
-    def range(self) -> str:  # type: ignore[override]
+    def range(self) -> str:  # type: ignore[override]  # it depends on a field of this kind
         """The bounds."""
         return f"above {self.low:g}, up to {self.high:g}" if self.above else f"from {self.low:g} to {self.high:g}"
 
@@ -98,12 +98,12 @@ class Whole(Number):
     """A whole number from ``low`` to ``high``, in ``unit``."""
 
     @property
-    def noun(self) -> str:  # type: ignore[override]
+    def noun(self) -> str:  # type: ignore[override]  # it depends on a field of this kind
         """With its unit."""
         return f"a whole number of {self.unit}" if self.unit else "a whole number"
 
     @property
-    def range(self) -> str:  # type: ignore[override]
+    def range(self) -> str:  # type: ignore[override]  # it depends on a field of this kind
         """The bounds in full: users compare these digits with what they wrote."""
         return f"from {self.low:.0f} to {self.high:.0f}"
 

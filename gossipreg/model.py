@@ -120,7 +120,7 @@ def _text_tuple(value: Iterable[str]) -> tuple[str, ...]:
     if isinstance(value, str):
         return (value,)
     listed = isinstance(value, Iterable) and not isinstance(value, bytes | Mapping)  # callers need not type-check
-    return tuple(value) if listed else value  # type: ignore[return-value]
+    return tuple(value) if listed else value  # type: ignore[return-value]  # what is wrong is refused later
 
 
 def _text_map(value: Mapping[str, str]) -> Mapping[str, str]:

@@ -215,7 +215,7 @@ class CheckTargets:
 
 
 def _within(inner: IPNetwork, outer: IPNetwork) -> bool:
-    return inner.version == outer.version and inner.subnet_of(outer)  # type: ignore[arg-type]
+    return inner.version == outer.version and inner.subnet_of(outer)  # type: ignore[arg-type]  # both are of one version then
 
 
 def _network(text: str) -> IPNetwork | None:

@@ -213,7 +213,7 @@ class AgentClient(NamedTuple):
                 f"https://{self.address}, or it is not an agent"
             )
         if self.is_tls and getattr(error, "reason", None):  # of ``ssl.SSLError``
-            reason = str(error.reason).replace("_", " ").lower()  # type: ignore[attr-defined]
+            reason = str(error.reason).replace("_", " ").lower()  # type: ignore[attr-defined]  # it has one, as `getattr` found
             return AgentUnreachable(f"no TLS with the agent at {self.address}: {reason}: does it speak HTTPS?")
         return AgentUnreachable(
             f'no agent answers at {self.address}: start one with "gossipreg agent", or name another with '

@@ -52,12 +52,13 @@ class _Connection:
     @property
     def state(self) -> State:
         # ``grpc.aio`` has this as `get_state`. The only public way here is `subscribe`, which costs a thread for each
-        # channel that polls five times a second, and raises in it when the channel is closed.
+        # channel that polls five times a second, and raises in it when the channel is closed. A test says which version
+        # of gRPC no longer has what is used instead.
         try:
-            number = self.channel._channel.check_connectivity_state(True)  # noqa: SLF001
+            number = self.channel._channel.check_connectivity_state(True)  # noqa: SLF001 -- see above
         except AttributeError:  # a later version may lack it: then the first call to each instance finds out
             return State.READY
-        return _STATES[number]
+        return _STATES.get(number, State.READY)
 
     def close(self) -> None:
         self.channel.close()
@@ -134,7 +135,7 @@ class ServiceChannel(grpc.Channel):  # type: ignore[misc] # gRPC has no types
         """What calls a method, as gRPC's channels have it."""
         return _Streaming(self, "stream_stream", *all_arguments(arguments, options))
 
-    def subscribe(self, callback: Callable[[State], None], try_to_connect: bool = False) -> None:  # noqa: ARG002
+    def subscribe(self, callback: Callable[[State], None], try_to_connect: bool = False) -> None:  # noqa: ARG002 -- gRPC's signature
         """Have a thread tell ``callback`` of the state, which is that of the best instance; it always connects."""
         self._watchers.append(callback)
         threading.Thread(target=self._tell, args=(callback,), name="gossipreg gRPC states", daemon=True).start()
@@ -195,7 +196,7 @@ class _Callable:
         return rpc
 
 
-class _Blocking(_Callable, grpc.UnaryUnaryMultiCallable, grpc.StreamUnaryMultiCallable):  # type: ignore[misc]
+class _Blocking(_Callable, grpc.UnaryUnaryMultiCallable, grpc.StreamUnaryMultiCallable):  # type: ignore[misc]  # gRPC has no types
     """A method with one answer."""
 
     def __call__(self, request: Any, timeout: float | None = None, metadata: Any = None, **options: Any) -> Any:
@@ -219,7 +220,7 @@ class _Blocking(_Callable, grpc.UnaryUnaryMultiCallable, grpc.StreamUnaryMultiCa
         return self._started(request, options | {"timeout": timeout, "metadata": metadata}, name="future")
 
 
-class _Streaming(_Callable, grpc.UnaryStreamMultiCallable, grpc.StreamStreamMultiCallable):  # type: ignore[misc]
+class _Streaming(_Callable, grpc.UnaryStreamMultiCallable, grpc.StreamStreamMultiCallable):  # type: ignore[misc]  # gRPC has no types
     """A method with a stream of answers."""
 
     def __call__(self, request: Any, timeout: float | None = None, metadata: Any = None, **options: Any) -> Any:

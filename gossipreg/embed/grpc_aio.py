@@ -127,7 +127,7 @@ class AsyncServiceChannel(grpc.aio.Channel):  # type: ignore[misc] # gRPC has no
         """What calls a method, as gRPC's channels have it."""
         return _Stream(self, "stream_stream", arguments, options)
 
-    def get_state(self, try_to_connect: bool = False) -> State:  # noqa: ARG002
+    def get_state(self, try_to_connect: bool = False) -> State:  # noqa: ARG002 -- gRPC's signature
         """The state of the best instance; it always connects."""
         return self._subchannels.state()
 
@@ -179,14 +179,14 @@ class _Method:
         return rpc
 
 
-class _Unary(_Method, grpc.aio.UnaryUnaryMultiCallable, grpc.aio.UnaryStreamMultiCallable):  # type: ignore[misc]
+class _Unary(_Method, grpc.aio.UnaryUnaryMultiCallable, grpc.aio.UnaryStreamMultiCallable):  # type: ignore[misc]  # gRPC has no types
     """A method with one request."""
 
     def __call__(self, request: Any, **options: Any) -> Any:
         return self._call(request, options)
 
 
-class _Stream(_Method, grpc.aio.StreamUnaryMultiCallable, grpc.aio.StreamStreamMultiCallable):  # type: ignore[misc]
+class _Stream(_Method, grpc.aio.StreamUnaryMultiCallable, grpc.aio.StreamStreamMultiCallable):  # type: ignore[misc]  # gRPC has no types
     """A method with a stream of requests."""
 
     def __call__(

@@ -154,7 +154,7 @@ class ServiceAdapter(HTTPAdapter):
 
 def _can_be_sent_again(request: requests.PreparedRequest) -> bool:
     """Whether the body can be read twice."""
-    return request.body is None or isinstance(request.body, bytes | str) or isinstance(request._body_position, int)  # noqa: SLF001
+    return request.body is None or isinstance(request.body, bytes | str) or isinstance(request._body_position, int)  # noqa: SLF001 -- requests tells only there whether it can rewind
 
 
 def _outgoing(request: requests.PreparedRequest, attempt: Attempt) -> _Outgoing:
@@ -252,4 +252,4 @@ class _Body:
     def _check_time(self) -> None:
         if self._attempt.is_late():
             service = self._attempt.call.service
-            raise ReadTimeoutError(self._raw._pool, None, f"the answer of {service!r} is not complete in time")  # noqa: SLF001
+            raise ReadTimeoutError(self._raw._pool, None, f"the answer of {service!r} is not complete in time")  # noqa: SLF001 -- urllib3 raises its own with it

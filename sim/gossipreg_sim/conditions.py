@@ -42,7 +42,7 @@ class _OnLinks:
 class Cut(_OnLinks):
     """Nothing gets through."""
 
-    def touch(self, delivery: Delivery, link: tuple[str, str], rng: Rng, now: int) -> None:  # noqa: ARG002
+    def touch(self, delivery: Delivery, link: tuple[str, str], rng: Rng, now: int) -> None:  # noqa: ARG002 -- another of its kind needs it
         """Lose the packet."""
         delivery.lose()
 
@@ -55,7 +55,7 @@ class FlipFlop(_OnLinks):
     on: float
     started: int = 0  # ns
 
-    def touch(self, delivery: Delivery, link: tuple[str, str], rng: Rng, now: int) -> None:  # noqa: ARG002
+    def touch(self, delivery: Delivery, link: tuple[str, str], rng: Rng, now: int) -> None:  # noqa: ARG002 -- another of its kind needs it
         """Lose the packet in the off phase."""
         if (now - self.started) % ns(self.off + self.on) < ns(self.off):
             delivery.lose()
@@ -67,7 +67,7 @@ class Loss(_OnLinks):
 
     probability: float
 
-    def touch(self, delivery: Delivery, link: tuple[str, str], rng: Rng, now: int) -> None:  # noqa: ARG002
+    def touch(self, delivery: Delivery, link: tuple[str, str], rng: Rng, now: int) -> None:  # noqa: ARG002 -- another of its kind needs it
         """Lose the packet with the given probability."""
         if rng.chance(self.probability):
             delivery.lose()
@@ -99,7 +99,7 @@ class Mtu(_OnLinks):
 
     size: int
 
-    def touch(self, delivery: Delivery, link: tuple[str, str], rng: Rng, now: int) -> None:  # noqa: ARG002
+    def touch(self, delivery: Delivery, link: tuple[str, str], rng: Rng, now: int) -> None:  # noqa: ARG002 -- another of its kind needs it
         """Lose what is too large."""
         delivery.copies = [
             (delay, data)
@@ -118,7 +118,7 @@ class Bursts(_OnLinks):
     loss_bad: float = 1.0
     _bad: dict[tuple[str, str], bool] = attrs.field(factory=dict)
 
-    def touch(self, delivery: Delivery, link: tuple[str, str], rng: Rng, now: int) -> None:  # noqa: ARG002
+    def touch(self, delivery: Delivery, link: tuple[str, str], rng: Rng, now: int) -> None:  # noqa: ARG002 -- another of its kind needs it
         """Advance the link's chain by one step, then lose the packet with the state's probability."""
         bad = self._bad.get(link, False)
         if rng.chance(self.to_good if bad else self.to_bad):
@@ -135,7 +135,7 @@ class Duplication(_OnLinks):
     probability: float
     spread: float = 0.05
 
-    def touch(self, delivery: Delivery, link: tuple[str, str], rng: Rng, now: int) -> None:  # noqa: ARG002
+    def touch(self, delivery: Delivery, link: tuple[str, str], rng: Rng, now: int) -> None:  # noqa: ARG002 -- another of its kind needs it
         """Sometimes add a copy."""
         again = [(delay + ns(rng.random() * self.spread), data) for delay, data in delivery.copies]
         if rng.chance(self.probability):
@@ -149,7 +149,7 @@ class Reordering(_OnLinks):
     probability: float
     spread: float = 0.05
 
-    def touch(self, delivery: Delivery, link: tuple[str, str], rng: Rng, now: int) -> None:  # noqa: ARG002
+    def touch(self, delivery: Delivery, link: tuple[str, str], rng: Rng, now: int) -> None:  # noqa: ARG002 -- another of its kind needs it
         """Sometimes hold the packet back."""
         if rng.chance(self.probability):
             extra = ns(rng.random() * self.spread)
@@ -162,7 +162,7 @@ class Delay(_OnLinks):
 
     extra: Latency
 
-    def touch(self, delivery: Delivery, link: tuple[str, str], rng: Rng, now: int) -> None:  # noqa: ARG002
+    def touch(self, delivery: Delivery, link: tuple[str, str], rng: Rng, now: int) -> None:  # noqa: ARG002 -- another of its kind needs it
         """Delay the packet."""
         extra = self.extra.draw(*link, rng)
         delivery.copies = [(delay + extra, data) for delay, data in delivery.copies]
@@ -176,7 +176,7 @@ class Narrow(_OnLinks):
     buffer: int = 65_536  # bytes
     _free_at: dict[tuple[str, str], int] = attrs.field(factory=dict)  # ns
 
-    def touch(self, delivery: Delivery, link: tuple[str, str], rng: Rng, now: int) -> None:  # noqa: ARG002
+    def touch(self, delivery: Delivery, link: tuple[str, str], rng: Rng, now: int) -> None:  # noqa: ARG002 -- another of its kind needs it
         """Queue the packet behind those before it."""
         passed = []
         for delay, data in delivery.copies:
@@ -196,7 +196,7 @@ class BitFlips(_OnLinks):
 
     probability: float
 
-    def touch(self, delivery: Delivery, link: tuple[str, str], rng: Rng, now: int) -> None:  # noqa: ARG002
+    def touch(self, delivery: Delivery, link: tuple[str, str], rng: Rng, now: int) -> None:  # noqa: ARG002 -- another of its kind needs it
         """Sometimes flip one bit of the packet."""
         if rng.chance(self.probability):
             delivery.copies = [(delay, _flipped(data, rng)) for delay, data in delivery.copies]

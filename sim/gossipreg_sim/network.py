@@ -33,7 +33,7 @@ class Constant:
 
     seconds: float
 
-    def draw(self, sender: str, receiver: str, rng: Rng) -> int:  # noqa: ARG002
+    def draw(self, sender: str, receiver: str, rng: Rng) -> int:  # noqa: ARG002 -- another of its kind needs it
         """Return the latency (ns)."""
         return ns(self.seconds)
 
@@ -45,7 +45,7 @@ class Exponential:
     least: float
     mean: float
 
-    def draw(self, sender: str, receiver: str, rng: Rng) -> int:  # noqa: ARG002
+    def draw(self, sender: str, receiver: str, rng: Rng) -> int:  # noqa: ARG002 -- another of its kind needs it
         """Draw a latency (ns)."""
         return ns(self.least + rng.exponential(self.mean))
 
@@ -57,7 +57,7 @@ class Lognormal:
     median: float
     sigma: float
 
-    def draw(self, sender: str, receiver: str, rng: Rng) -> int:  # noqa: ARG002
+    def draw(self, sender: str, receiver: str, rng: Rng) -> int:  # noqa: ARG002 -- another of its kind needs it
         """Draw a latency (ns)."""
         return ns(self.median * 2.718281828459045 ** (self.sigma * rng.normal()))
 
@@ -68,7 +68,7 @@ class Empirical:
 
     samples: tuple[float, ...]
 
-    def draw(self, sender: str, receiver: str, rng: Rng) -> int:  # noqa: ARG002
+    def draw(self, sender: str, receiver: str, rng: Rng) -> int:  # noqa: ARG002 -- another of its kind needs it
         """Draw a latency (ns)."""
         return ns(self.samples[rng.below(len(self.samples))])
 

@@ -78,7 +78,7 @@ def _built(
     """Build an attrs object from untrusted keys and values."""
     if not isinstance(table, dict):
         raise ScenarioError(f"{where}: {what}write it as a table")
-    fields = {field.name: field for field in attrs.fields(made) if field.name not in (parts or {})}  # type: ignore[arg-type]
+    fields = {field.name: field for field in attrs.fields(made) if field.name not in (parts or {})}  # type: ignore[arg-type]  # it is an attrs class
     values: dict[str, Any] = dict(parts or {})
     for key, value in table.items():
         if key not in fields:

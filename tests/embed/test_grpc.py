@@ -246,3 +246,22 @@ def test_a_channel_of_the_page_calls_instances_with_a_tag(orders: Orders) -> Non
     exec(written("clients/grpc.md", "python", 1), defined)
     with defined["channel"]:
         assert {ask(defined["stub"]) for _ in range(4)} == {"two"}
+
+
+def test_this_version_of_grpc_tells_the_state_of_a_channel_without_a_thread(orders: Orders) -> None:
+    """There is no public way: see `gossipreg.embed.grpc`. Without it calls also go to what is not connected."""
+    channel = orders.channel()
+    orders.connected(channel, "one", "two")
+    [one, two] = [each.connection.channel._channel for each in channel._subchannels.refresh()]
+    assert hasattr(one, "check_connectivity_state"), f"grpcio {grpc.__version__} tells no state any more"
+    numbers = {each.value[0] for each in grpc.ChannelConnectivity}
+    assert {one.check_connectivity_state(False), two.check_connectivity_state(False)} <= numbers
+
+
+def test_where_grpc_tells_no_state_the_first_call_to_each_instance_finds_out(
+    orders: Orders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    channel = orders.channel()
+    for each in channel._subchannels.refresh():
+        monkeypatch.setattr(each.connection.channel, "_channel", object())
+    assert channel._subchannels.state() is grpc.ChannelConnectivity.READY

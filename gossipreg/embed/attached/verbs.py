@@ -197,10 +197,10 @@ class AttachedVerbs(AttachedQueries):
     async def reread_keys(self) -> None:
         members_only("reread_keys", "send SIGHUP to the agent")
 
-    async def create_token(self, token: ClusterToken) -> ClusterToken:  # noqa: ARG002
+    async def create_token(self, token: ClusterToken) -> ClusterToken:  # noqa: ARG002 -- a member's parameter
         members_only("create_token", "use the agent's HTTP API, or `gossipreg tokens`")
 
-    async def revoke_token(self, name: str) -> None:  # noqa: ARG002
+    async def revoke_token(self, name: str) -> None:  # noqa: ARG002 -- a member's parameter
         members_only("revoke_token", "use the agent's HTTP API, or `gossipreg tokens`")
 
     # Membership

@@ -337,7 +337,7 @@ class Connection:
     def _passed_on(self, data: bytes | ByteChunks) -> list[bytes]:
         """``data`` as part of the answer, not copied, even if it is sent to others, too."""
         passed: list[bytes] = []
-        for part in self._http.send_with_data_passthrough(h11.Data(data=data)) or ():  # type: ignore[arg-type] # sized
+        for part in self._http.send_with_data_passthrough(h11.Data(data=data)) or ():  # type: ignore[arg-type]  # h11 asks for its size only
             passed += part.parts if isinstance(part, ByteChunks) else (part,)
         return passed
 

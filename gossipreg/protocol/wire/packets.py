@@ -159,12 +159,12 @@ class ChecksummedPackets:
         key = self.cluster.encode()
         self._digest = hashlib.blake2b(key=key, digest_size=_DIGEST_BYTES, person=b"gossipreg packet")
 
-    def encode(self, payload: bytes, wall: float) -> bytes:  # noqa: ARG002 (a seal is told the time; this one needs none)
+    def encode(self, payload: bytes, wall: float) -> bytes:  # noqa: ARG002 -- for a seal, which has the time in it
         """The packet that carries ``payload``."""
         assert len(payload) + self.overhead <= limits.PACKET_BYTES_MAX, f"a payload of {len(payload)} bytes"
         return _CLEAR + self._digest_of(payload) + payload
 
-    def decode(self, packet: bytes, wall: float, host: str = "") -> bytes | Refused:  # noqa: ARG002
+    def decode(self, packet: bytes, wall: float, host: str = "") -> bytes | Refused:  # noqa: ARG002 -- as above
         """The payload of ``packet``, or why it is refused."""
         if (refusal := _misfit(packet, _CLEAR, self.overhead)) is not None:
             return Refused(refusal)

@@ -32,15 +32,15 @@ class ScenarioTemplate:
 
     share: ClassVar[float] = 0.0  # of all seeds
 
-    def base(self, base: Scenario, rng: Rng) -> Scenario:  # noqa: ARG002
+    def base(self, base: Scenario, rng: Rng) -> Scenario:  # noqa: ARG002 -- another of its kind needs it
         """Return ``base`` with the settings that the template needs."""
         return base
 
-    def faults(self, base: Scenario, rng: Rng) -> list[Fault]:  # noqa: ARG002
+    def faults(self, base: Scenario, rng: Rng) -> list[Fault]:  # noqa: ARG002 -- another of its kind needs it
         """Return the faults that the template needs; they are drawn before all others."""
         return []
 
-    def allows(self, fault: Fault, base: Scenario) -> bool:  # noqa: ARG002
+    def allows(self, fault: Fault, base: Scenario) -> bool:  # noqa: ARG002 -- another of its kind needs it
         """Whether the scenario still fits the template with one more fault."""
         return True
 
@@ -55,7 +55,7 @@ class ShortMemory(ScenarioTemplate):
     MEMORY: ClassVar[float] = 44.0
     SEPARATION: ClassVar[float] = 8.0
 
-    def base(self, base: Scenario, rng: Rng) -> Scenario:  # noqa: ARG002
+    def base(self, base: Scenario, rng: Rng) -> Scenario:  # noqa: ARG002 -- another of its kind needs it
         """Run long enough for a tombstone to expire, with at least one node that is no seed."""
         settings = attrs.evolve(_FAST, remember_departed=self.MEMORY)
         return attrs.evolve(base, duration=70.0, seeds=max(1, min(base.seeds, base.nodes - 1)), settings=settings)
@@ -68,7 +68,7 @@ class ShortMemory(ScenarioTemplate):
         kind = ("crash", "crash-host", "leave")[rng.below(3)]
         return [Fault(kind=kind, at=rng.below(10) / 2, nodes=(mortal[rng.below(len(mortal))],))]
 
-    def allows(self, fault: Fault, base: Scenario) -> bool:  # noqa: ARG002
+    def allows(self, fault: Fault, base: Scenario) -> bool:  # noqa: ARG002 -- another of its kind needs it
         """No fault that outlasts what the retention time allows for."""
         return not fault.permanent and 0 < fault.lasts <= self.SEPARATION and fault.off <= self.SEPARATION
 
@@ -82,7 +82,7 @@ class Deaths(ScenarioTemplate):
     FAIR: ClassVar[tuple[str, ...]] = ("duplicate", "clock-skew", "crash-host")
     TURN: ClassVar[float] = 6.0  # seconds between deaths; each host is down for a second less
 
-    def base(self, base: Scenario, rng: Rng) -> Scenario:  # noqa: ARG002
+    def base(self, base: Scenario, rng: Rng) -> Scenario:  # noqa: ARG002 -- another of its kind needs it
         """Run long enough for several deaths."""
         return attrs.evolve(base, duration=40.0)
 
@@ -100,7 +100,7 @@ class Deaths(ScenarioTemplate):
             for turn in range(int(base.duration / self.TURN))
         ]
 
-    def allows(self, fault: Fault, base: Scenario) -> bool:  # noqa: ARG002
+    def allows(self, fault: Fault, base: Scenario) -> bool:  # noqa: ARG002 -- another of its kind needs it
         """No fault that affects surviving nodes."""
         return fault.kind in self.FAIR and fault.kind != "crash-host"
 
@@ -125,7 +125,7 @@ class CalmOpening(ScenarioTemplate):
             return []
         return [Fault(kind="loss", probability=(0.02, 0.1, 0.3)[rng.below(3)])]
 
-    def allows(self, fault: Fault, base: Scenario) -> bool:  # noqa: ARG002
+    def allows(self, fault: Fault, base: Scenario) -> bool:  # noqa: ARG002 -- another of its kind needs it
         """No other fault before the opening is over."""
         return fault.kind != "loss" and fault.at >= self.OPENING
 
@@ -194,7 +194,7 @@ class Minorities(ScenarioTemplate):
             case _:
                 return {}
 
-    def allows(self, fault: Fault, base: Scenario) -> bool:  # noqa: ARG002
+    def allows(self, fault: Fault, base: Scenario) -> bool:  # noqa: ARG002 -- another of its kind needs it
         """No other fault."""
         return False
 
@@ -223,7 +223,7 @@ class PacketsLost(ScenarioTemplate):
             faults.append(Fault(kind="udp-only-loss", probability=1, at=at, nodes=nodes, both_ways=rng.chance(0.7)))
         return faults
 
-    def allows(self, fault: Fault, base: Scenario) -> bool:  # noqa: ARG002
+    def allows(self, fault: Fault, base: Scenario) -> bool:  # noqa: ARG002 -- another of its kind needs it
         """No other fault."""
         return False
 
@@ -236,7 +236,7 @@ class ClocksOff(ScenarioTemplate):
 
     OFF: ClassVar[tuple[float, ...]] = (40.0, -40.0, 90.0, -90.0, 3600.0, -3600.0)  # seconds
 
-    def base(self, base: Scenario, rng: Rng) -> Scenario:  # noqa: ARG002
+    def base(self, base: Scenario, rng: Rng) -> Scenario:  # noqa: ARG002 -- another of its kind needs it
         """With a key: clocks are compared only in sealed clusters."""
         return attrs.evolve(base, sealed=True)
 
@@ -247,7 +247,7 @@ class ClocksOff(ScenarioTemplate):
         at = rng.below(int(base.duration)) / 2
         return [Fault(kind="clock-skew-at-start", seconds=seconds, at=at, lasts=rng.below(20) / 2, nodes=nodes)]
 
-    def allows(self, fault: Fault, base: Scenario) -> bool:  # noqa: ARG002
+    def allows(self, fault: Fault, base: Scenario) -> bool:  # noqa: ARG002 -- another of its kind needs it
         """Any fault but clock faults."""
         return not fault.kind.startswith("clock")
 
@@ -276,7 +276,7 @@ class Intruders(ScenarioTemplate):
     #: Nodes of a cluster that can do without one of them: a third may go for good.
     MANY: ClassVar[int] = 3
 
-    def allows(self, fault: Fault, base: Scenario) -> bool:  # noqa: ARG002
+    def allows(self, fault: Fault, base: Scenario) -> bool:  # noqa: ARG002 -- another of its kind needs it
         """Any other fault that leaves the revoked node to the template."""
         return fault.kind != "revoke"
 

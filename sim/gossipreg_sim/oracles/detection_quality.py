@@ -46,7 +46,7 @@ class FalsePositives(Oracle):
     def _is_fair(self) -> bool:
         return self.context.settled_from <= self.cluster.world.now < self.context.fair_until
 
-    def probed(self, process: Process, target: MemberUpdate) -> None:  # noqa: ARG002
+    def probed(self, process: Process, target: MemberUpdate) -> None:  # noqa: ARG002 -- another of its kind needs it
         """Count probes."""
         self._probes += self._is_fair()
 

@@ -84,7 +84,7 @@ class DisseminationTime(RecordOracle):
             if version is not None:
                 self._note(version.digest, is_born=version.writer == process.name, counts=True)
 
-    def moved(self, process: Process, came: Sequence[Record], went: Sequence[Record]) -> None:  # noqa: ARG002
+    def moved(self, process: Process, came: Sequence[Record], went: Sequence[Record]) -> None:  # noqa: ARG002 -- another of its kind needs it
         """Note new records, and the nodes that gained each."""
         for record in came:
             key = (record.owner, record.generation, record.id, record.version)

@@ -45,7 +45,7 @@ class IdleLoad(Oracle):
     def __attrs_post_init__(self) -> None:
         self._idle_from = self.context.settled_from
 
-    def see(self, process: Process, output: Output) -> None:  # noqa: ARG002
+    def see(self, process: Process, output: Output) -> None:  # noqa: ARG002 -- another of its kind needs it
         """Count what is sent while the cluster is idle."""
         now = self.cluster.world.now
         if now >= self.context.undisturbed_until:

@@ -118,7 +118,7 @@ class FirstProbe(Oracle):
         if most_live and not process.engine.identity.left:
             self._died[process.name] = (process.engine.identity.run_id, self.cluster.world.now)
 
-    def probed(self, process: Process, target: MemberUpdate) -> None:  # noqa: ARG002
+    def probed(self, process: Process, target: MemberUpdate) -> None:  # noqa: ARG002 -- another of its kind needs it
         """Note the first probe of each dead member."""
         died = self._died.get(target.name)
         if died is not None and died[0] == target.run_id:

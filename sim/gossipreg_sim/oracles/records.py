@@ -55,7 +55,7 @@ class SingleWriter(RecordOracle):
         for record in table:
             issued.setdefault((record.id, record.version), record.digest)
 
-    def moved(self, process: Process, came: Sequence[Record], went: Sequence[Record]) -> None:  # noqa: ARG002
+    def moved(self, process: Process, came: Sequence[Record], went: Sequence[Record]) -> None:  # noqa: ARG002 -- another of its kind needs it
         """Compare gained records with issued ones."""
         for record in came:
             if record.owner == process.name:

@@ -21,7 +21,7 @@ class Restarts(Oracle):
 
     _first: dict[str, Process] = attrs.field(factory=dict)  # by name, the first run seen
 
-    def see(self, process: Process, output: Output) -> None:  # noqa: ARG002
+    def see(self, process: Process, output: Output) -> None:  # noqa: ARG002 -- another of its kind needs it
         """Note running nodes: every node that may restart has seeds, and contacts them at once."""
         self._first.setdefault(process.name, process)
 

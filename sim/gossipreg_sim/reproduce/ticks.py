@@ -72,7 +72,7 @@ class TickQueue(BroadcastQueue):
         self.most = _RETRANSMIT * math.ceil(math.log10(members + 1))
         return [Batch(None, self._take(room, self.settings.gossip_fanout))]
 
-    def piggyback(self, room: int, now: float) -> list[bytes]:  # noqa: ARG002
+    def piggyback(self, room: int, now: float) -> list[bytes]:  # noqa: ARG002 -- another of its kind needs it
         """Return updates that fit into ``room`` bytes of a packet that is sent anyway."""
         return self._take(room, 1) if self._queued else []
 
