@@ -256,6 +256,23 @@ STREAMS_UNPROVEN_MAX: Final = 64
 #: Longest time from a frame's first byte to its last (seconds): the largest frame over 70 kbit/s.
 FRAME_SECONDS_MAX: Final = 30.0
 
+#: Members whose observations one request gathers. Each answers with a row about every member: 256 rows of 256 are 2 MB.
+OBSERVERS_MAX: Final = 256
+
+#: Members asked for their observations at one time: a quarter of the streams that a node may open.
+OBSERVERS_AT_ONCE: Final = STREAMS_OUT_MAX // 4
+
+#: How long one member may take to tell its observations, and all of them together (seconds). A person waits for it.
+OBSERVER_SECONDS: Final = 1.5
+OBSERVERS_SECONDS: Final = 4.0
+
+#: Observations in one message: some 80 KB, a third of a frame.
+OBSERVATIONS_MAX: Final = 1024
+
+#: Problems that a member tells beside its observations, and the longest of them (characters).
+OBSERVER_PROBLEMS_MAX: Final = 16
+OBSERVER_PROBLEM_CHARS_MAX: Final = 320
+
 #: Members to which one node may hold an idle stream (setting `lifelines`): half of the streams that it may open.
 LIFELINES_MAX: Final = STREAMS_OUT_MAX // 2
 

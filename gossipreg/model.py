@@ -70,6 +70,17 @@ class Status(enum.IntEnum):
         return self.name.lower()
 
 
+class Link(enum.StrEnum):
+    """What passes directly between a node and another member, as far as that node has noticed."""
+
+    DIRECT = "direct"
+    STREAMS_ONLY = "streams_only"
+    PACKETS_ONLY = "packets_only"
+    SMALL_PACKETS = "small_packets"
+    OUTGOING_LOST = "outgoing_lost"  # its packets arrive, but to this node's it answers through other members only
+    INCOMING_LOST = "incoming_lost"  # it answers through other members only, and nothing of its own arrives
+
+
 class Health(enum.StrEnum):
     """Whether an instance can serve, in order of severity: of several checks, the most severe health counts."""
 
@@ -113,6 +124,31 @@ class Member:
     incarnation: int
     zone: str = ""
     draining: bool = False
+
+
+@attrs.frozen
+class MemberObservation:
+    """What one node believes of a member, and how it reaches it."""
+
+    name: str
+    status: Status
+    link: Link = Link.DIRECT
+    round_trip: float | None = None  # smoothed (seconds); None if none was measured
+
+
+@attrs.frozen
+class ObserverReport:
+    """What one member answered when it was asked what it believes of the others.
+
+    ``failure`` is why there is no answer: then the rest is empty.
+    """
+
+    name: str
+    zone: str
+    failure: str = ""
+    version: str = ""  # of gossipreg
+    problems: tuple[str, ...] = ()  # as in `NodeInfo`
+    observed: tuple[MemberObservation, ...] = ()
 
 
 def _text_tuple(value: Iterable[str]) -> tuple[str, ...]:

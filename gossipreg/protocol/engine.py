@@ -9,6 +9,7 @@ readable, then calls `handle_timeout`, then sleeps until `deadline` or the next 
     unsent                                   what this host's kernel refuses to send
     register, deregister                     requests of the user
     drain, undrain, leave, forget
+    ask_observations, tell_observations
     set_policy, remove_policy, reset_term, recall
     seeds, join                              addresses at which to look for others
     handle_timeout                           run the timers that are due
@@ -47,6 +48,7 @@ from gossipreg.protocol.membership.identity import Identity
 from gossipreg.protocol.membership.members import Members
 from gossipreg.protocol.membership.paths import PathMonitor
 from gossipreg.protocol.membership_handler import MembershipHandler
+from gossipreg.protocol.observation_queries import ObservationQueries
 from gossipreg.protocol.outbox import Outbox
 from gossipreg.protocol.outputs import (
     InstancesChanged,
@@ -101,6 +103,7 @@ class Engine:
     outbox: Outbox
     path_tests: PathTests
     disseminator: Disseminator
+    observations: ObservationQueries
     counters: Counter[str]
     joining: Joining
     clocks: ClockWatch
@@ -173,6 +176,7 @@ class Engine:
         clocks = ClockWatch(state, outbox, checks_clocks)
         isolation = Isolation(identity, members, detector, outbox)
         disseminator = Disseminator.create(settings, state, outbox, detector.prober.trips)
+        observations = ObservationQueries(state, detector, streams, outbox)
         inbound = Inbound(
             identity,
             state,
@@ -187,6 +191,7 @@ class Engine:
             clocks,
             isolation,
             disseminator,
+            observations,
             Reader() if reader is None else reader,
         )
         return cls(
@@ -208,6 +213,7 @@ class Engine:
             outbox=outbox,
             path_tests=PathTests(state, streams, outbox),
             disseminator=disseminator,
+            observations=observations,
             counters=counters,
             joining=joining,
             sweep_at=now + _SWEEP_SECONDS,
@@ -526,6 +532,16 @@ class Engine:
         """
         self._check_open()
         self.joining.join(addresses, now)
+        return self._done()
+
+    def ask_observations(self, name: str) -> list[Output]:
+        """Ask the member of that name what it believes of the others. An `ObservationsEnded` follows."""
+        self.observations.ask(name)
+        return self._done()
+
+    def tell_observations(self, stream: int, version: str, problems: Sequence[str]) -> list[Output]:
+        """Answer an `ObservationsRequested`, with this node's ``version`` and its ``problems`` (sentences)."""
+        self.observations.tell(stream, version, problems)
         return self._done()
 
     def _check_open(self) -> None:

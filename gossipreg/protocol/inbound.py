@@ -21,10 +21,12 @@ from gossipreg.protocol.local_member import LocalMember
 from gossipreg.protocol.membership.detector import Detector
 from gossipreg.protocol.membership.identity import Identity, NameConflictQuery
 from gossipreg.protocol.membership.member_update import MemberUpdate
+from gossipreg.protocol.membership.observations import ObservationRequest, Observations
 from gossipreg.protocol.membership.peer_clocks import WallClock
 from gossipreg.protocol.membership.probe import Ack, Nack, Ping, PingReq
 from gossipreg.protocol.membership_handler import MembershipHandler
 from gossipreg.protocol.message_context import MessageContext
+from gossipreg.protocol.observation_queries import ObservationQueries
 from gossipreg.protocol.outbox import Outbox
 from gossipreg.protocol.outputs import JoinEnded, Transmit
 from gossipreg.protocol.peer_streams import PeerStreams
@@ -55,6 +57,7 @@ class Inbound:
     clocks: ClockWatch
     isolation: Isolation
     disseminator: Disseminator
+    observations: ObservationQueries
     reader: Reader
 
     def packet(self, data: bytes, source: Address, now: float) -> None:
@@ -87,6 +90,7 @@ class Inbound:
                 self.streams.hurry(now)  # what was broadcast meanwhile has not arrived, in either direction
                 self.isolation.note(isolated=False, now=now)
             self.detector.message_received(sender, now)
+            self.detector.prober.indirect.heard(sender)
             if stream is None:
                 self.outbox.paths.packet_heard(sender, now)
                 if source == member.address:
@@ -114,7 +118,7 @@ class Inbound:
                 self.record_handler.handle_policy(message, context, now)
             case TermRegister():
                 self.record_handler.handle_term_register(message, context, now)
-            case KeepOpen() | WallClock():
+            case KeepOpen() | WallClock() | ObservationRequest() | Observations():
                 self._handle_aside(message, context)
             case ReceiptRequest() | Receipt() | RecordRequest():
                 if not context.over_stream:
@@ -136,12 +140,19 @@ class Inbound:
             if isinstance(claim, TableDigest) and not context.over_stream:
                 self.disseminator.lazy.handle_digest(claim, context, now)
 
-    def _handle_aside(self, message: KeepOpen | WallClock, context: MessageContext) -> None:
-        """Handle a message that concerns no member, no instance and no policy."""
-        if isinstance(message, KeepOpen):
-            self.streams.keep_open(context)
-        else:
-            context.clock = message.ms
+    def _handle_aside(
+        self, message: KeepOpen | WallClock | ObservationRequest | Observations, context: MessageContext
+    ) -> None:
+        """Handle a message that changes no member, no instance and no policy."""
+        match message:
+            case KeepOpen():
+                self.streams.keep_open(context)
+            case WallClock():
+                context.clock = message.ms
+            case ObservationRequest():
+                self.observations.requested(context)
+            case _:
+                self.observations.answered(message, context)
 
     def _answer_ping(self, ping: Ping, context: MessageContext, now: float) -> None:
         ack = pack(Ack(ping.seq, 0, self.state.fingerprint.total))
@@ -230,6 +241,8 @@ class Inbound:
         self.streams.reply(stream, session, context.replies, ended=ended)
         if session.purpose in (Purpose.SEED_PING, Purpose.JOIN):
             self.joining.go_on()
+        elif session.purpose is Purpose.OBSERVE and ended:
+            self.observations.ended(session)
 
     def stream_ended(self, stream: int, now: float, *, refused: bool) -> None:
         """A stream was closed; ``refused`` counts unless this host's own kernel refuses packets as well."""
@@ -249,6 +262,8 @@ class Inbound:
             self.detector.prober.handle_refusal(session.about)
         elif session.purpose is Purpose.NAME_CONFLICT and refused:
             self.local_member.rival_gone(now, at=session.to)
+        elif session.purpose is Purpose.OBSERVE:
+            self.observations.ended(session)
         elif session.purpose in (Purpose.SEED_PING, Purpose.JOIN):
             if session.requested:
                 self.outbox.put(JoinEnded(session.to, compared=False))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 
-from gossipreg.model import Address
+from gossipreg.model import Address, ObserverReport
 from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.membership.paths import Passes
 
@@ -67,6 +67,20 @@ class JoinEnded:
 
     peer: Address
     compared: bool
+
+
+@attrs.frozen
+class ObservationsRequested:
+    """A peer asks on ``stream`` what this node believes: to be answered at once by `Engine.tell_observations`."""
+
+    stream: int
+
+
+@attrs.frozen
+class ObservationsEnded:
+    """What `Engine.ask_observations` has led to."""
+
+    report: ObserverReport
 
 
 @attrs.frozen
@@ -188,6 +202,8 @@ Output = (
     | CloseStream
     | SeekSeeds
     | JoinEnded
+    | ObservationsRequested
+    | ObservationsEnded
     | MemberChanged
     | PathChanged
     | InstancesChanged

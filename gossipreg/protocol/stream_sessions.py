@@ -35,6 +35,7 @@ class Purpose(enum.Enum):
     LIFELINE = "lifeline"
     RECHECK = "recheck"
     NAME_CONFLICT = "name-conflict"
+    OBSERVE = "observe"
 
 
 @attrs.define(eq=False, repr=False)
@@ -44,7 +45,7 @@ class StreamSession:
     purpose: Purpose | None
     to: Address
     about: object = (
-        None  # the probe's sequence number, the (owner, id) fetched, the member at the other end of a lifeline
+        None  # a probe's sequence number, the (owner, id) fetched, a lifeline's member, a query of observations
     )
     frames: int = 0  # received from the peer
     spoken: bool = False  # whether this side has sent anything since its last `End`

@@ -20,6 +20,7 @@ from gossipreg.protocol.dissemination.receipts import Receipt, ReceiptRequest
 from gossipreg.protocol.engine import Engine
 from gossipreg.protocol.membership.identity import NameConflictQuery
 from gossipreg.protocol.membership.member_update import MemberUpdate, run_id_of
+from gossipreg.protocol.membership.observations import ObservationRequest, Observations
 from gossipreg.protocol.membership.peer_clocks import WallClock
 from gossipreg.protocol.membership.probe import Ack, Nack, Ping, PingReq
 from gossipreg.protocol.outputs import CloseStream, NameConflictFound, OpenStream, Output, SendFrame, Transmit
@@ -105,6 +106,10 @@ MESSAGES: st.SearchStrategy[Message] = st.one_of(
     ),
     st.builds(Fetch, NAMES, st.just(BORN), NUMBERS, IDS),
     st.builds(RecordRequest, NAMES, st.one_of(st.just(BORN), NUMBERS), NUMBERS, RANGES),
+    st.just(ObservationRequest()),
+    st.builds(
+        Observations, IDS, st.just(()), st.lists(st.tuples(NAMES, st.just(0), st.just(0), U32), max_size=3).map(tuple)
+    ),
     st.builds(ReceiptRequest, U32),
     st.builds(Receipt, st.lists(st.one_of(st.integers(0, 20), U32), max_size=4).map(tuple)),
     st.sampled_from([EMPTY, UNLIKE]),

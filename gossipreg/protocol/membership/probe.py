@@ -24,6 +24,7 @@ import attrs
 
 from gossipreg.model import Address
 from gossipreg.protocol.engine_settings import EngineSettings
+from gossipreg.protocol.membership.indirect_answers import IndirectAnswers
 from gossipreg.protocol.membership.local_health import LocalHealth
 from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.membership.members import Members
@@ -163,6 +164,7 @@ class Prober:
         factory=dict
     )  # run id -> when a ping on another member's behalf had no answer
     trips: RoundTrips = attrs.field(init=False)
+    indirect: IndirectAnswers = attrs.field(init=False, factory=IndirectAnswers)
 
     def __attrs_post_init__(self) -> None:
         self.trips = RoundTrips(self.settings.probe_timeout_min, self.settings.probe_timeout)
@@ -288,6 +290,8 @@ class Prober:
         if relay is not None and relay.target == subject:
             del self._relays[ack.seq]
             return [Send(relay.origin, Ack(relay.origin_seq, subject, ack.fingerprint))]
+        if subject == sender:
+            self.indirect.directly(sender)
         probe = self._probes.get(ack.seq)
         if probe is None or probe.acked or probe.target.run_id != subject:
             return []
@@ -297,7 +301,9 @@ class Prober:
         if not probe.over:
             self.health.better()
         rtt = now - probe.started if subject == sender else None
-        if rtt is not None:
+        if rtt is None:
+            self.indirect.through_others(subject, now)
+        else:
             self.trips.measured(subject, rtt)
         return [ProbeAcked(probe.target, probe.over, None if probe.over else rtt)]
 
@@ -332,6 +338,7 @@ class Prober:
             del self._relays[seq]
         self._unreachable = {run_id: at for run_id, at in self._unreachable.items() if self.is_unreachable(run_id, now)}
         self.trips.keep(lambda run_id: self.members.by_run_id(run_id) is not None)
+        self.indirect.keep(lambda run_id: self.members.by_run_id(run_id) is not None)
         oldest = now - 10 * self.settings.probe_interval * (self.settings.local_health_max + 1)
         while self._probes and (first := next(iter(self._probes.values()))).over and first.started < oldest:
             self._probes.popitem(last=False)

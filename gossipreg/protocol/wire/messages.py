@@ -25,6 +25,7 @@ from gossipreg.protocol.anti_entropy.reconcile import Compare, End, KeepOpen, Li
 from gossipreg.protocol.dissemination.receipts import Receipt, ReceiptRequest
 from gossipreg.protocol.membership.identity import NameConflictQuery
 from gossipreg.protocol.membership.member_update import MemberUpdate
+from gossipreg.protocol.membership.observations import LINKS, Entry, ObservationRequest, Observations
 from gossipreg.protocol.membership.peer_clocks import WallClock
 from gossipreg.protocol.membership.probe import Ack, Nack, Ping, PingReq
 from gossipreg.protocol.registry.policy_version import PolicyVersion
@@ -54,6 +55,8 @@ Message = (
     | ReceiptRequest
     | Receipt
     | RecordRequest
+    | ObservationRequest
+    | Observations
 )
 
 #: Bytes of the sender's run id at the start of every packet and frame.
@@ -220,6 +223,24 @@ def _readable(read: Callable[[Any], Any], values: list[Any]) -> Iterator[Any]:
             continue
 
 
+def _phrase(value: Any) -> str:
+    if type(value) is not str or len(value) > limits.OBSERVER_PROBLEM_CHARS_MAX:
+        raise Junk("not a phrase within its limit")
+    return value
+
+
+def _observation(value: Any) -> Entry:
+    if type(value) is not list or len(value) < _OBSERVATION_FIELDS:
+        raise Junk("not an observation")
+    name, status, link, ticks = value[:_OBSERVATION_FIELDS]
+    if _u8(link) >= len(LINKS):
+        raise Junk("not a link that this version knows")
+    return _name(name), int(_status(status)), link, _u32(ticks)
+
+
+#: Fields of one observation; later versions may add some.
+_OBSERVATION_FIELDS: Final = 4
+
 _digests = _list_of(_u64, limits.LISTING_DIGESTS_MAX)
 
 
@@ -346,6 +367,17 @@ _FORMS: Final = (
             ("version", _count),
             ("have", _ranges),
         ),
+    ),
+    _Form(22, ObservationRequest, ()),
+    _Form(
+        23,
+        Observations,
+        (
+            ("version", _phrase),
+            ("problems", _list_of(_phrase, limits.OBSERVER_PROBLEMS_MAX)),
+            ("entries", _list_of(_observation, limits.OBSERVATIONS_MAX)),
+        ),
+        items=3,
     ),
 )
 _BY_NUMBER: Final = {form.number: form for form in _FORMS}

@@ -18,6 +18,7 @@ from gossipreg.protocol.anti_entropy.reconcile import Compare, End, KeepOpen, Li
 from gossipreg.protocol.dissemination.receipts import Receipt, ReceiptRequest
 from gossipreg.protocol.membership.identity import NameConflictQuery
 from gossipreg.protocol.membership.member_update import MemberUpdate
+from gossipreg.protocol.membership.observations import LINKS, ObservationRequest, Observations
 from gossipreg.protocol.membership.paths import SIZE_MIN
 from gossipreg.protocol.membership.probe import Ack, Nack, Ping, PingReq
 from gossipreg.protocol.registry.policy_version import PolicyVersion
@@ -77,6 +78,15 @@ messages: st.SearchStrategy[Message] = st.one_of(
         counts,
         counts,
         st.lists(counts, max_size=9).map(lambda bounds: tuple(sorted(bounds)[: len(bounds) // 2 * 2])),
+    ),
+    st.just(ObservationRequest()),
+    st.builds(
+        Observations,
+        st.text(max_size=9),
+        st.lists(st.text(max_size=9), max_size=3).map(tuple),
+        st.lists(
+            st.tuples(names, st.integers(0, 3), st.integers(0, len(LINKS) - 1), st.integers(0, 2**32 - 1)), max_size=4
+        ).map(tuple),
     ),
 )
 

@@ -1,0 +1,67 @@
+"""Indirect answers: the members that answer this node's pings through other members only.
+
+Such a member is alive, so the failure detector is content; but what passes between it and this node is lost, in one
+direction or in both. Whether its own packets arrive tells the direction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import attrs
+
+#: Probes in a row that only others must have answered. One is common where packets get lost.
+_TIMES = 2
+
+
+@attrs.define(eq=False, repr=False)
+class _Evidence:
+    times: int = 0  # probes in a row
+    since: float = 0.0  # when the first of these was answered (seconds)
+    is_heard: bool = False  # whether the member's own packets have come since the last of these
+    was_heard: bool = False  # whether they came between the last two
+
+
+@attrs.frozen
+class Indirect:
+    """That a member has answered through others only ``since`` a moment (seconds); ``is_heard``: its packets arrive."""
+
+    since: float
+    is_heard: bool
+
+
+@attrs.define(eq=False, repr=False)
+class IndirectAnswers:
+    """The evidence, by run id. It decides nothing about membership."""
+
+    _evidence: dict[int, _Evidence] = attrs.field(factory=dict)
+
+    def through_others(self, run_id: int, now: float) -> None:
+        """A probe of ``run_id`` was answered by another member's word."""
+        evidence = self._evidence.setdefault(run_id, _Evidence(since=now))
+        evidence.times += 1
+        evidence.was_heard, evidence.is_heard = evidence.is_heard, False
+
+    def directly(self, run_id: int) -> None:
+        """The member ``run_id`` itself has answered a ping of this node."""
+        self._evidence.pop(run_id, None)
+
+    def heard(self, run_id: int) -> None:
+        """A packet or frame of ``run_id`` came in."""
+        if self._evidence and (evidence := self._evidence.get(run_id)) is not None:
+            evidence.is_heard = True
+
+    def find(self, run_id: int) -> Indirect | None:
+        """Since when ``run_id`` answers through others only; None if it does not."""
+        evidence = self._evidence.get(run_id)
+        if evidence is None or evidence.times < _TIMES:
+            return None
+        return Indirect(evidence.since, evidence.is_heard or evidence.was_heard)
+
+    def found(self) -> dict[int, Indirect]:
+        """All that `find` finds, by run id."""
+        return {run_id: indirect for run_id in self._evidence if (indirect := self.find(run_id)) is not None}
+
+    def keep(self, known: Callable[[int], bool]) -> None:
+        """Forget the runs that are not ``known`` any more."""
+        self._evidence = {run_id: each for run_id, each in self._evidence.items() if known(run_id)}

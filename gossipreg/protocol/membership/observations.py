@@ -1,0 +1,53 @@
+"""Observations: what a member believes of the others, as it tells a peer that asks on a stream."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+import attrs
+
+from gossipreg.model import Link, MemberObservation, Status
+
+#: A link's number on the wire. Numbers are never reused.
+LINKS: Final = tuple(Link)
+
+#: The longest round trip that can be told (microseconds); 0 stands for none.
+_MICROSECONDS_MAX: Final = 0xFFFF_FFFF
+
+#: An observation as a message carries it: name, status, link, round trip (microseconds).
+Entry = tuple[str, int, int, int]
+
+
+@attrs.frozen
+class ObservationRequest:
+    """Asks a peer, on a stream, what it believes of every member."""
+
+
+@attrs.frozen
+class Observations:
+    """What the sender believes of some members: its version, its problems, and an entry for each member.
+
+    A long answer is several messages; ``version`` and ``problems`` are in each of them, or only in the first.
+    """
+
+    version: str
+    problems: tuple[str, ...]
+    entries: tuple[Entry, ...]
+
+
+def packed(observed: Iterable[MemberObservation]) -> tuple[Entry, ...]:
+    """``observed`` as a message carries it."""
+    return tuple((each.name, int(each.status), LINKS.index(each.link), _ticks(each.round_trip)) for each in observed)
+
+
+def _ticks(seconds: float | None) -> int:
+    return 0 if seconds is None else max(1, min(_MICROSECONDS_MAX, round(1_000_000 * seconds)))
+
+
+def unpacked(entries: Iterable[Entry]) -> tuple[MemberObservation, ...]:
+    """What a message carried."""
+    return tuple(
+        MemberObservation(name, Status(status), LINKS[link], ticks / 1_000_000 if ticks else None)
+        for name, status, link, ticks in entries
+    )
