@@ -70,7 +70,7 @@ class Status(enum.IntEnum):
         return self.name.lower()
 
 
-class Link(enum.StrEnum):
+class LinkState(enum.StrEnum):
     """What passes directly between a node and another member, as far as that node has noticed."""
 
     DIRECT = "direct"
@@ -132,7 +132,7 @@ class MemberObservation:
 
     name: str
     status: Status
-    link: Link = Link.DIRECT
+    link: LinkState = LinkState.DIRECT
     round_trip: float | None = None  # smoothed (seconds); None if none was measured
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         Instance,
         JoinResult,
         NodeInfo,
+        ObserverReport,
         RegionalDirectory,
         RegionalService,
         ServiceChange,
@@ -42,6 +43,13 @@ class AttachedNode(TrioCalls):
     def info(self) -> NodeInfo:
         """This node's description of itself: its identity, its state, counters, problems and warnings."""
         return self._node.info()
+
+    async def observer_reports(self) -> tuple[ObserverReport, ...]:
+        """What this node and each member that is present believe of the others: this node's own first, then by name.
+
+        The members are asked: it takes seconds where some do not answer. Raises ``NodeClosed``.
+        """
+        return await self._call(self._node.observer_reports)
 
     def watch(self, service: str) -> TrioWatch[ServiceChange]:
         """Watch the healthy instances of ``service``: first a snapshot, then diffs. Raises ``NodeClosed``."""

@@ -9,7 +9,7 @@ readable, then calls `handle_timeout`, then sleeps until `deadline` or the next 
     unsent                                   what this host's kernel refuses to send
     register, deregister                     requests of the user
     drain, undrain, leave, forget
-    ask_observations, tell_observations
+    ask_observations, give_up_observations, tell_observations
     set_policy, remove_policy, reset_term, recall
     seeds, join                              addresses at which to look for others
     handle_timeout                           run the timers that are due
@@ -537,6 +537,11 @@ class Engine:
     def ask_observations(self, name: str) -> list[Output]:
         """Ask the member of that name what it believes of the others. An `ObservationsEnded` follows."""
         self.observations.ask(name)
+        return self._done()
+
+    def give_up_observations(self, name: str) -> list[Output]:
+        """Close the stream of an `ask_observations` that was not answered in time."""
+        self.observations.give_up(name)
         return self._done()
 
     def tell_observations(self, stream: int, version: str, problems: Sequence[str]) -> list[Output]:

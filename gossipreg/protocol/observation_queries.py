@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import attrs
 
 from gossipreg import limits
-from gossipreg.model import Link, MemberObservation, ObserverReport, Status
+from gossipreg.model import LinkState, MemberObservation, ObserverReport, Status
 from gossipreg.protocol.anti_entropy.reconcile import End
 from gossipreg.protocol.membership.detector import Detector
 from gossipreg.protocol.membership.member_update import MemberUpdate
@@ -70,15 +70,15 @@ class ObservationQueries:
         link, trip = self.link(member), self.detector.prober.trips.smoothed(member.run_id)
         return MemberObservation(member.name, member.status, link, trip)
 
-    def link(self, member: MemberUpdate) -> Link:
+    def link(self, member: MemberUpdate) -> LinkState:
         """What passes directly between this node and ``member``."""
         indirect = self.detector.prober.indirect.find(member.run_id)
         if not member.status.is_present:
-            return Link.DIRECT
+            return LinkState.DIRECT
         if indirect is not None:
-            return Link.OUTGOING_LOST if indirect.is_heard else Link.INCOMING_LOST
+            return LinkState.OUTGOING_LOST if indirect.is_heard else LinkState.INCOMING_LOST
         passes = str(self.outbox.paths.passes(member.run_id))
-        return Link.DIRECT if passes == "all" else Link(passes)
+        return LinkState.DIRECT if passes == "all" else LinkState(passes)
 
     def ask(self, name: str) -> None:
         """Ask the member of that name; an `ObservationsEnded` follows."""
@@ -110,6 +110,12 @@ class ObservationQueries:
         query = None if session is None else session.about
         if isinstance(query, ObservationQuery) and context.sender == query.member.run_id:
             query.add(answer)
+
+    def give_up(self, name: str) -> None:
+        """Wait no longer for the member of that name: the stream is needed for others. Nothing follows."""
+        for stream, session in self.streams.sessions.of(Purpose.OBSERVE):
+            if isinstance(session.about, ObservationQuery) and session.about.member.name == name:
+                self.streams.close(stream)
 
     def ended(self, session: StreamSession) -> None:
         """The stream of a query has ended, or its answer: whichever is first."""

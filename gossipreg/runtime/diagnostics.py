@@ -15,7 +15,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator
 import attrs
 
 from gossipreg.limits import PACKET_BYTES_MAX
-from gossipreg.model import PRIMARY, Address, Instance, RoleEvent
+from gossipreg.model import PRIMARY, Address, Instance, LinkState, RoleEvent
 from gossipreg.protocol.engine import Engine
 from gossipreg.protocol.membership.paths import Passes
 from gossipreg.protocol.membership.peer_clocks import CLOCK_SKEW_MAX
@@ -38,8 +38,10 @@ _PROBLEM_SECONDS = 10.0
 _NAMED_MAX = 8
 
 _SENTENCES = {
-    Passes.STREAMS_ONLY: "packets do not pass, streams do",
-    Passes.PACKETS_ONLY: "streams do not pass, packets do",
+    LinkState.STREAMS_ONLY: "packets do not pass, streams do",
+    LinkState.PACKETS_ONLY: "streams do not pass, packets do",
+    LinkState.OUTGOING_LOST: "what is sent to them is lost, theirs arrives, and they answer through others only",
+    LinkState.INCOMING_LOST: "nothing arrives from them, and they answer through others only",
 }
 
 
@@ -69,12 +71,12 @@ class LogLimiter:
 
 
 def path_states(engine: Engine) -> dict[str, str]:
-    """What passes (`Passes`), by the name of each member to which not everything does; sorted by name."""
+    """What passes (`LinkState`), by the name of each member to which not everything does; sorted by name."""
     states = {}
-    for run_id, passes in engine.paths.troubled.items():
+    for run_id in [*engine.paths.troubled, *engine.detector.prober.indirect.found()]:
         member = engine.members.by_run_id(run_id)
         if member is not None and member.status.is_present:
-            states[member.name] = str(passes)
+            states[member.name] = str(engine.observations.link(member))
     return dict(sorted(states.items()))
 
 
@@ -110,7 +112,7 @@ def _path_problems(engine: Engine) -> Iterator[str]:
     for passes, sentence in _SENTENCES.items():
         if names := by_state.get(passes):
             yield f"{sentence}: {_list(names)}"
-    if names := by_state.get(Passes.SMALL_PACKETS):
+    if names := by_state.get(LinkState.SMALL_PACKETS):
         yield f"packets over {engine.paths.least_size} bytes do not pass: {_list(names)}"
 
 

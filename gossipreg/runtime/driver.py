@@ -29,6 +29,8 @@ from gossipreg.protocol.outputs import (
     MemberExpelled,
     NameConflicted,
     NameConflictFound,
+    ObservationsEnded,
+    ObservationsRequested,
     OpenStream,
     Output,
     PathChanged,
@@ -47,6 +49,7 @@ from gossipreg.runtime.change_log import ChangeLog
 from gossipreg.runtime.datagrams import Datagrams
 from gossipreg.runtime.diagnostics import ClockReporter, LogLimiter, PrimaryConflicts, clock_detail, log_path
 from gossipreg.runtime.joining import JoinFailureReason, JoinReport, Seeds
+from gossipreg.runtime.observer_reports import ObserverReports
 from gossipreg.runtime.streams import Streams
 from gossipreg.runtime.supervision import log_bug, run_contained, run_restarting
 
@@ -91,6 +94,7 @@ class Driver:
     on_failure: Callable[[GossipregError], None] | None = None
     streams: Streams = attrs.field(init=False)
     join_report: JoinReport = attrs.field(init=False)
+    observer_reports: ObserverReports = attrs.field(init=False)
     clock_reporter: ClockReporter = attrs.field(factory=ClockReporter)
     _primary_conflicts: PrimaryConflicts = attrs.field(init=False)
     _log_limiter: LogLimiter = attrs.field(factory=lambda: LogLimiter(_REPEAT_SECONDS, 1))
@@ -98,6 +102,7 @@ class Driver:
 
     def __attrs_post_init__(self) -> None:
         self.join_report = JoinReport(self.cluster, self.seeds, trio.current_time())
+        self.observer_reports = ObserverReports(self.engine, self.say)
         self.streams = Streams(
             self.cluster,
             self.keyring,
@@ -203,6 +208,10 @@ class Driver:
                     self.nursery.start_soon(run_contained, self.engine.counters, "the look for seeds", self._seek)
                 case JoinEnded():
                     self.join_report.attempt_ended(output.peer, compared=output.compared)
+                case ObservationsRequested():
+                    self.observer_reports.tell(output.stream)
+                case ObservationsEnded():
+                    self.observer_reports.ended(output.report)
                 case _:
                     try:
                         self._tell(output)

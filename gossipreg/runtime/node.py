@@ -17,6 +17,7 @@ from gossipreg.model import (
     Instance,
     JoinResult,
     NodeInfo,
+    ObserverReport,
     RegionalDirectory,
     RegionalService,
     ServiceTerm,
@@ -45,6 +46,14 @@ class Node(NodeQueries):
     def info(self) -> NodeInfo:
         """This node's description of itself: its identity, its state, counters, problems and warnings."""
         return node_info(self._lifecycle)
+
+    async def observer_reports(self) -> tuple[ObserverReport, ...]:
+        """What this node and each member that is present believe of the others: this node's own first, then by name.
+
+        The members are asked: it takes seconds where some do not answer. Raises ``NodeClosed``.
+        """
+        self._context.check_open()
+        return await self._context.driver.observer_reports.collect()
 
     # Following changes
 

@@ -55,12 +55,14 @@ def node_info(lifecycle: NodeLifecycle) -> NodeInfo:
         clock_skew=engine.clock_skew(now),
         send_errors=dict(sorted(context.driver.datagrams.errors.counts.items())),
         name_conflict=identity.conflict,
-        problems=_problems(lifecycle, now),
+        problems=problems(lifecycle),
         warnings=tuple(lifecycle.warnings),
     )
 
 
-def _problems(lifecycle: NodeLifecycle, now: float) -> tuple[str, ...]:
+def problems(lifecycle: NodeLifecycle) -> tuple[str, ...]:
+    """What is wrong with the node of ``lifecycle``, or between it and its peers, a sentence each."""
+    now = trio.current_time()
     address, errors = lifecycle.advertised_address, lifecycle.context.driver.datagrams.errors
     local = [None if address is None else address.problem, errors.problem]
     return (

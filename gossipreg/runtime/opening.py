@@ -37,6 +37,7 @@ from gossipreg.runtime.lifecycle import NodeLifecycle
 from gossipreg.runtime.node import Node
 from gossipreg.runtime.node_context import NodeContext
 from gossipreg.runtime.node_identity import NodeIdentity
+from gossipreg.runtime.node_info import problems
 from gossipreg.runtime.node_keyring import NodeKeyring
 from gossipreg.runtime.node_record import meta_of, state_meta
 from gossipreg.runtime.policy_writer import PolicyWriter
@@ -223,6 +224,7 @@ def _create(
         NodeKeyring(keyring, config, keys.gossip, context, policies, registrar),
         NodeIdentity(keys.identity, config, context, policies),
     )
+    driver.observer_reports.problems = lambda: problems(lifecycle)
     if (
         keyring is None
         and (exposed := exposure_warnings.gossip_warning(Address(bound, sockets.address.port))) is not None

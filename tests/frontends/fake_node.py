@@ -42,6 +42,7 @@ from gossipreg.model import (
     Member,
     MemberEvent,
     NodeInfo,
+    ObserverReport,
     RegionalDirectory,
     RegionalService,
     RegionInfo,
@@ -98,6 +99,8 @@ class FakeNode:
     patience: float | None = None  # with which the last `fetch` was asked (seconds)
     highest: dict[str, int] = attrs.field(factory=dict)  # term that was ever stated, by service
     round_trips: dict[str, float] = attrs.field(factory=dict)  # seconds, by member
+    reports: tuple[ObserverReport, ...] = ()  # that `observer_reports` gives
+    observed: int = 0  # how often that was asked for
     notes: dict[str, str] = attrs.field(factory=dict)  # by id
     beats: list[tuple[str, str | None, Health, str]] = attrs.field(factory=list)
     _instances: dict[tuple[str, str], Instance] = attrs.field(factory=dict)  # by owner and id
@@ -213,6 +216,11 @@ class FakeNode:
 
     def round_trip(self, name: str) -> float | None:
         return self.round_trips.get(name)
+
+    async def observer_reports(self) -> tuple[ObserverReport, ...]:
+        await trio.lowlevel.checkpoint()
+        self.observed += 1
+        return self.reports or (ObserverReport(self.name, "north", version="0.1.0"),)
 
     def info(self) -> NodeInfo:
         return NodeInfo(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gossipreg import limits
-from gossipreg.model import Link, MemberObservation, ObserverReport, Status
+from gossipreg.model import LinkState, MemberObservation, ObserverReport, Status
 from gossipreg.protocol.anti_entropy.reconcile import Compare, End
 from gossipreg.protocol.engine import Engine
 from gossipreg.protocol.membership.observations import ObservationRequest, Observations, packed, unpacked
@@ -18,7 +18,7 @@ from tests.protocol.making import packet, said_to, update
 from tests.protocol.test_engine import A, B, C, among, opened
 
 ANSWER = Observations(
-    "9.9", ("the disk is full",), packed([MemberObservation("c", Status.SUSPECT, Link.DIRECT, 0.002)])
+    "9.9", ("the disk is full",), packed([MemberObservation("c", Status.SUSPECT, LinkState.DIRECT, 0.002)])
 )
 
 
@@ -47,7 +47,7 @@ def test_a_member_that_answers_is_reported_with_what_it_believes() -> None:
     assert reports(node.stream_frame(stream, packet(B, ANSWER), B.address, 6.1)) == []
     outputs = node.stream_frame(stream, packet(B, End()), B.address, 6.2)
     assert CloseStream(stream) in outputs
-    observed = (MemberObservation("c", Status.SUSPECT, Link.DIRECT, 0.002),)
+    observed = (MemberObservation("c", Status.SUSPECT, LinkState.DIRECT, 0.002),)
     assert reports(outputs) == [ObserverReport("b", "", "", "9.9", ("the disk is full",), observed)]
     assert reports(node.stream_ended(stream, 6.3)) == []
 
@@ -99,10 +99,19 @@ def test_why_there_is_no_answer_is_told(monkeypatch: pytest.MonkeyPatch) -> None
 def test_a_peer_that_says_more_than_its_answer_is_reported_once() -> None:
     node = among(B, C)
     stream = ask(node)
-    compare = Compare(node.state.fingerprint.sums)
+    compare = Compare(tuple(each ^ 1 for each in node.state.fingerprint.sums))
     first = reports(node.stream_frame(stream, packet(B, ANSWER, compare, End()), B.address, 6.0))
     again = reports(node.stream_frame(stream, packet(B, ANSWER, End()), B.address, 6.1))
     assert len(first + again + reports(node.stream_ended(stream, 6.2))) == 1
+
+
+def test_a_query_that_is_given_up_leaves_no_stream_and_is_not_reported() -> None:
+    node = among(B, C)
+    stream, other = ask(node), ask(node, "c")
+    assert node.give_up_observations("b") == [CloseStream(stream)]
+    assert node.give_up_observations("b") == []
+    assert reports(node.stream_ended(stream, 6.1)) == []
+    assert [each.name for each in reports(node.stream_ended(other, 6.2))] == ["c"]
 
 
 def test_a_long_answer_is_several_messages_and_none_is_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,20 +146,20 @@ def test_a_round_trip_is_told_in_microseconds() -> None:
     trips = [None, 0.0, 0.000_000_4, 0.0015, 1e9]
     entries = packed([MemberObservation("b", Status.ALIVE, round_trip=each) for each in trips])
     assert [each[3] for each in entries] == [0, 1, 1, 1500, 2**32 - 1]
-    assert unpacked(entries[3:4]) == (MemberObservation("b", Status.ALIVE, Link.DIRECT, 0.0015),)
+    assert unpacked(entries[3:4]) == (MemberObservation("b", Status.ALIVE, LinkState.DIRECT, 0.0015),)
 
 
 def test_the_link_says_what_passes_directly() -> None:
     node = among(B, C, update("gone", Status.FAILED, port=7009))
     links = {each.name: each.link for each in node.observations.observe()}
-    assert links == {"b": Link.DIRECT, "c": Link.DIRECT, "gone": Link.DIRECT}
+    assert links == {"b": LinkState.DIRECT, "c": LinkState.DIRECT, "gone": LinkState.DIRECT}
     indirect = node.detector.prober.indirect
     for member in (B, C):
         indirect.through_others(member.run_id, 1.0)
         indirect.through_others(member.run_id, 2.0)
     deliver(node, C, Ping(1, 0, node.fingerprint))
     links = {each.name: each.link for each in node.observations.observe()}
-    assert (links["b"], links["c"]) == (Link.INCOMING_LOST, Link.OUTGOING_LOST)
+    assert (links["b"], links["c"]) == (LinkState.INCOMING_LOST, LinkState.OUTGOING_LOST)
 
 
 def test_what_path_tests_have_found_is_told_too() -> None:
@@ -159,7 +168,7 @@ def test_what_path_tests_have_found_is_told_too() -> None:
         node.paths.stream_acked(B.run_id, float(place))
         node.paths.handle_timeout(100.0 + 10 * place)
     assert node.paths.passes(B.run_id) is Passes.STREAMS_ONLY
-    assert {each.name: each.link for each in node.observations.observe()}["b"] is Link.STREAMS_ONLY
+    assert {each.name: each.link for each in node.observations.observe()}["b"] is LinkState.STREAMS_ONLY
 
 
 def test_answers_of_helpers_count_as_indirect_and_an_own_answer_ends_that() -> None:

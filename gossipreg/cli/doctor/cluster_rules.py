@@ -8,6 +8,7 @@ from typing import Final
 from gossipreg.cli.doctor.facts import Facts
 from gossipreg.cli.doctor.findings import Diagnosis, Rule, Severity, lines, listed, rule
 from gossipreg.counters import Count
+from gossipreg.model import LinkState
 from gossipreg.protocol.membership.paths import Passes
 from gossipreg.protocol.membership.peer_clocks import CLOCK_SKEW_MAX
 from gossipreg.runtime.joining import JoinFailureReason
@@ -76,7 +77,7 @@ def isolated(facts: Facts) -> Diagnosis | None:
     )
 
 
-def _paths(facts: Facts, passes: Passes) -> list[str]:
+def _paths(facts: Facts, passes: str) -> list[str]:
     return sorted(name for name, found in facts.node.get("paths", {}).items() if found == passes)
 
 
@@ -105,6 +106,27 @@ def streams_blocked(facts: Facts) -> Diagnosis | None:
         "streams do not pass, packets do",
         (f"members: {listed(names)}",),
         "let TCP through at the gossip port, in both directions: see docs/resilience.md, half-open networks",
+    )
+
+
+@rule(
+    evidence="`paths`: `outgoing_lost`, `incoming_lost`",
+    remedy="Let the hosts reach each other at the gossip port, by UDP and TCP, in both directions.",
+)
+def links_lost(facts: Facts) -> Diagnosis | None:
+    """Members answer through others only: nothing passes between them and this agent, in one direction or in both."""
+    lost = {
+        LinkState.OUTGOING_LOST: "what this agent sends is lost",
+        LinkState.INCOMING_LOST: "nothing arrives from them",
+    }
+    found = [(names, words) for link, words in lost.items() if (names := _paths(facts, link))]
+    if not found:
+        return None
+    return Diagnosis(
+        Severity.WARNING,
+        "members answer through others only",
+        tuple(f"{words}: {listed(names)}" for names, words in found),
+        "let both hosts reach each other at the gossip port: see docs/resilience.md, half-open networks",
     )
 
 
@@ -349,6 +371,7 @@ RULES: Final[tuple[Rule, ...]] = (
     isolated,
     packets_blocked,
     streams_blocked,
+    links_lost,
     small_packets,
     clock,
     wrong_key,

@@ -24,7 +24,7 @@ from gossipreg.model import Health, Instance
 
 if TYPE_CHECKING:
     from gossipreg.check import Check, CheckReport
-    from gossipreg.model import JoinResult, NodeInfo, RegionalDirectory, RegionalService, ServiceTerm
+    from gossipreg.model import JoinResult, NodeInfo, ObserverReport, RegionalDirectory, RegionalService, ServiceTerm
     from gossipreg.policy import Policy, Rule
     from gossipreg.spec import InstanceSpec
     from gossipreg.tokens import ClusterToken
@@ -50,6 +50,10 @@ class AttachedVerbs(AttachedQueries):
         if not self.link.is_connected:
             problems = (*problems, str(self.link.unreachable()))
         return attrs.evolve(found, problems=problems, warnings=(*found.warnings, *self._warnings))
+
+    async def observer_reports(self) -> tuple[ObserverReport, ...]:
+        found: tuple[ObserverReport, ...] = await self._ask("observer_reports")
+        return found
 
     # Following changes
 

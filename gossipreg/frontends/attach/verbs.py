@@ -303,6 +303,7 @@ async def _leave(caller: AttachedProcess, _given: Arguments) -> None:
 #: Each verb: the action whose scope the token must have, and what answers it. The names are those of `gossipreg.Node`.
 VERBS: Final[Mapping[str, tuple[Action | None, Answer]]] = {
     "info": (Action.READ_STATUS, _read(lambda caller, _: caller.node.info())),
+    "observer_reports": (Action.READ_CLUSTER, lambda caller, _: caller.node.observer_reports()),
     "lookup": (Action.READ_CLUSTER, _read(_lookup)),
     "index": (Action.READ_CLUSTER, _read(_index)),
     "regions": (Action.READ_CLUSTER, _read(lambda caller, _: caller.node.regions())),

@@ -31,6 +31,11 @@ async def rates(context: NativeContext) -> Response:
     return Response.of(200, {"interval": limits.RATE_SECONDS, "samples": context.rates.samples})
 
 
+async def observations(context: NativeContext) -> Response:
+    """What each member believes of the others, as far as it differs from what this node believes."""
+    return Response(200, await context.observations.body())
+
+
 async def token(context: NativeContext) -> Response:
     """What the token of this request is for. Without one, or with an unknown one: what is for all."""
     access, shown = context.server.access, context.request.token

@@ -10,6 +10,7 @@ from gossipreg.frontends.http.change_history import ChangeHistory
 from gossipreg.frontends.http.event_encoder import EventEncoder
 from gossipreg.frontends.http.exports import Exports
 from gossipreg.frontends.http.lookups import LookupCache
+from gossipreg.frontends.http.observations import ObservationCache
 from gossipreg.frontends.http.rates import RateHistory
 from gossipreg.frontends.serving.context import RequestContext
 from gossipreg.frontends.serving.request import QueryParameters
@@ -31,6 +32,7 @@ class NativeContext(RequestContext):
     history: ChangeHistory
     rates: RateHistory
     exports: Exports
+    observations: ObservationCache
 
     @property
     def argument(self) -> str:

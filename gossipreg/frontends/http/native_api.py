@@ -13,6 +13,7 @@ from gossipreg.frontends.http.context import NativeContext
 from gossipreg.frontends.http.event_encoder import EventEncoder
 from gossipreg.frontends.http.exports import Exports
 from gossipreg.frontends.http.lookups import LookupCache
+from gossipreg.frontends.http.observations import ObservationCache
 from gossipreg.frontends.http.rates import RateHistory
 from gossipreg.frontends.http.routes import PROBES, ROUTER, ROUTES
 from gossipreg.frontends.serving.context import ServerContext
@@ -31,6 +32,9 @@ class NativeApi:
     rates: RateHistory = attrs.field(factory=RateHistory)
     exports: Exports = attrs.field(
         init=False, default=attrs.Factory(lambda self: Exports(self.lookups.node), takes_self=True)
+    )
+    observations: ObservationCache = attrs.field(
+        init=False, default=attrs.Factory(lambda self: ObservationCache(self.lookups.node), takes_self=True)
     )
 
     prefixes: ClassVar[tuple[str, ...]] = ("",)
@@ -56,7 +60,7 @@ class NativeApi:
             pattern, route = found.pattern, found.handler
             server.access.permit(request.token, route.action, _service(pattern, found.arguments, query))
             route.check_query(query)
-            shared = (self.lookups, self.event_encoder, self.history, self.rates, self.exports)
+            shared = (self.lookups, self.event_encoder, self.history, self.rates, self.exports, self.observations)
             context = NativeContext(server, request, query, found.arguments, *shared)
             return pattern, await route.handler(context)
         except (HttpError, GossipregError) as error:

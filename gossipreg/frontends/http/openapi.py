@@ -168,6 +168,30 @@ _PICKS: Final = _object(
     left_out=_list(_object(reason=_TEXT, instances=_WHOLE)),
 )
 
+#: What the members believe of each other.
+_OBSERVATIONS: Final = _object(
+    at=_NUMBER,
+    observer=_TEXT,
+    asked=_WHOLE,
+    answered=_WHOLE,
+    observers=_list(_object(name=_TEXT, zone=_TEXT, failure=_TEXT, version=_TEXT, problems=_list(_TEXT))),
+    differences=_list(_object(observer=_TEXT, member=_TEXT, status=_TEXT, link=_TEXT)),
+    zones=_list(
+        {
+            "type": "object",
+            "properties": {
+                "from": _TEXT,
+                "to": _TEXT,
+                "median": _NUMBER,
+                "worst": _NUMBER,
+                "links": _WHOLE,
+            },
+            "required": ["from", "to", "median", "worst", "links"],
+        }
+    ),
+    round_trips=_list(_object(observer=_TEXT, members=_map(_NUMBER))),
+)
+
 #: By method and path, as in the table of routes.
 OPERATIONS: Final[Mapping[tuple[str, str], Operation]] = {
     ("GET", "/healthz"): Operation({200: _ref("NodeHealth"), 503: _ref("NodeHealth")}),
@@ -203,6 +227,7 @@ OPERATIONS: Final[Mapping[tuple[str, str], Operation]] = {
     ("GET", "/api/v1/roles"): Operation({200: _object(roles=_list(_ref("Role")))}),
     ("DELETE", "/api/v1/roles/NAME"): Operation({200: _ref("Role")}, (403, 404)),
     ("GET", "/api/v1/changes"): Operation({200: _ref("Changes")}, (400,)),
+    ("GET", "/api/v1/observations"): Operation({200: _OBSERVATIONS}),
     ("GET", "/api/v1/rates"): Operation({200: _object(interval=_NUMBER, samples=_list(_RATES))}),
     ("GET", "/api/v1/token"): Operation(
         {200: _object(required=_BOOLEAN, name=_optional(_TEXT), scopes=_list(_ref("Scope")))}

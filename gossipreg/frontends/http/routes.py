@@ -6,7 +6,7 @@ import functools
 from typing import Final
 
 from gossipreg.frontends.http import blocking, handlers, regional
-from gossipreg.frontends.http.changes import changes, rates, token
+from gossipreg.frontends.http.changes import changes, observations, rates, token
 from gossipreg.frontends.http.context import NativeContext, Route
 from gossipreg.frontends.http.credentials import credentials
 from gossipreg.frontends.http.follow import follow
@@ -72,6 +72,7 @@ ROUTES: Final = (
     Route("GET", "/api/v1/roles", roles, Action.READ_CLUSTER, blocking.QUERY),
     Route("DELETE", "/api/v1/roles/NAME", reset_role, Action.RESET_ROLE),
     Route("GET", "/api/v1/changes", changes, Action.READ_CLUSTER, ("service",)),
+    Route("GET", "/api/v1/observations", observations, Action.READ_CLUSTER),
     Route("GET", "/api/v1/rates", rates, Action.READ_STATUS),
     Route(
         "GET", "/api/v1/events", handlers.events, Action.READ_CLUSTER, ("service", "all", "panic", "region", "failover")

@@ -45,6 +45,12 @@ WAIT_JITTER: Final = 16
 #: Picks that one request has drawn. A thousand show a share of 1 % well enough; each takes a walk over the service.
 PICKS_MAX: Final = 1000
 
+#: How long what the members observe is answered again (seconds): asking them costs each a stream.
+OBSERVATIONS_KEPT_SECONDS: Final = 2.0
+
+#: Observers up to which each round trip is told: a matrix of more is not looked at cell by cell, and would be 200 KB.
+OBSERVED_TRIPS_MAX: Final = 64
+
 #: Longest request line and headers (bytes). Browsers with fat cookies send 8 KiB; no other client comes near.
 HEAD_BYTES_MAX: Final = 16_384
 

@@ -17,6 +17,7 @@ from gossipreg.model import (
     JoinResult,
     Member,
     NodeInfo,
+    ObserverReport,
     RegionalDirectory,
     RegionalService,
     RegionInfo,
@@ -145,6 +146,10 @@ class NodeApi(Protocol):
 
     def round_trip(self, name: str) -> float | None:
         """The smoothed round trip to the member of that name (seconds); None if none was measured."""
+        ...
+
+    async def observer_reports(self) -> tuple[ObserverReport, ...]:
+        """What this node and each member that is present believe of the others. Raises ``NodeClosed``."""
         ...
 
     def info(self) -> NodeInfo:

@@ -18,7 +18,7 @@ from gossipreg import __version__
 from gossipreg.counters import Count
 from gossipreg.frontends.serving.node_api import NodeApi
 from gossipreg.frontends.serving.prometheus import labelled
-from gossipreg.model import Health, NodeInfo
+from gossipreg.model import Health, LinkState, NodeInfo
 from gossipreg.runtime.joining import JoinFailureReason
 
 if TYPE_CHECKING:
@@ -104,9 +104,10 @@ def _of_node(info: NodeInfo) -> Iterator[Metric]:
     paths = Counter(info.paths.values())
     yield labelled(
         "impaired_paths",
-        "Members to which not everything passes, by what does: streams_only, packets_only, small_packets.",
+        "Members to which not everything passes, by what does: streams_only, packets_only, small_packets; or is "
+        "lost: outgoing_lost, incoming_lost.",
         ("passes",),
-        {(state,): paths[state] for state in ("packets_only", "small_packets", "streams_only")},
+        {(str(link),): paths[str(link)] for link in LinkState if link is not LinkState.DIRECT},
     )
     ahead = "Seconds that the node's wall clock is ahead of the median of its peers'; NaN while it has talked to none."
     yield _plain("clock_skew_seconds", ahead, math.nan if info.clock_skew is None else info.clock_skew)

@@ -7,10 +7,10 @@ from typing import Final
 
 import attrs
 
-from gossipreg.model import Link, MemberObservation, Status
+from gossipreg.model import LinkState, MemberObservation, Status
 
 #: A link's number on the wire. Numbers are never reused.
-LINKS: Final = tuple(Link)
+LINKS: Final = tuple(LinkState)
 
 #: The longest round trip that can be told (microseconds); 0 stands for none.
 _MICROSECONDS_MAX: Final = 0xFFFF_FFFF

@@ -175,6 +175,7 @@ WRONG: list[tuple[str, Facts, str, str]] = [
     ("isolated", node(isolated=True, silence=12.0), "error", "for 12 s"),
     ("packets-blocked", node(paths={"b": "streams_only"}), "warning", "let UDP through"),
     ("streams-blocked", node(paths={"b": "packets_only"}), "warning", "let TCP through"),
+    ("links-lost", node(paths={"b": "incoming_lost"}), "warning", "reach each other"),
     ("small-packets", node(paths={"b": "small_packets"}, problems=["packets over 512 bytes do not pass: b"]),
      "warning", "packets over 512 bytes"),
     ("clock", node(clock_skew=-CLOCK_SKEW_MAX - 1), "error", "s behind"),

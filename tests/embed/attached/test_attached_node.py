@@ -106,6 +106,8 @@ def test_a_threaded_program_registers_and_looks_up(host: Agent, node: BlockingNo
     assert node.services()["orders"].healthy == 1
     assert [each.name for each in node.members()] == ["agent"]
     assert node.info().name == "agent"
+    [report] = node.observer_reports()
+    assert (report.name, report.observed, report.version) == ("agent", (), node.info().version)
     assert node.stated(shown) == shown
     assert node.note(shown) == ""
     assert node.next_term("orders") == 1

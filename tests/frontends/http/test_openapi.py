@@ -55,6 +55,7 @@ CALLS: list[tuple[str, str, Any, int]] = [
     ("PUT", "/api/v1/tokens", {"name": "ci", "token_sha256": "0" * 64, "scopes": ["read"]}, 409),
     ("PUT", "/api/v1/tokens", {"x": "y" * 200_000}, 413),
     ("DELETE", "/api/v1/tokens/none", None, 404),
+    ("GET", "/api/v1/observations", None, 200),
     ("GET", "/api/v1/rates", None, 200),
     ("GET", "/api/v1/services/orders?all=perhaps", None, 400),
     ("GET", "/api/v1/http_sd", None, 200),

@@ -32,6 +32,7 @@ from gossipreg.protocol.wire.messages import (
     message_of,
     pack,
     pack_sender,
+    read_message,
 )
 from gossipreg.protocol.wire.reader import Reader, unpack
 from tests.protocol.making import law, packet, update, updates
@@ -407,3 +408,14 @@ def test_the_largest_tombstone_digest_and_announcement_fit_the_smallest_packet()
         assert len(pack(message)) <= SIZE_MIN - 100, "what goes around it has a hundred bytes"
     with pytest.raises(Junk):
         message_of(pack(Record(owner, most, most, id_ + ".", 0, None)))
+
+
+def test_an_observation_that_cannot_be_read_is_left_out_and_a_long_version_is_junk() -> None:
+    good = ["b", 0, 1, 7]
+    bad = [["b", 0, 1], "b", ["b", 0, len(LINKS), 7], ["b", 9, 0, 7], ["?", 0, 0, 7]]
+    read_, unreadable = read_message(msgpack.packb([23, "1", [], [*bad, good]]))
+    assert read_ == Observations("1", (), (("b", 0, 1, 7),))
+    assert unreadable == len(bad)
+    for version in (7, "x" * (limits.OBSERVER_PROBLEM_CHARS_MAX + 1)):
+        with pytest.raises(Junk):
+            read_message(msgpack.packb([23, version, [], []]))

@@ -1,0 +1,109 @@
+"""Observations: what the members believe of each other, where that differs, and how long calls between zones take."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Final
+
+import attrs
+
+from gossipreg.frontends.http.render import Json
+from gossipreg.frontends.serving import limits
+from gossipreg.frontends.serving.node_api import NodeApi
+from gossipreg.frontends.serving.response import encode
+from gossipreg.frontends.serving.time_slices import SingleFlight, TimeSlicer
+from gossipreg.model import LinkState, MemberObservation, ObserverReport, Status
+
+#: What an observer believes of a member that it does not know.
+_UNKNOWN: Final = "unknown"
+
+
+@attrs.define(eq=False, repr=False)
+class ObservationCache:
+    """The latest answer, made for all clients that ask within `limits.OBSERVATIONS_KEPT_SECONDS`: it asks all members.
+
+    ``clock``: seconds, steady.
+    """
+
+    node: NodeApi
+    _clock: Callable[[], float] = time.monotonic
+    _flight: SingleFlight[bytes] = attrs.field(init=False, factory=SingleFlight)
+    _kept: tuple[float, bytes] | None = attrs.field(init=False, default=None)
+
+    async def body(self) -> bytes:
+        """The answer in JSON."""
+        if self._kept is not None and self._clock() - self._kept[0] < limits.OBSERVATIONS_KEPT_SECONDS:
+            return self._kept[1]
+        return await self._flight.get("", self._ask)
+
+    async def _ask(self) -> bytes:
+        mine, *others = await self.node.observer_reports()
+        reports = [mine, *others]
+        slicer = TimeSlicer()
+        observers = await slicer.json_list(map(_observer, reports))
+        differences = await slicer.json_list(_differences(mine, reports))
+        zones = await slicer.json_list(_zones(reports))
+        answered = sum(not each.failure for each in reports)
+        head = {"at": round(time.time(), 3), "observer": mine.name, "asked": len(reports), "answered": answered}
+        trips = await slicer.json_list(_trips(reports) if len(reports) <= limits.OBSERVED_TRIPS_MAX else ())
+        body = b'%b,"observers":%b,"differences":%b,"zones":%b,"round_trips":%b}' % (
+            encode(head)[:-1],
+            observers,
+            differences,
+            zones,
+            trips,
+        )
+        self._kept = self._clock(), body
+        return body
+
+
+def _observer(report: ObserverReport) -> Json:
+    return {
+        "name": report.name,
+        "zone": report.zone,
+        "failure": report.failure,
+        "version": report.version,
+        "problems": list(report.problems),
+    }
+
+
+def _differences(mine: ObserverReport, reports: Sequence[ObserverReport]) -> Iterator[Json | None]:
+    """Each belief that is another than this node's, and each link on which not everything passes."""
+    reference = {each.name: str(each.status) for each in mine.observed} | {mine.name: str(Status.ALIVE)}
+    for report in reports:
+        if report.failure:
+            continue
+        observed = {each.name: each for each in report.observed}
+        for name in sorted((reference.keys() | observed.keys()) - {report.name}):
+            yield _difference(report.name, name, observed.get(name), reference.get(name, _UNKNOWN))
+
+
+def _difference(observer: str, name: str, seen: MemberObservation | None, expected: str) -> Json | None:
+    status = _UNKNOWN if seen is None else str(seen.status)
+    link = LinkState.DIRECT if seen is None else seen.link
+    if status == expected and link is LinkState.DIRECT:
+        return None
+    return {"observer": observer, "member": name, "status": status, "link": str(link)}
+
+
+def _zones(reports: Sequence[ObserverReport]) -> Iterator[Json]:
+    """The round trips that were measured from each zone to each zone (seconds)."""
+    zone_of = {report.name: report.zone for report in reports}
+    found: Mapping[tuple[str, str], list[float]] = defaultdict(list)
+    for report in reports:
+        for each in report.observed:
+            if each.round_trip is not None and each.name in zone_of and each.status.is_present:
+                found[report.zone, zone_of[each.name]].append(each.round_trip)
+    for (source, target), trips in sorted(found.items()):
+        median, worst = round(statistics.median(trips), 6), round(max(trips), 6)
+        yield {"from": source, "to": target, "median": median, "worst": worst, "links": len(trips)}
+
+
+def _trips(reports: Sequence[ObserverReport]) -> Iterator[Json]:
+    """Each round trip that was measured, by observer (seconds by member)."""
+    for report in reports:
+        trips = {each.name: round(each.round_trip, 6) for each in report.observed if each.round_trip is not None}
+        yield {"observer": report.name, "members": trips}

@@ -1,0 +1,87 @@
+"""Observer reports: what each present member believes of the others, asked of a few of them at a time.
+
+For people, on demand: gossip tells what is so, and not which member believes what. A request is bounded in members, in
+streams at a time, and in time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from random import Random
+
+import attrs
+import trio
+
+from gossipreg import __version__, limits
+from gossipreg.model import ObserverReport
+from gossipreg.protocol.engine import Engine
+from gossipreg.protocol.outputs import Output
+
+
+@attrs.define(eq=False, repr=False)
+class _Question:
+    answered: trio.Event = attrs.field(factory=trio.Event)
+    report: ObserverReport | None = None
+
+
+@attrs.define(eq=False, repr=False)
+class ObserverReports:
+    """The questions that are open, and the answers of this node. ``perform`` carries out outputs of the engine."""
+
+    _engine: Engine
+    _perform: Callable[[Sequence[Output]], None]
+    _rng: Random = attrs.field(factory=Random)
+    problems: Callable[[], Sequence[str]] = tuple  # of this node, as sentences
+    _open: dict[str, _Question] = attrs.field(init=False, factory=dict)  # by member
+
+    def tell(self, stream: int) -> None:
+        """A peer asks on ``stream``: answer at once."""
+        self._perform(self._engine.tell_observations(stream, __version__, tuple(self.problems())))
+
+    def ended(self, report: ObserverReport) -> None:
+        """A question was answered, or cannot be."""
+        question = self._open.pop(report.name, None)
+        if question is not None:
+            question.report = report
+            question.answered.set()
+
+    async def collect(self) -> tuple[ObserverReport, ...]:
+        """What this node believes, and then each member that is present, sorted by name.
+
+        Of more than `limits.OBSERVERS_MAX` members, so many are asked that are drawn anew each time.
+        """
+        engine, own = self._engine, self._engine.identity
+        mine = ObserverReport(
+            own.name, own.zone, "", __version__, tuple(self.problems()), tuple(engine.observations.observe())
+        )
+        names = list(engine.members.present)
+        if len(names) > limits.OBSERVERS_MAX:
+            names = self._rng.sample(names, limits.OBSERVERS_MAX)
+        reports: dict[str, ObserverReport] = {}
+        slots = trio.CapacityLimiter(limits.OBSERVERS_AT_ONCE)
+        with trio.move_on_after(limits.OBSERVERS_SECONDS):
+            async with trio.open_nursery() as nursery:
+                for name in names:
+                    nursery.start_soon(self._ask, name, slots, reports)
+        return (mine, *(reports.get(name) or self._unanswered(name) for name in sorted(names)))
+
+    async def _ask(self, name: str, slots: trio.CapacityLimiter, reports: dict[str, ObserverReport]) -> None:
+        async with slots:
+            question = self._open.get(name)
+            is_first = question is None
+            if question is None:
+                question = self._open[name] = _Question()
+                self._perform(self._engine.ask_observations(name))
+            try:
+                with trio.move_on_after(limits.OBSERVER_SECONDS):
+                    await question.answered.wait()
+            finally:
+                if is_first and self._open.get(name) is question:
+                    del self._open[name]
+                    self._perform(self._engine.give_up_observations(name))
+            if question.report is not None:
+                reports[name] = question.report
+
+    def _unanswered(self, name: str) -> ObserverReport:
+        member = self._engine.members.get(name)
+        return ObserverReport(name, "" if member is None else member.zone, "it does not answer in time")
