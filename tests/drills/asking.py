@@ -14,7 +14,7 @@ import trio
 from gossipreg.model import Address
 
 #: How long an agent may take to answer (seconds).
-_PATIENCE: Final = 30.0
+_PATIENCE: Final = 60.0
 
 _READ_BYTES: Final = 65_536
 

@@ -6,10 +6,12 @@ What fails leaves every lookup at once; checks survive a kill, outlive a stop, a
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import trio
 
+from gossipreg.limits import CHECK_RUNS_MAX, SLOW_CHECK_RUNS_MAX
 from tests.drills.agents import Agent, Agents, Measured, cpu_seconds
 from tests.drills.asking import NoAnswer, ask
 from tests.drills.waiting import eventually
@@ -129,12 +131,16 @@ async def test_a_thousand_checks_are_a_small_load(agents: Agents, measured: Meas
                         await agent.register("orders", 1 + number, id=f"o-{worker}-{number}", checks=[check])
 
                 nursery.start_soon(register)
-        await trio.sleep(6)
+
+        async def check_rounds(rounds: int, since: int = 0) -> None:
+            assert len(target.asked) - since >= 1000 * rounds
+
+        await eventually(partial(check_rounds, 1))
         asked, cpu, begun = len(target.asked), cpu_seconds(agent.process.pid), trio.current_time()
-        await trio.sleep(5)
+        await eventually(partial(check_rounds, 1, asked))
         took = trio.current_time() - begun
         runs = (len(target.asked) - asked) / took
         used = (cpu_seconds(agent.process.pid) - cpu) / took
-        assert 150 < runs < 300
-        assert target.most < 100
+        assert runs < 300, "a busy machine may run fewer, but not more"
+        assert target.most <= CHECK_RUNS_MAX + SLOW_CHECK_RUNS_MAX
         measured(f"1000 HTTP checks every 5 s: {runs:.0f} runs/s, {100 * used:.0f} % of a core, at once {target.most}")

@@ -15,12 +15,11 @@ from tests.peers.stage import Stage
 class Application:
     """A running application: it offers ``offered`` at alpha, and prints ``found ID,ID`` of ``orders``, sorted.
 
-    It sees a change after ``patience`` seconds at most. Some only discover; some print addresses in place of ids.
+    Some only discover; some print addresses in place of ids.
     """
 
     log: Path
     stage: Stage
-    patience: float = 10
     is_registering: bool = True
     shows_addresses: bool = False
     offered: str = "billing-1"  # the id of what it offers, as our own API shows it
@@ -35,7 +34,7 @@ class Application:
             assert lines
             assert lines[-1].removeprefix("found").strip() == ",".join(sorted(shown))
 
-        return await eventually(check, within=self.patience)
+        return await eventually(check)
 
     async def calls(self, *ids: str) -> None:
         """Wait until the latest calls of one that prints ``called ID`` have gone to just these."""
@@ -44,26 +43,26 @@ class Application:
             lines = [line for line in self.log.read_text().splitlines() if line.startswith("called ")]
             assert {line.removeprefix("called ") for line in lines[-8:]} == set(ids)
 
-        await eventually(check, within=self.patience)
+        await eventually(check)
 
-    async def offers(self, *, within: float = 10) -> None:
+    async def offers(self) -> None:
         """Wait until an agent that it does not know would call what it offers."""
 
         async def check() -> None:
             instances = (await self.stage.beta.get("services/billing"))["instances"]
             assert [(each["id"], each["owner"]) for each in instances] == [(self.offered, "alpha")]
 
-        await eventually(check, within=within)
+        await eventually(check)
 
-    async def is_put_through(self, *flags: str, start: float = 30) -> float:
+    async def is_put_through(self, *flags: str) -> float:
         """The whole course; returns how long the application took to see a change, at worst (seconds).
 
-        ``start`` is how long it may take to be there (seconds), ``flags`` what alpha is started with again.
+        ``flags`` are what alpha is started with again.
         """
         stage = self.stage
         if self.is_registering:
-            await self.offers(within=start)
-        await eventually(self._found, within=start)
+            await self.offers()
+        await eventually(self._found)
         await self.finds("one", "two")
         await stage.gamma.kill()
         await stage.reaches_alpha("one")
@@ -71,7 +70,7 @@ class Application:
         await restart_alpha(stage, *flags)
         await stage.offer(stage.beta, "three")
         if self.is_registering:
-            await self.offers(within=self.patience)
+            await self.offers()
         came = await self.finds("one", "three")
         return max(killed, came)
 

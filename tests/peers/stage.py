@@ -202,7 +202,7 @@ class Front:
         async def check() -> None:
             assert set(await self.share(requests)) == set(names)
 
-        return await eventually(check, within=15)
+        return await eventually(check)
 
     async def divides(self, shares: Mapping[str, int]) -> None:
         """Wait until a burst of requests is divided just so: a balancer that reloads begins its round again."""
@@ -210,4 +210,4 @@ class Front:
         async def check() -> None:
             assert await self.share(sum(shares.values())) == shares
 
-        await eventually(check, within=15)
+        await eventually(check)

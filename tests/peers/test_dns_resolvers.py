@@ -59,7 +59,7 @@ async def test_every_kind_of_name_is_found_and_changes_are_seen(tmp_path: Path, 
             except (dns.exception.DNSException, OSError) as error:
                 raise AssertionError(error) from None
 
-        await eventually(is_up, within=20)
+        await eventually(is_up)
 
         for name in (
             *("orders.service.consul", "orders.service.gossipreg", "v2.orders.service.consul"),

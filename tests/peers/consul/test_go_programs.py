@@ -61,9 +61,7 @@ async def test_it_works_as_the_page_says_and_outlives_its_agent(
         await offer_orders(stage)
         log = tmp_path / "program.log"
         async with running(log, program, stage.alpha.http):
-            application = Application(
-                log, stage, patience=15, is_registering=client.is_registering, shows_addresses=True
-            )
+            application = Application(log, stage, is_registering=client.is_registering, shows_addresses=True)
             seconds = await application.is_put_through(*flags)
     record(
         client=client.name, version=client.version, api="Consul", did=client.did, weights="not used", seconds=seconds

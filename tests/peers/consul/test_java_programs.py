@@ -42,7 +42,7 @@ async def test_it_works_as_the_page_says_and_outlives_its_agent(tmp_path: Path, 
         log = tmp_path / "application.log"
         source = adapted(written(_PAGE, "java", client.number), {"8500": stage.alpha.http.split(":")[1]})
         async with running(log, *java(compiled(tmp_path, "Application", source, libraries), "Application")):
-            seconds = await Application(log, stage, patience=20).is_put_through(start=60)
+            seconds = await Application(log, stage).is_put_through()
     record(
         client=client.name,
         version=client.version,

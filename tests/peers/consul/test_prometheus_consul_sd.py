@@ -21,9 +21,6 @@ pytestmark = [pytest.mark.peer, pytest.mark.slow, needs_go]
 
 VERSION: Final = "0.316.0"
 
-#: Consul's client waits so long after an error before it asks again (seconds): half of what is allowed for here.
-_RETRY: Final = 15
-
 _MODULES: Final = (
     f"github.com/prometheus/prometheus/discovery/consul@v{VERSION}",
     "github.com/prometheus/client_golang/prometheus",
@@ -100,7 +97,7 @@ async def test_it_follows_as_the_page_says_and_outlives_its_agent(tmp_path: Path
         places = {"127.0.0.1:8500": stage.alpha.http, "refresh_interval: 10s": "refresh_interval: 100ms"}
         config.write_text(adapted(written("clients/prometheus.md", "yaml", 2), places))
         async with running(log, program, config):
-            seconds = await Application(log, stage, patience=2 * _RETRY, is_registering=False).is_put_through()
+            seconds = await Application(log, stage, is_registering=False).is_put_through()
     record(
         client="Prometheus (Go module)",
         version=VERSION,

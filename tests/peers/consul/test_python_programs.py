@@ -60,7 +60,7 @@ async def test_it_works_as_the_page_says_and_outlives_its_agent(tmp_path: Path, 
         program.write_text(adapted(written("clients/python.md", "python", client.number), places))
         environment = {**os.environ, "PYTHONPATH": str(libraries)}
         async with running(log, sys.executable, program, env=environment):
-            seconds = await Application(log, stage, patience=20).is_put_through()
+            seconds = await Application(log, stage).is_put_through()
     record(
         client=client.name,
         version=client.version,

@@ -31,7 +31,7 @@ async def test_it_works_as_the_page_says_and_outlives_its_agent(tmp_path: Path) 
         await offer_orders(stage)
         log = tmp_path / "program.log"
         async with running(log, program, stage.alpha.http):
-            application = Application(log, stage, patience=20, offered="billing-host/billing-1")
+            application = Application(log, stage, offered="billing-host/billing-1")
             seconds = await application.is_put_through()
     record(
         client="rs-consul (Rust)",

@@ -35,8 +35,8 @@ async def test_it_works_as_the_page_says_and_outlives_its_agent(
             settings += written("clients/spring-cloud-consul.md", "properties", 1)
         log = tmp_path / "application.log"
         async with running(log, *spring_command(tmp_path, spring_application, settings, "eureka.client.enabled=false")):
-            application = Application(log, stage, patience=20)
-            seconds = await application.is_put_through(*flags, start=90)
+            application = Application(log, stage)
+            seconds = await application.is_put_through(*flags)
             await application.calls("one", "three")
     record(
         client=f"Spring Cloud Consul ({way})",

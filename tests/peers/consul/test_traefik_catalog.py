@@ -40,7 +40,6 @@ async def test_it_follows_the_catalog_as_the_page_says(tmp_path: Path) -> None:
             came = await front.reaches("one", "three")
             await stage.alpha.kill()
             assert set(await front.share(8)) == {"one", "three"}
-    assert max(killed, came) < 3
     record(
         client="Traefik",
         version=await version_of(TRAEFIK, "version"),

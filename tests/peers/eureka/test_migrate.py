@@ -52,18 +52,18 @@ async def test_a_eureka_is_followed_both_ways(tmp_path: Path, eureka_classes: st
             await register(theirs, "two", port={"$": 8081, "@enabled": "true"})
             flags = ("--to", alpha.http, "--follow", "--both-ways", "--interval", "500ms")
             async with migrating(log, "eureka", "--from", url, *flags):
-                await eventually(lambda: shows(ours, {"one": "UP", "two": "UP"}), within=20)
+                await eventually(lambda: shows(ours, {"one": "UP", "two": "UP"}))
                 one = (await shown(ours))["one"]
                 assert one["vipAddress"] == "orders-vip"
                 assert (one["metadata"]["team"], one["metadata"]["weight"]) == ("a", "3")
                 assert one["metadata"]["migrated-from"].startswith("eureka#")
 
                 await register(ours, "three", port={"$": 8082, "@enabled": "true"})
-                await eventually(lambda: shows(theirs, {"one": "UP", "two": "UP", "three": "UP"}), within=20)
+                await eventually(lambda: shows(theirs, {"one": "UP", "two": "UP", "three": "UP"}))
 
                 await theirs.put("apps/ORDERS/two/status?value=OUT_OF_SERVICE")
                 out = {"one": "UP", "two": "OUT_OF_SERVICE", "three": "UP"}
-                await eventually(lambda: shows(ours, out), within=20)
+                await eventually(lambda: shows(ours, out))
 
                 # One moves: it registers here, and then leaves there.
                 await register(ours, "one", metadata={"moved": "yes"})
@@ -73,10 +73,10 @@ async def test_a_eureka_is_followed_both_ways(tmp_path: Path, eureka_classes: st
                     assert (await shown(theirs)).get("one", {}).get("metadata", {}).get("moved") == "yes"
                     assert "migrated-from" not in (await shown(ours))["one"]["metadata"]
 
-                await eventually(has_moved, within=20)
+                await eventually(has_moved)
                 await theirs.delete("apps/ORDERS/two")
-                await eventually(lambda: shows(ours, {"one": "UP", "three": "UP"}), within=20)
-                await eventually(lambda: shows(theirs, {"one": "UP", "three": "UP"}), within=20)
+                await eventually(lambda: shows(ours, {"one": "UP", "three": "UP"}))
+                await eventually(lambda: shows(theirs, {"one": "UP", "three": "UP"}))
     assert "copies from eureka stay at gossipreg:" in log.read_text()
     record(
         client="gossipreg migrate",

@@ -69,7 +69,7 @@ async def test_the_password_in_its_url_is_a_token(tmp_path: Path) -> None:
             assert log.read_text().splitlines()[-1:] == ["sees ['ORDERS']"]
 
         async with running(log, sys.executable, program):
-            await eventually(sees_itself, within=10)
+            await eventually(sees_itself)
         assert " 401 " not in log.read_text()
 
 
@@ -91,7 +91,7 @@ async def test_it_works_as_the_page_says_and_outlives_its_agent(tmp_path: Path) 
 
         async with running(log, sys.executable, program):
             seconds = await is_put_through(stage, id_, calls)
-        await shows(stage.alpha, "ORDERS", {id_: "DOWN"}, within=6)
+        await shows(stage.alpha, "ORDERS", {id_: "DOWN"})
     version = importlib.metadata.version("py-eureka-client")
     did = "registers, renews, discovers by deltas and calls; its agent killed, it registers with the next one"
     record(

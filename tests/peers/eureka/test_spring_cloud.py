@@ -29,8 +29,8 @@ async def test_it_works_as_the_page_says_and_outlives_its_agent(tmp_path: Path, 
         async with running(
             log, *spring_command(tmp_path, spring_application, settings, "spring.cloud.consul.enabled=false")
         ):
-            application = Application(log, stage, patience=20)
-            seconds = await application.is_put_through(start=90)
+            application = Application(log, stage)
+            seconds = await application.is_put_through()
             await application.calls("one", "three")
     record(
         client="Spring Cloud Eureka client",

@@ -6,7 +6,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Mapping
 
 from tests.drills.agents import Agent
-from tests.drills.waiting import eventually
+from tests.drills.waiting import PATIENCE, eventually
 from tests.peers.stage import fetch
 
 
@@ -22,7 +22,7 @@ async def statuses(agent: Agent, app: str) -> dict[str, str]:
     return dict(found)
 
 
-async def shows(agent: Agent, app: str, expected: Mapping[str, str], *, within: float = 10) -> float:
+async def shows(agent: Agent, app: str, expected: Mapping[str, str], *, within: float = PATIENCE) -> float:
     """Wait until the agent shows just these instances with these statuses; returns how long that took (seconds)."""
 
     async def check() -> None:

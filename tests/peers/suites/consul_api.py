@@ -1,8 +1,8 @@
 """Consul's own Go client's tests, run against our agent: `python -m tests.peers.suites.consul_api` writes the page.
 
-The module is fetched from the Go module proxy, and its tests are built with two changes to how they start a server.
-They do not wait for a certificate authority, which is of Connect. They look for the started server until it answers, at
-most 20 s, where they would look for just 2 s.
+The module is fetched from the Go module proxy, and its tests are built with two changes. They do not wait for a
+certificate authority, which is of Connect. What they wait for, such as the started server, may take a minute, where
+they would wait for 2 to 10 s: the machine may be busy.
 """
 
 from __future__ import annotations
@@ -32,6 +32,9 @@ CLASSIFICATION: Final = FOLDER / "consul_api.toml"
 _MODULE: Final = "github.com/hashicorp/consul/api"
 _SDK: Final = "github.com/hashicorp/consul/sdk"
 
+#: How long the tests wait for the server, and for what it should show (seconds).
+_PATIENCE: Final = 60
+
 #: Each package of the module that has tests, and its folder.
 _PACKAGES: Final = {"api": "", "api/watch": "watch"}
 
@@ -41,8 +44,8 @@ Made by `python -m tests.peers.suites.consul_api`, and checked by `.ci/run`: a t
 to pass. The tests are those of `{_MODULE}` {VERSION}. Where they would start Consul's server, they start
 `gossipreg agent`, on the same ports, with the same node name and datacenter.
 
-Two things are changed in how they start it. They do not wait for Connect's certificate authority, and they wait up to
-20 s for the server to answer. Each test runs in a process of its own, and those that fail run twice more. Tests that
+Two things are changed. They do not wait for Connect's certificate authority, and they wait for up to a minute where
+they would wait for 2 to 10 s. Each test runs in a process of its own, and those that fail run twice more. Tests that
 count on the service `consul`, which Consul's servers offer, get an agent that offers one.
 """
 
@@ -52,11 +55,23 @@ def prepare(directory: Path) -> dict[str, TestBinary]:
     copy = copy_module(directory, _MODULE, VERSION)
     sdk = copy_module(directory, _SDK, required_version(copy, _SDK))  # where the module's go.mod looks for it
     patch(copy / "api_test.go", {"server.WaitForActiveCARoot(t)": "_ = server"})
-    start = {
-        "timer := retry.TwoSeconds()": "timer := &retry.Timer{Timeout: 20 * time.Second, Wait: 25 * time.Millisecond}",
-        "\n\t\tfailed = false\n": "\n\t\tfailed = false\n\t\tbreak\n",
-    }
-    patch(sdk / "testutil" / "server.go", start)
+    patch(
+        sdk / "testutil" / "server.go",
+        {
+            "\n\t\tfailed = false\n": "\n\t\tfailed = false\n\t\tbreak\n",  # answered once is answered
+            "StopTimeout:    10 * time.Second": f"StopTimeout:    {_PATIENCE} * time.Second",
+        },
+    )
+    waits = {f"Timeout: {each} * time.Second": f"Timeout: {_PATIENCE} * time.Second" for each in ("2", "7", "30")}
+    patch(sdk / "testutil" / "retry" / "retryer.go", waits)
+    patch(
+        copy / "agent_test.go",
+        {"retry.Timer{Timeout: 10 * time.Second": f"retry.Timer{{Timeout: {_PATIENCE} * time.Second"},
+    )
+    patch(
+        copy / "coordinate_test.go",
+        {"retry.Timer{Timeout: 5 * time.Second": f"retry.Timer{{Timeout: {_PATIENCE} * time.Second"},
+    )
     commands = directory / "commands"
     commands.mkdir()
     write_command(commands)

@@ -34,9 +34,9 @@ CLASSIFICATION: Final = FOLDER / "py_consul.toml"
 
 PACKAGE: Final = "py-consul"
 
-#: How long PyPI may take (seconds), and all tests together.
+#: How long PyPI may take (seconds), and all tests together: the machine may be busy.
 _PATIENCE: Final = 120
-_SECONDS: Final = 400
+_SECONDS: Final = 900
 
 _REASON_CHARS: Final = 160
 

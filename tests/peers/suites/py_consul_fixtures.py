@@ -28,7 +28,7 @@ class ConsulInstance(NamedTuple):
 
 
 #: How long an agent may take to start (seconds).
-_PATIENCE = 30
+_PATIENCE = 120
 
 
 def _free_ports(count: int) -> list[int]:
