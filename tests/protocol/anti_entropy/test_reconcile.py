@@ -17,6 +17,7 @@ from gossipreg.protocol.anti_entropy.reconcile import (
 )
 from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.registry.records import TableDigest
+from gossipreg.protocol.registry.terms import TermRegister
 from tests.protocol.making import BORN, history, law, many_members
 
 ENTRIES: list[Entry] = [
@@ -96,3 +97,38 @@ def test_nothing_is_wanted_when_all_is_known() -> None:
 def test_sums_of_another_number_of_buckets_never_get_this_far() -> None:
     with pytest.raises(AssertionError, match="number of sums"):
         list(answer_compare(of([]), Compare((0,))))
+
+
+# Terms: a primary acts on them, so they are told before records, and to a peer that holds others
+
+
+TERM = TermRegister("orders", claimed=3, seen=4)
+
+
+def in_one_bucket() -> list[Entry]:
+    """A record, a term and a member that share a bucket, in the opposite of the order in which they are told."""
+    bucket = bucket_of(TERM)
+    record = next(each for each in history([(f"x{n}", n) for n in range(2000)]).said if bucket_of(each) == bucket)
+    member = next(each for each in many_members(2000) if bucket_of(each) == bucket)
+    return [record, TERM, member]
+
+
+def bucket_of(entry: Entry) -> int:
+    return next(number for number, xor in enumerate(of([entry]).sums) if xor)
+
+
+def test_members_are_told_first_then_terms_then_the_rest() -> None:
+    record, term, member = entries = in_one_bucket()
+    state, bucket = of(entries), bucket_of(TERM)
+    assert list(answer_compare(state, Compare((0,) * BUCKETS))) == [member, term, record]
+    assert list(answer_listing(state, Listing(bucket, ()))) == [member, term, record]
+    assert list(answer_want(state, Want(bucket, tuple(entry.digest for entry in entries)))) == [member, term, record]
+
+
+def test_where_a_bucket_differs_its_terms_are_told_beside_its_listing() -> None:
+    record, term, member = in_one_bucket()
+    answers = list(answer_compare(of([record, term, member]), Compare(of([member]).sums)))
+    assert answers[0] == term
+    [listing] = answers[1:]
+    assert isinstance(listing, Listing)
+    assert sorted(listing.digests) == sorted(entry.digest for entry in (record, term, member))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import attrs
+import msgpack
 import pytest
 
 from gossipreg.authority import Authority
@@ -12,14 +13,16 @@ from gossipreg.errors import NotAllowed
 from gossipreg.model import Status
 from gossipreg.policy import Split
 from gossipreg.protocol.engine import Engine
-from gossipreg.protocol.identity.authenticator import Authenticator, IdentityMode, StatementRefusal
+from gossipreg.protocol.identity.authenticator import LEEWAY, Authenticator, IdentityMode, StatementRefusal
+from gossipreg.protocol.identity.statements import verdict_statement
 from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.outputs import CloseStream, MemberExpelled, Output, StatementRefused
 from gossipreg.protocol.registry.policy_version import PolicyVersion, pack_rule, revocation_version
 from gossipreg.protocol.registry.records import Record, TableDigest
 from gossipreg.protocol.registry.table import table_proof
+from gossipreg.signatures import SIGNATURE_BYTES
 from tests.protocol.delivering import believed, deliver, receive_over_stream
-from tests.protocol.identity.signing import AUTHORITY, OTHER, Peer, authenticator, node, signer
+from tests.protocol.identity.signing import AUTHORITY, FROM, OTHER, UNTIL, Peer, authenticator, node, signer
 from tests.protocol.making import BORN, engine, instance, update
 
 B = Peer("b")
@@ -127,6 +130,7 @@ def test_records_and_digests_of_a_member_that_signs_are_refused_without_its_sign
     for refusal in (preferred.check_record(record, held), preferred.check_digest(digest, held)):
         assert why(refusal) == "it is not signed, and b signs what it states"
         assert refusal is not None
+        assert refusal.unsigned
         assert not refusal.is_lie, "a node of an earlier release passes records on without their signature"
 
 
@@ -275,3 +279,28 @@ def test_the_certificate_of_a_member_is_verified_once() -> None:
     read = here.certificate_of(B.state().proof, BORN / 1000)
     assert isinstance(read, Certificate)
     assert here.certificate_of(B.state().proof, BORN / 1000) is read
+
+
+@pytest.mark.parametrize("wall", [FROM - LEEWAY - 1, UNTIL + LEEWAY + 1])
+def test_a_certificate_that_is_not_in_force_is_no_lie(wall: float) -> None:
+    refusal = authenticator(None).certificate_of(B.state().proof, wall)
+    assert refusal == StatementRefusal("its certificate is not in force at this time", is_lie=False)
+
+
+# Own statements
+
+
+def test_what_a_node_states_of_itself_is_signed_once_and_anew_with_another_certificate() -> None:
+    own = authenticator(signer("a"))
+    first = own.sign_update(update("a"))
+    assert own.sign_update(update("a")).proof is first.proof
+    renewed = signer("a")
+    own.use(renewed)
+    again = own.sign_update(update("a"))
+    assert again.proof[SIGNATURE_BYTES:] == renewed.certificate.data != first.proof[SIGNATURE_BYTES:]
+
+
+@pytest.mark.parametrize(("status", "is_left"), [(Status.FAILED, False), (Status.LEFT, True)])
+def test_what_is_signed_of_a_verdict_says_whether_the_member_is_to_be_forgotten(status: Status, is_left: bool) -> None:
+    said = attrs.evolve(update("b", incarnation=3), status=status)
+    assert msgpack.unpackb(verdict_statement("prod", said, 7)) == ["prod", said.run_id, 3, is_left, 7]

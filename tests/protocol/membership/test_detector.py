@@ -381,6 +381,8 @@ def test_one_that_misses_many_acks_is_unwell_and_on_probation_one_that_misses_an
     assert not one.detector.is_unhealthy(on_probation=False)
     one.detector.health.worse(3)
     assert one.detector.is_unhealthy(on_probation=False)
+    one.detector.health.worst, one.detector.health.score = 7, 3
+    assert not one.detector.is_unhealthy(on_probation=False), "it is less than a half"
     one.detector.health.worst = one.detector.health.score = 0
     assert one.detector.is_unhealthy(on_probation=False), "it does not count, so it may be"
 

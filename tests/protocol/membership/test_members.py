@@ -294,3 +294,20 @@ def test_the_share_that_failed_lately_counts_those_that_are_back_and_not_those_l
     assert listed.failed_share(60.0, 70.0) == 0.25
     listed.put(attrs.evolve(failed[0], incarnation=1), 80.0)
     assert listed.failed_share(60.0, 100.0) == 0.25, "one that failed again counts once"
+
+
+def test_reachability_is_tested_with_each_member_in_turn() -> None:
+    listed = members(3)
+    asked = [listed.next_reachability_target().name for _ in range(6)]
+    assert sorted(asked[:3]) == ["m0", "m1", "m2"]
+    assert asked[3:] == asked[:3]
+
+
+def test_of_a_member_that_is_dropped_nothing_is_remembered() -> None:
+    listed = members(1)
+    without(listed, "m0", now=1.0)
+    [back] = many_members(1)
+    listed.put(attrs.evolve(back, incarnation=1), 2.0)
+    assert listed.was_failed("m0", 5.0, 3.0)
+    listed.drop("m0")
+    assert not listed.was_failed("m0", 5.0, 3.0)

@@ -217,3 +217,16 @@ def test_those_that_were_left_out_of_one_turn_have_theirs_a_quarter_of_a_second_
     assert len(paths.handle_timeout(now)) == 8
     assert paths.deadline == pytest.approx(now + 0.25)
     assert len(paths.handle_timeout(paths.deadline)) == 2
+
+
+def test_a_ping_that_was_answered_does_not_count_as_lost_when_packets_are_lost_again() -> None:
+    paths = monitor()
+    paths.stream_acked(RUN_ID, 0.0)
+    play(paths, 1.0)  # the second is on its way
+    paths.packet_acked(RUN_ID, 1, 1.0)
+    assert not paths._paths[RUN_ID].in_flight
+    paths.stream_acked(RUN_ID, 1.1)
+    [(when, _)] = play(paths, 20, start=1.1)
+    fresh = monitor()
+    fresh.stream_acked(RUN_ID, 1.1)
+    assert [(when, change.passes) for when, change in play(fresh, 20, start=1.1)] == [(when, Passes.STREAMS_ONLY)]

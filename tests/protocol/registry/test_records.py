@@ -5,8 +5,10 @@ from __future__ import annotations
 import attrs
 import pytest
 
+from gossipreg.model import Health
 from gossipreg.protocol.registry.payload import BadPayload
 from gossipreg.protocol.registry.records import Record, TableDigest, record_digest
+from gossipreg.protocol.registry.registry import Registry
 from tests.protocol.making import BORN, history, instance
 
 
@@ -51,3 +53,18 @@ def test_a_removal_offers_nothing_and_is_in_no_fingerprint() -> None:
 def test_junk_in_a_record_is_found_when_it_is_read() -> None:
     with pytest.raises(BadPayload):
         _ = Record("b", BORN, 1, "x", 0, b"\xc1").instance
+
+
+def test_an_instance_is_known_without_reading_it_only_if_reading_would_give_the_same() -> None:
+    offered = instance("x")
+    record, _ = Registry("b").offer(offered, BORN)
+    owned = attrs.evolve(offered, owner="b")
+    for other in (attrs.evolve(owned, stale=True), offered, attrs.evolve(owned, reason="it passes")):
+        fresh = attrs.evolve(record)
+        fresh.know(other)
+        assert fresh.instance is not other
+        assert fresh.instance == owned
+    for same in (owned, attrs.evolve(owned, health=Health.CRITICAL, reason="it fails")):
+        fresh = attrs.evolve(record)
+        fresh.know(same)
+        assert fresh.instance is same

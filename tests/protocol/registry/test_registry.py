@@ -202,3 +202,18 @@ def test_a_rule_marks_the_instances_that_it_names_and_a_split_none() -> None:
     registry.touch_service("orders")
     registry.touch_rule(Maintenance("orders", "y"))
     assert registry.take_dirty() == {"orders": None}
+
+
+def test_records_and_their_bytes_are_counted() -> None:
+    past = history([("x", 1), ("y", 2), ("x", 3), ("y", None), ("z", 5)])
+    registry = Registry("a")
+    deliver(registry, *past.said)
+    table, last = registry.table("b"), past.said[-1]
+    assert table is not None
+    assert registry.payload_bytes == table.payload_bytes == sum(len(each.payload or b"") for each in past.offered)
+    assert registry.size == table.size > 0
+    registry.apply_digest(TableDigest("b", BORN, last.version + 1, 7, gone=("z",)))
+    assert "z" not in {each.id for each in table}
+    assert (registry.size, registry.payload_bytes) == (table.size, table.payload_bytes)
+    registry.drop("b")
+    assert (registry.size, registry.payload_bytes) == (0, 0)

@@ -174,6 +174,18 @@ def test_an_id_may_be_offered_again_after_its_removal() -> None:
     assert held(told(past.said)) == {"x": past.said[2]}
 
 
+def test_of_an_id_that_is_offered_again_only_that_is_told() -> None:
+    past = history([("x", 1), ("x", None), ("x", 2)])
+    assert list(told(past.said).after(0, ())) == [past.said[-1]]
+
+
+def test_a_proven_digest_whose_sum_is_not_that_of_what_is_left_deletes_nothing() -> None:
+    past = history([("x", 1), ("y", 1)])
+    table = told(past.said)
+    assert table.apply_digest(TableDigest("b", BORN, 2, 7, gone=("x",)), proven=True) == []
+    assert held(table).keys() == {"x", "y"}
+
+
 def test_a_digest_buries_what_it_calls_gone_and_nothing_newer() -> None:
     past = history([("x", 1), ("y", 1), ("x", None), ("x", 2)])
     behind = told(past.said[:2])

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from gossipreg import limits
 from gossipreg.model import PRIMARY
-from gossipreg.protocol.registry.terms import TermRegister, Terms
+from gossipreg.protocol.registry.terms import TermProofs, TermRegister, Terms
 from tests.protocol.making import instance, law
 
 registers = st.builds(
@@ -110,3 +110,11 @@ def test_of_registers_that_a_reset_left_empty_the_latest_are_kept(monkeypatch: p
     assert not terms.accepts(older)
     assert not terms.accepts(TermRegister("c", 2, 0, "n")), "of two of one epoch the one that is held"
     assert terms.take_changed() == ("a", "b")
+
+
+def test_each_number_of_a_merge_keeps_the_proof_of_the_register_that_stated_it() -> None:
+    one = TermRegister("pg", claimed=1, seen=5, proofs=TermProofs(b"", b"claimed 1", b"seen 5"))
+    other = TermRegister("pg", claimed=3, seen=3, proofs=TermProofs(b"", b"claimed 3", b"seen 3"))
+    for merged in (one.merged(other), other.merged(one)):
+        assert (merged.claimed, merged.seen) == (3, 5)
+        assert merged.proofs == TermProofs(b"", b"claimed 3", b"seen 5")

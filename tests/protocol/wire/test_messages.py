@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gossipreg import limits
-from gossipreg.model import Address
+from gossipreg.model import Address, Status
 from gossipreg.protocol.anti_entropy.fingerprint import BUCKETS
 from gossipreg.protocol.anti_entropy.reconcile import Compare, End, KeepOpen, Listing, Want
 from gossipreg.protocol.dissemination.receipts import Receipt, ReceiptRequest
@@ -140,6 +140,13 @@ def test_what_was_packed_is_unpacked(sender: int, said: list[Message]) -> None:
 @given(messages)
 def test_one_message_is_read_by_itself(said: Message) -> None:
     assert message_of(pack(said)) == said
+
+
+def test_the_signatures_of_several_accusers_travel_each_with_its_run() -> None:
+    said = attrs.evolve(update("b", Status.SUSPECT), proof=bytes(200), witnesses=((7, bytes(64)), (8, b"s" * 64)))
+    [heard] = unpack(packet(1, said))[1]
+    assert isinstance(heard, MemberUpdate)
+    assert (heard.proof, heard.witnesses) == (said.proof, said.witnesses)
 
 
 @law

@@ -278,6 +278,11 @@ def test_a_leap_that_no_sender_can_have_made_moves_no_window(counter: int, lead:
     assert receiver.decode(sender.encode(b"second", NOW), NOW) == b"second"
 
 
+def test_a_counter_for_which_there_is_no_nonce_is_a_leap_also_of_a_sender_not_met_before() -> None:
+    packet = sealed(b"sender..").encode(b"first", NOW)
+    assert reason(sealed().decode(packet[:13] + (1 << 48).to_bytes(8, "big") + packet[21:], NOW)) is Refusal.LEAPT
+
+
 @law
 @given(
     counter=st.integers(0, LEAP_PACKETS),
@@ -318,6 +323,9 @@ def test_a_sender_that_is_heard_seldom_may_have_sent_many_packets_meanwhile() ->
     sender._counter = LEAP_PACKETS + 10 * LEAP_PACKETS_PER_SECOND
     assert reason(receiver.decode(sender.encode(b"too soon", NOW + 9), NOW + 9)) is Refusal.LEAPT
     assert receiver.decode(sender.encode(b"by now", NOW + 11), NOW + 11) == b"by now"
+    sender._counter += LEAP_PACKETS + LEAP_PACKETS_PER_SECOND
+    refused = receiver.decode(sender.encode(b"too soon again", NOW + 11.5), NOW + 11.5)
+    assert reason(refused) is Refusal.LEAPT, "it was heard half a second ago"
 
 
 def test_no_packet_from_a_made_up_future_keeps_its_run_remembered_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -340,6 +348,11 @@ def test_nothing_is_remembered_of_a_packet_that_does_not_authenticate() -> None:
 @law
 @given(skew=st.floats(-FRESHNESS_SECONDS + 0.01, FRESHNESS_SECONDS - 0.01))
 def test_an_unknown_run_is_believed_within_the_skew(skew: float) -> None:
+    assert sealed().decode(sealed(b"sender..").encode(b"hello", NOW + skew), NOW) == b"hello"
+
+
+@pytest.mark.parametrize("skew", [-FRESHNESS_SECONDS, FRESHNESS_SECONDS])
+def test_an_unknown_run_is_believed_at_the_very_end_of_the_skew(skew: float) -> None:
     assert sealed().decode(sealed(b"sender..").encode(b"hello", NOW + skew), NOW) == b"hello"
 
 

@@ -57,6 +57,7 @@ def test_hellos_cross_and_then_frames_pass_both_ways(key: bytes | None) -> None:
     there.feed(here.hello())
     here.feed(there.hello())
     assert (here.ready, there.ready) == (True, True)
+    assert (here.peer_nonce, there.peer_nonce) == (ACCEPTER_NONCE, OPENER_NONCE)
     assert there.feed(here.frame(b"ping") + here.frame(b"")) == [b"ping", b""]
     assert here.feed(there.frame(b"pong")) == [b"pong"]
 
