@@ -562,6 +562,11 @@ class AgentConfig(Config):
     log_format: str = setting(
         Choice(("text", "json")), "text", "How log lines are written on standard error: text or json."
     )
+    log_level: str = setting(
+        Choice(("debug", "info", "warning", "error")),
+        "info",
+        "The least severe log lines that are written: debug, info, warning or error.",
+    )
 
     @classmethod
     def _relations(cls) -> tuple[Relation, ...]:

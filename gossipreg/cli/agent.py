@@ -53,6 +53,7 @@ _METAVARS: Final = {
     "services_dir": "DIR",
     "profile": "lan|wan|local",
     "log_format": "text|json",
+    "log_level": "debug|info|warning|error",
 }
 
 
@@ -107,7 +108,7 @@ def agent(file: Path | None, *, check_config: bool, **flags: Any) -> None:
 
         click.echo(check(config, file))
         return
-    write_logs(config.log_format)
+    write_logs(config.log_format, config.log_level)
     for variable, meant in misspelled_variables(os.environ):
         _log.warning("the variable %s is not known and was ignored: did you mean %s?", variable, meant)
 

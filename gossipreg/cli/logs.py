@@ -41,10 +41,13 @@ class _Json(logging.Formatter):
         return json.dumps(line, default=str)
 
 
-def write_logs(form: str) -> None:
-    """Send every log line of this process to standard error, as ``text`` or ``json``."""
+def write_logs(form: str, level: str = "info") -> None:
+    """Send the log lines of this process to standard error, as ``text`` or ``json``.
+
+    ``level`` is the least severe that are written: ``debug``, ``info``, ``warning`` or ``error``.
+    """
     handler = logging.StreamHandler()
     handler.setFormatter(_Json() if form == "json" else _Text())
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(logging.INFO)
+    root.setLevel(level.upper())

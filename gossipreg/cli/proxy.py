@@ -33,6 +33,7 @@ _NODE_FLAGS: Final = {
     "key_file": "FILE",
     "insecure": None,
     "log_format": "text|json",
+    "log_level": "debug|info|warning|error",
 }
 
 #: The balancer's own, by flag: the setting of a port that it gives all of them, its type, and what it is.
@@ -156,7 +157,7 @@ def proxy(
     chosen = {key: flags.pop(key) for key, *_ in _FORWARD_FLAGS}
     environ = {name: value for name, value in os.environ.items() if name != "GOSSIPREG_HTTP"}
     config = load(flags, environ, file)
-    write_logs(config.log_format)
+    write_logs(config.log_format, config.log_level)
     if config.join and http is not None:
         raise ConfigError("--http: the balancer is a member itself with --join: give one of them, not both")
 

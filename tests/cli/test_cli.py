@@ -72,6 +72,7 @@ def test_wrong_usage_is_one_line_and_status_2(
     [
         (("agent", "--bind", "here:there"), "--bind: cannot read the port of 'here:there'"),
         (("agent", "--log-format", "xml"), "--log-format: 'xml' is neither text nor json"),
+        (("agent", "--log-level", "loud"), "--log-level: 'loud' is neither debug, info, warning nor error"),
         (("agent", "--config", "missing.toml"), "cannot read missing.toml: No such file or directory"),
         (("members", "--http", "nowhere"), "--http: cannot read the port of 'nowhere'"),
         (("members", "--http", "127.0.0.1:0"), "--http: '127.0.0.1:0' cannot be called: name a port from 1 to 65535"),

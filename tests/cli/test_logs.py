@@ -37,3 +37,21 @@ def test_a_traceback_stays_in_its_line(capsys: pytest.CaptureFixture[str]) -> No
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1
     assert "ZeroDivisionError" in json.loads(lines[0])["traceback"]
+
+
+@pytest.mark.parametrize(
+    ("level", "written"),
+    [
+        ("debug", ["debug", "info", "warning", "error"]),
+        ("info", ["info", "warning", "error"]),
+        ("warning", ["warning", "error"]),
+        ("error", ["error"]),
+    ],
+)
+def test_lines_that_are_less_severe_than_the_level_are_left_out(
+    level: str, written: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_logs("json", level)
+    for each in ("debug", "info", "warning", "error"):
+        logging.getLogger("gossipreg").log(logging.getLevelName(each.upper()), "a line")
+    assert [json.loads(line)["level"] for line in capsys.readouterr().err.splitlines()] == written

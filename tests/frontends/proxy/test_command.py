@@ -24,7 +24,7 @@ Failing = Callable[..., tuple[int, str]]
 def failing(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Failing:
     """Runs the command, which must fail; its exit status and its one line."""
     monkeypatch.delenv("GOSSIPREG_HTTP", raising=False)
-    monkeypatch.setattr(sys.modules[main.__module__ + ".proxy"], "write_logs", lambda _: None)
+    monkeypatch.setattr(sys.modules[main.__module__ + ".proxy"], "write_logs", lambda *_: None)
 
     def run(*arguments: str) -> tuple[int, str]:
         with pytest.raises(SystemExit) as ended:
