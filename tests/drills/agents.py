@@ -218,10 +218,12 @@ class Agents:
         bind: str = "127.0.0.1:0",
         http: str = "127.0.0.1:0",
         namespace: str = "",
+        packages: Path | None = None,
     ) -> Agent:
         """Start an agent, in a network ``namespace`` perhaps, and wait until it is ready.
 
-        Without a name it has the one that it keeps on disk. If the wait is cancelled, the agent is killed.
+        Without a name it has the one that it keeps on disk. ``packages`` is a directory with another release, which it
+        is then. If the wait is cancelled, the agent is killed.
         """
         named = [] if name is None else ["--name", name]
         joins = [f"--join={seed.gossip if isinstance(seed, Agent) else seed}" for seed in join]
@@ -234,7 +236,7 @@ class Agents:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=stderr,
-                env=self._environment(),
+                env=self._environment() | ({} if packages is None else {"PYTHONPATH": str(packages)}),
             )
         self._processes.append(process)
         try:
@@ -269,9 +271,9 @@ class Agents:
         await self.agree(agents)
         return agents
 
-    async def again(self, agent: Agent, *, join: Iterable[Agent | str] = ()) -> Agent:
-        """Start an agent that has ended anew: told the same, at the same address."""
-        return await self.start(agent.name, *agent.flags, join=join, bind=agent.gossip)
+    async def again(self, agent: Agent, *, join: Iterable[Agent | str] = (), packages: Path | None = None) -> Agent:
+        """Start an agent that has ended anew: told the same, at the same address, perhaps as another release."""
+        return await self.start(agent.name, *agent.flags, join=join, bind=agent.gossip, packages=packages)
 
     async def agree(
         self,
