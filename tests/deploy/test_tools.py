@@ -25,7 +25,7 @@ def test_the_page_has_a_command_for_each() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("command", COMMANDS)
 def test_the_command_of_the_page_installs_gossipreg(command: str, tmp_path: Path) -> None:
-    pytest.importorskip(command.split()[0])
+    pytest.importorskip(command.split(maxsplit=1)[0])
     subprocess.run(["git", "clone", "--quiet", "--no-hardlinks", ROOT, tmp_path / "clone"], check=True, timeout=60)
     places = {"PIPX_HOME": "pipx", "PIPX_BIN_DIR": "bin", "UV_TOOL_DIR": "uv", "UV_TOOL_BIN_DIR": "bin"}
     environ = os.environ | {name: str(tmp_path / place) for name, place in places.items()}
