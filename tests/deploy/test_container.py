@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import attrs
 import pytest
-import yaml
+import yaml  # type: ignore[import-untyped]
 
 from gossipreg.cli.settings import SETTINGS
 from gossipreg.hosts import DEFAULT_HTTP

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-import yaml
+import yaml  # type: ignore[import-untyped]
 
 from gossipreg.cli.settings import SETTINGS, load
 from tests.deploy.chart import CHART, MANIFEST, build_renderer, manifest, rendered
