@@ -72,6 +72,7 @@ _TRIED: Final = {
     ("dns.md", "dnsmasq"): "tests/peers/dns_resolvers.py",
     ("dns.md", "systemd"): "tests/peers/dns_resolvers.py",
     ("dns.md", "unbound"): "tests/peers/dns_resolvers.py",
+    ("deploy/README.md", "text"): "tests/deploy/test_kubernetes.py",
     ("embedding.md", "python"): "tests/embed/test_embedding_page.py",
     ("first-cluster.md", "console"): "tests/deploy/test_first_cluster.py",
     ("first-cluster.md", "sh"): "tests/deploy/test_first_cluster.py",

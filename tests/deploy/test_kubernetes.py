@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from pathlib import Path
 from typing import Any, Final
@@ -14,6 +15,8 @@ from gossipreg.cli.settings import SETTINGS, load
 from tests.deploy.chart import CHART, MANIFEST, build_renderer, manifest, rendered
 from tests.deploy.test_container import FILE
 from tests.peers.suites.go_module import needs_go
+
+PAGE: Final = CHART.parents[1] / "README.md"
 
 
 def documents(text: str) -> dict[str, Any]:
@@ -85,6 +88,33 @@ def test_the_chart_is_for_the_version_of_the_package() -> None:
 def test_every_value_is_in_the_schema() -> None:
     schema = json.loads((CHART / "values.schema.json").read_text())
     assert set(yaml.safe_load((CHART / "values.yaml").read_text())) == set(schema["properties"])
+
+
+def test_the_commands_of_the_page_make_what_the_manifest_asks_for() -> None:
+    [text] = re.findall(r"^```text\n(.*?)^```", PAGE.read_text(), re.DOTALL | re.MULTILINE)
+    pod = SHIPPED["DaemonSet"]["spec"]["template"]["spec"]
+    [secret] = [each["secret"]["secretName"] for each in pod["volumes"] if each["name"] == "key"]
+    entry = Path(tomllib.loads(SHIPPED["ConfigMap"]["data"]["agent.toml"])["key_file"]).name
+    assert f"create secret generic {secret} --from-file={entry}\n" in text
+    assert f"create namespace {SHIPPED['Namespace']['metadata']['name']}\n" in text
+    [chart, flag] = re.findall(r"helm install --namespace gossipreg gossipreg (\S+) --set (\S+)=", text)[0]
+    assert (PAGE.parents[2] / chart).samefile(CHART)
+    assert yaml.safe_load((CHART / "values.yaml").read_text())[flag.partition(".")[0]][flag.partition(".")[2]]
+
+
+def test_a_program_attaches_as_the_page_says() -> None:
+    [example] = re.findall(r"^ *```yaml\n( +spec:\n.*?)^ *```", PAGE.read_text(), re.DOTALL | re.MULTILINE)
+    pod = yaml.safe_load(example)["spec"]
+    [socket] = [
+        each["hostPath"]["path"]
+        for each in SHIPPED["DaemonSet"]["spec"]["template"]["spec"]["volumes"]
+        if each["name"] == "socket"
+    ]
+    assert pod["volumes"][0]["hostPath"]["path"] == socket
+    group = SHIPPED["DaemonSet"]["spec"]["template"]["spec"]["securityContext"]["runAsGroup"]
+    assert pod["securityContext"]["supplementalGroups"] == [group]
+    attach = tomllib.loads(SHIPPED["ConfigMap"]["data"]["agent.toml"])["attach"]
+    assert f'Config(attach="{attach}")' in PAGE.read_text()
 
 
 @pytest.fixture(scope="module")
