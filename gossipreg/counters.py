@@ -59,6 +59,16 @@ class Count(Described):
         "statements",
         "Statements of peers refused: not signed, where they have to be.",
     )
+    PACKETS_FORGED_AS_MEMBERS = (
+        "packets_forged_as_members",
+        "packets",
+        "Packets and frames refused: under the run id of a member that proves what it sends, without its proof.",
+    )
+    PACKETS_UNPROVEN = (
+        "packets_unproven",
+        "packets",
+        "Packets and frames taken for a stranger's: under the run id of a member that has proven none to this run yet.",
+    )
     MEMBERS_EXPELLED = "members_expelled", "members", "Members dropped because their certificate was revoked or ended."
     OWN_PACKETS = "own_packets", "packets", "Packets that this node itself had sent, and that came back to it."
 

@@ -1,7 +1,8 @@
-"""Signatures: Ed25519 keys (RFC 8032), the one place that makes and verifies signatures."""
+"""Signatures: Ed25519 keys (RFC 8032), the one place that makes and verifies signatures, and secrets of two keys."""
 
 from __future__ import annotations
 
+import hashlib
 from typing import Final
 
 #: Sizes of a secret key, of its public key, and of a signature (bytes).
@@ -54,6 +55,28 @@ class VerifyingKey:
         except self._invalid:
             return False
         return True
+
+
+#: The prime of Curve25519 (RFC 7748).
+_PRIME: Final = 2**255 - 19
+
+
+def shared_secret(own: SigningKey, public: bytes) -> bytes | None:
+    """A secret of the holders of two Ed25519 keys, by X25519 (RFC 7748); None for a ``public`` key that has none.
+
+    Both keys are taken to the curve's Montgomery form, as libsodium does: the secret scalar is the one that signs.
+    """
+    from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+
+    y = int.from_bytes(public, "little") & (2**255 - 1)
+    if y % _PRIME == 1:
+        return None  # the neutral element has no such form
+    u = (1 + y) * pow(1 - y, -1, _PRIME) % _PRIME
+    scalar = X25519PrivateKey.from_private_bytes(hashlib.sha512(own.secret).digest()[:SECRET_KEY_BYTES])
+    try:
+        return scalar.exchange(X25519PublicKey.from_public_bytes(u.to_bytes(PUBLIC_KEY_BYTES, "little")))
+    except ValueError:
+        return None  # a point of a small order: the secret would be zero
 
 
 def _message(kind: bytes, data: bytes) -> bytes:

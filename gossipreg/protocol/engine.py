@@ -626,6 +626,7 @@ class Engine:
         self.detector.prober.sweep(now)
         self.detector.sweep(now)
         self.outbox.forget(now)
+        self.outbox.proofs.keep(frozenset(member.run_id for member in self.members))
         self.disseminator.sweep()
         self.clocks.sweep(now)
         self.expulsion.expel(now)

@@ -32,6 +32,12 @@ class Expulsion:
             sender = None if context.member is None else context.member.name
             self.streams.outbox.put(StatementRefused(what, refusal.why, sender, context.source))
 
+    def impersonated(self, name: str, context: MessageContext) -> None:
+        """Count a packet or frame under the run id of the member ``name`` that it has not made, and tell its source."""
+        self.state.counters[Count.PACKETS_FORGED_AS_MEMBERS] += 1
+        why = f"it bears the run id of {name}, and has not its proof"
+        self.streams.outbox.put(StatementRefused("a packet", why, None, context.source))
+
     def expel(self, now: float) -> None:
         """Drop the members, with their records, and the policies whose certificates count no more."""
         authenticator = self.state.authenticator

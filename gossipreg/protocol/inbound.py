@@ -39,6 +39,9 @@ from gossipreg.protocol.stream_sessions import Purpose, StreamSession, answers, 
 from gossipreg.protocol.wire.messages import Junk, Message, pack
 from gossipreg.protocol.wire.reader import Reader
 
+#: What counts only as the word of the member that sends it, and proves nothing by itself.
+_OF_MEMBERS = (Ack, Nack, PingReq, ReceiptRequest, Receipt, RecordRequest, WallClock, KeepOpen)
+
 
 @attrs.define(eq=False, repr=False)
 class Inbound:
@@ -72,7 +75,7 @@ class Inbound:
         self, data: bytes, source: Address, stream: int | None, now: float
     ) -> tuple[MessageContext, list[Message]]:
         try:
-            sender, messages = self.reader.read(data)
+            sender, messages = self.reader.read(self.outbox.proofs.without_code(data))
         except Junk:
             self.state.counters[Count.JUNK_PACKETS] += 1
             return MessageContext(0, source, None, stream), []
@@ -85,6 +88,13 @@ class Inbound:
             self.state.counters[Count.OWN_PACKETS] += 1
             return MessageContext(0, source, None, stream), []
         member = self.state.members.by_run_id(sender)
+        proofs = self.outbox.proofs
+        if (
+            member is not None
+            and proofs.are_required
+            and not proofs.is_right(data, member, self.identity.run_id, source)
+        ):
+            return self._unproven(member, source, stream), messages
         if member is not None:
             if self.detector.is_isolated(now):
                 self.streams.hurry(now)  # what was broadcast meanwhile has not arrived, in either direction
@@ -101,10 +111,26 @@ class Inbound:
                 self.outbox.tell_accused(member, now)
         return MessageContext(sender, source, member, stream), messages
 
+    def _unproven(self, claimed: MemberUpdate, source: Address, stream: int | None) -> MessageContext:
+        """The context of what bears a member's run id without its proof: a stranger's, which may be a forgery.
+
+        It is one, if that member has proven what it sent before. Else it may not know this node's present run yet.
+        """
+        context = MessageContext(claimed.run_id, source, None, stream, is_unproven=True)
+        if self.outbox.proofs.is_proven(claimed.run_id, self.identity.run_id):
+            self.membership_handler.expulsion.impersonated(claimed.name, context)
+        else:
+            self.state.counters[Count.PACKETS_UNPROVEN] += 1
+        return context
+
     def _handle(self, message: Message, context: MessageContext, now: float) -> None:
         if isinstance(message, MemberUpdate | Record | TableDigest | Announcement):
             self._handle_claim(message, context, now)
-            return
+        elif not (context.is_unproven and isinstance(message, _OF_MEMBERS)):
+            self._handle_other(message, context, now)
+
+    def _handle_other(self, message: Message, context: MessageContext, now: float) -> None:
+        """Handle a message that is no claim about a member or its records."""
         match message:
             case Ping():
                 self._answer_ping(message, context, now)
@@ -166,7 +192,8 @@ class Inbound:
             self.outbox.send(context.source, clock, ack, now=now)
             if not self.identity.left:
                 self.membership_handler.probe_early(now)
-        self._compare(ping.fingerprint, context, now)
+        if not context.is_unproven:
+            self._compare(ping.fingerprint, context, now)
 
     def _handle_ping_req(self, request: PingReq, context: MessageContext, now: float) -> None:
         if context.member is not None:

@@ -28,6 +28,7 @@ class MessageContext:
     )  # owner -> ids of obsolete records that the sender still holds
     answered: set[str] = attrs.field(factory=set)  # owners whose tables the sender has requested in this packet
     later_digests: dict[str, bytes] = attrs.field(factory=dict)  # owner -> digest to tell the sender: it holds less
+    is_unproven: bool = False  # whether it bears the run id of a member without the proof that is required
 
     @property
     def name(self) -> str | None:

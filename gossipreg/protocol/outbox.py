@@ -11,6 +11,7 @@ from gossipreg import limits
 from gossipreg.model import Address
 from gossipreg.protocol.dissemination.receipts import RECEIPT_REQUEST_BYTES
 from gossipreg.protocol.engine_settings import EngineSettings
+from gossipreg.protocol.identity.packet_proofs import PacketProofs
 from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.membership.paths import PathMonitor
 from gossipreg.protocol.membership.peer_clocks import WallClock
@@ -30,18 +31,20 @@ class Outbox:
     state: ClusterState
     packet_room: int  # bytes of a datagram before it is sealed
     paths: PathMonitor = attrs.field(init=False)
+    proofs: PacketProofs = attrs.field(init=False)
     sender: bytes = b""
     _room: int = attrs.field(init=False)  # bytes of a datagram before it is sealed, as far as the paths pass it
     _outputs: list[Output] = attrs.field(factory=list)
     _told: dict[int, float] = attrs.field(factory=dict)  # run id -> when it was last sent an unsolicited message
 
     def __attrs_post_init__(self) -> None:
+        self.proofs = PacketProofs(self.state.authenticator)
         self.paths = PathMonitor(limits.PACKET_BYTES_MAX - self.packet_room)
         self.fit_paths()
 
     def fit_paths(self) -> None:
         """Send packets of a size that passes to every member, as far as it is known."""
-        self._room = self.paths.least_size - self.paths.overhead
+        self._room = self.paths.least_size - self.paths.overhead - self.proofs.overhead
         self.state.message_room = self.room - RECEIPT_REQUEST_BYTES
 
     def sign(self, run_id: int) -> None:
@@ -77,7 +80,16 @@ class Outbox:
         if now is not None:
             data += b"".join(self.state.broadcasts.piggyback(self._room - len(data), now))
             data += b"".join(self.state.piggyback_digests(self._room - len(data), now))
-        self.put(Transmit(data, to))
+        self.put(Transmit(self.proven(data, to), to))
+
+    def proven(self, data: bytes, to: Address, run_id: int = 0) -> bytes:
+        """A packet or frame with a code for the run ``run_id``, or else for the member at ``to``, if there is one."""
+        proofs = self.proofs
+        if not proofs.are_made:
+            return data
+        members = self.state.members
+        member = members.by_run_id(run_id or proofs.member_at(to) or 0) or members.held_at(to)
+        return proofs.seal(data, member)
 
     def tell(self, run_id: int, to: Address, message: bytes, now: float) -> None:
         """Send ``message`` to the peer ``run_id`` unasked, unless it was sent one a moment ago."""

@@ -32,7 +32,9 @@ class PathTests:
             if test.over_stream:
                 self.streams.open(Purpose.PROBE, member.address, [ping, End()], about=test.seq)
             elif test.size:
-                self.outbox.send(member.address, pack_padded(ping, test.size - SENDER_BYTES))
+                self.outbox.send(
+                    member.address, pack_padded(ping, test.size - SENDER_BYTES - self.outbox.proofs.overhead)
+                )
             else:
                 self.outbox.send(member.address, pack(ping))
 

@@ -64,6 +64,7 @@ class PeerStreams:
             return None
         self.state.counters[Count.STREAMS_OPENED] += 1
         [frame] = frames(self.outbox.sender, map(pack, messages))
+        frame = self.outbox.proven(frame, to)
         self.outbox.put(OpenStream(stream, to, frame, self.settings.stream_patience, idle, self._segment(to)))
         return stream
 
@@ -109,7 +110,7 @@ class PeerStreams:
             replies.append(_END)
             session.spoken = session.compared = False
         for frame in frames(self.outbox.sender, replies):
-            self.outbox.put(SendFrame(stream, frame))
+            self.outbox.put(SendFrame(stream, self.outbox.proven(frame, session.to, session.sender)))
         if closing:
             if session.is_comparison:
                 self._unequal_since = self._differs_since = None
@@ -119,8 +120,10 @@ class PeerStreams:
 
     def send(self, stream: int, messages: Sequence[Message]) -> None:
         """Send messages on a stream that is open, outside the half-duplex order."""
+        session = self.sessions.find(stream)
+        assert session is not None, "the stream is open"
         for frame in frames(self.outbox.sender, map(pack, messages)):
-            self.outbox.put(SendFrame(stream, frame))
+            self.outbox.put(SendFrame(stream, self.outbox.proven(frame, session.to, session.sender)))
 
     def keep_open(self, context: MessageContext) -> None:
         """A peer wants to keep a stream open although nothing more is sent on it."""

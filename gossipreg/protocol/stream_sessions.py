@@ -11,7 +11,6 @@ from gossipreg import limits
 from gossipreg.model import Address
 from gossipreg.protocol.anti_entropy.reconcile import (
     Compare,
-    End,
     Listing,
     Want,
     answer_compare,
@@ -150,10 +149,7 @@ class StreamSessions:
 _SOURCES_MAX = 4
 
 
-Question = Compare | Listing | Want | Fetch | End
-
-
-def answers(question: Question, state: ClusterState, now: float) -> list[bytes]:
+def answers(question: Message, state: ClusterState, now: float) -> list[bytes]:
     """The messages that answer a peer's request on a stream."""
     said: Iterable[Message]
     match question:

@@ -32,6 +32,7 @@ class Members:
     own_name: str
     _updates: dict[str, MemberUpdate] = attrs.field(factory=dict)
     _names: dict[int, str] = attrs.field(factory=dict)  # run id -> name
+    _at: dict[Address, str] = attrs.field(factory=dict)  # address -> the name that was known there last
     _present: list[str] = attrs.field(factory=list)
     _position: dict[str, int] = attrs.field(factory=dict)
     _order: list[str] = attrs.field(factory=list)
@@ -97,6 +98,9 @@ class Members:
             if before is not None:
                 self._names.pop(before.run_id, None)
             self._names[update.run_id] = update.name
+            if before is not None and self._at.get(before.address) == update.name:
+                del self._at[before.address]
+            self._at[update.address] = update.name
         self._updates[update.name] = attrs.evolve(update, age=0) if update.age else update
         self._note_stranger(update, before)
         if update.name != self.own_name:
@@ -265,6 +269,8 @@ class Members:
         """Forget the member ``name``; returns the update that was held."""
         update = self._updates.pop(name)
         self._names.pop(update.run_id, None)
+        if self._at.get(update.address) == name:
+            del self._at[update.address]
         self._seat(name, present=False)
         self._since.pop(name, None)
         self._back.pop(name, None)
@@ -273,6 +279,11 @@ class Members:
         self.prove(name)
         self._count_reachable()
         return update
+
+    def held_at(self, address: Address) -> MemberUpdate | None:
+        """The member that was known last at ``address``, present or not."""
+        name = self._at.get(address)
+        return None if name is None else self._updates[name]
 
     def at(self, address: Address) -> MemberUpdate | None:
         """The present other at ``address``."""

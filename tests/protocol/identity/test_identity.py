@@ -20,8 +20,18 @@ from gossipreg.protocol.registry.policy_version import PolicyVersion, pack_rule,
 from gossipreg.protocol.registry.records import TableDigest
 from gossipreg.protocol.registry.table import table_proof
 from gossipreg.protocol.wire.messages import message_of, pack
-from tests.protocol.delivering import deliver, receive_over_stream
-from tests.protocol.identity.signing import AUTHORITY, OTHER, UNTIL, Peer, meeting, names, node, signer
+from tests.protocol.identity.signing import (
+    AUTHORITY,
+    OTHER,
+    UNTIL,
+    Peer,
+    deliver,
+    meeting,
+    names,
+    node,
+    receive_over_stream,
+    signer,
+)
 from tests.protocol.making import BORN, update
 
 B = Peer("b")

@@ -9,8 +9,7 @@ from gossipreg.protocol.engine import Engine
 from gossipreg.protocol.identity.authenticator import IdentityMode
 from gossipreg.protocol.membership.identity import NameConflictQuery
 from gossipreg.protocol.outputs import NameConflictFound, StatementRefused
-from tests.protocol.delivering import deliver
-from tests.protocol.identity.signing import Peer, authenticator, node
+from tests.protocol.identity.signing import Peer, authenticator, deliver, node
 from tests.protocol.making import BORN, said_to
 
 EVIL = Peer("evil", 7666)

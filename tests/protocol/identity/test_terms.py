@@ -16,8 +16,17 @@ from gossipreg.protocol.registry.policy_version import revocation_version
 from gossipreg.protocol.registry.records import Record
 from gossipreg.protocol.registry.terms import TermProofs, TermRegister
 from gossipreg.protocol.wire.messages import message_of, pack
-from tests.protocol.delivering import deliver, receive_over_stream
-from tests.protocol.identity.signing import AUTHORITY, UNTIL, Peer, authenticator, meeting, node, signer
+from tests.protocol.identity.signing import (
+    AUTHORITY,
+    UNTIL,
+    Peer,
+    authenticator,
+    deliver,
+    meeting,
+    node,
+    receive_over_stream,
+    signer,
+)
 from tests.protocol.making import BORN, address, engine, instance
 
 B = Peer("b")

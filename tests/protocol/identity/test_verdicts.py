@@ -10,8 +10,8 @@ from gossipreg.protocol.engine import Engine
 from gossipreg.protocol.identity.authenticator import IdentityMode
 from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.outputs import StatementRefused
-from tests.protocol.delivering import believed, deliver
-from tests.protocol.identity.signing import Peer, meeting, signer
+from tests.protocol.delivering import believed
+from tests.protocol.identity.signing import Peer, deliver, meeting, signer
 from tests.protocol.making import update
 
 B = Peer("b")

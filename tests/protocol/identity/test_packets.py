@@ -1,0 +1,207 @@
+"""Packets: with identity required, nothing counts as a member's word that the member has not sent to this very run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import attrs
+import pytest
+
+from gossipreg import limits
+from gossipreg.counters import Count
+from gossipreg.model import Address, Status
+from gossipreg.protocol.anti_entropy.reconcile import Compare, End, KeepOpen
+from gossipreg.protocol.dissemination.receipts import Receipt, ReceiptRequest
+from gossipreg.protocol.engine import Engine
+from gossipreg.protocol.identity.authenticator import IdentityMode
+from gossipreg.protocol.identity.packet_proofs import PROOF_BYTES, PacketProofs
+from gossipreg.protocol.membership.peer_clocks import WallClock
+from gossipreg.protocol.membership.probe import Ack, Nack, Ping, PingReq
+from gossipreg.protocol.outputs import OpenStream, Output, SendFrame, StatementRefused, Transmit
+from gossipreg.protocol.wire.messages import Message
+from gossipreg.signatures import SigningKey, shared_secret
+from tests.protocol.delivering import believed
+from tests.protocol.identity.signing import AUTHORITY, FROM, UNTIL, Peer, authenticator, deliver, meeting, node, signer
+from tests.protocol.making import packet, said_to, spoken, update
+
+B, C = Peer("b"), Peer("c", 7002)
+OUTSIDE = Address("10.6.6.6", 7666)
+
+
+def forge(here: Engine, claimed: Peer, *said: Message, now: float, source: Address = OUTSIDE) -> list[Output]:
+    """What a holder of the cluster's key, without a certificate, makes a node receive in the name of a member."""
+    return here.receive(packet(claimed.state(), *said), source, now)
+
+
+def probed(here: Engine, now: float) -> tuple[Peer, Ping, float]:
+    """The next member that a node probes, with the ping and when it was sent."""
+    while True:
+        outputs = here.handle_timeout(now)
+        for peer in (B, C):
+            for said in said_to(outputs, peer.state().address):
+                if isinstance(said, Ping) and said.seq:
+                    return peer, said, now
+        now = max(now + 0.001, here.deadline())
+
+
+def test_a_forged_ack_keeps_no_dead_member_alive() -> None:
+    here, statuses, now = meeting(B, C), set(), 7.0
+    for _ in range(40):
+        peer, ping, now = probed(here, now)
+        if peer is B:
+            forge(here, B, Ack(ping.seq, 0, here.fingerprint), now=now, source=B.state().address)
+            forge(here, C, Ack(ping.seq, B.state().run_id, here.fingerprint), now=now)
+        else:
+            deliver(here, C.state(), Ack(ping.seq, 0, here.fingerprint), now=now)
+        statuses.add(believed(here, "b").status)
+    assert Status.SUSPECT in statuses
+    assert here.counters[Count.PACKETS_FORGED_AS_MEMBERS] > 10
+
+
+def test_a_forged_packet_ends_no_silence_and_makes_no_witness() -> None:
+    here, now = meeting(B, C), 6.0
+    for _ in range(60):
+        now += 0.5
+        here.handle_timeout(now)
+        forge(here, B, Ping(0, here.identity.run_id, here.fingerprint), Nack(1), Ack(1, 0, 0), now=now)
+    assert here.is_isolated(now)
+    assert all(believed(here, name).status is not Status.FAILED for name in ("b", "c"))
+
+
+OF_MEMBERS: dict[str, Callable[[Engine], Message]] = {
+    "ping request": lambda _: PingReq(1, C.state().run_id, 500),
+    "receipt": lambda _: Receipt((1, 2, 3)),
+    "request of a receipt": lambda _: ReceiptRequest(7),
+    "clock": lambda _: WallClock(1),
+    "keep open": lambda _: KeepOpen(),
+}
+
+
+@pytest.mark.parametrize("said", OF_MEMBERS.values(), ids=OF_MEMBERS)
+def test_what_counts_as_a_members_word_only_is_not_taken_from_a_forger(said: Callable[[Engine], Message]) -> None:
+    here = meeting(B, C)
+    outputs = forge(here, B, said(here), now=7.0)
+    assert not [each for each in outputs if isinstance(each, Transmit | OpenStream | SendFrame)]
+    assert here.clock_skew(7.0) is None
+
+
+def test_a_ping_in_the_name_of_a_member_is_answered_as_a_strangers_and_compares_nothing() -> None:
+    here = meeting(B)
+    here.inbound.streams.hurry(0.0)
+    outputs = forge(here, B, Ping(3, here.identity.run_id, 77), now=20.0)
+    assert [type(each).__name__ for each in said_to(outputs, OUTSIDE)] == ["Ack"]
+    assert not [each for each in outputs if isinstance(each, OpenStream)]
+
+
+def test_the_source_of_a_forged_packet_is_named_once_the_member_has_proven_one() -> None:
+    here = meeting(B)
+    quiet = forge(here, B, Nack(1), now=7.0)
+    assert not [each for each in quiet if isinstance(each, StatementRefused)]
+    assert here.counters[Count.PACKETS_UNPROVEN] == 1, "it may not know this run yet"
+    deliver(here, B.state(), Nack(1), now=7.0)
+    [refused] = [each for each in forge(here, B, Nack(1), now=7.0) if isinstance(each, StatementRefused)]
+    assert (refused.sender, refused.source) == (None, OUTSIDE)
+    assert refused.why == "it bears the run id of b, and has not its proof"
+    assert here.counters[Count.PACKETS_FORGED_AS_MEMBERS] == 1
+
+
+def test_a_recorded_packet_counts_once_and_for_one_run() -> None:
+    here, there = meeting(B), meeting(B)
+    there.renew_certificate(signer("a"), 6.0)
+    recorded = B.proven(packet(B.state(), Nack(1)), here)
+    here.receive(recorded, B.state().address, 7.0)
+    assert here.counters[Count.PACKETS_FORGED_AS_MEMBERS] == 0
+    here.receive(recorded, B.state().address, 7.0)
+    assert here.counters[Count.PACKETS_FORGED_AS_MEMBERS] == 1
+    there.receive(recorded, B.state().address, 7.0)
+    assert there.counters[Count.PACKETS_UNPROVEN] == 1, "it was made for another run"
+
+
+def test_packets_count_in_any_order_within_the_window() -> None:
+    here = meeting(B)
+    sent = [B.proven(packet(B.state(), Nack(number)), here) for number in range(5000)]
+    for data in (*reversed(sent[4990:]), sent[4990], sent[0], sent[2000]):
+        here.receive(data, B.state().address, 7.0)
+    assert here.counters[Count.PACKETS_FORGED_AS_MEMBERS] == 2, "the one that came twice, and the one that is too old"
+
+
+def test_frames_are_proven_in_both_directions() -> None:
+    here = meeting(B)
+    frame = B.proven(packet(B.state(), Compare(here.state.fingerprint.sums), End()), here)
+    outputs = here.stream_frame(-1, frame, B.state().address, 7.0)
+    [answer] = [each.frame for each in outputs if isinstance(each, SendFrame)]
+    other = PacketProofs(B.authenticator)
+    assert here.state.own is not None
+    assert other.is_right(answer, here.state.own, B.state().run_id, here.state.own.address)
+    assert other.without_code(answer) == answer[:-PROOF_BYTES]
+    assert spoken(other.without_code(answer)) == spoken(answer)
+    here.stream_frame(-2, packet(B.state(), Compare(here.state.fingerprint.sums), End()), OUTSIDE, 7.0)
+    assert here.counters[Count.PACKETS_FORGED_AS_MEMBERS] == 1
+
+
+def test_a_member_that_sends_from_another_address_is_answered_with_a_proof() -> None:
+    here = meeting(B)
+    ping = packet(B.state(), Ping(5, here.identity.run_id, here.fingerprint))
+    elsewhere = Address("10.0.0.77", 9)
+    outputs = here.receive(B.proven(ping, here), elsewhere, 7.0)
+    [answer] = [each.data for each in outputs if isinstance(each, Transmit) and each.to == elsewhere]
+    assert here.state.own is not None
+    assert PacketProofs(B.authenticator).is_right(answer, here.state.own, B.state().run_id, elsewhere)
+    here.handle_timeout(60.0)
+    assert here.outbox.proofs.member_at(elsewhere) == B.state().run_id
+    here.outbox.proofs.keep(frozenset())
+    assert here.outbox.proofs.member_at(elsewhere) is None
+
+
+def test_codes_are_made_but_not_required_while_identity_is_preferred() -> None:
+    here = meeting(B, mode=IdentityMode.PREFER)
+    assert here.outbox.proofs.are_made
+    before = here.counters[Count.PACKETS_UNPROVEN]
+    forge(here, B, Nack(1), now=7.0)
+    assert here.counters[Count.PACKETS_UNPROVEN] == before
+    assert not PacketProofs(authenticator(None, IdentityMode.PREFER)).are_made
+
+
+def test_to_a_member_without_a_certificate_packets_go_as_they_are() -> None:
+    here = meeting(mode=IdentityMode.PREFER)
+    unsigned = update("u", port=7050)
+    here.receive(packet(unsigned, unsigned), unsigned.address, 6.0)
+    data = packet(here.identity.own_update())
+    assert here.outbox.proofs.seal(data, here.members.get("u")) == data
+    assert here.outbox.proofs.seal(data, None) == data
+    nameless = PacketProofs(authenticator(None, IdentityMode.PREFER))
+    assert nameless.seal(data, B.state()) == data
+
+
+def test_junk_at_the_end_of_a_packet_is_no_code() -> None:
+    here = meeting(B)
+    proofs = here.outbox.proofs
+    for data in (b"", b"\x92\x16\xc4\x18", packet(B.state()) + b"\x92\x16\xc4\x18" + bytes(24), bytes(40)):
+        assert not proofs.is_right(data, B.state(), here.identity.run_id, B.state().address)
+    strange = attrs.evolve(B.state(), proof=b"")
+    assert not proofs.is_right(packet(B.state()) + b"\x92\x16\xc4\x18" + bytes(24), strange, 1, strange.address)
+
+
+def test_two_keys_share_one_secret_and_a_key_without_one_has_none() -> None:
+    one, two = SigningKey(bytes(range(32))), SigningKey(bytes(range(1, 33)))
+    secret = shared_secret(one, two.public)
+    assert secret is not None
+    assert secret == shared_secret(two, one.public) != shared_secret(one, one.public)
+    neutral, of_order_two = b"\x01" + bytes(31), (2**255 - 20).to_bytes(32, "little")
+    assert shared_secret(one, neutral) is None
+    assert shared_secret(one, of_order_two) is None
+    weak = node()
+    weak.state.authenticator.use(signer("a"))
+    assert weak.outbox.proofs._key_of(B.state())
+
+
+def test_a_certificate_for_a_weak_key_shares_no_secret_and_keys_are_forgotten_in_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    here = meeting(B, C)
+    weak = AUTHORITY.sign(b"\x01" + bytes(31), names=("w",), not_before=FROM, not_after=UNTIL)
+    assert here.outbox.proofs._key_of(attrs.evolve(update("w"), proof=bytes(64) + weak.data)) is None
+    monkeypatch.setattr(limits, "CERTIFICATES_REMEMBERED_MAX", 1)
+    key = here.outbox.proofs._key_of(B.state())
+    assert here.outbox.proofs._key_of(C.state()) != key
+    assert here.outbox.proofs._key_of(B.state()) == key
