@@ -13,6 +13,7 @@ import attrs
 from gossipreg import limits
 from gossipreg.counters import Count
 from gossipreg.model import Address, Status
+from gossipreg.protocol.accusations import Accusations
 from gossipreg.protocol.anti_entropy.reconcile import End
 from gossipreg.protocol.dissemination.broadcast_queue import Topic
 from gossipreg.protocol.expulsion import Expulsion
@@ -64,11 +65,13 @@ class LocalMember:
     streams: PeerStreams
     outbox: Outbox
     expulsion: Expulsion
+    accusations: Accusations = attrs.field(init=False)
     damping: FlapDamping = attrs.field(init=False)
     _refuted_at: float = float("-inf")
     _joined_until: float = float("-inf")  # until when this node counts as joining
 
     def __attrs_post_init__(self) -> None:
+        self.accusations = Accusations(self.identity, self.state, self.detector)
         self.damping = FlapDamping(self.identity.settings)
 
     @property
@@ -144,9 +147,16 @@ class LocalMember:
         """Whether a holder of a certificate for this node's name has stated it, as far as identity is asked for."""
         wall = self.state.clock.wall(now) / 1000
         checked = self.state.authenticator.check_update(update, self.state.own, wall)
+        if not isinstance(checked, StatementRefusal) and self._is_accused_by_none(update, context):
+            checked = StatementRefusal("no member is known to say so")
         if isinstance(checked, StatementRefusal):
             self.expulsion.refuse(f"member {update.name}, this node itself", checked, context)
         return not isinstance(checked, StatementRefusal)
+
+    def _is_accused_by_none(self, update: MemberUpdate, context: MessageContext) -> bool:
+        """Whether this run is accused, and no member is known to do so: then there is nothing to refute."""
+        is_accused = update.status is not Status.ALIVE and update.run_id == self.identity.run_id
+        return is_accused and self.accusations.are_required and self.accusations.proven(update, context) is None
 
     def renew(self, now: float) -> None:
         """Have this node's certificate, which has changed, replace the former one everywhere.

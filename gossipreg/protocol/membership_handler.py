@@ -11,9 +11,9 @@ from itertools import islice
 
 import attrs
 
-from gossipreg import limits
 from gossipreg.counters import Count
 from gossipreg.model import Status
+from gossipreg.protocol.accusations import ACCUSERS, Accusations
 from gossipreg.protocol.anti_entropy.reconcile import End
 from gossipreg.protocol.dissemination.broadcast_queue import Topic
 from gossipreg.protocol.expulsion import Expulsion
@@ -37,8 +37,8 @@ _FOREIGN_SECONDS = 60.0
 #: Members that are pinged when a suspicion cannot expire for lack of a witness. Half of all may be dead.
 _WITNESS_PINGS = 3
 
-#: Members with different keys that have to sign a proven failure.
-_WITNESSES = 2
+#: Why an accusation is refused.
+_NO_ACCUSER = "no member is known to say so"
 
 #: Of them, those that were heard or have answered last.
 _NEAREST_PINGS = 2
@@ -54,8 +54,12 @@ class MembershipHandler:
     streams: PeerStreams
     outbox: Outbox
     expulsion: Expulsion
-    _witnesses: dict[str, MemberUpdate] = attrs.field(factory=dict)  # suspects by name -> those refused that signed
+    accusations: Accusations = attrs.field(init=False)
     _admission: Admission = attrs.field(factory=Admission)
+
+    def __attrs_post_init__(self) -> None:
+        self.accusations = Accusations(self.identity, self.state, self.detector)
+        self.detector.needs_two_accusers = self.accusations.are_required
 
     def handle(self, update: MemberUpdate, context: MessageContext, now: float) -> None:
         """Handle a peer's update about a member that is not this node."""
@@ -98,15 +102,15 @@ class MembershipHandler:
     ) -> MemberUpdate | None:
         """``update`` as far as it was signed by those who may state it; None if it is new and nothing of it was."""
         if held is not None and not update.supersedes(held):
-            return self._with_own_part(update, held, now)
+            return self._with_own_part(update, held, context, now)
         authenticator = self.state.authenticator
         checked = authenticator.check_update(update, held, self.state.clock.wall(now) / 1000)
         if isinstance(checked, StatementRefusal):
             self.expulsion.refuse(f"member {update.name}", checked, context)
             return None
         if not checked.is_forgotten or held is None or authenticator.mode is not IdentityMode.REQUIRE:
-            return self._with_verdict(checked)
-        if not authenticator.witnesses_of(checked, self._by_run_id, grant="forget"):
+            return self._as_accused(self._with_verdict(checked), held, context)
+        if not authenticator.witnesses_of(checked, self.accusations.by_run_id, grant="forget"):
             refusal = StatementRefusal("it is to be forgotten by the word of no member that may say so")
             self.expulsion.refuse(f"member {update.name}", refusal, context)
             return None
@@ -121,15 +125,17 @@ class MembershipHandler:
         is_claim = update.refused or update.accuser == update.run_id
         if authenticator.mode is not IdentityMode.REQUIRE or not is_claim:
             return update
-        found = authenticator.witnesses_of(update, self._by_run_id)
+        found = authenticator.witnesses_of(update, self.accusations.by_run_id)
         if update.accuser == update.run_id:
             own = any(run_id == update.run_id for run_id, _ in found.values())
             return update if own else attrs.evolve(update, accuser=0, refused=False, witnesses=())
-        if len(found) >= (_WITNESSES if update.status is Status.FAILED else 1):
+        if len(found) >= (ACCUSERS if update.status is Status.FAILED else 1):
             return update
         return attrs.evolve(update, refused=False, witnesses=())
 
-    def _with_own_part(self, update: MemberUpdate, held: MemberUpdate, now: float) -> MemberUpdate:
+    def _with_own_part(
+        self, update: MemberUpdate, held: MemberUpdate, context: MessageContext, now: float
+    ) -> MemberUpdate | None:
         """An ``update`` that is held already: its proof is kept, if that was missing, and its verdict verified."""
         if update.rank != held.rank:
             return update
@@ -137,21 +143,28 @@ class MembershipHandler:
             checked = self.state.authenticator.check_update(update, None, self.state.clock.wall(now) / 1000)
             if isinstance(checked, MemberUpdate):
                 self.state.members.attest(update.name, checked.proof)
-        return self._with_verdict(update) if update.refused else update
+        if update.refused:
+            update = self._with_verdict(update)
+        is_new = update.status is Status.SUSPECT and not self.accusations.is_repeated(update)
+        return self._as_accused(update, held, context) if is_new else update
 
-    def _by_run_id(self, run_id: int) -> MemberUpdate | None:
-        if run_id == self.identity.run_id:
-            return self.state.own
-        return self.state.members.by_run_id(run_id)
+    def _as_accused(
+        self, update: MemberUpdate, held: MemberUpdate | None, context: MessageContext
+    ) -> MemberUpdate | None:
+        """``update``, accused by a member that is known to accuse it; or as far as that is not known, its own part.
 
-    def _note_witnesses(self, update: MemberUpdate) -> MemberUpdate:
-        """Remember who has signed that the suspect's kernel refused; ``update`` with all that have."""
-        known = self._witnesses.get(update.name)
-        before = known.witnesses if known is not None and known.rank[:2] == update.rank[:2] else ()
-        together = dict((*before, *update.witnesses))
-        found = attrs.evolve(update, witnesses=tuple(together.items())[: limits.WITNESSES_MAX])
-        self._witnesses[update.name] = found
-        return found
+        What a newcomer is told of members that it does not know, in answer to its own request, is not accused anew.
+        """
+        is_accused = update.status in (Status.SUSPECT, Status.FAILED) and update.accuser != update.run_id
+        is_sync = held is None and context.stream is not None and context.stream > 0
+        if not (self.accusations.are_required and is_accused) or is_sync:
+            return update
+        proven = self.accusations.proven(update, context)
+        if proven is not None:
+            return proven
+        self.expulsion.refuse(f"that {update.name} is {update.status}", StatementRefusal(_NO_ACCUSER), context)
+        own = attrs.evolve(update, status=Status.ALIVE, accuser=0, refused=False, witnesses=())
+        return own if held is None or own.supersedes(held) else None
 
     def _admit(self, newcomer: MemberUpdate, context: MessageContext, now: float) -> bool:
         """Whether an unknown member is to be remembered; if need be, another is evicted for it."""
@@ -202,13 +215,13 @@ class MembershipHandler:
         if not members.present and not members.has_failed:
             self.detector.reachability.expect(now)
         if update.witnesses and update.status is Status.SUSPECT:
-            update = self._note_witnesses(update)
+            update = self.accusations.note(update)
         before = self.state.believe(update, now, spread=spread)
         if update.status is Status.SUSPECT:
             self.detector.start_suspicion(update, now)
         else:
             self.detector.end_suspicion(update.name)
-            self._witnesses.pop(update.name, None)
+            self.accusations.forget(update.name)
         self.outbox.put(MemberChanged(before, update))
         self._act_on_suspicion(update, now)
 
@@ -223,10 +236,14 @@ class MembershipHandler:
     ) -> None:
         if accuser == self.identity.run_id:
             self.detector.probe_failed(held.name)
+            if not refused:
+                witnesses = self.accusations.signed(attrs.evolve(held, accuser=accuser, refused=False)).witnesses
+        elif self.accusations.is_repeated(attrs.evolve(held, accuser=accuser)) and not refused:
+            return
         if self.detector.confirm(held.name, accuser, refused=refused):
             context = attrs.evolve(held, accuser=accuser, refused=refused, witnesses=witnesses)
             if witnesses:
-                self._note_witnesses(context)
+                self.accusations.note(context)
             self.state.broadcasts.enqueue(Topic.MEMBERSHIP, held.name, pack(context), now)
             self._act_on_suspicion(held, now)
 
@@ -247,9 +264,7 @@ class MembershipHandler:
         self.state.counters[Count.FAILURES_DECLARED] += 1
         proven = self.detector.is_proven(suspect.name)
         failure = suspect.graver(Status.FAILED, self.identity.run_id, refused=proven)
-        known = self._witnesses.get(suspect.name)
-        if proven and known is not None and known.rank[:2] == failure.rank[:2]:
-            failure = attrs.evolve(failure, witnesses=known.witnesses)
+        failure = self.accusations.with_signatures(failure)
         self._believe(failure, now, spread=True)
 
     def forget(self, failed: MemberUpdate, now: float) -> None:
@@ -272,7 +287,7 @@ class MembershipHandler:
 
     def expire_suspicions(self, now: float) -> None:
         """Expire the suspicions that are due, and ping the suspects that must be verified first."""
-        due = self.detector.expired_suspicions(now)
+        due = self.detector.expired_suspicions(now, self.identity.run_id)
         for failure in due.failures:
             if failure.status is Status.FAILED:
                 self._believe(failure, now, spread=True)
@@ -281,6 +296,8 @@ class MembershipHandler:
         fingerprint = self.state.fingerprint.total
         for suspect in due.to_verify:
             self.perform(self.detector.prober.ping_suspect(suspect, fingerprint, now), now)
+        for suspect in due.lack_accuser:
+            self.perform(self.detector.prober.ask_helpers(suspect), now)
         if due.lacks_witness:
             self._ping_witnesses(now)
 
@@ -354,7 +371,8 @@ class MembershipHandler:
         else:
             self.state.counters[Count.SUSPICIONS] += 1
             suspect = held.graver(Status.SUSPECT, self.identity.run_id, refused=refused)
-            self._believe(self._refusal(suspect) if refused else suspect, now, spread=True)
+            accused = self._refusal(suspect) if refused else self.accusations.signed(suspect)
+            self._believe(accused, now, spread=True)
             self.detector.probe_failed(held.name)
 
     def _refusal(self, suspect: MemberUpdate) -> MemberUpdate:

@@ -23,13 +23,14 @@ from gossipreg import limits
 from gossipreg.authority import Authority
 from gossipreg.certificate import Certificate, Revocation
 from gossipreg.errors import InvalidCertificate
-from gossipreg.model import PRIMARY, Instance
+from gossipreg.model import PRIMARY, Instance, Status
 from gossipreg.protocol.identity.statements import (
     MEMBER,
     NAME,
     POLICY,
     RECORD,
     RESET,
+    SUSPICION,
     TERM,
     VERDICT,
     is_same_statement,
@@ -197,10 +198,15 @@ class Authenticator:
         return attrs.evolve(version, proof=signature + self.signer.certificate.data)
 
     def sign_verdict(self, update: MemberUpdate, own_run: int) -> MemberUpdate:
-        """``update``, by which this node accuses another or itself, with this node as a witness."""
+        """``update``, by which this node accuses another or itself, with this node as a witness.
+
+        Its signature tells apart a refusal (or what a member concedes, or has forgotten) and a suspicion.
+        """
         if self.signer is None or not self.is_on:
             return update
-        signature = self.signer.key.sign(VERDICT, verdict_statement(self.cluster, update, own_run))
+        is_verdict = update.refused or update.accuser == update.run_id or update.status is Status.LEFT
+        kind = VERDICT if is_verdict else SUSPICION
+        signature = self.signer.key.sign(kind, verdict_statement(self.cluster, update, own_run))
         return attrs.evolve(update, witnesses=((own_run, signature),))
 
     def excess_of(self, instance: Instance) -> str | None:
@@ -252,13 +258,29 @@ class Authenticator:
         self, update: MemberUpdate, by_run_id: Callable[[int], MemberUpdate | None], grant: str = ""
     ) -> dict[bytes, tuple[int, bytes]]:
         """Those that have signed the verdict in ``update``, by their public keys; with ``grant``, that have it."""
+        return self._signers_of(update, by_run_id, (VERDICT,), grant)
+
+    def accusers_of(
+        self, update: MemberUpdate, by_run_id: Callable[[int], MemberUpdate | None]
+    ) -> dict[bytes, tuple[int, bytes]]:
+        """Those that have signed that they suspect the member in ``update``, or that it refused, by public keys."""
+        return self._signers_of(update, by_run_id, (SUSPICION, VERDICT), "")
+
+    def _signers_of(
+        self,
+        update: MemberUpdate,
+        by_run_id: Callable[[int], MemberUpdate | None],
+        kinds: tuple[bytes, ...],
+        grant: str,
+    ) -> dict[bytes, tuple[int, bytes]]:
         found: dict[bytes, tuple[int, bytes]] = {}
         for run_id, signature in update.witnesses:
             accuser = by_run_id(run_id)
             certificate = None if accuser is None else self.held_certificate(accuser)
             if certificate is None or (grant and grant not in certificate.grants):
                 continue
-            if certificate.key.is_signed(VERDICT, verdict_statement(self.cluster, update, run_id), signature):
+            said = verdict_statement(self.cluster, update, run_id)
+            if any(certificate.key.is_signed(kind, said, signature) for kind in kinds):
                 found[certificate.public] = run_id, signature
         return found
 

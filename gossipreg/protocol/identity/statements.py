@@ -22,6 +22,7 @@ MEMBER: Final = b"member"
 RECORD: Final = b"record"
 POLICY: Final = b"policy"
 VERDICT: Final = b"verdict"
+SUSPICION: Final = b"suspicion"
 TERM: Final = b"term"
 RESET: Final = b"term reset"
 NAME: Final = b"name"
@@ -59,7 +60,7 @@ def policy_statement(cluster: str, version: PolicyVersion) -> bytes:
 def verdict_statement(cluster: str, update: MemberUpdate, accuser: int) -> bytes:
     """What ``accuser`` (a run id) signs of another: that its kernel refused, that it is to be forgotten.
 
-    And of itself, that it concedes a failure.
+    And of itself, that it concedes a failure. As a `SUSPICION` it says that the other did not answer.
     """
     packed: bytes = _pack([cluster, update.run_id, update.incarnation, update.status is Status.LEFT, accuser])
     return packed

@@ -37,6 +37,7 @@ refutation makes its local health worse, which counts as well (`is_unhealthy`).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from random import Random
 
 import attrs
@@ -93,9 +94,10 @@ class ExpiredSuspicions:
     ]  # to declare: a peer's declaration, or the suspect's update, on this node's own findings
     to_verify: list[MemberUpdate]  # suspects to ping before their failure is declared, or accepted from a peer
     lacks_witness: bool  # whether a suspicion cannot expire until a peer answers
+    lack_accuser: list[MemberUpdate]  # suspects that this node alone accuses, where another member has to as well
 
 
-_NOTHING_EXPIRED = ExpiredSuspicions([], [], lacks_witness=False)
+_NOTHING_EXPIRED = ExpiredSuspicions([], [], lacks_witness=False, lack_accuser=[])
 
 
 @attrs.define(eq=False, repr=False)
@@ -107,6 +109,7 @@ class Detector:
     prober: Prober
     health: LocalHealth
     reachability: Reachability
+    needs_two_accusers: bool = False  # whether one member alone confirms no suspicion, and has no other failed
     _suspicions: dict[str, Suspicion] = attrs.field(factory=dict)
     _next_due: float | None = None  # when the next suspicion is due; None when it must be computed anew
     _unreachable: dict[str, float] = attrs.field(factory=dict)  # name -> when it was accused last, without a late ack
@@ -221,8 +224,19 @@ class Detector:
         members = self.members.present_count
         ack_timeout = min(self.prober.trips.timeout(update.run_id), self.settings.probe_interval)
         self._suspicions[update.name] = Suspicion.start(
-            self.settings, members, update.accuser, now, refused=update.refused, ack_timeout=ack_timeout
+            self.settings,
+            members,
+            update.accuser,
+            now,
+            refused=update.refused,
+            ack_timeout=ack_timeout,
+            needs_two=self.needs_two_accusers,
         )
+
+    def accusers(self, name: str) -> Sequence[int]:
+        """The run ids of the members that are known to accuse ``name``; none, if it is no suspect."""
+        suspicion = self._suspicions.get(name)
+        return () if suspicion is None else suspicion.accusers
 
     def end_suspicion(self, name: str) -> None:
         """The member is suspect no more."""
@@ -274,8 +288,11 @@ class Detector:
             self._next_due = None
             suspicion.ack_received(now)
 
-    def expired_suspicions(self, now: float) -> ExpiredSuspicions:
-        """The suspicions that have expired, the suspects to verify, and whether a witness is missing."""
+    def expired_suspicions(self, now: float, own_run: int = 0) -> ExpiredSuspicions:
+        """The suspicions that have expired, the suspects to verify, and whether a witness is missing.
+
+        ``own_run``: this node's run id, to tell its own accusations where another's are needed as well.
+        """
         if now < self.suspicion_deadline:
             return _NOTHING_EXPIRED
         self._next_due = None
@@ -283,6 +300,8 @@ class Detector:
         failures: list[MemberUpdate] = []
         to_verify: list[MemberUpdate] = []
         lacks_witness = False
+        lack_accuser: list[MemberUpdate] = []
+        needs_other = self.needs_two_accusers and self.members.present_count > 2
         for name, suspicion in overdue:
             update = self.members.get(name)
             assert update is not None, "a suspect is a member"
@@ -296,9 +315,12 @@ class Detector:
             elif not suspicion.is_verified:
                 suspicion.verify(now)
                 to_verify.append(update)
+            elif needs_other and suspicion.failure is None and all(each == own_run for each in suspicion.accusers):
+                suspicion.defer(now + self.settings.probe_interval)
+                lack_accuser.append(update)
             else:
                 failures.append(suspicion.failure or update)
-        return ExpiredSuspicions(failures, to_verify, lacks_witness)
+        return ExpiredSuspicions(failures, to_verify, lacks_witness, lack_accuser)
 
     def _may_declare(self, accused: MemberUpdate, suspicion: Suspicion, now: float) -> bool:
         if not self.settings.failure_witness:

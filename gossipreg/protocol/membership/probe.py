@@ -251,6 +251,13 @@ class Prober:
         ping = Ping(seq, suspect.run_id, fingerprint)
         return [Send(suspect.address, ping, about=suspect.name if self.settings.buddy else None)]
 
+    def ask_helpers(self, suspect: MemberUpdate) -> list[ProbeEvent]:
+        """Ask members to ping ``suspect``: those that get no answer accuse it, too."""
+        patience = int(1000 * self.trips.timeout(suspect.run_id))
+        helpers = self.members.sample(self.settings.indirect_probes, without=suspect.name)
+        request = PingReq(self._next_seq(), suspect.run_id, patience)
+        return [Send(helper.address, request, about=suspect.name) for helper in helpers]
+
     def _probe_indirectly(self, probe: _Probe, found: list[ProbeEvent], now: float) -> None:
         probe.is_indirect = True
         patience = int(1000 * max(0.0, probe.ends_at - now))

@@ -21,6 +21,7 @@ need not wait for a ping. After an answer a node pings again of its own accord o
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import attrs
 
@@ -43,6 +44,7 @@ class Suspicion:
     ack_timeout: float = 0.0  # how long the suspect may take to answer the ping that verifies
     verify_interval: float = 0.0  # from an ack of the suspect until this node may ping it again unasked
     verifies: bool = False  # whether there is such a ping
+    needs_two: bool = False  # whether a refusal confirms it only once another member accuses, too
     deferred_until: float = 0.0
     deadline: float = 0.0  # when it expires; stored, since it is read far more often than it changes
     due: float = 0.0  # when this node must act: send the ping that verifies, or declare the failure
@@ -65,10 +67,12 @@ class Suspicion:
         *,
         refused: bool = False,
         ack_timeout: float = 0.0,
+        needs_two: bool = False,
     ) -> Suspicion:
         """Begin a suspicion in a cluster of ``members`` present, raised by the run ``accuser``.
 
-        The suspect may take ``ack_timeout`` (seconds) to answer the ping that verifies.
+        ``needs_two``: a refusal confirms it only once another member accuses, too. The suspect may take ``ack_timeout``
+        (seconds) to answer the ping that verifies.
         """
         wanted = max(0, min(settings.suspicion_confirmations, members - 2))
         suspicion = cls(
@@ -80,6 +84,7 @@ class Suspicion:
             ack_timeout=ack_timeout,
             verify_interval=settings.probe_interval,
             verifies=settings.verify_failures,
+            needs_two=needs_two,
         )
         suspicion._accusers.append(accuser)
         if refused:
@@ -95,7 +100,13 @@ class Suspicion:
     @property
     def is_confirmed(self) -> bool:
         """Whether a second accuser, or the suspect's own kernel, has confirmed it."""
-        return self.is_refused or self.confirmations >= min(1, self.confirmations_wanted)
+        is_worth_all = self.is_refused and not self.needs_two
+        return is_worth_all or self.confirmations >= min(1, self.confirmations_wanted)
+
+    @property
+    def accusers(self) -> Sequence[int]:
+        """The run ids of the members that accuse, the first that was heard of first."""
+        return self._accusers
 
     @property
     def is_proven(self) -> bool:
