@@ -360,3 +360,7 @@ ATTACH_FRAME_SECONDS_MAX: Final = 20.0
 #: are remembered. An upgrade of a program takes some seconds.
 ATTACH_GRACE_SECONDS_MAX: Final = 300.0
 ATTACH_KEPT_MAX: Final = 1024
+
+#: Arrays and objects inside each other in JSON that others have written. Registrations have 5, Envoy's node metadata
+#: some 10; Python's stack ends at about 1,000.
+JSON_DEPTH_MAX: Final = 64

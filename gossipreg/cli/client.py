@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 from gossipreg.address import Address, SocketFile, place
 from gossipreg.cli import plain_http
 from gossipreg.errors import AgentRefused, AgentUnreachable, ConfigError, GossipregError
+from gossipreg.json_documents import read_json
 
 if TYPE_CHECKING:
     from http.client import HTTPConnection, HTTPResponse
@@ -223,7 +224,7 @@ class AgentClient(NamedTuple):
     def _refusal(self, status: int, text: bytes, request: str) -> GossipregError:
         remedy = " (set GOSSIPREG_TOKEN or pass --token-file FILE)" if status == 401 else ""
         try:
-            said = json.loads(text)
+            said = read_json(text)
             field = said.get("field")
             return AgentRefused(f"{said['error']}{remedy}", str(said["code"]), None if field is None else str(field))
         except (ValueError, KeyError, TypeError, AttributeError):
@@ -231,7 +232,7 @@ class AgentClient(NamedTuple):
 
     def _document(self, text: bytes) -> Any:
         try:
-            return json.loads(text)
+            return read_json(text)
         except ValueError:
             raise self._not_an_agent() from None
 
@@ -255,5 +256,5 @@ def _events_in(answer: HTTPResponse) -> Iterator[tuple[str, Any]]:
         elif field == "data":
             data += value
         elif not line.strip() and name:
-            yield name, json.loads(data)
+            yield name, read_json(data)
             name, data = "", ""

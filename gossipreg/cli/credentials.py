@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Final
 
@@ -13,6 +12,7 @@ from gossipreg.cli.agent_options import agent_options
 from gossipreg.cli.client import AgentClient
 from gossipreg.cli.help_page import command
 from gossipreg.errors import UnsafeFile
+from gossipreg.json_documents import read_json
 from gossipreg.runtime.files import read_secret
 
 _HIDDEN: Final = "********"
@@ -61,12 +61,12 @@ def credentials_in(file: Path) -> dict[str, str]:
 
     try:
         text = read_secret(file).decode()
-        found = json.loads(text) if text.lstrip().startswith("{") else tomllib.loads(text)
+        found = read_json(text) if text.lstrip().startswith("{") else tomllib.loads(text)
     except UnsafeFile:
         raise
     except OSError as error:
         raise _refused(f"cannot read {file}: {error.strerror}") from None
-    except (ValueError, RecursionError):  # its message may quote a character of a password
+    except ValueError:  # its message may quote a character of a password
         raise _refused(f'{file} is neither TOML nor JSON: write user = "...", one a line') from None
     if not found or not all(isinstance(value, str) for value in found.values()):
         raise _refused(f'{file} holds something else than names with strings: write user = "...", one a line')

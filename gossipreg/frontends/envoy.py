@@ -29,6 +29,7 @@ from gossipreg.frontends.serving.router import Router
 from gossipreg.frontends.serving.scopes import Action
 from gossipreg.frontends.serving.settling import is_settling
 from gossipreg.frontends.serving.time_slices import TimeSlicer
+from gossipreg.json_documents import read_json
 from gossipreg.model import Instance, is_name
 from gossipreg.text import shown
 
@@ -97,8 +98,8 @@ class DiscoveryRequest:
     def parse(cls, body: bytes) -> Self:
         """Read a DiscoveryRequest. Raises a 400 ``HttpError``."""
         try:
-            value = json.loads(body)
-        except (ValueError, RecursionError) as error:
+            value = read_json(body)
+        except ValueError as error:
             raise HttpError(400, f"the body is not JSON that can be read: {error}") from None
         if value is None:  # elsewhere null says that there is nothing, as in all JSON that is made of the protocol
             raise HttpError(400, "the body: null is not an object")

@@ -14,6 +14,7 @@ import attrs
 
 from gossipreg import hosts
 from gossipreg.errors import ConfigError
+from gossipreg.json_documents import read_json
 from gossipreg.migrate.registry import RegistryRefused, RegistryUnreachable
 
 #: How long a registry may take to answer (seconds).
@@ -67,7 +68,7 @@ class Endpoint:
         if status != 200:
             raise RegistryUnreachable(f"{self.place} answered GET {path} with {status}: {_quoted(text)}")
         try:
-            return json.loads(text)
+            return read_json(text)
         except ValueError:
             raise RegistryUnreachable(f"what answers at {self.place} sends no JSON for {path}") from None
 

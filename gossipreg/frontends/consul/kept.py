@@ -16,6 +16,7 @@ import attrs
 
 from gossipreg.check import Check, CheckKind
 from gossipreg.frontends.serving import kept_meta
+from gossipreg.json_documents import read_json
 from gossipreg.model import Instance
 
 #: The key of the meta.
@@ -109,9 +110,9 @@ def type_of(check: Check) -> str:
 @functools.lru_cache(maxsize=8192)
 def _read(text: str) -> KeptService | None:
     try:
-        told = json.loads(text)
+        told = read_json(text)
         return _Reader(told).service()
-    except (ValueError, TypeError, KeyError, RecursionError):
+    except (ValueError, TypeError, KeyError):
         return None
 
 

@@ -20,6 +20,7 @@ from gossipreg.errors import InvalidInstance
 from gossipreg.frontends.consul.durations import seconds
 from gossipreg.frontends.consul.kept import KEPT, KeptCheck, KeptService, type_of
 from gossipreg.frontends.serving.response import HttpError
+from gossipreg.json_documents import read_json
 from gossipreg.model import FENCED, NODE_SERVICE, is_name
 from gossipreg.text import shown
 
@@ -66,8 +67,8 @@ class JsonObject:
     def parse(cls, body: bytes) -> Self:
         """The object that is a request's body, whatever its content type. Raises a 400 ``HttpError``."""
         try:
-            value = json.loads(body)
-        except (ValueError, RecursionError) as error:
+            value = read_json(body)
+        except ValueError as error:
             raise HttpError(400, f"Request decode error: the body is not JSON: {error}") from None
         return cls.of(value)
 

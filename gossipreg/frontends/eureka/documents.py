@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from gossipreg.frontends.eureka.trees import Tree, Value, check_values, unparsable
+from gossipreg.json_documents import read_json as read_document
 
 
 class DocumentFormat(enum.Enum):
@@ -99,8 +100,8 @@ def read(body: bytes) -> Tree:
 def read_json(text: bytes | str) -> Tree:
     """The JSON object in ``text``. Raises ``MalformedDocument``, also for what could be read but not written again."""
     try:
-        value = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        value = read_document(text)
+    except ValueError as error:
         raise unparsable(f"this is neither JSON nor XML that can be read: {error}") from None
     if not isinstance(value, dict):
         raise unparsable("this is JSON, but not an object")

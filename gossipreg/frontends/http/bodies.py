@@ -7,6 +7,7 @@ from typing import Any
 
 from gossipreg.frontends.http.context import NativeContext
 from gossipreg.frontends.serving.response import HttpError
+from gossipreg.json_documents import read_json
 
 
 def read_object(context: NativeContext, fields: set[str], example: dict[str, Any]) -> dict[str, Any]:
@@ -15,8 +16,8 @@ def read_object(context: NativeContext, fields: set[str], example: dict[str, Any
     if not context.request.announces_body:
         raise HttpError(411, f"a body such as {written} is expected: send it with a Content-Length")
     try:
-        wanted = json.loads(context.request.body)
-    except (ValueError, RecursionError) as error:
+        wanted = read_json(context.request.body)
+    except ValueError as error:
         raise HttpError(400, f"the body is not JSON that can be read: {error}") from None
     if not isinstance(wanted, dict):
         raise HttpError(400, f"the body is not an object: write {written}")

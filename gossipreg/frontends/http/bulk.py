@@ -14,6 +14,7 @@ from gossipreg.frontends.serving.check_permissions import permit_checks
 from gossipreg.frontends.serving.request import NDJSON
 from gossipreg.frontends.serving.response import HttpError, Response
 from gossipreg.frontends.serving.time_slices import TimeSlicer
+from gossipreg.json_documents import read_json
 from gossipreg.spec import NEXT, InstanceSpec
 from gossipreg.text import shortened
 
@@ -80,6 +81,6 @@ def _lines(body: bytes) -> Iterator[object]:
 def _decoded(text: bytes, where: str) -> Any:
     """What ``text`` says in JSON. Raises a 400 ``HttpError`` that names ``where`` it stands."""
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
+        return read_json(text)
+    except ValueError as error:
         raise HttpError(400, f"{where} is not JSON that can be read: {error}") from None

@@ -7,7 +7,6 @@ answer is made of this cluster's own state alone: what this node follows of othe
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final
@@ -24,6 +23,7 @@ from gossipreg.frontends.http.render import member
 from gossipreg.frontends.serving.node_api import NodeApi
 from gossipreg.frontends.serving.response import DeferredResponse, HttpError, Response, encode
 from gossipreg.frontends.serving.time_slices import TimeSlicer
+from gossipreg.json_documents import read_json
 from gossipreg.model import NODE_SERVICE, is_name
 from gossipreg.text import is_text, shown
 
@@ -48,8 +48,8 @@ class FollowRequest:
     def read(cls, body: bytes) -> FollowRequest:
         """The request in ``body``. Raises a 400 ``HttpError``."""
         try:
-            document = json.loads(body)
-        except (ValueError, RecursionError) as error:
+            document = read_json(body)
+        except ValueError as error:
             raise HttpError(400, f"the body is not JSON that can be read: {error}") from None
         if not isinstance(document, dict):
             raise HttpError(400, "the body is not an object with the fields region, directory, services, wait")

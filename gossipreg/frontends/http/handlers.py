@@ -17,6 +17,7 @@ from gossipreg.frontends.serving.check_permissions import outputs_for, permit_ch
 from gossipreg.frontends.serving.node_api import NodeApi, each_check
 from gossipreg.frontends.serving.response import DeferredResponse, HttpError, Response, encode
 from gossipreg.frontends.serving.time_slices import TimeSlicer
+from gossipreg.json_documents import read_json
 from gossipreg.model import Health
 from gossipreg.spec import FIELDS, NEXT, InstanceSpec
 from gossipreg.text import shortened, shown
@@ -124,8 +125,8 @@ async def register(context: NativeContext) -> Response:
 def read_spec(body: bytes) -> InstanceSpec:
     """The instance that a client wants registered. Raises a 400 ``HttpError``, or ``InvalidInstance``."""
     try:
-        document = json.loads(body)
-    except (ValueError, RecursionError) as error:
+        document = read_json(body)
+    except ValueError as error:
         raise HttpError(400, f"the body is not JSON that can be read: {error}") from None
     if not isinstance(document, dict):
         text = shortened(json.dumps(document))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any, Final
 
 from gossipreg.frontends.http.blocking import reply
 from gossipreg.frontends.http.context import NativeContext
 from gossipreg.frontends.serving.response import DeferredResponse, HttpError, Response
 from gossipreg.frontends.serving.time_slices import TimeSlicer
+from gossipreg.json_documents import read_json
 from gossipreg.policy import Maintenance, Policy, Rule, Split, UnreadablePolicy, WeightOverride
 from gossipreg.text import shown
 
@@ -65,8 +65,8 @@ def _unreadable(policy: UnreadablePolicy) -> dict[str, Any]:
 def parse(body: bytes) -> Rule:
     """The rule that a client wants obeyed. Raises a 400 ``HttpError``; limits are for the node to check."""
     try:
-        wanted = json.loads(body)
-    except (ValueError, RecursionError) as error:
+        wanted = read_json(body)
+    except ValueError as error:
         raise HttpError(400, f"the body is not JSON that can be read: {error}") from None
     if not isinstance(wanted, dict):
         raise HttpError(400, f"the body is not an object: {_HOW}")

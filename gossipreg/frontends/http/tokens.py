@@ -5,7 +5,6 @@ A token is never sent: the client that creates one makes it, and sends its SHA-2
 
 from __future__ import annotations
 
-import json
 import time
 from math import inf
 from typing import Any, Final
@@ -14,6 +13,7 @@ from gossipreg.durations import parse_duration
 from gossipreg.frontends.http.context import NativeContext
 from gossipreg.frontends.serving.response import HttpError, Response
 from gossipreg.frontends.serving.scopes import Grant
+from gossipreg.json_documents import read_json
 from gossipreg.tokens import ClusterToken
 
 #: The longest time for which a token can be created (seconds).
@@ -102,8 +102,8 @@ def _read(context: NativeContext) -> ClusterToken:
     if not context.request.announces_body:
         raise HttpError(411, f"a body such as {_EXAMPLE} is expected: send it with a Content-Length")
     try:
-        wanted = json.loads(context.request.body)
-    except (ValueError, RecursionError) as error:
+        wanted = read_json(context.request.body)
+    except ValueError as error:
         raise HttpError(400, f"the body is not JSON that can be read: {error}") from None
     if not isinstance(wanted, dict):
         raise HttpError(400, f"the body is not an object: write {_EXAMPLE}")

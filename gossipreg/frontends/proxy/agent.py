@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import ssl
 from collections.abc import Iterator
 from typing import Any, Final, Self
@@ -14,6 +13,7 @@ import trio
 
 from gossipreg.errors import AgentUnreachable, GossipregError
 from gossipreg.frontends.proxy.limits import AGENT_PATIENCE_SECONDS, EVENT_BYTES_MAX
+from gossipreg.json_documents import read_json
 from gossipreg.model import (
     FENCED,
     Address,
@@ -154,12 +154,12 @@ def _event(name: str, data: bytes) -> Event | None:
     """The event of that name; None for one that a later agent may tell."""
     subject, _, kind = name.partition("-")
     if name == "snapshot":
-        whole = json.loads(data)
+        whole = read_json(data)
         return Snapshot(tuple(map(_member, whole["members"])), tuple(map(_instance, whole["instances"])))
     if subject == "instance" and kind in ("added", "changed", "removed"):
-        return InstanceEvent(kind, _instance(json.loads(data)))  # type: ignore[arg-type]  # one of the kinds
+        return InstanceEvent(kind, _instance(read_json(data)))  # type: ignore[arg-type]  # one of the kinds
     if subject == "member" and kind in ("joined", "suspect", "alive", "failed", "left"):
-        return MemberEvent(kind, _member(json.loads(data)))  # type: ignore[arg-type]  # one of the kinds
+        return MemberEvent(kind, _member(read_json(data)))  # type: ignore[arg-type]  # one of the kinds
     return None
 
 

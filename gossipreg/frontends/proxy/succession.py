@@ -22,6 +22,7 @@ import trio
 from gossipreg.errors import ConfigError
 from gossipreg.frontends.proxy.limits import SUCCESSOR_SECONDS
 from gossipreg.frontends.proxy.listeners import listening_socket
+from gossipreg.json_documents import read_json
 from gossipreg.model import Address
 
 log = logging.getLogger(__name__)
@@ -59,7 +60,7 @@ class Inheritance:
         if text is None:
             return cls()
         try:
-            told = json.loads(text)
+            told = read_json(text)
             os.set_inheritable(told["ready"], False)
             listeners = {Address.parse(at): list(map(_taken, numbers)) for at, numbers in told["listeners"].items()}
             return cls(listeners, list(map(_taken, told["metrics"])), told["ready"])

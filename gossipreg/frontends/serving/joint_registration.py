@@ -19,6 +19,7 @@ from gossipreg.check import Check
 from gossipreg.errors import InvalidInstance, UnknownPolicy
 from gossipreg.frontends.serving.kept_meta import CONSUL, EUREKA, JOINT, meta_as_given
 from gossipreg.frontends.serving.node_api import NodeApi
+from gossipreg.json_documents import read_json
 from gossipreg.model import Instance
 from gossipreg.policy import Maintenance, WeightOverride
 from gossipreg.spec import InstanceSpec
@@ -284,16 +285,16 @@ def _kept_shares(instance: Instance) -> Mapping[str, Share]:
 def _read(text: str) -> Mapping[str, Share]:
     """Another node may have written anything: what does not have the form is ignored."""
     try:
-        told = json.loads(text)
+        told = read_json(text)
         return {api: Share.read(told[api]) for api in _APIS if api in told}
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+    except (ValueError, TypeError, KeyError, AttributeError):
         return {}
 
 
 def _told(instance: Instance, api: str, key: str) -> str:
     """One text of what an API keeps for itself; empty if it keeps none."""
     try:
-        found = json.loads(instance.meta.get(api, "{}")).get(key, "")
-    except (ValueError, AttributeError, RecursionError):
+        found = read_json(instance.meta.get(api, "{}")).get(key, "")
+    except (ValueError, AttributeError):
         return ""
     return found if isinstance(found, str) else ""

@@ -14,6 +14,7 @@ import trio
 from gossipreg import limits
 from gossipreg.errors import ConfigError
 from gossipreg.federation import AgentPlace, Federation
+from gossipreg.json_documents import read_json
 from gossipreg.runtime.files import read_secret
 from gossipreg.runtime.regions.remote_region import RemoteRequest
 from gossipreg.text import blanked, shortened
@@ -222,8 +223,8 @@ class AgentConnection:
 def _refusal(status: int, body: bytes) -> str:
     """A sentence for an answer that is none."""
     try:
-        said = json.loads(body)["error"]
-    except (ValueError, KeyError, TypeError, RecursionError):
+        said = read_json(body)["error"]
+    except (ValueError, KeyError, TypeError):
         said = ""
     if status in (401, 403):
         return f"it asks for a token with the scope federate ({status}): see token_file"

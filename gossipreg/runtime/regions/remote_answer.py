@@ -6,7 +6,6 @@ cannot be read makes the whole answer unusable: then another agent is asked.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from typing import Any, Final
@@ -16,6 +15,7 @@ import trio
 
 from gossipreg import limits
 from gossipreg.errors import GossipregError
+from gossipreg.json_documents import read_json
 from gossipreg.model import FENCED, NODE_SERVICE, Address, Health, Instance, Member, Status, is_name
 from gossipreg.spec import InstanceSpec
 from gossipreg.text import is_text, shown
@@ -75,8 +75,8 @@ async def read_answer(body: bytes, region: str, wanted: frozenset[str]) -> Remot
     if body.count(b"[") + body.count(b"{") > limits.REGION_ANSWER_BRACKETS_MAX:
         raise UnusableAnswer(f"it has more than {limits.REGION_ANSWER_BRACKETS_MAX} lists and objects")
     try:
-        document = json.loads(body)
-    except (ValueError, RecursionError):
+        document = read_json(body)
+    except ValueError:
         raise UnusableAnswer("it sends no JSON") from None
     table = _table(document, "the answer")
     if table.get("region") != region:
