@@ -40,7 +40,10 @@ from gossipreg.protocol.wire.messages import Junk, Message, pack
 from gossipreg.protocol.wire.reader import Reader
 
 #: What counts only as the word of the member that sends it, and proves nothing by itself.
-_OF_MEMBERS = (Ack, Nack, PingReq, ReceiptRequest, Receipt, RecordRequest, WallClock, KeepOpen)
+_OF_MEMBERS = (
+    *(Ack, Nack, PingReq, ReceiptRequest, Receipt, RecordRequest, WallClock, KeepOpen),
+    *(ObservationRequest, Observations),
+)
 
 
 @attrs.define(eq=False, repr=False)
@@ -89,11 +92,7 @@ class Inbound:
             return MessageContext(0, source, None, stream), []
         member = self.state.members.by_run_id(sender)
         proofs = self.outbox.proofs
-        if (
-            member is not None
-            and proofs.are_required
-            and not proofs.is_right(data, member, self.identity.run_id, source)
-        ):
+        if member is not None and proofs.are_required and not proofs.verify(data, member, self.identity.run_id, source):
             return self._unproven(member, source, stream), messages
         if member is not None:
             if self.detector.is_isolated(now):

@@ -4,7 +4,7 @@ Theory of operation (docs/decisions/0082). All members share the key that seals 
 some holder of that key has sent it. Two members with certificates share a secret besides (X25519 between the keys that
 they sign with), under which the sender adds a code (BLAKE2b) over the packet, the run that it is for, and a number.
 
-    run id of the sender | messages ... | 92 16 c4 18 | number (8 bytes) | code (16 bytes)
+    run id of the sender | messages ... | 92 18 c4 18 | number (8 bytes) | code (16 bytes)
 
 The code is a message of a kind of its own, so a reader that does not know it skips it. A receiver that requires
 identity takes a packet under a known member's run id without a code for a stranger's: it may state what is signed, and
@@ -25,8 +25,8 @@ from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.wire.messages import SENDER_BYTES
 from gossipreg.signatures import PUBLIC_KEY_BYTES, shared_secret
 
-#: An array of a kind, 22, and 24 bytes.
-_HEAD: Final = b"\x92\x16\xc4\x18"
+#: An array of a kind, 24, and 24 bytes.
+_HEAD: Final = b"\x92\x18\xc4\x18"
 _NUMBER_BYTES: Final = 8
 _CODE_BYTES: Final = 16
 
@@ -104,10 +104,10 @@ class PacketProofs:
         has_code = self.are_made and data.startswith(_HEAD, max(0, len(data) - PROOF_BYTES))
         return data[:-PROOF_BYTES] if has_code else data
 
-    def is_right(self, data: bytes, sender: MemberUpdate, own_run: int, source: Address) -> bool:
-        """Whether ``data`` ends with a code that the member ``sender`` has made for the run ``own_run``.
+    def verify(self, data: bytes, sender: MemberUpdate, own_run: int, source: Address) -> bool:
+        """Return whether ``data`` ends with a code that the member ``sender`` has made for the run ``own_run``.
 
-        A code is right once only. ``source``: the address that the packet came from.
+        A code counts once only. ``source``: the address that the packet came from.
         """
         body, tail = data[:-PROOF_BYTES], data[-PROOF_BYTES:]
         if len(body) < SENDER_BYTES or not tail.startswith(_HEAD):

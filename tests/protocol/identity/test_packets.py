@@ -132,7 +132,7 @@ def test_frames_are_proven_in_both_directions() -> None:
     [answer] = [each.frame for each in outputs if isinstance(each, SendFrame)]
     other = PacketProofs(B.authenticator)
     assert here.state.own is not None
-    assert other.is_right(answer, here.state.own, B.state().run_id, here.state.own.address)
+    assert other.verify(answer, here.state.own, B.state().run_id, here.state.own.address)
     assert other.without_code(answer) == answer[:-PROOF_BYTES]
     assert spoken(other.without_code(answer)) == spoken(answer)
     here.stream_frame(-2, packet(B.state(), Compare(here.state.fingerprint.sums), End()), OUTSIDE, 7.0)
@@ -146,7 +146,7 @@ def test_a_member_that_sends_from_another_address_is_answered_with_a_proof() -> 
     outputs = here.receive(B.proven(ping, here), elsewhere, 7.0)
     [answer] = [each.data for each in outputs if isinstance(each, Transmit) and each.to == elsewhere]
     assert here.state.own is not None
-    assert PacketProofs(B.authenticator).is_right(answer, here.state.own, B.state().run_id, elsewhere)
+    assert PacketProofs(B.authenticator).verify(answer, here.state.own, B.state().run_id, elsewhere)
     here.handle_timeout(60.0)
     assert here.outbox.proofs.member_at(elsewhere) == B.state().run_id
     here.outbox.proofs.keep(frozenset())
@@ -176,10 +176,10 @@ def test_to_a_member_without_a_certificate_packets_go_as_they_are() -> None:
 def test_junk_at_the_end_of_a_packet_is_no_code() -> None:
     here = meeting(B)
     proofs = here.outbox.proofs
-    for data in (b"", b"\x92\x16\xc4\x18", packet(B.state()) + b"\x92\x16\xc4\x18" + bytes(24), bytes(40)):
-        assert not proofs.is_right(data, B.state(), here.identity.run_id, B.state().address)
+    for data in (b"", b"\x92\x18\xc4\x18", packet(B.state()) + b"\x92\x18\xc4\x18" + bytes(24), bytes(40)):
+        assert not proofs.verify(data, B.state(), here.identity.run_id, B.state().address)
     strange = attrs.evolve(B.state(), proof=b"")
-    assert not proofs.is_right(packet(B.state()) + b"\x92\x16\xc4\x18" + bytes(24), strange, 1, strange.address)
+    assert not proofs.verify(packet(B.state()) + b"\x92\x18\xc4\x18" + bytes(24), strange, 1, strange.address)
 
 
 def test_two_keys_share_one_secret_and_a_key_without_one_has_none() -> None:

@@ -311,3 +311,15 @@ def test_of_a_member_that_is_dropped_nothing_is_remembered() -> None:
     assert listed.was_failed("m0", 5.0, 3.0)
     listed.drop("m0")
     assert not listed.was_failed("m0", 5.0, 3.0)
+
+
+def test_of_two_members_at_one_address_the_later_one_is_found_there() -> None:
+    members = Members(EngineSettings(), Random(1), "a")
+    for name in ("b", "c"):
+        members.put(update(name, port=7001), 0.0)
+    members.drop("b")
+    assert members.held_at(address(7001)) == update("c", port=7001)
+    members.put(update("c", port=7005, generation=BORN + 1), 0.0)
+    assert members.held_at(address(7001)) is None
+    members.drop("c")
+    assert members.held_at(address(7005)) is None
