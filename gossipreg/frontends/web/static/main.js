@@ -11,12 +11,13 @@ import { findProblems } from "./problems.js";
 import { hash, parse } from "./route.js";
 import { ServicePage } from "./service.js";
 import { Services } from "./services.js";
+import { Observations } from "./observations.js";
 import { EventStream } from "./stream.js";
 import { T } from "./text.js";
 import { clock } from "./time.js";
 import { TokenDialog } from "./token.js";
 
-const POLL_MS = 5000; // what has no events: the agent itself, policies, checks
+const POLL_MS = 2000; // what has no events: the agent itself, policies, checks
 const HIDDEN_MS = 60_000; // a page in the background lets its connection go after that
 
 const PAGES = {
@@ -34,6 +35,7 @@ class App {
   policies = [];
   unreadable = [];
   checks = [];
+  observations = new Observations(this);
   scopes = new Set();
   route = parse(location.hash);
   panicked = false;
@@ -44,6 +46,8 @@ class App {
   #frame = 0;
   #hiding = 0;
   #panics = null;
+  #seen = new Map(); // by the key of a problem: since when it is known
+  #polled = 0;
 
   constructor() {
     this.stream = new EventStream(this.api, {
@@ -75,7 +79,25 @@ class App {
   }
 
   get problems() {
-    return (this.#problems ??= findProblems(this));
+    return (this.#problems ??= this.#find());
+  }
+
+  /** What the members observe, as it was told last; null if that is not known. */
+  get observed() {
+    return this.observations.told;
+  }
+
+  /** Since when a problem is known to this page. */
+  seen(key) {
+    if (!this.#seen.has(key)) this.#seen.set(key, this.now());
+    return this.#seen.get(key);
+  }
+
+  #find() {
+    const found = findProblems(this);
+    const keys = new Set(found.map((each) => each.key));
+    for (const key of this.#seen.keys()) if (!keys.has(key)) this.#seen.delete(key);
+    return found;
   }
 
   /** Show anew, once in the next frame, what may have changed. */
@@ -95,6 +117,7 @@ class App {
   #hear(name, data) {
     this.registry.apply(name, data, this.now());
     if (name === "snapshot") this.#recall();
+    else if (!name.startsWith("instance-")) this.#pollSoon();
     this.changed();
   }
 
@@ -106,6 +129,12 @@ class App {
       this.registry.recall(history);
       this.changed();
     } catch { /* the state of the connection says so */ }
+  }
+
+  /** Ask for what has no events, after an event that it may be about. */
+  #pollSoon() {
+    clearTimeout(this.#polled);
+    this.#polled = setTimeout(() => this.#poll(), 200);
   }
 
   async #poll() {

@@ -6,6 +6,7 @@ import { buttons } from "./confirm.js";
 import { badge, el, fill, given, say } from "./dom.js";
 import { matchesMember, parseSearch } from "./filter.js";
 import { VirtualList, cell } from "./list.js";
+import { Matrix } from "./matrix.js";
 import { stateOf } from "./model.js";
 import { hash } from "./route.js";
 import { STATUS, T, number } from "./text.js";
@@ -43,7 +44,8 @@ export class Members {
       make: (element) => this.#row(element), onSort: (sort) => app.refine({ sort }),
     });
     this.none = el("p", { class: "none" });
-    this.element = el("section", {}, this.heading, this.bar.element, this.list.element, this.none);
+    this.matrix = new Matrix(app);
+    this.element = el("section", {}, this.heading, this.bar.element, this.list.element, this.none, this.matrix.element);
   }
 
   destroy() {
@@ -62,6 +64,7 @@ export class Members {
     this.list.sortedBy(sort);
     this.list.set(found);
     say(this.none, registry.known ? (found.length ? "" : T.search.none) : T.loading);
+    this.matrix.render();
     this.#askTrips();
   }
 

@@ -24,6 +24,7 @@ export class Overview {
     const { app } = this;
     const { registry, node } = app;
     if (!registry.known) return void say(this.line, T.loading);
+    app.observations.ask();
     const problems = app.problems;
     const grave = problems.filter((each) => each.level !== "note").length;
     const alive = [...registry.members.values()].filter((each) => each.status === "alive").length;

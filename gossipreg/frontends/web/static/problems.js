@@ -1,81 +1,111 @@
 // Problems: what is wrong in the cluster as this agent sees it, since when, why, and what can be done.
 
 import { hash } from "./route.js";
-import { many } from "./text.js";
+import { T } from "./text.js";
 import { stateOf } from "./model.js";
+import { disagreements, impairedLinks, lostLinks, versions } from "./observed.js";
 
 const LEVELS = ["bad", "warn", "note"];
 const LISTED_MAX = 40; // of one kind: the rest is counted, and found behind the link
+const AT_ONCE = 5; // seconds between two members that were lost by one cause, perhaps
+const LOST_MAX = 0.5; // share of a service's instances that are left, below which callers may panic
 
 /**
  * Every problem, the gravest and then the latest first, as `{key, level, title, why, todo, since, href}`.
  *
- * `state`: `registry`, `node` (as `/api/v1/node`, or null), `policies`, `unreadable`, `checks`, and `panicked`, whether
- * lookups were answered in a panic in the last minute.
+ * `state`: `registry`, `node` (as `/api/v1/node`, or null), `policies`, `unreadable`, `checks`, `observed` (as
+ * `/api/v1/observations`, or null), `panicked`, whether lookups were answered in a panic in the last minute, and
+ * `seen(key)`, since when a problem of that key is known.
  */
 export function findProblems(state) {
   const found = [
-    ...ofNode(state), ...ofMembers(state), ...ofServices(state), ...ofChecks(state), ...ofPolicies(state),
+    ...ofNode(state), ...ofMembers(state), ...ofObservers(state), ...ofServices(state), ...ofChecks(state), ...ofPolicies(state),
   ];
+  for (const each of found) each.since ??= state.seen?.(each.key) ?? null;
   const rank = (each) => LEVELS.indexOf(each.level);
   return found.sort((one, other) => rank(one) - rank(other) || (other.since ?? 0) - (one.since ?? 0)
     || (one.key < other.key ? -1 : 1));
 }
 
-function* ofNode({ node, panicked, registry }) {
+const made = (key, level, texts, more = {}) => ({ key, level, why: "", todo: "", since: null, ...texts, ...more });
+
+function* ofNode({ node, panicked, registry, observed }) {
   if (!node) return;
-  const self = node.name;
-  if (node.isolated) {
-    yield { key: "isolated", level: "bad", title: "This agent is isolated: it hears no other member", since: lastEvent(registry, "node-isolated"),
-      why: `Nothing was heard for ${Math.round(node.silence)} s, so its answers may be stale. It declares no member failed.`,
-      todo: `Check the network of the host of ${self}: gossip goes by UDP and TCP to ${node.address}.` };
+  const begun = { since: node.generation / 1000 };
+  if (node.isolated) yield made("isolated", "bad", T.problem.isolated(node), { since: lastEvent(registry, "node-isolated") });
+  if (!node.joined) yield made("joined", "bad", T.problem.notJoined(Object.entries(node.join_failures).map(([seed, each]) => `${seed}: ${each.detail}`)), begun);
+  if (node.serving_last_known) yield made("last-known", "bad", T.problem.lastKnown, begun);
+  if (node.name_conflict) yield made("name", "bad", T.problem.nameConflict(node.name, node.name_conflict));
+  if (panicked) yield made("panic", "bad", T.problem.panicked);
+  if (node.leaving || node.draining) yield made("drain", "note", T.problem.draining(node.leaving));
+  for (const sentence of node.problems) {
+    if (!observed || !isAboutLinks(sentence)) yield made(`p ${stable(sentence)}`, "warn", T.problem.own(sentence));
   }
-  if (!node.joined) {
-    const failures = Object.entries(node.join_failures).map(([seed, each]) => `${seed}: ${each.detail}`);
-    yield { key: "joined", level: "bad", title: "This agent has not joined the cluster", since: node.generation / 1000,
-      why: failures.join("; ") || "No seed has answered.", todo: "Check the addresses of the seeds, the key and the name of the cluster." };
-  }
-  if (node.serving_last_known) {
-    yield { key: "last-known", level: "bad", title: "This agent answers from its snapshot", since: node.generation / 1000,
-      why: "It has reached no member since its start.", todo: "Check that one of its seeds is up and can be reached." };
-  }
-  if (node.name_conflict) {
-    yield { key: "name", level: "bad", title: `Another node is called ${self}`, since: null,
-      why: `An older node at ${node.name_conflict} has the name: the others do not see what this one offers.`,
-      todo: "Give one of them another name, and start it again." };
-  }
-  if (panicked) {
-    yield { key: "panic", level: "bad", title: "Lookups are answered in a panic", since: null,
-      why: "So many instances were lost at once that callers are given lost ones, too.", todo: "See which members failed: the network may be at fault." };
-  }
-  if (node.leaving || node.draining) {
-    yield { key: "drain", level: "note", title: node.leaving ? "This agent is leaving" : "This agent is draining", since: null,
-      why: "Its instances get no new work.", todo: node.leaving ? "" : "End it with: gossipreg drain --end" };
-  }
-  for (const sentence of node.problems) yield { key: `p ${sentence}`, level: "warn", title: sentence, since: null, why: "", todo: "" };
-  for (const sentence of node.warnings) yield { key: `w ${sentence}`, level: "note", title: sentence, since: null, why: "", todo: "" };
-  if (node.local_health > 0) {
-    yield { key: "local-health", level: "note", title: `This agent's local health is ${node.local_health}, 0 is good`, since: null,
-      why: "Its probes were answered late or not at all, so it is slower to declare others failed.", todo: "Check the load of its host." };
-  }
+  for (const sentence of node.warnings) yield made(`w ${sentence}`, "note", { title: sentence });
+  if (node.local_health > 0) yield made("local-health", "note", T.problem.localHealth(node.local_health));
 }
 
 function* ofMembers({ registry }) {
   const sick = [...registry.members.values()].filter((each) => each.status === "failed" || each.status === "suspect");
-  for (const member of sick.slice(0, LISTED_MAX)) {
-    const failed = member.status === "failed";
-    yield { key: `m ${member.name}`, level: failed ? "bad" : "warn", title: `Member ${member.name} ${failed ? "has failed" : "is suspect"}`,
-      since: registry.memberSince(member), href: hash("members", "", { q: member.name }),
-      why: failed ? `It was at ${member.address} and did not answer. Its instances are not called.` : `It does not answer at ${member.address}; it may be about to fail.`,
-      todo: failed ? `Start it again; if it will not return: gossipreg forget ${member.name}` : "Wait some seconds: it is confirmed or refuted." };
+  const href = hash("members", "", { state: "problems" });
+  const single = [];
+  for (const group of together(sick, registry)) {
+    if (group.length === 1 || group.some((each) => each.status === "suspect")) single.push(...group);
+    else yield made(`m ${group.map((each) => each.name).sort().join(" ")}`, "bad", T.problem.lostTogether(names(group), group.length), { since: registry.memberSince(group[0]), href });
   }
-  if (sick.length > LISTED_MAX) yield more(`${many(sick.length - LISTED_MAX, "more member")} failed or suspect`, "members", { state: "problems" });
+  for (const member of single.slice(0, LISTED_MAX)) {
+    const failed = member.status === "failed";
+    yield made(`m ${member.name}`, failed ? "bad" : "warn", failed ? T.problem.failed(member) : T.problem.suspect(member),
+      { since: registry.memberSince(member), href: hash("members", "", { q: member.name }) });
+  }
+  if (single.length > LISTED_MAX) yield more(T.problem.moreMembers(single.length - LISTED_MAX), "members", { state: "problems" });
   const draining = [...registry.members.values()].filter((each) => stateOf(each) === "draining");
   if (draining.length) {
-    yield { key: "draining", level: "note", title: `${many(draining.length, "member")} draining: ${names(draining)}`, since: latest(draining, registry),
-      why: "Their instances get no new work.", todo: "", href: hash("members", "", { state: "draining" }) };
+    yield made("draining", "note", T.problem.membersDraining(draining.length, names(draining)), { since: latest(draining, registry), href: hash("members", "", { state: "draining" }) });
   }
 }
+
+/** Members that were lost at one time, the first lost first; one of which that is not known is by itself. */
+function together(members, registry) {
+  const timed = members.map((member) => ({ member, at: registry.memberSince(member) })).sort((one, other) => (one.at ?? 0) - (other.at ?? 0));
+  const groups = [];
+  let last = null;
+  for (const { member, at } of timed) {
+    if (at !== null && last !== null && at - last <= AT_ONCE) groups.at(-1).push(member);
+    else groups.push([member]);
+    last = at;
+  }
+  return groups;
+}
+
+function* ofObservers({ observed, node }) {
+  if (!observed || !node) return;
+  const href = hash("members");
+  const links = lostLinks(observed);
+  for (const each of links.slice(0, LISTED_MAX)) yield made(`l ${each.from} ${each.to}`, "bad", T.problem.linkLost(each), { href });
+  for (const each of impairedLinks(observed).slice(0, LISTED_MAX)) yield made(`i ${each.observer} ${each.member}`, "warn", T.problem.linkImpaired(each), { href });
+  for (const each of disagreements(observed).slice(0, LISTED_MAX)) {
+    yield made(`b ${each.member} ${each.status}`, "warn", T.problem.disagree(each, names(each.observers.map((name) => ({ name })))), { href });
+  }
+  const inTrouble = new Set(links.flatMap((each) => [each.from, each.to]));
+  for (const { name, failure } of observed.observers) {
+    if (failure && !inTrouble.has(name)) yield made(`q ${name}`, "note", T.problem.noAnswer(name, failure), { href });
+  }
+  const reported = new Map();
+  for (const { name, problems } of observed.observers) {
+    if (name === node.name) continue;
+    for (const sentence of problems.filter((each) => !isAboutLinks(each) && !node.problems.includes(each))) reported.set(sentence, [...(reported.get(sentence) ?? []), name]);
+  }
+  for (const [sentence, by] of [...reported].slice(0, LISTED_MAX)) yield made(`o ${by[0]} ${stable(sentence)}`, "warn", T.problem.reported(sentence, names(by.map((name) => ({ name })))));
+  const known = versions(observed);
+  if (known.length > 1) yield made("versions", "note", T.problem.versions(known.map(([version, at]) => `${version} (${names(at.map((name) => ({ name })))})`).join(", ")));
+}
+
+/** Whether a sentence of an agent is about a link, which its observations tell more exactly. */
+const isAboutLinks = (sentence) => sentence.includes("answer through others only");
+
+/** A sentence without its numbers: it is about the same, whatever they are now. */
+const stable = (sentence) => sentence.replace(/\d+(\.\d+)?/g, "#");
 
 function* ofServices({ registry }) {
   const down = [], hurt = [], contested = [];
@@ -86,72 +116,64 @@ function* ofServices({ registry }) {
     if (service.summary.contested) contested.push(service);
   }
   for (const service of down.slice(0, LISTED_MAX)) {
-    yield { key: `d ${service.name}`, level: "bad", title: `${service.name} has no instance that can serve`, since: registry.serviceSince(service),
-      why: whySick(service), todo: "See its instances: the reason stands with each.", href: hash("service", service.name) };
+    yield made(`d ${service.name}`, "bad", T.problem.down(service.name, why(service, registry)), { since: registry.serviceSince(service), href: hash("service", service.name) });
   }
-  if (down.length > LISTED_MAX) yield more(`${many(down.length - LISTED_MAX, "more service")} without an instance that can serve`, "services", { state: "down" });
+  if (down.length > LISTED_MAX) yield more(T.problem.moreDown(down.length - LISTED_MAX), "services", { state: "down" });
   for (const service of contested.slice(0, LISTED_MAX)) {
     const claims = [...service.instances.values()].filter((each) => each.role === "fenced");
-    yield { key: `c ${service.name}`, level: "bad", title: `Several instances claim to be the primary of ${service.name}`, since: lastEvent(registry, "role-contested", service.name),
-      why: `${names(claims, "id")} of a lower term ${claims.length === 1 ? "is" : "are"} fenced: callers do not take ${claims.length === 1 ? "it" : "them"} for the primary.`,
-      todo: "Stop the old primary, or register it again as a replica.", href: hash("service", service.name, { q: "role:fenced" }) };
+    yield made(`c ${service.name}`, "bad", T.problem.contested(service.name, names(claims, "id"), claims.length),
+      { since: lastEvent(registry, "role-contested", service.name), href: hash("service", service.name, { q: "role:fenced" }) });
   }
   for (const service of hurt.slice(0, LISTED_MAX)) {
-    const { able, total, warning } = service.summary;
-    yield { key: `h ${service.name}`, level: "warn", since: registry.serviceSince(service), href: hash("service", service.name, { state: "problems" }),
-      title: able < total ? `${service.name}: ${able} of ${total} instances can serve` : `${service.name}: ${many(warning, "instance")} with a warning`,
-      why: whySick(service), todo: "" };
+    yield made(`h ${service.name}`, "warn", T.problem.hurt(service.name, service.summary, why(service, registry)),
+      { since: registry.serviceSince(service), href: hash("service", service.name, { state: "problems" }) });
   }
-  if (hurt.length > LISTED_MAX) yield more(`${many(hurt.length - LISTED_MAX, "more service")} with instances that are not well`, "services", { state: "problems" });
+  if (hurt.length > LISTED_MAX) yield more(T.problem.moreHurt(hurt.length - LISTED_MAX), "services", { state: "problems" });
 }
 
 function* ofChecks({ registry, checks }) {
   const flapping = new Map([...registry.flapping.values()].map((each) => [`${each.instance} ${each.check}`, each]));
   for (const each of checks) if (each.flapping) flapping.set(`${each.instance} ${each.name}`, { ...each, check: each.name, at: flapping.get(`${each.instance} ${each.name}`)?.at ?? null });
   for (const each of [...flapping.values()].slice(0, LISTED_MAX)) {
-    yield { key: `f ${each.instance} ${each.check}`, level: "warn", title: `The check ${each.check} of ${each.instance} flaps`, since: each.at,
-      why: each.reason || "It fails and recovers again and again, so it needs more successes than usual.", todo: "See what it says, and whether its timeout is too short.",
-      href: hash("service", each.service, { instance: each.instance }) };
+    yield made(`f ${each.instance} ${each.check}`, "warn", T.problem.flaps(each), { since: each.at, href: hash("service", each.service, { instance: each.instance }) });
   }
 }
 
 function* ofPolicies({ registry, policies, unreadable }) {
   for (const policy of policies) {
-    const why = whyIdle(policy, registry.services.get(policy.service));
-    if (why) {
-      yield { key: `y ${policy.key}`, level: "warn", title: `The policy ${policy.key} has no effect`, since: policy.at, why,
-        todo: `If it is not needed any more: gossipreg policy remove ${policy.key}`, href: hash("policies") };
-    }
+    const idle = whyIdle(policy, registry.services.get(policy.service));
+    if (idle) yield made(`y ${policy.key}`, "warn", T.problem.idle(policy.key, idle), { since: policy.at, href: hash("policies") });
   }
-  for (const policy of unreadable) {
-    yield { key: `u ${policy.key}`, level: "warn", title: `This agent cannot read the policy ${policy.key}, and does not obey it`, since: policy.at,
-      why: `It was set through ${policy.writer}, perhaps by a later version.`, todo: "Upgrade this agent, or remove the policy.", href: hash("policies") };
-  }
+  for (const policy of unreadable) yield made(`u ${policy.key}`, "warn", T.problem.unreadable(policy), { since: policy.at, href: hash("policies") });
 }
 
 /** Why a policy changes nothing now; null if it does something. */
 export function whyIdle(policy, service) {
   const instances = [...(service?.instances.values() ?? [])];
-  if (!instances.length) return `${policy.service} has no instance.`;
+  if (!instances.length) return T.idle.noService(policy.service);
   if (policy.kind !== "split") {
     const meant = instances.some((each) => each.id === policy.instance && (!policy.owner || policy.owner === each.owner));
-    return meant ? null : `No instance of ${policy.service} is called ${policy.instance}.`;
+    return meant ? null : T.idle.noInstance(policy.service, policy.instance);
   }
   const able = instances.filter((each) => each.health === "passing" || each.health === "warning");
   const empty = Object.entries(policy.shares).filter(([label, share]) => share > 0
     && !able.some((each) => (policy.by === "zone" ? each.zone === label : each.tags.includes(label))));
-  if (!empty.length) return null;
-  return `No instance with the ${policy.by} ${empty.map(([label]) => label).join(", ")} can serve: its share goes to the others.`;
+  return empty.length ? T.idle.emptyShare(policy.by, empty.map(([label]) => label).join(", ")) : null;
 }
 
-function whySick(service) {
+/** Why instances of a service cannot serve: the two most common reasons; and whether so many were lost that callers may panic. */
+function why(service, registry) {
   const reasons = new Map();
+  let lost = 0;
   for (const each of service.instances.values()) {
     if (each.health !== "passing") reasons.set(each.reason || each.health, (reasons.get(each.reason || each.health) ?? 0) + 1);
+    if (registry.members.get(each.owner)?.status === "failed") lost += 1;
   }
   const sorted = [...reasons].sort((one, other) => other[1] - one[1]);
   const told = sorted.slice(0, 2).map(([reason, count]) => (count > 1 ? `${count} × ${reason}` : reason));
-  return told.join("; ") + (sorted.length > 2 ? `; and ${many(sorted.length - 2, "other reason")}` : "");
+  const { able, total } = service.summary;
+  const rest = sorted.length > 2 ? `; ${T.problem.otherReasons(sorted.length - 2)}` : "";
+  return told.join("; ") + rest + (lost > 1 && able < LOST_MAX * total ? `. ${T.problem.mayPanic(lost, Math.round((100 * able) / total))}` : "");
 }
 
 function lastEvent(registry, event, service = undefined) {
@@ -164,9 +186,9 @@ function latest(members, registry) {
 
 function names(some, field = "name") {
   const listed = some.slice(0, 3).map((each) => each[field]).join(", ");
-  return some.length > 3 ? `${listed} and ${some.length - 3} more` : listed;
+  return some.length > 3 ? T.andMore(listed, some.length - 3) : listed;
 }
 
 function more(title, page, query) {
-  return { key: `more ${title}`, level: "warn", title, why: "", todo: "", since: 0.5, href: hash(page, "", query) };
+  return made(`more ${title}`, "warn", { title }, { since: 0.5, href: hash(page, "", query) });
 }

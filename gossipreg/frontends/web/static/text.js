@@ -19,6 +19,10 @@ export function number(value) {
   return String(value).replace(/\B(?=(\d{3})+$)/g, "\u2009");
 }
 
+function remedy(sentence) {
+  return T.remedies.find(([about]) => about.test(sentence))?.[1] ?? "";
+}
+
 export const HEALTH = {
   passing: { sign: "●", word: "passing" },
   warning: { sign: "▲", word: "warning" },
@@ -110,6 +114,135 @@ export const T = {
       "in another zone": "in another zone",
     },
   },
+  problem: {
+    isolated: ({ name, address, silence }) => ({
+      title: "This agent is isolated: it hears no other member",
+      why: `Nothing was heard for ${Math.round(silence)} s, so its answers may be stale. It declares no member failed.`,
+      todo: `Check the network of the host of ${name}: gossip goes by UDP and TCP to ${address}.`,
+    }),
+    notJoined: (failures) => ({
+      title: "This agent has not joined the cluster", why: failures.join("; ") || "No seed has answered.",
+      todo: "Check the addresses of the seeds, the key and the name of the cluster.",
+    }),
+    lastKnown: {
+      title: "This agent answers from its snapshot", why: "It has reached no member since its start.",
+      todo: "Check that one of its seeds is up and can be reached.",
+    },
+    nameConflict: (name, address) => ({
+      title: `Another node is called ${name}`, why: `An older node at ${address} has the name: the others do not see what this one offers.`,
+      todo: "Give one of them another name, and start it again.",
+    }),
+    panicked: {
+      title: "Lookups are answered in a panic", why: "So many instances were lost at once that callers are given lost ones, too.",
+      todo: "See which members failed: the network may be at fault.",
+    },
+    draining: (leaving) => ({
+      title: leaving ? "This agent is leaving" : "This agent is draining", why: "Its instances get no new work.",
+      todo: leaving ? "" : "End it with: gossipreg drain --end",
+    }),
+    own: (sentence) => ({ title: sentence, todo: remedy(sentence) }),
+    reported: (sentence, names) => ({ title: sentence, why: `Reported by ${names} about itself.`, todo: remedy(sentence) }),
+    localHealth: (score) => ({
+      title: `This agent's local health is ${score}, 0 is good`, why: "Its probes were answered late or not at all, so it is slower to declare others failed.",
+      todo: "Check the load of its host.",
+    }),
+    failed: ({ name, address }) => ({
+      title: `Member ${name} has failed`, why: `It was at ${address} and did not answer. Its instances are not called.`,
+      todo: `Start it again; if it will not return: gossipreg forget ${name}`,
+    }),
+    suspect: ({ name, address }) => ({
+      title: `Member ${name} is suspect`, why: `It does not answer at ${address}; it may be about to fail.`,
+      todo: "Wait some seconds: it is confirmed or refuted.",
+    }),
+    lostTogether: (names, count) => ({
+      title: `${many(count, "member")} were lost at one time: ${names}`,
+      why: "One cause took them all: their hosts went down together, or the network is split, and they go on by themselves.",
+      todo: "See whether their hosts run. If they do, mend the network between: the sides become one again by themselves.",
+    }),
+    moreMembers: (count) => `${many(count, "more member")} failed or suspect`,
+    membersDraining: (count, names) => ({ title: `${many(count, "member")} draining: ${names}`, why: "Their instances get no new work." }),
+    linkLost: ({ from, to, both }) => ({
+      title: both ? `Nothing passes between ${from} and ${to}` : `What ${from} sends to ${to} is lost`,
+      why: both ? "Each answers the other through third members only, which also pass on what is new."
+        : `${to} answers ${from} through other members only, which also pass on what is new; so both look alive.`,
+      todo: `Look for a firewall or a route on the way from ${from} to ${to}: gossip goes by UDP and TCP.`,
+    }),
+    linkImpaired: ({ observer, member, link }) => ({
+      title: `From ${observer} to ${member} not everything passes`, why: T.links[link],
+      todo: "Let UDP and TCP through at the gossip port, in both directions; see the tunnels on the way for their MTU.",
+    }),
+    disagree: ({ member, status }, observers) => ({
+      title: `Members disagree about ${member}`, why: `For ${observers} it is ${status}, for this agent it is not.`,
+      todo: "If that lasts for more than some seconds, see the matrix on the page of the members.",
+    }),
+    noAnswer: (name, failure) => ({ title: `${name} does not tell what it observes`, why: `It is thought to be alive, but ${failure}.` }),
+    versions: (known) => ({
+      title: "Members run different versions", why: known, todo: "They work together. Upgrade the others, too: new features need all.",
+    }),
+    down: (name, why) => ({ title: `${name} has no instance that can serve`, why, todo: "See its instances: the reason stands with each." }),
+    moreDown: (count) => `${many(count, "more service")} without an instance that can serve`,
+    contested: (name, claims, count) => ({
+      title: `Several instances claim to be the primary of ${name}`,
+      why: `${claims} of a lower term ${count === 1 ? "is" : "are"} fenced: callers do not take ${count === 1 ? "it" : "them"} for the primary.`,
+      todo: "Stop the old primary, or register it again as a replica.",
+    }),
+    hurt: (name, { able, total, warning }, why) => ({
+      title: able < total ? `${name}: ${able} of ${total} instances can serve` : `${name}: ${many(warning, "instance")} with a warning`, why,
+      todo: "See its instances: the reason stands with each.",
+    }),
+    moreHurt: (count) => `${many(count, "more service")} with instances that are not well`,
+    otherReasons: (count) => `and ${many(count, "other reason")}`,
+    mayPanic: (lost, percent) => `${lost} were lost with their members: callers with a panic threshold above ${percent} % get lost ones, too`,
+    flaps: ({ check, instance, reason }) => ({
+      title: `The check ${check} of ${instance} flaps`, why: reason || "It fails and recovers again and again, so it needs more successes than usual.",
+      todo: "See what it says, and whether its timeout is too short.",
+    }),
+    idle: (key, why) => ({ title: `The policy ${key} has no effect`, why, todo: `If it is not needed any more: gossipreg policy remove ${key}` }),
+    unreadable: ({ key, writer }) => ({
+      title: `This agent cannot read the policy ${key}, and does not obey it`, why: `It was set through ${writer}, perhaps by a later version.`,
+      todo: "Upgrade this agent, or remove the policy.",
+    }),
+  },
+  /** What to do about a problem that an agent reports of itself, by what its sentence is about; the first that fits. */
+  remedies: [
+    [/clock/, "Synchronise the clock of its host, for example with NTP."],
+    [/disk|directory|stored/, "Make room on the disk, or make the data directory writable: what is registered meanwhile is refused."],
+    [/certificate|signs/, "Renew the certificate with gossipreg ca renew before it ends, and send SIGHUP."],
+    [/\bkey\b/, "See the keys: gossipreg keys list"],
+    [/cannot send/, "Check the firewall and the routes of its host."],
+    [/region/, "Give all nodes of one cluster the same region."],
+    [/packets|streams/, "Let UDP and TCP through at the gossip port, in both directions."],
+  ],
+  links: {
+    direct: "", streams_only: "Packets (UDP) do not pass, streams (TCP) do.", packets_only: "Streams (TCP) do not pass, packets (UDP) do.",
+    small_packets: "Large packets do not pass.", outgoing_lost: "what is sent there is lost", incoming_lost: "nothing arrives from there",
+  },
+  idle: {
+    noService: (service) => `${service} has no instance.`,
+    noInstance: (service, id) => `No instance of ${service} is called ${id}.`,
+    emptyShare: (by, labels) => `No instance with the ${by} ${labels} can serve: its share goes to the others.`,
+  },
+  matrix: {
+    title: "Which member sees which",
+    asking: "The members are being asked …",
+    answered: (answered, asked) => `${answered} of ${many(asked, "member")} told what they observe.`,
+    partly: (rows) => `Only rows and columns with a difference are shown (${number(rows)}).`,
+    lost: ({ from, to, both }) => (both ? `Nothing passes between ${from} and ${to}.` : `What ${from} sends to ${to} is lost.`),
+    corner: "sees →",
+    self: "itself",
+    noAnswer: (failure) => `no answer: ${failure}`,
+    cell: (observer, member, status, link, trip) =>
+      `${observer} sees ${member}: ${status}${link === "direct" ? "" : `, ${T.links[link]}`}${trip ? `, round trip ${trip}` : ""}`,
+    legend: [["●", "alive"], ["▲", "suspect"], ["✖", "failed"], ["⇥", "what it sends there is lost"], ["⇤", "nothing arrives from there"], ["?", "unknown to it"]],
+  },
+  heat: {
+    title: "Round trips between zones",
+    hint: "The median of what the members of one zone measured to those of another.",
+    corner: "from ↓ to →",
+    none: "no zone",
+    cell: (pairs, worst) => `${pairs}, at most ${worst}`,
+  },
+  andMore: (listed, count) => `${listed} and ${number(count)} more`,
   more: (count) => `And ${number(count)} more.`,
   confirm: {
     command: "Command line",

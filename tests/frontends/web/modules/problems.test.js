@@ -15,7 +15,7 @@ const instance = (id, more = {}) => ({ id, service: "orders", owner: "alpha", he
 function found({ members = [], instances = [], node = {}, ...more } = {}) {
   const registry = new Registry();
   registry.apply("snapshot", { members, instances }, 100);
-  const state = { registry, node: { ...NODE, ...node }, policies: [], unreadable: [], checks: [], panicked: false, ...more };
+  const state = { registry, node: { ...NODE, ...node }, policies: [], unreadable: [], checks: [], observed: null, panicked: false, ...more };
   return findProblems(state);
 }
 
@@ -47,6 +47,51 @@ test("each kind of trouble is named with its cause", () => {
   const levels = all.map((each) => ["bad", "warn", "note"].indexOf(each.level));
   assert.deepEqual(levels, [...levels].sort());
   assert.equal(new Set(all.map((each) => each.key)).size, all.length);
+});
+
+test("members that were lost at one time are one problem, and others are by themselves", () => {
+  const registry = new Registry();
+  registry.apply("snapshot", { members: [], instances: [] }, 100);
+  for (const [name, at] of [["beta", 200], ["gamma", 203], ["delta", 300]]) registry.apply("member-failed", member(name, "failed"), at);
+  const all = findProblems({ registry, node: NODE, policies: [], unreadable: [], checks: [], observed: null, panicked: false });
+  assert.deepEqual(all.map((each) => [each.title, each.since]), [
+    ["Member delta has failed", 300], ["2 members were lost at one time: beta, gamma", 200],
+  ]);
+  assert.match(all[1].why, /split/);
+});
+
+test("what the members observe names lost links, disagreements, problems of others and mixed versions", () => {
+  const observed = {
+    observer: "alpha", observers: [
+      { name: "alpha", failure: "", version: "0.1.0", problems: [] }, { name: "beta", failure: "", version: "0.1.0", problems: ["the disk is full", "nothing arrives from them, and they answer through others only: gamma"] },
+      { name: "gamma", failure: "", version: "0.2.0", problems: ["the disk is full"] }, { name: "delta", failure: "it does not answer", version: "", problems: [] },
+    ],
+    differences: [{ observer: "beta", member: "gamma", status: "alive", link: "outgoing_lost" }, { observer: "gamma", member: "alpha", status: "failed", link: "direct" },
+      { observer: "beta", member: "alpha", status: "alive", link: "streams_only" }],
+    ownStatus: [["alpha", "alive"], ["beta", "alive"], ["gamma", "alive"]], zones: [], round_trips: [],
+  };
+  const all = found({ observed, members: ["alpha", "beta", "gamma", "delta"].map((name) => member(name, "alive")), node: { problems: ["what is sent to them is lost, theirs arrives, and they answer through others only: beta"] } });
+  const titles = all.map((each) => each.title);
+  assert.deepEqual(titles, ["What beta sends to gamma is lost", "Members disagree about alpha", "From beta to alpha not everything passes", "the disk is full",
+    "delta does not tell what it observes", "Members run different versions"]);
+  assert.match(all[3].why, /beta, gamma/);
+  assert.match(all[3].todo, /disk/);
+  assert.match(all[5].why, /0\.2\.0 \(gamma\)/);
+});
+
+test("a problem whose beginning the agent does not tell counts from when it was first seen, whatever its numbers are", () => {
+  const keys = new Map();
+  const seen = (key) => { if (!keys.has(key)) keys.set(key, 40 + keys.size); return keys.get(key); };
+  const [first] = found({ node: { problems: ["the clock is 5 s ahead of that of the peers"] }, seen });
+  const [again] = found({ node: { problems: ["the clock is 6 s ahead of that of the peers"] }, seen });
+  assert.deepEqual([first.since, again.since], [40, 40]);
+  assert.match(again.todo, /NTP/);
+});
+
+test("when most instances were lost with their members, callers may panic", () => {
+  const instances = ["a", "b", "c"].map((id) => instance(id, { owner: `m-${id}`, health: id === "a" ? "passing" : "critical", reason: "its owner has failed" }));
+  const all = found({ members: [member("m-b", "failed"), member("m-c", "failed")], instances });
+  assert.match(all.find((each) => each.key === "h orders").why, /2 were lost with their members: callers with a panic threshold above 33 %/);
 });
 
 test("a hundred failed members are not a hundred lines", () => {
