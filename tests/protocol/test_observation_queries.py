@@ -155,8 +155,8 @@ def test_the_link_says_what_passes_directly() -> None:
     assert links == {"b": LinkState.DIRECT, "c": LinkState.DIRECT, "gone": LinkState.DIRECT}
     indirect = node.detector.prober.indirect
     for member in (B, C):
-        indirect.through_others(member.run_id, 1.0)
-        indirect.through_others(member.run_id, 2.0)
+        for now in (1.0, 2.0, 3.0):
+            indirect.through_others(member.run_id, now)
     deliver(node, C, Ping(1, 0, node.fingerprint))
     links = {each.name: each.link for each in node.observations.observe()}
     assert (links["b"], links["c"]) == (LinkState.INCOMING_LOST, LinkState.OUTGOING_LOST)
@@ -175,13 +175,13 @@ def test_answers_of_helpers_count_as_indirect_and_an_own_answer_ends_that() -> N
     node = among(B, C)
     numbers: list[int] = []
     now = 10.0
-    while len(numbers) < 3:
+    while len(numbers) < 4:
         said = said_to(node.handle_timeout(now), B.address)
         for ping in [each for each in said if isinstance(each, Ping) and each.seq]:
             numbers.append(ping.seq)
             node.handle_timeout(now + 0.3)
             deliver(node, C, Ack(ping.seq, B.run_id, 0), now=now + 0.4)
-            assert (node.detector.prober.indirect.find(B.run_id) is not None) == (len(numbers) > 1)
+            assert (node.detector.prober.indirect.find(B.run_id) is not None) == (len(numbers) > 2)
         now += 0.5
     node.detector.prober.sweep(now)
     assert node.detector.prober.indirect.found().keys() == {B.run_id}

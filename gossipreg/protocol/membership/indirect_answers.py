@@ -13,13 +13,18 @@ import attrs
 #: Probes in a row that only others must have answered. One is common where packets get lost.
 _TIMES = 2
 
+#: The same where nothing of the member has arrived since the first of them: its own probe of this node may be due yet.
+_SILENT_TIMES = 3
+
+#: Probes during which a packet of the member counts as lately heard: it need not send one between any two.
+_HEARD_PROBES = 4
+
 
 @attrs.define(eq=False, repr=False)
 class _Evidence:
     times: int = 0  # probes in a row
     since: float = 0.0  # when the first of these was answered (seconds)
-    is_heard: bool = False  # whether the member's own packets have come since the last of these
-    was_heard: bool = False  # whether they came between the last two
+    quiet: int | None = None  # how many of them since the member's own packets last came; None: none has come
 
 
 @attrs.frozen
@@ -40,7 +45,8 @@ class IndirectAnswers:
         """A probe of ``run_id`` was answered by another member's word."""
         evidence = self._evidence.setdefault(run_id, _Evidence(since=now))
         evidence.times += 1
-        evidence.was_heard, evidence.is_heard = evidence.is_heard, False
+        if evidence.quiet is not None:
+            evidence.quiet += 1
 
     def directly(self, run_id: int) -> None:
         """The member ``run_id`` itself has answered a ping of this node."""
@@ -49,14 +55,17 @@ class IndirectAnswers:
     def heard(self, run_id: int) -> None:
         """A packet or frame of ``run_id`` came in."""
         if self._evidence and (evidence := self._evidence.get(run_id)) is not None:
-            evidence.is_heard = True
+            evidence.quiet = 0
 
     def find(self, run_id: int) -> Indirect | None:
         """Since when ``run_id`` answers through others only; None if it does not."""
         evidence = self._evidence.get(run_id)
-        if evidence is None or evidence.times < _TIMES:
+        if evidence is None:
             return None
-        return Indirect(evidence.since, evidence.is_heard or evidence.was_heard)
+        is_heard = evidence.quiet is not None and evidence.quiet < _HEARD_PROBES
+        if evidence.times < (_TIMES if is_heard else _SILENT_TIMES):
+            return None
+        return Indirect(evidence.since, is_heard)
 
     def found(self) -> dict[int, Indirect]:
         """All that `find` finds, by run id."""

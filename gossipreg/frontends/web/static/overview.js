@@ -32,7 +32,7 @@ export class Overview {
     this.line.className = `lead ${grave ? "bad" : "well"}`;
     const now = app.now();
     keyed(this.list, problems, (each) => each.key, (each) => JSON.stringify(each), (each) => problem(each, now));
-    for (const each of this.list.querySelectorAll("time")) say(each, ageOf(Number(each.dataset.at), now));
+    for (const each of this.list.querySelectorAll("time")) say(each, ageOf(Number(each.dataset.at), now, "seen" in each.dataset));
     this.rates.render();
     if (node) this.#facts(node, alive);
   }
@@ -56,11 +56,11 @@ function problem(each, now) {
   return el("li", { class: each.level },
     el("span", { class: "sign", role: "img", "aria-label": word }, sign),
     el("div", {},
-      el("p", { class: "what" }, title, each.since > 1 ? el("time", { "data-at": each.since, title: clock(each.since) }, ageOf(each.since, now)) : null),
+      el("p", { class: "what" }, title, each.since > 1 ? el("time", { "data-at": each.since, "data-seen": each.isSeen, title: clock(each.since) }, ageOf(each.since, now, each.isSeen)) : null),
       each.why ? el("p", { class: "why" }, given(each.why)) : null,
       each.todo ? el("p", { class: "todo" }, el("b", {}, `${T.toDo}: `), given(each.todo)) : null));
 }
 
-function ageOf(since, now) {
-  return T.since(clock(since, now), age(now - since));
+function ageOf(since, now, isSeen) {
+  return (isSeen ? T.seenSince : T.since)(clock(since, now), age(now - since));
 }

@@ -11,7 +11,7 @@ const AT_ONCE = 5; // seconds between two members that were lost by one cause, p
 const LOST_MAX = 0.5; // share of a service's instances that are left, below which callers may panic
 
 /**
- * Every problem, the gravest and then the latest first, as `{key, level, title, why, todo, since, href}`.
+ * Every problem, the gravest and then the latest first, as `{key, level, title, why, todo, since, isSeen, href}`.
  *
  * `state`: `registry`, `node` (as `/api/v1/node`, or null), `policies`, `unreadable`, `checks`, `observed` (as
  * `/api/v1/observations`, or null), `panicked`, whether lookups were answered in a panic in the last minute, and
@@ -21,7 +21,10 @@ export function findProblems(state) {
   const found = [
     ...ofNode(state), ...ofMembers(state), ...ofObservers(state), ...ofServices(state), ...ofChecks(state), ...ofPolicies(state),
   ];
-  for (const each of found) each.since ??= state.seen?.(each.key) ?? null;
+  for (const each of found) {
+    each.isSeen = each.since === null; // then it may be older than the page knows
+    each.since ??= state.seen?.(each.key) ?? null;
+  }
   const rank = (each) => LEVELS.indexOf(each.level);
   return found.sort((one, other) => rank(one) - rank(other) || (other.since ?? 0) - (one.since ?? 0)
     || (one.key < other.key ? -1 : 1));

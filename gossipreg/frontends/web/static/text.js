@@ -58,6 +58,7 @@ export const T = {
     `All is well: ${many(members, "member")} alive, ${many(services, "service")} with ${many(instances, "instance")}.`,
   problems: (count) => many(count, "problem"),
   since: (clock, age) => `since ${clock}, ${age}`,
+  seenSince: (clock, age) => `seen since ${clock}, ${age}`,
   toDo: "What to do",
   token: {
     button: "Token",
