@@ -64,7 +64,8 @@ def problems(lifecycle: NodeLifecycle) -> tuple[str, ...]:
     """What is wrong with the node of ``lifecycle``, or between it and its peers, a sentence each."""
     now = trio.current_time()
     address, errors = lifecycle.advertised_address, lifecycle.context.driver.datagrams.errors
-    local = [None if address is None else address.problem, errors.problem]
+    store = lifecycle.context.store
+    local = [None if store is None else store.problem, None if address is None else address.problem, errors.problem]
     return (
         *(problem for problem in local if problem),
         *lifecycle.keyring.problems,

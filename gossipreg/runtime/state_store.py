@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Final
 import attrs
 import trio
 
+from gossipreg import limits
 from gossipreg.errors import StorageError
 from gossipreg.model import Address
 from gossipreg.runtime.files import check_directory, check_regular
@@ -200,6 +201,17 @@ class StateStore:
         else:
             self._put(DRAIN, "", json.dumps({"reason": reason}).encode())
 
+    def space_problem(self) -> str:
+        """Why the next write may fail, as a sentence: a disk that is nearly full, or mounted read-only; or nothing."""
+        with explained(self._directory):
+            disk = os.statvfs(self._directory)
+        if disk.f_flag & os.ST_RDONLY:
+            return f"the disk of the data directory {self._directory} is read-only: mount it writable"
+        free = disk.f_bavail * disk.f_frsize
+        if free >= limits.DISK_FREE_MIN:
+            return ""
+        return f"the disk of the data directory {self._directory} is full, {free // 1024} KiB are left: free some space"
+
     def set_peers(self, addresses: Iterable[Address]) -> None:
         """Save the addresses of members that were lately alive, in place of those saved before."""
         self._put(PEERS, "", json.dumps(list(addresses)).encode())
@@ -241,6 +253,8 @@ class AsyncStateStore:
     _store: StateStore
     _turn: trio.Lock = attrs.field(init=False, factory=trio.Lock)
     _batch: _Batch = attrs.field(init=False, factory=_Batch)
+    _failure: str = attrs.field(init=False, default="")  # why the last write failed
+    _space: str = attrs.field(init=False, default="")  # why the next one may
 
     @classmethod
     async def open(cls, directory: Path) -> AsyncStateStore:
@@ -292,6 +306,18 @@ class AsyncStateStore:
         """See `StateStore.set_peers`."""
         await self._write(functools.partial(self._store.set_peers, tuple(addresses)))
 
+    async def look_at_disk(self) -> None:
+        """Look whether the next write may fail, for `problem`."""
+        try:
+            self._space = await trio.to_thread.run_sync(self._store.space_problem)
+        except StorageError as error:
+            self._space = str(error)
+
+    @property
+    def problem(self) -> str:
+        """Why the last write failed, or the next one may, as a sentence; empty if all is well."""
+        return self._failure or self._space
+
     def disown(self) -> None:
         """See `StateStore.disown`."""
         self._store.disown()
@@ -310,6 +336,7 @@ class AsyncStateStore:
                 self._batch = _Batch()
                 with trio.CancelScope(shield=True):
                     await trio.to_thread.run_sync(self._commit, batch)
+        self._failure = batch.failure
         if batch.failure:
             raise StorageError(batch.failure)
         assert batch.durable

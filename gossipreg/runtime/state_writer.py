@@ -61,9 +61,15 @@ class StateWriter:
             self._stored_index = index + _INDEXES_AHEAD
 
     async def keep_identity_stored(self) -> None:
-        """Keep the index on disk ahead of the indexes that lookups are given, until cancelled."""
+        """Keep the index on disk ahead of the indexes that lookups are given, and look at the disk, until cancelled.
+
+        After a write that failed there is one each time: what else would be written may be hours away.
+        """
         while True:
+            await self._store.look_at_disk()
             await trio.sleep(_PEERS_INTERVAL)
+            if self._store.problem:
+                self._stored_index = min(0, self._stored_index)
             await self.store_identity()
 
     async def keep_peers_stored(self) -> None:

@@ -436,3 +436,22 @@ async def test_an_agent_starts_on_a_disk_that_is_full(small_disk: Path) -> None:
             pass
     async with open_node(config("ann", data_dir=data)) as ann:
         assert [each.weight for each in ann.lookup("orders")] == [0]
+
+
+async def test_a_full_disk_is_a_problem_of_the_node_until_it_has_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What has failed is tried again: nothing else may be written for hours."""
+    monkeypatch.setattr(state_writer, "_PEERS_INTERVAL", 0.001)
+    async with open_node(config("ann", data_dir=tmp_path)) as node:
+        assert node.info().problems == ()
+        store = node._lifecycle.context.store
+        assert store is not None
+        store._store._connection.execute("PRAGMA max_page_count = 1")
+        with pytest.raises(StorageError):
+            await node.register("orders", port=80, meta={"k": "v" * 20_000})
+        assert "database or disk is full" in node.info().problems[0]
+        store._store._connection.execute("PRAGMA max_page_count = 10000")
+        with trio.fail_after(PATIENCE):
+            while node.info().problems:  # noqa: ASYNC110 - a write to disk notifies no task
+                await trio.sleep(0.001)

@@ -20,6 +20,7 @@ import pytest
 import trio
 import trio.testing
 
+from gossipreg import limits
 from gossipreg.errors import StorageError
 from gossipreg.model import Address
 from gossipreg.runtime import state_database
@@ -468,8 +469,12 @@ async def test_on_a_full_disk_every_writer_of_the_commit_is_told_and_the_store_g
             nursery.start_soon(put, number)
     assert len(refused) == 20
     assert all(sentence.endswith("database or disk is full: free some space on its disk") for sentence in refused)
+    assert "database or disk is full" in store.problem
+    await store.look_at_disk()
+    assert "database or disk is full" in store.problem, "only a write tells that it is over"
     store._store._connection.execute("PRAGMA max_page_count = 1000")
     await put(20)
+    assert store.problem == ""
     assert list((await store.load()).instances) == ["orders-20"]
     await store.close()
 
@@ -551,3 +556,39 @@ def test_nothing_acknowledged_is_missing_after_a_kill_at_any_moment(tmp_path: Pa
         assert acknowledged <= saved.instances.keys()
         assert not dropped & saved.instances.keys()
         assert all(payload == instance_id.encode() * 20 for instance_id, payload in saved.instances.items())
+
+
+@attrs.frozen
+class Disk:
+    """What the kernel tells of a file system."""
+
+    f_bavail: int = 1_000_000
+    f_frsize: int = 4096
+    f_flag: int = 0
+
+
+@pytest.mark.parametrize(
+    ("disk", "part"),
+    [
+        (Disk(), ""),
+        (Disk(f_bavail=limits.DISK_FREE_MIN // 4096), ""),
+        (Disk(f_bavail=limits.DISK_FREE_MIN // 4096 - 1), "is full, 2044 KiB are left: free some space"),
+        (Disk(f_flag=os.ST_RDONLY), "is read-only"),
+    ],
+)
+async def test_a_disk_on_which_writes_may_fail_is_a_problem(
+    disk: Disk, part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = await AsyncStateStore.open(tmp_path)
+    monkeypatch.setattr(os, "statvfs", lambda _: disk)
+    await store.look_at_disk()
+    assert (part in store.problem) if part else store.problem == ""
+    await store.close()
+
+
+async def test_a_data_directory_that_is_gone_is_a_problem(tmp_path: Path) -> None:
+    store = await AsyncStateStore.open(tmp_path / "data")
+    (tmp_path / "data").rename(tmp_path / "moved")
+    await store.look_at_disk()
+    assert "No such file or directory" in store.problem
+    await store.close()

@@ -1,5 +1,6 @@
 // The page: connects to the agent, keeps what it tells, and shows the part that the URL names.
 
+import { Access } from "./access.js";
 import { Api } from "./api.js";
 import { ConfirmDialog } from "./confirm.js";
 import { attribute, el, fill, given, say } from "./dom.js";
@@ -26,6 +27,7 @@ const PAGES = {
   service: (app, name) => new ServicePage(app, name),
   members: (app) => new Members(app),
   policies: (app) => new Policies(app),
+  access: (app) => new Access(app),
 };
 
 class App {
@@ -198,7 +200,7 @@ class App {
 
   #header() {
     this.agent = el("span", { class: "agent" });
-    this.links = [["overview", T.overview], ["services", T.services], ["members", T.members], ["policies", T.policies]].map(([page, word]) =>
+    this.links = [["overview", T.overview], ["services", T.services], ["members", T.members], ["policies", T.policies], ["access", T.access.short]].map(([page, word]) =>
       el("a", { href: hash(page), "data-page": page }, word, el("span", { class: "number" })));
     this.mark = el("span", { class: "connection" });
     this.tokenButton = el("button", { type: "button", class: "small", hidden: true, on: { click: () => this.tokens.open() } }, T.token.button);
@@ -209,7 +211,7 @@ class App {
   #navigation(problems) {
     const { registry } = this;
     const present = [...registry.members.values()].filter((each) => each.status !== "left").length;
-    const numbers = { overview: problems || "", services: registry.services.size || "", members: present || "", policies: this.policies.length || "" };
+    const numbers = { overview: problems || "", services: registry.services.size || "", members: present || "", policies: this.policies.length || "", access: "" };
     const here = this.route.page === "service" ? "services" : this.route.page;
     for (const link of this.links) {
       attribute(link, "aria-current", link.dataset.page === here ? "page" : null);
