@@ -237,8 +237,8 @@ DIGEST_ANSWERS_PER_SECOND_MAX: Final = 256
 #: Packets to one peer in one flush. A burst beyond it waits for the next gap, so that probes are not starved.
 FLUSH_PACKETS_MAX: Final = 4
 
-#: Least room on the disk of the data directory (bytes): with less it is reported. Some hundred pages of SQLite and its log
-#: need as much, so that it is known before a write fails.
+#: Least room on the disk of the data directory (bytes): with less it is reported. Some hundred pages of SQLite and its
+#: log need as much, so that it is known before a write fails.
 DISK_FREE_MIN: Final = 2 * 1024 * 1024
 
 #: Streams open at once: those that we opened, and those that peers opened to us and proved to hold the key.

@@ -32,7 +32,7 @@ def demo(nodes: int, *, ui: bool, as_json: bool) -> None:
     says what, and the exit status is 1.
 
     With --ui it starts the agents and prints the address of their page. Then each line that is typed is a fault to
-    play, such as "kill web-3" or "fail orders-2", so that it can be seen there.
+    play, such as "kill web-3", "cut web-2 web-4" or "slow web-5", so that it can be seen there.
 
     Examples:
       gossipreg demo
@@ -61,9 +61,10 @@ def demo(nodes: int, *, ui: bool, as_json: bool) -> None:
 def _play(nodes: int) -> None:
     from gossipreg.cli.demo.agents import DemoAgents
     from gossipreg.cli.demo.playground import Playground, help_text
+    from gossipreg.cli.demo.switch import Switch
 
-    with _ended_by_signals(), DemoAgents() as agents:
-        playground = Playground(nodes, agents, print)
+    with _ended_by_signals(), Switch() as switch, DemoAgents() as agents:
+        playground = Playground(nodes, agents, switch, print)
         print(f"Open {playground.open()} in a browser. Then type what is to happen:\n{help_text()}", flush=True)
         playground.play(iter(sys.stdin.readline, ""))
 

@@ -58,10 +58,10 @@ class DemoAgents:
             process.stdout.close()
         self._directory.cleanup()
 
-    def start(self, name: str, seed: str | None) -> subprocess.Popen[str]:
-        """Start an agent, or restart one, that joins at ``seed``; do not wait for it."""
-        command = [sys.executable, "-m", "gossipreg", "agent", "--name", name, "--cluster", "demo"]
-        command += ["--bind", "127.0.0.1:0", "--http", "127.0.0.1:0", "--dns", "off", "--log-format", "json"]
+    def start(self, name: str, seed: str | None, *flags: str, bind: str = "127.0.0.1:0") -> subprocess.Popen[str]:
+        """Start an agent, or restart one, that joins at ``seed``, with further ``flags``; do not wait for it."""
+        command = [sys.executable, "-m", "gossipreg", "agent", "--name", name, "--cluster", "demo", *flags]
+        command += ["--bind", bind, "--http", "127.0.0.1:0", "--dns", "off", "--log-format", "json"]
         command += ["--key-file", str(self._key_file), "--data-dir", str(self._home / name)]
         if seed is not None:
             command += ["--join", seed]
