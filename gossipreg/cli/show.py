@@ -16,7 +16,6 @@ from gossipreg.text import escaped
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.table import Table as RichTable
 
 #: The style of a word on a terminal, wherever it stands.
 STYLES: Final[Mapping[str, str]] = {
@@ -33,9 +32,6 @@ STYLES: Final[Mapping[str, str]] = {
     "isolated": "bold red",
     "-": "dim",
 }
-
-#: Columns of one word each: a table that is too wide for its terminal breaks other columns first.
-_UNBROKEN: Final = frozenset({"name", "service", "address", "health", "status", "started", "at"})
 
 #: Columns of an event on a terminal (characters): time, event, id or name, state, address, service, owner, weight.
 _EVENT_WIDTHS: Final = (12, 16, 18, 11, 21, 10, 10, 1)
@@ -266,7 +262,9 @@ def write(table: TextTable, document: Any, *, as_json: bool) -> None:
         for row in table.rows:
             print("\t".join(map(clean, row)))
     elif table.rows:
-        console().print(rich_table(_filled(table)))
+        from gossipreg.cli.tables import print_table  # scripts and pipes do not wait for it
+
+        print_table(table, console())
 
 
 def say(sentence: str, document: Any, *, as_json: bool) -> None:
@@ -306,30 +304,6 @@ def console() -> Console:
     from rich.console import Console
 
     return Console(highlight=False)
-
-
-def _filled(table: TextTable) -> TextTable:
-    """The table without empty columns: on a terminal they would take room from the others."""
-    filled = [place for place in range(len(table.columns)) if any(row[place] for row in table.rows)]
-    return TextTable(
-        tuple(table.columns[place] for place in filled),
-        [tuple(row[place] for place in filled) for row in table.rows],
-    )
-
-
-def rich_table(table: TextTable) -> RichTable:
-    """The table as it looks on a terminal."""
-    from rich import box
-    from rich.table import Table as RichTable
-    from rich.text import Text
-
-    drawn = RichTable(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold")
-    for column, *cells in zip(table.columns, *table.rows, strict=True):
-        numbers = all(map(str.isdecimal, cells))
-        drawn.add_column(column, overflow="fold", no_wrap=column in _UNBROKEN, justify="right" if numbers else "left")
-    for row in table.rows:
-        drawn.add_row(*(Text(clean(cell), _style(clean(cell))) for cell in row))
-    return drawn
 
 
 def address_of(instance: Mapping[str, Any]) -> str:

@@ -134,6 +134,8 @@ class LiveOutput(DemoOutput):
         """Members on the left, instances on the right."""
         from rich.table import Table
 
+        from gossipreg.cli.tables import rich_table
+
         view = self._observers.view_of(OBSERVER)
         members = show.TextTable(
             (f"as {OBSERVER} sees it", "status", "address"),
@@ -150,7 +152,7 @@ class LiveOutput(DemoOutput):
             ],
         )
         side_by_side = Table.grid(padding=(0, 6))
-        side_by_side.add_row(show.rich_table(members), show.rich_table(instances))
+        side_by_side.add_row(rich_table(members), rich_table(instances))
         return side_by_side
 
 

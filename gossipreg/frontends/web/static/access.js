@@ -29,6 +29,7 @@ export class Access {
   }
 
   async #ask() {
+    if (!this.app.node) return this.#waiting(); // what the token is for is not known yet
     if (Date.now() - this.#askedAt < ASKED_MS || document.hidden) return;
     this.#askedAt = Date.now();
     const now = this.app.now();
@@ -37,6 +38,10 @@ export class Access {
       this.#part("tokens", "operator", ({ tokens }) => [tokens.length ? "" : T.access.noTokens, tokens.length ? tokenTable(tokens, now) : null]),
       this.#part("regions", "read", ({ regions }) => [regions.length > 1 ? "" : T.access.oneRegion(regions[0]?.name ?? ""), regions.length > 1 ? regionTable(regions) : null]),
     ]);
+  }
+
+  #waiting() {
+    for (const { lead } of Object.values(this.parts)) say(lead, T.loading);
   }
 
   /** Ask for one part, if the token is for it; `show(answer)` gives its sentence and its table. */

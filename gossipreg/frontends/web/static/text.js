@@ -157,7 +157,7 @@ export const T = {
     }),
     lostTogether: (names, count) => ({
       title: `${many(count, "member")} were lost at one time: ${names}`,
-      why: "One cause took them all: their hosts went down together, or the network is split, and they go on by themselves.",
+      why: "Perhaps by one cause: their hosts went down together, or the network is split, and they go on by themselves.",
       todo: "See whether their hosts run. If they do, mend the network between: the sides become one again by themselves.",
     }),
     moreMembers: (count) => `${many(count, "more member")} failed or suspect`,
@@ -193,7 +193,7 @@ export const T = {
     }),
     moreHurt: (count) => `${many(count, "more service")} with instances that are not well`,
     otherReasons: (count) => `and ${many(count, "other reason")}`,
-    mayPanic: (lost, percent) => `${lost} were lost with their members: callers with a panic threshold above ${percent} % get lost ones, too`,
+    mayPanic: (lost, percent) => `${lost} were lost with their members: callers with a panic threshold ${percent ? `above ${percent} % ` : ""}get lost ones, too.`,
     flaps: ({ check, instance, reason }) => ({
       title: `The check ${check} of ${instance} flaps`, why: reason || "It fails and recovers again and again, so it needs more successes than usual.",
       todo: "See what it says, and whether its timeout is too short.",

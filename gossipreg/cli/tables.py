@@ -1,0 +1,89 @@
+"""Tables on a terminal: columns side by side while they fit, else a block of lines for each row.
+
+An id, a name or an address is never broken: it is copied from there into the next command.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Final
+
+from gossipreg.cli.show import STYLES, TextTable, clean
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+#: Columns of sentences and lists, which may be broken; all others hold one word each.
+_BREAKABLE: Final = frozenset({"reason", "output", "meta", "tags", "rule", "value", "scopes", "not held by", "target"})
+
+#: Least width of a column that is broken (cells): narrower, it would be a column of single words.
+_BROKEN_MIN: Final = 14
+
+#: Cells between two columns.
+_GAP: Final = 3
+
+
+def print_table(table: TextTable, console: Console) -> None:
+    """Print ``table``, without columns that are empty, as it fits the terminal."""
+    table = _filled(table)
+    if _least_width(table) <= console.width:
+        console.print(rich_table(table))
+        return
+    for line in _blocks(table):
+        console.print(line, soft_wrap=True)  # what is longer than a line is the terminal's to wrap, and stays one word
+
+
+def rich_table(table: TextTable) -> RichTable:
+    """The table as it looks on a terminal."""
+    from rich import box
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    drawn = RichTable(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold")
+    for column, *cells in zip(table.columns, *table.rows, strict=True):
+        numbers = all(map(str.isdecimal, cells))
+        drawn.add_column(
+            column, overflow="fold", no_wrap=column not in _BREAKABLE, justify="right" if numbers else "left"
+        )
+    for row in table.rows:
+        drawn.add_row(*(Text(clean(cell), _style(cell)) for cell in row))
+    return drawn
+
+
+def _filled(table: TextTable) -> TextTable:
+    """The table without empty columns: on a terminal they would take room from the others."""
+    filled = [place for place in range(len(table.columns)) if any(row[place] for row in table.rows)]
+    return TextTable(
+        tuple(table.columns[place] for place in filled),
+        [tuple(row[place] for place in filled) for row in table.rows],
+    )
+
+
+def _least_width(table: TextTable) -> int:
+    """The width of a terminal on which no word has to be broken (cells)."""
+    from rich.cells import cell_len
+
+    total = _GAP * (len(table.columns) - 1)
+    for column, *cells in zip(table.columns, *table.rows, strict=True):
+        natural = max(cell_len(clean(cell)) for cell in (column, *cells))
+        total += min(natural, _BROKEN_MIN) if column in _BREAKABLE else natural
+    return total
+
+
+def _blocks(table: TextTable) -> Iterator[Text]:
+    """A line for each cell that is not empty, with its column's name; an empty line between two rows."""
+    from rich.text import Text
+
+    width = max(map(len, table.columns))
+    for place, row in enumerate(table.rows):
+        if place:
+            yield Text("")
+        for column, cell in zip(table.columns, row, strict=True):
+            if cell:
+                yield Text.assemble((column.ljust(width), "bold"), "  ", (clean(cell), _style(cell)))
+
+
+def _style(cell: str) -> str:
+    return STYLES.get(clean(cell), "")
