@@ -181,17 +181,24 @@ class Switch:
             self._nursery.start_soon(self._carry_stream, stream, to)
 
     async def _carry_stream(self, stream: trio.SocketStream, to: _Port) -> None:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(_cancel_when, to.gone, nursery.cancel_scope)
-            with suppress(OSError, trio.BrokenResourceError, trio.ClosedResourceError):
-                sender = self._holder(stream.socket.getpeername()[1])
-                await self._passing(sender, to.name)
-                onward = await trio.open_tcp_stream(*to.bound)
-                async with onward, trio.open_nursery() as both:
-                    both.start_soon(self._pump, stream, onward, sender, to.name, both.cancel_scope)
-                    both.start_soon(self._pump, onward, stream, to.name, sender, both.cancel_scope)
-            nursery.cancel_scope.cancel()
-        _reset(stream)
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_cancel_when, to.gone, nursery.cancel_scope)
+                with suppress(OSError, trio.BrokenResourceError, trio.ClosedResourceError):
+                    await self._carry_both(stream, self._holder(stream.socket.getpeername()[1]), to)
+                nursery.cancel_scope.cancel()
+        finally:
+            _reset(stream)
+
+    async def _carry_both(self, stream: trio.SocketStream, sender: str, to: _Port) -> None:
+        await self._passing(sender, to.name)
+        onward = await trio.open_tcp_stream(*to.bound)
+        try:
+            async with trio.open_nursery() as both:
+                both.start_soon(self._pump, stream, onward, sender, to.name, both.cancel_scope)
+                both.start_soon(self._pump, onward, stream, to.name, sender, both.cancel_scope)
+        finally:
+            _reset(onward)
 
     async def _pump(
         self,
@@ -241,7 +248,7 @@ async def _cancel_when(event: trio.Event, scope: trio.CancelScope) -> None:
 
 
 def _reset(stream: trio.SocketStream) -> None:
-    """End a stream as the kernel of a dead process does."""
+    """End a stream at once, as the kernel of a dead process does."""
     with suppress(OSError):
         stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     stream.socket.close()
