@@ -62,7 +62,7 @@ def _filled(table: TextTable) -> TextTable:
 
 
 def _least_width(table: TextTable) -> int:
-    """The width of a terminal on which no word has to be broken (cells)."""
+    """The width of the narrowest terminal on which no word is broken (cells)."""
     from rich.cells import cell_len
 
     total = _GAP * (len(table.columns) - 1)

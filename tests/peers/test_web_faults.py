@@ -11,7 +11,7 @@ import attrs
 import pytest
 import trio
 
-from gossipreg.cli.demo.switch import Switch
+from gossipreg.cli.demo.switch import PacketSwitch
 from tests.drills.agents import Agent, Agents, key_file, open_agents
 from tests.drills.asking import ask
 from tests.peers.browser import Browser, install_browser, needs_chromium, open_browser
@@ -31,7 +31,7 @@ class Stage:
 
     agents: Agents
     browser: Browser
-    switch: Switch
+    switch: PacketSwitch
     directory: Path
     running: dict[str, Agent] = attrs.field(factory=dict)
 
@@ -68,7 +68,7 @@ class Stage:
 @asynccontextmanager
 async def stage(tmp_path: Path, modules: Path, *names: str, flags: tuple[str, ...] = ()) -> AsyncIterator[Stage]:
     (tmp_path / "agents").mkdir()
-    with_switch = Switch()
+    with_switch = PacketSwitch()
     await trio.to_thread.run_sync(with_switch.__enter__)
     try:
         async with open_agents(tmp_path / "agents") as agents, open_browser(modules) as browser:

@@ -61,9 +61,9 @@ def demo(nodes: int, *, ui: bool, as_json: bool) -> None:
 def _play(nodes: int) -> None:
     from gossipreg.cli.demo.agents import DemoAgents
     from gossipreg.cli.demo.playground import Playground, help_text
-    from gossipreg.cli.demo.switch import Switch
+    from gossipreg.cli.demo.switch import PacketSwitch
 
-    with _ended_by_signals(), Switch() as switch, DemoAgents() as agents:
+    with _ended_by_signals(), PacketSwitch() as switch, DemoAgents() as agents:
         playground = Playground(nodes, agents, switch, print)
         print(f"Open {playground.open()} in a browser. Then type what is to happen:\n{help_text()}", flush=True)
         playground.play(iter(sys.stdin.readline, ""))

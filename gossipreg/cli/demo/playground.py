@@ -10,7 +10,7 @@ from typing import Final
 import attrs
 
 from gossipreg.cli.demo.agents import DemoAgents, RunningAgent
-from gossipreg.cli.demo.switch import Switch
+from gossipreg.cli.demo.switch import PacketSwitch
 from gossipreg.errors import GossipregError
 
 #: The agent that serves the page. Nothing is done to it.
@@ -44,7 +44,7 @@ class Playground:
 
     _nodes: int
     _agents: DemoAgents
-    _switch: Switch
+    _switch: PacketSwitch
     _show: Callable[[str], None]
     _running: dict[str, RunningAgent] = attrs.field(init=False, factory=dict)
     _killed: dict[str, None] = attrs.field(init=False, factory=dict)

@@ -1,4 +1,4 @@
-"""Switch: carries the gossip of the playground's agents, and loses or delays what it is told to.
+"""PacketSwitch: carries the gossip of the playground's agents, and loses or delays what it is told to.
 
 Each agent advertises an address of the switch instead of its own. The switch knows the sender of a packet by its port,
 and that of a stream by the process that holds the other end of the connection. It runs in a thread of its own.
@@ -45,7 +45,7 @@ class _Port:
 
 
 @attrs.define(eq=False, repr=False)
-class Switch:
+class PacketSwitch:
     """The links between agents, each in both directions. Any thread may change them."""
 
     lost: set[tuple[str, str]] = attrs.field(factory=set)  # (from, to)

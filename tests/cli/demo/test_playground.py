@@ -13,7 +13,7 @@ from gossipreg.cli import cli
 from gossipreg.cli.client import AgentClient
 from gossipreg.cli.demo.agents import DemoAgents
 from gossipreg.cli.demo.playground import FAULTS, Playground, help_text
-from gossipreg.cli.demo.switch import Switch
+from gossipreg.cli.demo.switch import PacketSwitch
 
 
 def members(agent: AgentClient) -> list[dict[str, Any]]:
@@ -34,7 +34,7 @@ def test_it_does_not_go_with_json() -> None:
 @pytest.mark.slow
 def test_faults_are_played_on_real_agents() -> None:
     shown: list[str] = []
-    with Switch() as switch, DemoAgents() as agents:
+    with PacketSwitch() as switch, DemoAgents() as agents:
         playground = Playground(3, agents, switch, shown.append)
         assert playground.open().endswith("/ui/")
         host = playground._running["web-1"].agent
