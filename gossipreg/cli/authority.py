@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from gossipreg.cli import show
+from gossipreg.cli import show, tables
 from gossipreg.cli.agent_options import as_json
 from gossipreg.cli.help_page import SectionedGroup, command
 from gossipreg.cli.new_file import write_once
@@ -199,7 +199,7 @@ def show_(file: Path, *, as_json: bool) -> None:
     """
     document = _described(_line_of(file), str(file))
     rows = [(name, ", ".join(value) if isinstance(value, list) else value) for name, value in document.items()]
-    show.write(show.TextTable(("field", "value"), rows), document, as_json=as_json)
+    show.write(tables.TextTable(("field", "value"), rows), document, as_json=as_json)
 
 
 def _described(line: str, where: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Final
 
 import click
 
-from gossipreg.cli import completion, show
+from gossipreg.cli import completion, show, tables
 from gossipreg.cli.agent_options import agent_options
 from gossipreg.cli.client import AgentClient
 from gossipreg.cli.help_page import command
@@ -52,7 +52,7 @@ def credentials(agent: AgentClient, id: str, *, as_json: bool, service: str, own
     if not shown:
         document["credentials"] = dict.fromkeys(document["credentials"])
     rows = [(name, _HIDDEN if value is None else value) for name, value in document["credentials"].items()]
-    show.write(show.TextTable(("name", "value"), rows), document, as_json=as_json)
+    show.write(tables.TextTable(("name", "value"), rows), document, as_json=as_json)
 
 
 def credentials_in(file: Path) -> dict[str, str]:

@@ -8,40 +8,17 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
 
+from gossipreg.cli.tables import STYLES, TextTable, clean, print_table
 from gossipreg.cli.time_format import local
-from gossipreg.text import escaped
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-#: The style of a word on a terminal, wherever it stands.
-STYLES: Final[Mapping[str, str]] = {
-    "alive": "green",
-    "passing": "green",
-    "suspect": "yellow",
-    "draining": "yellow",
-    "failed": "bold red",
-    "critical": "bold red",
-    "warning": "yellow",
-    "maintenance": "yellow",
-    "flapping": "yellow",
-    "left": "dim",
-    "isolated": "bold red",
-    "-": "dim",
-}
-
 #: Columns of an event on a terminal (characters): time, event, id or name, state, address, service, owner, weight.
 _EVENT_WIDTHS: Final = (12, 16, 18, 11, 21, 10, 10, 1)
-
-
-class TextTable(NamedTuple):
-    """Rows of text below the names of their columns; an empty cell is shown as ``-``."""
-
-    columns: tuple[str, ...]
-    rows: Sequence[tuple[str, ...]]
 
 
 def members(document: Any) -> TextTable:
@@ -262,8 +239,6 @@ def write(table: TextTable, document: Any, *, as_json: bool) -> None:
         for row in table.rows:
             print("\t".join(map(clean, row)))
     elif table.rows:
-        from gossipreg.cli.tables import print_table  # scripts and pipes do not wait for it
-
         print_table(table, console())
 
 
@@ -282,7 +257,7 @@ def write_event(name: str, data: Mapping[str, Any]) -> None:
         cells = [clean(cell).ljust(width) for cell, width in zip((time_of_day, *row[1:]), _EVENT_WIDTHS, strict=True)]
         while cells[-1].strip() == "-":
             cells.pop()
-        line = Text("  ").join(Text(cell, _style(cell.strip())) for cell in cells)
+        line = Text("  ").join(Text(cell, STYLES.get(cell.strip(), "")) for cell in cells)
         console().print(line, soft_wrap=True)
     else:
         print("\t".join(map(clean, row)), flush=True)
@@ -315,15 +290,6 @@ def address_of(instance: Mapping[str, Any]) -> str:
 def state_of(member: Mapping[str, Any]) -> str:
     """A member's status, or that it is about to leave."""
     return "draining" if member["draining"] and member["status"] == "alive" else str(member["status"])
-
-
-def clean(text: str) -> str:
-    """``text`` on one line and harmless to a terminal; ``-`` if it is empty."""
-    return escaped(text) or "-"
-
-
-def _style(cell: str) -> str:
-    return STYLES.get(cell, "")
 
 
 def _plain(value: Any) -> str:

@@ -5,15 +5,31 @@ An id, a name or an address is never broken: it is copied from there into the ne
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from gossipreg.cli.show import STYLES, TextTable, clean
+from gossipreg.text import escaped
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table as RichTable
     from rich.text import Text
+
+#: The style of a word on a terminal, wherever it stands.
+STYLES: Final[Mapping[str, str]] = {
+    "alive": "green",
+    "passing": "green",
+    "suspect": "yellow",
+    "draining": "yellow",
+    "failed": "bold red",
+    "critical": "bold red",
+    "warning": "yellow",
+    "maintenance": "yellow",
+    "flapping": "yellow",
+    "left": "dim",
+    "isolated": "bold red",
+    "-": "dim",
+}
 
 #: Columns of sentences and lists, which may be broken; all others hold one word each.
 _BREAKABLE: Final = frozenset({"reason", "output", "meta", "tags", "rule", "value", "scopes", "not held by", "target"})
@@ -23,6 +39,13 @@ _BROKEN_MIN: Final = 14
 
 #: Cells between two columns.
 _GAP: Final = 3
+
+
+class TextTable(NamedTuple):
+    """Rows of text below the names of their columns; an empty cell is shown as ``-``."""
+
+    columns: tuple[str, ...]
+    rows: Sequence[tuple[str, ...]]
 
 
 def print_table(table: TextTable, console: Console) -> None:
@@ -62,7 +85,7 @@ def _filled(table: TextTable) -> TextTable:
 
 
 def _least_width(table: TextTable) -> int:
-    """The width of the narrowest terminal on which no word is broken (cells)."""
+    """The least width of a terminal that holds every word whole (cells)."""
     from rich.cells import cell_len
 
     total = _GAP * (len(table.columns) - 1)
@@ -83,6 +106,11 @@ def _blocks(table: TextTable) -> Iterator[Text]:
         for column, cell in zip(table.columns, row, strict=True):
             if cell:
                 yield Text.assemble((column.ljust(width), "bold"), "  ", (clean(cell), _style(cell)))
+
+
+def clean(text: str) -> str:
+    """``text`` on one line and harmless to a terminal; ``-`` if it is empty."""
+    return escaped(text) or "-"
 
 
 def _style(cell: str) -> str:

@@ -9,7 +9,7 @@ from contextlib import contextmanager, redirect_stdout
 
 import pytest
 
-from gossipreg.cli import show
+from gossipreg.cli import show, tables
 from tests.cli.fake_agent import INSTANCE, MEMBER
 
 
@@ -93,7 +93,7 @@ def test_a_table_without_rows_is_nothing() -> None:
 
 
 def test_an_empty_cell_is_a_dash_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
-    show.write(show.TextTable(("a", "b"), [("", "x")]), None, as_json=False)
+    show.write(tables.TextTable(("a", "b"), [("", "x")]), None, as_json=False)
     assert capsys.readouterr().out == "-\tx\n"
 
 

@@ -9,8 +9,7 @@ import pytest
 from rich.console import Console
 
 from gossipreg.cli import show
-from gossipreg.cli.show import TextTable
-from gossipreg.cli.tables import print_table
+from gossipreg.cli.tables import TextTable, print_table
 
 LONG_ID = "payments-api-7f9c6d5b8-x2v9q-eu-west-1a-0"
 LONG_NAME = "node-with-a-rather-long-name-1.example.internal"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 import attrs
 
-from gossipreg.cli import show
+from gossipreg.cli import show, tables
 from gossipreg.cli.demo.observers import Observers
 from gossipreg.cli.demo.script import OBSERVER, ScriptLine
 
@@ -137,14 +137,14 @@ class LiveOutput(DemoOutput):
         from gossipreg.cli.tables import rich_table
 
         view = self._observers.view_of(OBSERVER)
-        members = show.TextTable(
+        members = tables.TextTable(
             (f"as {OBSERVER} sees it", "status", "address"),
             [
                 (member["name"], show.state_of(member), member["address"])
                 for _, member in sorted(view.members.items(), key=lambda item: (len(item[0]), item[0]))
             ],
         )
-        instances = show.TextTable(
+        instances = tables.TextTable(
             ("service", "instance", "call it at", "on"),
             [
                 (instance["service"], instance["id"], show.address_of(instance), instance["owner"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gossipreg.cli import show
+from gossipreg.cli import show, tables
 from gossipreg.cli.agent_options import as_json
 from gossipreg.cli.help_page import command
 
@@ -22,4 +22,4 @@ def list_(*, as_json: bool) -> None:
     scenarios = [load(name) for name in shipped()]
     document = {"scenarios": [{"name": s.name, "nodes": s.nodes, "title": s.title} for s in scenarios]}
     rows = [(scenario.name, str(scenario.nodes), scenario.title) for scenario in scenarios]
-    show.write(show.TextTable(("scenario", "nodes", "description"), rows), document, as_json=as_json)
+    show.write(tables.TextTable(("scenario", "nodes", "description"), rows), document, as_json=as_json)

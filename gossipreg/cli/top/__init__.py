@@ -7,7 +7,7 @@ import sys
 import time
 from typing import Any, Final
 
-from gossipreg.cli import show
+from gossipreg.cli import show, tables
 from gossipreg.cli.agent_options import agent_options
 from gossipreg.cli.client import AgentClient
 from gossipreg.cli.help_page import command
@@ -42,7 +42,7 @@ def top(agent: AgentClient, *, as_json: bool) -> None:
         _live(agent, node, services["services"])
 
 
-def _current_state(document: Any) -> show.TextTable:
+def _current_state(document: Any) -> tables.TextTable:
     node = document["node"]
     state = "isolated" if node["isolated"] else "draining" if node["draining"] else "alive"
     rows = [("agent", node["name"], state, node["cluster"], f"{node['reachable']:g}")]
@@ -54,7 +54,7 @@ def _current_state(document: Any) -> show.TextTable:
         ("service", name, str(count["healthy"]), str(count["instances"]), "")
         for name, count in document["services"].items()
     ]
-    return show.TextTable(("what", "name", "state", "where", "more"), rows)
+    return tables.TextTable(("what", "name", "state", "where", "more"), rows)
 
 
 def _live(agent: AgentClient, node: Any, services: Any) -> None:

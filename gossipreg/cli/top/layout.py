@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar
 from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
-from gossipreg.cli import show
+from gossipreg.cli import show, tables
 from gossipreg.cli.time_format import local
 from gossipreg.cli.top.model import MemberRow, ScreenModel, ServiceRow
 
@@ -57,11 +57,11 @@ def layout(model: ScreenModel, now: float, width: int, height: int, *, plain: bo
 def _head(model: ScreenModel, now: float, width: int) -> Iterator[Text]:
     node = model.node
     clock = local(now).split()[1].partition(".")[0]
-    name = Text.assemble((show.clean(node["name"]), "bold"), f"  {show.clean(node['cluster'])}  {node['address']}")
+    name = Text.assemble((tables.clean(node["name"]), "bold"), f"  {tables.clean(node['cluster'])}  {node['address']}")
     right = Text.assemble((clock, ""), ("  q quits", "dim"))
     name.truncate(max(0, width - cell_len(right.plain) - 2), overflow="ellipsis")
     yield Text.assemble(name, " " * max(1, width - cell_len(name.plain) - cell_len(right.plain)), right)
-    failures = [Text(show.clean(sentence), "bold red") for sentence in model.failed.values()]
+    failures = [Text(tables.clean(sentence), "bold red") for sentence in model.failed.values()]
     state = failures[0] if failures else Text("  ").join(_state(model))
     state.truncate(width, overflow="ellipsis")
     yield state
@@ -86,7 +86,7 @@ def _members(model: ScreenModel, now: float, width: int, most: int) -> list[Text
     with_address = width >= 0.6 * (_ADDRESSES_WIDTH - len(_GAP)) - 1
     rows = sorted(model.members.values(), key=lambda row: (_severity(row), row.member["name"]))
     counts = {status: sum(1 for row in rows if show.state_of(row.member) == status) for status in _BY_SEVERITY}
-    said = [(f"{count} {status}", show.STYLES.get(status, "")) for status, count in counts.items() if count]
+    said = [(f"{count} {status}", tables.STYLES.get(status, "")) for status, count in counts.items() if count]
     widths = [0, 8, 5] + ([21] if with_address else [])
     widths[0] = width - sum(widths) - 2 * (len(widths) - 1)
     return _table(_title("members", said, width), rows, most, lambda row: _line(_member(row, now), widths))
@@ -99,7 +99,7 @@ def _member(row: MemberRow, now: float) -> Row:
         since = member["generation"] / 1000
     return [
         (member["name"], "dim" if state == "left" else ""),
-        (state, show.STYLES.get(state, "")),
+        (state, tables.STYLES.get(state, "")),
         ("" if since is None else _age(now - since), "dim"),
         (member["address"], "dim"),
     ]
@@ -153,8 +153,8 @@ def _events(model: ScreenModel, width: int, room: int) -> Iterator[Text]:
 def _event(at: float, name: str, data: Mapping[str, Any], width: int) -> Text:
     subject, state, address, service, owner, weight = show.about(name, data)
     weighs = f"weight {weight}" if name == "instance-changed" else ""  # usually what has changed
-    rest = "  ".join(show.clean(each) for each in (weighs, service, address, owner) if each)
-    when, style = local(at).split()[1], show.STYLES.get(state, "")
+    rest = "  ".join(tables.clean(each) for each in (weighs, service, address, owner) if each)
+    when, style = local(at).split()[1], tables.STYLES.get(state, "")
     cells = [(when, "dim"), (name, ""), (subject, ""), (state, style), (rest, "dim")]
     widths = [12, 16, 18, 11, max(0, width - 12 - 16 - 18 - 11 - 8)]
     if width < _SIDE_BY_SIDE_WIDTH:
@@ -174,7 +174,7 @@ def _line(cells: Row, widths: Sequence[int]) -> Text:
     parts: list[Any] = []
     for (text, style), width in zip(cells, widths, strict=False):
         if width > 0:
-            parts += ["  "] * bool(parts) + [(_fitted(show.clean(text) if text else "", width), style)]
+            parts += ["  "] * bool(parts) + [(_fitted(tables.clean(text) if text else "", width), style)]
     return Text.assemble(*parts)
 
 
