@@ -22,8 +22,9 @@ _TICK: Final = 1.0
 def top(agent: AgentClient, *, as_json: bool) -> None:
     """Show the cluster as the agent sees it, on a live screen.
 
-    Members with their status and for how long they have had it; services with the number of healthy instances, now and
-    at the worst moment of each of the last seconds; and events. Problems come first. q or Ctrl-C ends it.
+    What is wrong, with the reason, comes first. Then members with their status and for how long they have had it;
+    services with the number of healthy instances, now and at the worst moment of each of the last seconds; and events.
+    q or Ctrl-C ends it.
 
     Piped, or with --json, it writes the current state once. Columns, tab-separated:
       agent, name, state (alive, draining, isolated), cluster, reachable (0 to 1)

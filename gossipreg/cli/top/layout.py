@@ -11,6 +11,7 @@ from rich.text import Text
 from gossipreg.cli import show, tables
 from gossipreg.cli.time_format import local
 from gossipreg.cli.top.model import MemberRow, ScreenModel, ServiceRow
+from gossipreg.cli.top.problems import LEVELS
 
 #: From this width on (cells), members and services are beside each other; from that on, with addresses.
 _SIDE_BY_SIDE_WIDTH: Final = 70
@@ -22,6 +23,7 @@ _EVENTS_MIN: Final = 6
 _GAP: Final = "   "
 _BY_SEVERITY: Final = ("failed", "suspect", "draining", "alive", "left")
 _BARS: Final = "▁▂▃▄▅▆▇█"
+_PLAIN_SIGNS: Final = {"bad": "x", "warn": "!", "note": "-"}
 _PLAIN_BARS: Final = "_.:-=+*#"
 
 _Row = TypeVar("_Row")
@@ -32,7 +34,7 @@ Row = Sequence[tuple[str, str]]
 
 def layout(model: ScreenModel, now: float, width: int, height: int, *, plain: bool = False) -> list[Text]:
     """The lines of a screen of that many cells and lines; ``plain`` where the terminal knows only ASCII."""
-    lines = [*_head(model, now, width), Text("")]
+    lines = [*_head(model, now, width), *_problems(model, now, width, height // 4, plain=plain), Text("")]
     room = height - len(lines) - 1 - min(_EVENTS_MIN, 1 + max(1, len(model.events)))
     if width >= _SIDE_BY_SIDE_WIDTH:
         share = 0.6 if width >= _ADDRESSES_WIDTH else 0.5
@@ -65,6 +67,22 @@ def _head(model: ScreenModel, now: float, width: int) -> Iterator[Text]:
     state = failures[0] if failures else Text("  ").join(_state(model))
     state.truncate(width, overflow="ellipsis")
     yield state
+
+
+def _problems(model: ScreenModel, now: float, width: int, most: int, *, plain: bool) -> Iterator[Text]:
+    """A line for each problem, gravest first: what it is, why, and for how long."""
+    shown = model.problems[: max(1, most)]
+    for each in shown:
+        sign, style = LEVELS[each.level]
+        age = "" if each.since is None else _age(now - each.since)
+        room = max(0, width - len(age) - 4)
+        why = f"  {tables.clean(each.why)}" if each.why else ""
+        said = _fitted(tables.clean(each.title) + why, room)
+        yield Text.assemble(
+            (_PLAIN_SIGNS[each.level] if plain else sign, style), " ", (said, style), "  ", (age, "dim")
+        )
+    if len(model.problems) > len(shown):
+        yield Text(f"… and {len(model.problems) - len(shown)} more problems", "dim")
 
 
 def _state(model: ScreenModel) -> Iterator[Text]:

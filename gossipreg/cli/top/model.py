@@ -6,10 +6,12 @@ Times are seconds since the epoch; the caller passes the current time.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import attrs
+
+from gossipreg.cli.top.problems import ClusterFacts, Problem, find_problems
 
 #: Events, and samples of each service, that are kept: more than the tallest and the widest screen can show.
 _EVENTS: Final = 500
@@ -64,6 +66,8 @@ class ScreenModel:
     events: deque[EventRow] = attrs.field(factory=lambda: deque(maxlen=_EVENTS))
     packets: float | None = None  # a second, both ways
     bytes: float | None = None
+    problems: list[Problem] = attrs.field(factory=list)  # as they were found last, gravest first
+    instances: dict[tuple[str, str], Mapping[str, Any]] = attrs.field(factory=dict)  # healthy ones, by owner and id
     failed: dict[str, str] = attrs.field(factory=dict)  # why the "events" or the "node" are not known now, if so
     _has_begun: bool = False  # there was a snapshot
     _asked: float | None = None  # when the counters were last read
@@ -84,6 +88,10 @@ class ScreenModel:
         elif name.startswith("instance-"):
             service = self.services.setdefault(data["service"], ServiceRow())
             key = (data["owner"], data["id"])
+            if name == "instance-removed":
+                self.instances.pop(key, None)
+            else:
+                self.instances[key] = data
             (service.healthy.discard if name == "instance-removed" else service.healthy.add)(key)
             service.count()
 
@@ -96,6 +104,7 @@ class ScreenModel:
             row = before.get(member["name"])
             same = row is not None and row.member["status"] == member["status"]
             self.members[member["name"]] = MemberRow(member, row.since if row is not None and same else None)
+        self.instances = {(each["owner"], each["id"]): each for each in data["instances"]}
         for service in self.services.values():
             service.healthy.clear()
         for instance in data["instances"]:
@@ -117,6 +126,27 @@ class ScreenModel:
             if self._has_begun and service.worst is None:
                 service.count()  # it has no healthy instance, so no event mentions it
             service.sample(count["instances"])
+
+    def find_problems(
+        self,
+        others: Sequence[Mapping[str, Any]],
+        checks: Sequence[Mapping[str, Any]],
+        observed: Mapping[str, Any] | None,
+        now: float,
+    ) -> None:
+        """Find what is wrong. ``others``: instances that cannot serve; the rest: see `ClusterFacts`."""
+        sick = {(each["owner"], each["id"]): each for each in others}
+        facts = ClusterFacts(
+            node=self.node,
+            members=[row.member for row in self.members.values()],
+            since={name: row.since for name, row in self.members.items()},
+            instances=list((self.instances | sick).values()),
+            checks=checks,
+            observed=observed,
+        )
+        known = {each.key: each.since for each in self.problems}
+        found = find_problems(facts)
+        self.problems = [attrs.evolve(each, since=each.since or known.get(each.key) or now) for each in found]
 
     def _rate(self, what: str, node: Mapping[str, Any], now: float) -> float | None:
         if self._asked is None or now <= self._asked or node["generation"] != self.node["generation"]:

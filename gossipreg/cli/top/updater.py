@@ -5,12 +5,19 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Mapping
 from contextlib import suppress
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from gossipreg.cli.client import AgentClient
 from gossipreg.cli.top.model import ScreenModel
 from gossipreg.errors import GossipregError
+
+#: Problems are looked for each so many polls: it asks every member what it observes.
+_LOOK_TURNS: Final = 3
+
+#: Services of which the instances that cannot serve are asked for; the rest is seen in the table of services.
+_HURT_MAX: Final = 8
 
 #: Time between two polls, and before an agent that went away is tried again (seconds).
 _INTERVAL: Final = 1.0
@@ -62,7 +69,9 @@ class ModelUpdater:
             self._over.wait(_INTERVAL)
 
     def _poll(self) -> None:
+        turn = 0
         while not self._over.wait(_INTERVAL):
+            turn += 1
             try:
                 node, services = self._agent.get("node"), self._agent.get("services")["services"]
             except GossipregError as error:
@@ -70,7 +79,26 @@ class ModelUpdater:
             else:
                 with self.lock:
                     self._model.refresh(node, services, time.time())
+                if turn % _LOOK_TURNS == 1:
+                    self._look(services)
                 self.notify()
+
+    def _look(self, services: Mapping[str, Any]) -> None:
+        """Find problems: ask for what has no events. What is not answered, or is not for the token, is left out."""
+        hurt = [name for name, count in sorted(services.items()) if count["healthy"] < count["instances"]]
+        others: list[Mapping[str, Any]] = []
+        for name in hurt[:_HURT_MAX]:
+            found = self._get("services", name, all="true")
+            others += [] if found is None else found["instances"]
+        checks, observed = self._get("checks"), self._get("observations")
+        with self.lock:
+            self._model.find_problems(others, [] if checks is None else checks["checks"], observed, time.time())
+
+    def _get(self, *path: str, **query: str) -> Any:
+        try:
+            return self._agent.get(*path, **query)
+        except GossipregError:
+            return None
 
     def _fail(self, source: str, sentence: str) -> None:
         with self.lock:

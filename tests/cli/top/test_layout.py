@@ -114,3 +114,32 @@ def test_that_nothing_has_happened_is_said_too() -> None:
     lines = text(shown, 80, 24)
     assert lines[1] == "reachable 100%  local health 0  - packets/s  -/s"
     assert lines[-1] == "events  nothing has happened yet"
+
+
+def test_problems_come_first_with_their_reasons_and_the_rest_is_counted() -> None:
+    shown = model()
+    others = [
+        INSTANCE | {"id": f"o-{number}", "service": f"s-{number}", "health": "critical", "reason": "http: 500"}
+        for number in range(9)
+    ]
+    shown.find_problems(others, [], None, NOW - 70)
+    lines = text(shown, 80, 24)
+    assert lines[2].startswith("✖ s-0 has no instance that can serve  http: 500")
+    assert lines[2].endswith("1m")
+    assert lines[8] == "… and 4 more problems"
+    assert text(shown, 80, 24, plain=True)[2].startswith("x s-0")
+    for width in (1, 20, 46, 80):
+        for line in layout(shown, NOW, width, 24):
+            assert cell_len(line.plain) <= width
+    shown.find_problems([], [], None, NOW)
+    assert [each.key for each in shown.problems] == ["m web-2"]
+
+
+def test_a_problem_keeps_the_moment_at_which_it_was_first_found() -> None:
+    shown = model()
+    sick = [INSTANCE | {"id": "sick", "health": "critical", "reason": "x"}]
+    shown.find_problems(sick, [], None, NOW - 50)
+    shown.find_problems(sick, [], None, NOW)
+    [hurt] = [each for each in shown.problems if each.key == "h orders"]
+    assert hurt.since == NOW - 50
+    assert hurt.title == "orders: 1 of 2 instances can serve"
