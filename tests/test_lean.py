@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -49,10 +50,16 @@ trio.run(main)
 """
 
 
-def loaded_by(program: str, *arguments: str) -> set[str]:
-    """The heavy modules that are loaded when the program has said which are."""
+@cache
+def told_by(program: str, *arguments: str) -> frozenset[str]:
+    """The modules that a program prints in the end: those that are loaded."""
     ran = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=True)
-    return set(HEAVY.intersection(ran.stdout.split()))
+    return frozenset(ran.stdout.split())
+
+
+def loaded_by(program: str, *arguments: str) -> frozenset[str]:
+    """The heavy modules that are loaded when the program has said which are."""
+    return HEAVY & told_by(program, *arguments)
 
 
 @contextmanager
@@ -91,8 +98,7 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
 
 
 def test_importing_the_package_does_not_load_what_reads_registrations() -> None:
-    ran = subprocess.run([sys.executable, "-c", IMPORTING], capture_output=True, text=True, check=True)
-    assert {"gossipreg.spec", "json"}.isdisjoint(ran.stdout.split())
+    assert {"gossipreg.spec", "json"}.isdisjoint(told_by(IMPORTING))
 
 
 def test_an_embedded_node_that_offers_and_looks_up_needs_trio_alone() -> None:
@@ -100,7 +106,7 @@ def test_an_embedded_node_that_offers_and_looks_up_needs_trio_alone() -> None:
 
 
 def test_a_node_without_a_data_directory_loads_no_module_for_mistakes_and_disks_alone() -> None:
-    told = subprocess.run([sys.executable, "-c", OPEN, ""], capture_output=True, text=True, check=True).stdout.split()
+    told = told_by(OPEN, "")
     assert {"json", "shlex", "statistics", "decimal", "fractions"}.isdisjoint(told)
 
 
@@ -109,7 +115,7 @@ def test_a_sealed_node_needs_cryptography_too(key_file: str) -> None:
 
 
 def test_a_node_that_keeps_nothing_does_not_load_what_writes_to_disk() -> None:
-    told = subprocess.run([sys.executable, "-c", OPEN, ""], capture_output=True, text=True, check=True).stdout.split()
+    told = told_by(OPEN, "")
     assert "gossipreg.runtime.driver" in told
     assert "gossipreg.runtime.state_store" not in told
 

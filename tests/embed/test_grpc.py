@@ -234,7 +234,7 @@ def test_a_certificate_is_checked_against_the_services_name(tmp_path: Path) -> N
         with ServiceChannel(registry, "shop", credentials=trust) as shop:
             assert ask(shop) == "shop"
         with ServiceChannel(registry, "bank", credentials=trust) as bank, pytest.raises(grpc.RpcError) as refused:
-            ask(bank, timeout=5.0)
+            ask(bank, timeout=PATIENCE)
         assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
         assert len(server.asked) == 1
 

@@ -213,7 +213,7 @@ def test_a_certificate_is_checked_against_the_services_name(tmp_path: Path) -> N
             assert await shop.unary_unary(f"/{SERVICE}/One")(b"", timeout=PATIENCE) == b"shop"
         async with AsyncServiceChannel(registry, "bank", credentials=trust) as bank:
             with pytest.raises(grpc.aio.AioRpcError) as refused:
-                await bank.unary_unary(f"/{SERVICE}/One")(b"", timeout=5.0)
+                await bank.unary_unary(f"/{SERVICE}/One")(b"", timeout=PATIENCE)
             assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
 
     files = certificate("shop", tmp_path)

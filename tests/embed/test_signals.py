@@ -33,7 +33,7 @@ PROGRAM = """
 
 
 def test_the_program_hears_of_the_signal_when_the_node_has_left() -> None:
-    said = run(textwrap.dedent(PROGRAM.format(handler="hear")) + "os.kill(os.getpid(), signal.SIGTERM)\ngot.wait(10)\n")
+    said = run(textwrap.dedent(PROGRAM.format(handler="hear")) + "os.kill(os.getpid(), signal.SIGTERM)\ngot.wait(60)\n")
     assert said == "the program hears of it; the node has left: True\n"
 
 
@@ -212,7 +212,7 @@ def test_each_of_several_signals_is_passed_on_once_and_in_order() -> None:
         print(*[name for name, _ in heard])
         node.wait_closed()
         os.kill(os.getpid(), signal.SIGQUIT)
-        done.wait(10)
+        done.wait(60)
         print(heard[2])
         """
     )

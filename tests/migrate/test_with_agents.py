@@ -32,7 +32,7 @@ async def migrating(log: Path, *arguments: str) -> AsyncIterator[trio.Process]:
         yield process
         assert process.poll() is None, "it has ended"
         process.send_signal(signal.SIGINT)
-        with trio.fail_after(10):
+        with trio.fail_after(60):
             assert await process.wait() == 0
     except BaseException as error:
         error.add_note(await trio.Path(log).read_text())

@@ -75,7 +75,7 @@ def test_a_signal_ends_it_with_everything_cleared_away(temporary: Path, number: 
         assert "starting" in demo.stdout.readline()
         assert "ready" in demo.stdout.readline()
         demo.send_signal(number)
-        assert demo.wait(10) == 128 + number
+        assert demo.wait(60) == 128 + number
         assert demo.stderr.read().strip() == ""
     assert list(agents_below(temporary)) == []
     assert list(temporary.iterdir()) == []

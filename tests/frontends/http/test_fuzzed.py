@@ -91,7 +91,7 @@ def url() -> Iterator[str]:
 
     thread = threading.Thread(target=trio.run, args=(serve,))
     thread.start()
-    ready.wait(10)
+    ready.wait(60)
     yield f"http://{told[0]}"
     trio_token[0].run_sync_soon(done.set)
     thread.join()
@@ -111,7 +111,7 @@ def test_what_is_asked_by_the_document_is_answered_by_it(
     )
     @hypothesis.given(case=operation.as_strategy(generation_mode=mode))
     def ask(case: schemathesis.Case[Any]) -> None:
-        response = case.call(base_url=url, session=session, timeout=10)
+        response = case.call(base_url=url, session=session, timeout=60)
         accepts = [positive_data_acceptance] if operation.label in ACCEPTING else []
         case.validate_response(response, checks=CHECKS + accepts)
 

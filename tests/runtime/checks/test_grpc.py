@@ -46,7 +46,7 @@ def peer() -> Iterator[Peer]:
 
 
 async def ask(port: int, service: str = "") -> Finding | None:
-    return await probe(Check(grpc=f"127.0.0.1:{port}{service}", timeout=5), commands=False, allowed=AllowedTargets())
+    return await probe(Check(grpc=f"127.0.0.1:{port}{service}", timeout=60), commands=False, allowed=AllowedTargets())
 
 
 async def test_what_the_server_says_of_itself_and_of_a_service_decides(peer: Peer) -> None:

@@ -133,4 +133,4 @@ def browser(path: str, profile: Path) -> Iterator[Browser]:
             os.close(our_out)
             os.close(our_in)
             process.terminate()
-            process.wait(10)
+            process.wait(60)
