@@ -215,5 +215,6 @@ def test_records_and_their_bytes_are_counted() -> None:
     registry.apply_digest(TableDigest("b", BORN, last.version + 1, 7, gone=("z",)))
     assert "z" not in {each.id for each in table}
     assert (registry.size, registry.payload_bytes) == (table.size, table.payload_bytes)
+    assert registry.payload_bytes == sum(len(each.payload or b"") for each in table) > 0
     registry.drop("b")
     assert (registry.size, registry.payload_bytes) == (0, 0)

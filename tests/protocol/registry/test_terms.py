@@ -105,10 +105,22 @@ def test_of_registers_that_a_reset_left_empty_the_latest_are_kept(monkeypatch: p
     terms = Terms()
     assert terms.accepts(older)
     terms.put(older)
+    assert terms.take_changed() == ("a",)
     assert terms.put(newer) == [older]
     assert list(terms) == [newer]
     assert not terms.accepts(older)
     assert not terms.accepts(TermRegister("c", 2, 0, "n")), "of two of one epoch the one that is held"
+    assert terms.take_changed() == ("b", "a")
+
+
+def test_of_a_reset_that_counts_no_more_only_numbers_are_left() -> None:
+    terms = Terms()
+    for service in ("a", "b"):
+        terms.put(TermRegister(service, 1, 0, "n", claimed=1, seen=1))
+    terms.take_changed()
+    terms.void(TermRegister("a", claimed=1, seen=1))
+    terms.void(TermRegister("b"))
+    assert list(terms) == [TermRegister("a", claimed=1, seen=1)]
     assert terms.take_changed() == ("a", "b")
 
 

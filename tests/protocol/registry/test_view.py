@@ -21,6 +21,8 @@ from gossipreg.protocol.registry.refresh import Refresh
 from gossipreg.protocol.registry.registry import Registry
 from gossipreg.protocol.registry.roles import contenders
 from gossipreg.protocol.registry.rows import CHUNK_ROWS
+from gossipreg.protocol.registry.ruling import split
+from gossipreg.protocol.registry.service_view import ServiceView
 from gossipreg.protocol.registry.view import View, first_index
 from tests.protocol.making import BORN, instance, law, update
 
@@ -405,6 +407,17 @@ def test_what_is_refreshed_bit_by_bit_is_what_is_made_anew(batches: list[list[tu
         differs = (after.instances, after.healthy, after.lost) != (before.instances, before.healthy, before.lost)
         assert changed == (["orders"] if differs else [])
         assert (after.index > before.index) == differs
+
+
+def test_a_split_that_comes_or_goes_changes_the_weights_of_the_list_and_of_what_is_told() -> None:
+    plain = ServiceView.of(1, [instance("a", tags=("v1",)), instance("b", tags=("v2",))])
+    ruled = attrs.evolve(plain, rule=Split("orders", {"v1": 3, "v2": 1}))
+    assert ruled.instances == ruled.healthy == split(plain.healthy, Split("orders", {"v1": 3, "v2": 1}))
+    assert ruled.instances != plain.instances
+    for before, after in ((plain, ruled), (ruled, plain)):
+        diff = InstanceDiff.between(before.healthy, after.healthy)
+        assert diff.changed
+        assert after.changes_since(before) == diff
 
 
 def test_one_that_is_deferred_without_a_trace_in_the_list_is_a_change() -> None:
