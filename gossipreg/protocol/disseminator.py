@@ -62,10 +62,14 @@ class Disseminator:
         return min(self.state.broadcasts.deadline, self.eager.deadline, self.lazy.deadline)
 
     def handle_timeout(self, now: float) -> None:
-        """Send what is due: first what is new, which what was lost may go along with; then digests and receipts."""
+        """Send what is due.
+
+        New messages come first, so that what is nearly overdue fits into their packets; receipts come last, since most
+        have gone along with other packets by then.
+        """
         self._broadcast(now)
         self.eager.send_again(now)
-        self._broadcast(now)  # what could not be delivered, and is gossiped at once
+        self._broadcast(now)  # what was just given up, and is to be gossiped at once
         self.lazy.tell_digests(now, is_lossy=self.deliveries.is_lossy)
         self.lazy.send_requests(now)
         self.eager.send_receipts(now)

@@ -1,7 +1,17 @@
 """Eager push: sends messages down their broadcast trees, and again to each child until it acknowledges them.
 
-The children of this node in the tree of a message's origin follow from the ring (`Members.children`). What is to be
-sent when, and for how long, is decided by `gossipreg.protocol.dissemination.deliveries`; this module fills the packets.
+Theory of operation. Each origin of messages has a tree of its own, with the origin at its root. Unlike Plumtree's, it
+is not learned from duplicates: every member computes it from the ring, as a heap with the origin first
+(`Ring.children`). So a node knows its children, and theirs, without a message; members with different membership lists
+see different trees.
+
+One (child, message) pair is a delivery. When it is sent again, and given up, is decided by `Deliveries`, whose module
+has the states; this module fills the packets:
+
+    push           new messages, to the children in each origin's tree
+    send_again     what has no receipt in time; after two tries the child's own children are adopted (Plumtree's graft)
+    handle_receipt a child's acknowledgement of a packet, which ends the deliveries in it
+    owed receipts  the same for this node's parents, on a packet that goes there anyway, or soon by themselves
 """
 
 from __future__ import annotations
@@ -66,6 +76,10 @@ class EagerPush:
     def _begin(
         self, pairs: Sequence[tuple[MemberUpdate, TreeMessage]], now: float, *, are_adopted: bool = False
     ) -> None:
+        """Begin to deliver each message to its target; what goes to one target shares packets.
+
+        Where there is no room to wait for one more receipt, the message is sent once and then left to gossip.
+        """
         targets: dict[str, tuple[MemberUpdate, list[TreeMessage]]] = {}
         for target, message in pairs:
             targets.setdefault(target.name, (target, []))[1].append(message)
@@ -97,11 +111,11 @@ class EagerPush:
                 self._send(again, target, now)
 
     def _send(self, deliveries: list[Delivery], target: MemberUpdate, now: float) -> None:
-        """Send these to one member, in as many packets as paths pass now, and graft where it is time."""
+        """Send these to one member, split by the size of packets that passes now, and graft where it is time."""
         if not deliveries:
             return
         packets = self._packets(deliveries)
-        self._top_up(packets[-1], target.run_id, now)
+        self._top_up(packets, target.run_id, now)
         self._graft([each for packet in packets for each in packet if self.deliveries.wants_graft(each)], now)
         for packet in packets:
             self.state.counters[Count.DELIVERIES_REPEATED] += any(delivery.tries for delivery in packet)
@@ -125,13 +139,17 @@ class EagerPush:
             left -= size
         return packets
 
-    def _top_up(self, packet: list[Delivery], run_id: int, now: float) -> None:
-        """Have what has waited long for its receipt go along, where there is room: it is the likeliest to be lost."""
-        left = self.outbox.room - RECEIPT_REQUEST_BYTES - sum(len(delivery.message.data) for delivery in packet)
+    def _top_up(self, packets: list[list[Delivery]], run_id: int, now: float) -> None:
+        """Fill the last packet with what has waited long for its receipt: it is the likeliest to be lost.
+
+        What is overdue, and in another of these packets already, has waited for longest.
+        """
+        last = packets[-1]
+        left = self.outbox.room - RECEIPT_REQUEST_BYTES - sum(len(delivery.message.data) for delivery in last)
         for delivery in self.deliveries.nearly_due(run_id, now):
             is_wanted = self.state.broadcasts.is_current(delivery.message) and self.deliveries.may_send_again(delivery)
-            if delivery not in packet and is_wanted and len(delivery.message.data) <= left:
-                packet.append(delivery)
+            if is_wanted and len(delivery.message.data) <= left and not any(delivery in packet for packet in packets):
+                last.append(delivery)
                 left -= len(delivery.message.data)
 
     def _graft(self, deliveries: list[Delivery], now: float) -> None:
@@ -146,11 +164,11 @@ class EagerPush:
         self._begin(pairs, now, are_adopted=True)
 
     def _give_up(self, delivery: Delivery, now: float, *, has_gone: bool) -> None:
-        """End a delivery in vain.
+        """End a delivery without a receipt. The message is then gossiped to members at random, with two exceptions.
 
-        The member may have gone, so that trees are others now, or receives nothing: the message is gossiped at random.
-        Not for an adopted child, since its parent may have told it; nor for a silent child, since its children have
-        been adopted all the while.
+        Where the member has gone, the trees of others differ from this node's, and where it receives nothing, its
+        subtree may lack the message. But an adopted child's own parent may have told it, and a silent child's children
+        were adopted from the first try on.
         """
         if not delivery.is_adopted:
             self.state.counters[Count.DELIVERIES_FAILED] += 1
@@ -163,7 +181,7 @@ class EagerPush:
             self.state.broadcasts.deliveries_ended(delivery.message, now)
 
     def _settle(self, message: TreeMessage, now: float) -> None:
-        """Have done with a message that went to no child, or to none that is waited for."""
+        """End the broadcast of a message that went to no child, or to none whose receipt is waited for."""
         if not self.deliveries.is_open(message):
             self.state.broadcasts.deliveries_ended(message, now)
 

@@ -9,6 +9,10 @@ be requested, is decided by `digest_rounds` and `record_requests` in `gossipreg.
     table digest ------------------------------>  not held whole?
     what is lacking  <-------------------------- record request: the versions held
     records, ids deleted since ---------------->  held whole
+
+A node that holds more than a digest says answers with its own digest, and is then on the left. One request, and one
+packet of digests, may cost many packets of answers, so both kinds of answers have a budget: what exceeds it is left to
+the next round, or to anti-entropy.
 """
 
 from __future__ import annotations
@@ -49,20 +53,20 @@ class LazyPush:
     state: ClusterState
     outbox: Outbox
     requests: RecordRequests = attrs.field(init=False)
-    _answers: AnswerBudget = attrs.field(init=False)  # of requests
-    _digest_answers: AnswerBudget = attrs.field(init=False)  # of digests: requests, and later digests
+    _record_budget: AnswerBudget = attrs.field(init=False)  # packets that answer requests: records
+    _digest_budget: AnswerBudget = attrs.field(init=False)  # packets that answer digests: requests, and later digests
 
     def __attrs_post_init__(self) -> None:
         self.requests = RecordRequests(self.settings.gossip_tree_gap)
-        self._answers = AnswerBudget(limits.ANSWER_PACKETS_PER_SECOND_MAX)
-        self._digest_answers = AnswerBudget(limits.DIGEST_ANSWERS_PER_SECOND_MAX)
+        self._record_budget = AnswerBudget(limits.ANSWER_PACKETS_PER_SECOND_MAX)
+        self._digest_budget = AnswerBudget(limits.DIGEST_ANSWERS_PER_SECOND_MAX)
 
     @property
     def deadline(self) -> float:
         """When `tell_digests` or `send_requests` has something to do (seconds), or infinity."""
         return min(self.state.digests.deadline, self.requests.deadline)
 
-    # A node that holds more: digests
+    # Digests
 
     def tell_digests(self, now: float, *, is_lossy: bool) -> None:
         """Tell a member at random the digests that are due, and request the tables that are not complete here."""
@@ -71,7 +75,7 @@ class LazyPush:
             table = self.state.registry.table(owner)
             if table is None or table.is_complete or self.state.is_barred(table):
                 continue
-            # Another record has told so: no digest need be waited for.
+            # A later record has shown a gap in the versions, so there is no need to wait for a digest.
             self.requests.want(owner, None, now, wait=0.0)
         digests = [pack(digest) for digest in map(self.state.whole_digest, owners) if digest is not None]
         if not digests:
@@ -92,6 +96,7 @@ class LazyPush:
         if self.state.is_barred(table):
             return
         if not table.is_complete:
+            # The table has just changed: what it lacks is most likely still on its way down the tree.
             wait = self.settings.gossip_tree_gap if is_fresh else 0.0
             self.requests.want(digest.owner, context.member.address, now, wait=wait)
         else:
@@ -103,16 +108,18 @@ class LazyPush:
         """Tell the sender of a packet all at once of what tables hold more than its digests said."""
         if context.later_digests:
             assert context.member is not None, "only a member's digests are answered"
-            self._answer_digests(iter(context.later_digests.values()), context.member.address, now)
+            self._send_on_budget(iter(context.later_digests.values()), context.member.address, now)
 
-    def _answer_digests(self, messages: Iterator[bytes], to: Address, now: float) -> int:
-        """Send ``messages`` as far as the budget goes; returns how many were sent."""
-        packets, is_all = fill_packets(messages, self.outbox.room, self._digest_answers.left(now))
-        self._digest_answers.spend(len(packets))
+    def _send_on_budget(self, messages: Iterator[bytes], to: Address, now: float) -> int:
+        """Send these answers to digests as far as their budget goes; returns how many were sent."""
+        packets, is_all = fill_packets(messages, self.outbox.room, self._digest_budget.left(now))
+        self._digest_budget.spend(len(packets))
         self.state.counters[Count.REQUESTS_OVER_BUDGET] += not is_all
         for packet in packets:
             self.outbox.send(to, *packet)
         return sum(map(len, packets))
+
+    # Requests
 
     def send_requests(self, now: float) -> None:
         """Request the tables that are due, each of the member that holds it whole or, if that is not known, of any."""
@@ -129,21 +136,21 @@ class LazyPush:
                 pack(RecordRequest(each.owner, each.generation, each.compacted_below, each.ranges()))
                 for each in lacking
             )
-            self.state.counters[Count.RECORDS_REQUESTED] += self._answer_digests(requests, to, now)
+            self.state.counters[Count.RECORDS_REQUESTED] += self._send_on_budget(requests, to, now)
 
     def handle_record_request(self, request: RecordRequest, context: MessageContext, now: float) -> None:
         """Send a peer what it lacks of a table, as far as a few packets hold it; one table once for each packet."""
         table = self.state.registry.table(request.owner)
         if context.member is None or table is None or table.generation != request.generation:
             return
-        left = self._answers.left(now)
+        left = self._record_budget.left(now)
         if not left or request.owner in context.answered:
             self.state.counters[Count.REQUESTS_OVER_BUDGET] += 1
             return
         context.answered.add(request.owner)
         most = min(limits.ANSWER_PACKETS_MAX, left)
         packets, is_all = fill_packets(self._lacking(table, request), self.outbox.room, most)
-        self._answers.spend(max(1, len(packets)))  # to find that nothing is lacking costs, too
+        self._record_budget.spend(max(1, len(packets)))  # to find that nothing is lacking costs, too
         self.state.counters[Count.REQUESTS_ANSWERED] += len(packets)
         self.state.counters[Count.REQUESTS_OVER_BUDGET] += not is_all
         for packet in packets:

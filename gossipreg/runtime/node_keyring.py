@@ -1,8 +1,19 @@
 """Node keyring: which keys seal the gossip of a running node, by its file and the cluster's statements.
 
-It follows both: the file is read again when that is asked for, the statements are followed as they come. What the node
-holds it states in its node record, from which each member counts how many are ready for the next step of a rotation.
-A cluster that has never changed its key states nothing.
+Theory of operation (docs/decisions/0060). One primary key seals, and every key that is held opens, as in Serf's and
+Consul's keyrings. A key is replaced in steps, and after each a member that missed it can still read the others:
+
+    step     states                                     is refused while
+    ----------------------------------------------------------------------------------------------------------
+    add      the key itself, sealed with the primary    the cluster has given it up, or too many are held
+    use      which key is primary; for every other one  a present member does not hold it (unless forced)
+             when it is given up
+    remove   that a key is given up now                 a present member seals with it, or may do so
+
+A step is a statement in the table of policies, so it reaches every member, also one that was away. What a node holds
+follows from its file, the statements and the wall clock (`keys_in_force`); `apply` makes it so. The file is read again
+when that is asked for. A node states the ids of its keys in a record (`node_record`), from which any other one sees
+which members are ready for the next step. A cluster that has never changed its key states nothing.
 """
 
 from __future__ import annotations
@@ -87,8 +98,9 @@ class NodeKeyring:
             log.info("the gossip is sealed with key %s; keys held: %s", ids[0], ", ".join(ids))
         if now.lacking is not None and (before is None or before.lacking != now.lacking):
             log.warning("%s", self._lacking(now.lacking))
-        for id_ in set(now.given_up) - set(() if before is None else before.given_up):
-            log.warning("%s", self._given_up(id_))
+        for id_ in now.given_up:
+            if before is None or id_ not in before.given_up:
+                log.warning("%s", self._given_up(id_))
 
     async def follow(self) -> None:
         """Follow the cluster's statements until the node is closed."""
@@ -208,7 +220,7 @@ class NodeKeyring:
         """
         self._sealed()
         await self._wait_while(self._silent)
-        self._sealed()
+        self._sealed()  # the node may have been closed meanwhile
         key = next((each for each in self.keys() if each.id == id_), None)
         if key is None:
             raise UnknownKey(f"no member holds a key {_shown(id_)}: see `gossipreg keys list`")

@@ -237,6 +237,26 @@ def test_what_is_sent_again_is_split_by_the_size_of_packets_that_pass_by_then() 
     assert receivers(again) == ["b"] * 6
 
 
+def test_what_is_sent_again_is_in_one_packet_only_and_is_grafted_in_its_turn() -> None:
+    """What is overdue has waited long enough to go along with a packet, too: it must not go along with itself.
+
+    Else it would be sent a third time at once, and the child's children would not be adopted with that try.
+    """
+    node = among(*CROWD)
+    silent, *others = below(node)
+    for number in range(5):
+        node.register(instance(f"i{number}", meta={"a": "x" * 100}), 6.0)
+    acknowledge(node, node.handle_timeout(6.002), 6.003, *others)
+    node.outbox._room = 600
+    again = node.handle_timeout(node.disseminator.deliveries.deadline)
+    assert len(numbers_of(again)) > 1
+    assert sorted(each.instance.id for _, each in sent(again, Record) if isinstance(each, Record)) == [
+        f"i{number}" for number in range(5)
+    ]
+    third = node.handle_timeout(node.disseminator.deliveries.deadline)
+    assert set(receivers(third)) == {silent, *below(node, silent)}
+
+
 def test_what_waits_long_for_its_receipt_goes_along_with_the_next_packet() -> None:
     node = among(B)
     node.disseminator.deliveries.times.measured(0.001)

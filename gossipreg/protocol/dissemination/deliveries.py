@@ -170,7 +170,7 @@ class Deliveries:
         return 2 if is_late and not self.is_silent(packet[0].run_id) else 1
 
     def nearly_due(self, run_id: int, now: float) -> list[Delivery]:
-        """The deliveries to that run that may go along with a packet to it, the longest waiting first."""
+        """The deliveries to that run that may go along with a packet to it, those that began first ahead."""
         return [each for each in self._open.get(run_id, {}).values() if each.due - now <= _NEARLY * each.wait]
 
     def received(self, run_id: int, numbers: tuple[int, ...], now: float) -> list[TreeMessage]:
@@ -178,7 +178,7 @@ class Deliveries:
         delivered: list[TreeMessage] = []
         for number in numbers:
             packet = self._packets.get(number)
-            if packet is None or packet.run_id != run_id:
+            if packet is None or packet.run_id != run_id:  # forgotten by now, or sent to another: a peer's invention
                 continue
             del self._packets[number]
             self.times.measured(now - packet.sent)
@@ -186,7 +186,7 @@ class Deliveries:
             del self._unanswered[run_id]
             ended = [each for each in map(self._open.get(run_id, {}).get, packet.serials) if each is not None]
             is_late = number in self._overdue
-            if is_late:  # nothing was lost
+            if is_late:  # nothing was lost: take back what `take_overdue` has added
                 self._overdue.remove(number)
                 self._lost = max(0.0, (self._lost - _LOSS_WEIGHT) / (1 - _LOSS_WEIGHT))
             if is_late or (packet.is_first and any(each.number == number for each in ended)):

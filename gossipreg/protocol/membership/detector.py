@@ -1,4 +1,4 @@
-"""The failure detector: SWIM's, with Lifeguard's suspicions and local health, and two conditions more.
+"""The failure detector: SWIM's, with Lifeguard's suspicions and local health, and conditions of our own.
 
 Theory of operation. Words and sections: SWIM (Das, Gupta, Motivala, DSN 2002), Lifeguard (Dadgar, Phillips, Currey,
 arXiv 1707.00788).
@@ -8,7 +8,7 @@ arXiv 1707.00788).
 2. *Suspect* (SWIM §4.2): a probe that fails, or a peer's suspicion, starts a `suspicion.Suspicion`. Its timeout shrinks
    with each independent confirmation (Lifeguard §IV-B). The suspect learns of it with the next ping (§IV-C, buddy
    system) and refutes with a higher incarnation, which ends it (`Detector.end_suspicion`).
-3. *Declare failed* (SWIM's confirm message): when a suspicion expires, on two conditions of our own:
+3. *Declare failed* (SWIM's confirm message): when a suspicion expires, on conditions of our own:
    - *There is a witness* (docs/decisions/0005). Since the suspicion started, and in the last `_WITNESS_PERIODS`, a
      member other than the suspect has answered this node; or the suspect's kernel has refused a connection of an
      accuser while all others are silent. So a node that is cut off declares nothing, whatever it was answered before.
@@ -16,7 +16,10 @@ arXiv 1707.00788).
      refuses to send, nothing is a witness; what it refused `_REJECTED_PERIODS` ago does not count.
    - *The suspicion is verified* (docs/decisions/0036). This node itself has pinged the suspect shortly before,
      whichever node accused it first.
-   A failure that is proven (`Suspicion.is_proven`) needs neither.
+   - *Another member accuses it, too*, where members have certificates (`needs_two_accusers`): one member alone, whose
+     key may have leaked, has no other failed. Where only two are present, one is enough.
+   A failure that is proven needs none of these: the suspect's kernel has refused enough members
+   (`Suspicion.is_proven`).
 
 An ack with the number of a probe of the suspect restarts its suspicion; any answer makes its sender a witness for the
 suspicions of others. A ping without a number (seq 0: to seeds, to lost members, to find a witness, to end a silence) is
@@ -89,12 +92,14 @@ _UNREACHABLE_KEPT = 120.0
 class ExpiredSuspicions:
     """The suspicions on which the node must act now."""
 
-    failures: list[
-        MemberUpdate
-    ]  # to declare: a peer's declaration, or the suspect's update, on this node's own findings
-    to_verify: list[MemberUpdate]  # suspects to ping before their failure is declared, or accepted from a peer
-    lacks_witness: bool  # whether a suspicion cannot expire until a peer answers
-    lack_accuser: list[MemberUpdate]  # suspects that this node alone accuses, where another member has to as well
+    #: To declare: a peer's declaration, or the suspect's update if this node found it out by itself.
+    failures: list[MemberUpdate]
+    #: To ping before their failure is declared, or a peer's declaration of it is accepted.
+    to_verify: list[MemberUpdate]
+    #: Whether a suspicion cannot expire until a peer answers.
+    lacks_witness: bool
+    #: Suspects that this node alone accuses, where another member has to as well.
+    lack_accuser: list[MemberUpdate]
 
 
 _NOTHING_EXPIRED = ExpiredSuspicions([], [], lacks_witness=False, lack_accuser=[])
@@ -323,6 +328,7 @@ class Detector:
         return ExpiredSuspicions(failures, to_verify, lacks_witness, lack_accuser)
 
     def _may_declare(self, accused: MemberUpdate, suspicion: Suspicion, now: float) -> bool:
+        """Whether there is a witness: see 3 in the theory of operation. The simulator can turn that condition off."""
         if not self.settings.failure_witness:
             return True
         if self.are_sends_rejected(now):
