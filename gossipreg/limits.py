@@ -85,6 +85,10 @@ REGION_SERVICE_BYTES_MAX: Final = 6 * 1024 * 1024
 #: Length of what tells one run of an agent from all others (characters): its name and the time of its start.
 RUN_CHARS_MAX: Final = 128
 
+#: Failovers whose region in use a node remembers: services, each with a list of regions. Of one that was forgotten, a
+#: better region is used again at once.
+FAILOVERS_MAX: Final = 1024
+
 #: Lists and objects in such an answer, in texts, too: one for 16 bytes. An instance has 3 in about 250 bytes. Empty
 #: ones without end would take 200 MiB and stop the node for a second.
 REGION_ANSWER_BRACKETS_MAX: Final = 524_288

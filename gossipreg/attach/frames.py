@@ -24,7 +24,7 @@ ASK: Final = "ask"  # [ask, number, verb, {argument: value}]
 CANCEL: Final = "cancel"  # [cancel, number]: the answer to that is not wanted any more
 FOLLOW: Final = "follow"  # [follow, number, service, index]: index is that of the copy that the process has, or 0
 EVENTS: Final = "events"  # [events, number, service or nil, panic, healthy]
-REGIONAL: Final = "regional"  # [regional, number, service, region or nil, failover]
+REGIONAL: Final = "regional"  # [regional, number, service, region or nil, failover, threshold, tag, role]
 UNFOLLOW: Final = "unfollow"  # [unfollow, number]
 
 # What the agent says, besides a hello.

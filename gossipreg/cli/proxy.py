@@ -56,6 +56,7 @@ _FORWARD_FLAGS: Final[Sequence[tuple[str, type | Callable[[str], float], str | N
         "SHARE",
         "Below this reachable share, use also instances lost at once.  [default: never]",
     ),
+    ("failover_threshold", float, "SHARE", "The share of instances below which a region cannot serve.  [default: 0]"),
     ("slow_start", duration, "SECONDS", "How long the share of a new instance grows to its own.  [default: 0]"),
     ("sticky", str, "source", "Keep each caller at one instance, by its address."),
     ("proxy_protocol", str, "v1|v2", "Send the caller's address in a PROXY protocol header."),
@@ -115,6 +116,12 @@ def _flags(command: _Command) -> _Command:
     multiple=True,
     help="Callers from there must send a PROXY protocol header; repeatable.",
 )
+@click.option(
+    "--failover",
+    metavar="REGION",
+    multiple=True,
+    help="Region to use while the own one has no instance; repeatable, in order; nearest: the others.",
+)
 @click.option("--metrics", metavar="HOST:PORT", help="Address at which Prometheus finds /metrics.  [default: none]")
 @_flags
 @click.option(
@@ -134,6 +141,7 @@ def proxy(
     token_file: Path | None,
     tls: tuple[str, ...],
     trust_proxy: tuple[str, ...],
+    failover: tuple[str, ...],
     metrics: str | None,
     file: Path | None,
     **flags: Any,
@@ -167,7 +175,7 @@ def proxy(
 
     common = {key: value for key, value in chosen.items() if value is not None and value is not False}
     common |= {"zone": config.zone} if config.zone else {}
-    common |= {"tls": tuple(map(read_pair, tls)), "trust_proxy": trust_proxy}
+    common |= {"tls": tuple(map(read_pair, tls)), "trust_proxy": trust_proxy, "failover": failover}
     if forwards is None:
         try:
             wanted = tuple(

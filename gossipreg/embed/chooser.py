@@ -10,13 +10,13 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Final, Protocol, get_args
+from typing import Final, Protocol, cast, get_args
 
 import attrs
 
-from gossipreg.errors import ConfigError, NoInstance
+from gossipreg.errors import ConfigError, NodeClosed, NoInstance
 from gossipreg.model import Instance
 from gossipreg.protocol.registry.choose import (
     Key,
@@ -56,9 +56,28 @@ class LookupSource(Protocol):
         """
 
 
+class FailoverSource(LookupSource, Protocol):
+    """A source that knows other regions, too."""
+
+    def with_failover(
+        self,
+        service: str,
+        failover: Sequence[str],
+        *,
+        threshold: float = 0.0,
+        tag: str | None = None,
+        role: str | None = None,
+    ) -> tuple[Instance, ...]:
+        """The instances of ``service`` that can serve here, or in the first of the regions that can."""
+
+
 def _check_strategy(_: object, attribute: attrs.Attribute[Strategy], value: str) -> None:
     if value not in get_args(Strategy):
         raise ConfigError(f"{attribute.name}: {value!r} is none of {', '.join(get_args(Strategy))}")
+
+
+def _text_tuple(texts: Iterable[str]) -> tuple[str, ...]:
+    return tuple(texts)
 
 
 def _check_share(_: object, attribute: attrs.Attribute[float], value: float) -> None:
@@ -102,6 +121,10 @@ class Chooser:
     With ``panic``, a share from 0 to 1, those that were lost when many owners failed at once are chosen, too, while
     fewer than that share can be reached; 0: never.
 
+    With ``failover``, a list of regions as in `Node.with_failover`, the instances of another region are chosen while
+    this one cannot serve: while it has none that can take work, or a smaller share than ``failover_threshold`` of those
+    that should. ``panic`` cannot be had with it.
+
     With ``last_known`` it goes on to choose when the node is closed, among what that knew, marked stale: for a program
     that ends its last requests. Otherwise a closed node's ``NodeClosed`` is raised.
     """
@@ -111,6 +134,8 @@ class Chooser:
     zone: str = attrs.field(default="", kw_only=True)
     round_trip: RoundTrip | None = attrs.field(default=None, kw_only=True)
     panic: float = attrs.field(default=0.0, validator=_check_share, kw_only=True)
+    failover: tuple[str, ...] = attrs.field(default=(), converter=_text_tuple, kw_only=True)
+    failover_threshold: float = attrs.field(default=0.0, validator=_check_share, kw_only=True)
     last_known: bool = attrs.field(default=False, kw_only=True)
     clock: Callable[[], float] = attrs.field(default=time.monotonic, kw_only=True)  # seconds, steady
     rng: random.Random = attrs.field(factory=random.Random, kw_only=True)
@@ -118,6 +143,22 @@ class Chooser:
     _under_way: dict[Key, int] = attrs.field(init=False, factory=dict)
     _failures: dict[Key, _Failures] = attrs.field(init=False, factory=dict)
     _lock: threading.Lock = attrs.field(init=False, factory=threading.Lock)
+
+    def __attrs_post_init__(self) -> None:
+        if self.failover and self.panic:
+            raise ConfigError("panic: cannot be had with failover: leave out one of them")
+
+    def lookup(self, service: str, *, tag: str | None = None, role: str | None = None) -> tuple[Instance, ...]:
+        """The instances among which a call is made now, those that have failed included."""
+        if self.failover:
+            try:
+                return cast("FailoverSource", self.registry).with_failover(
+                    service, self.failover, threshold=self.failover_threshold, tag=tag, role=role
+                )
+            except NodeClosed:
+                if not self.last_known:
+                    raise
+        return self.registry.lookup(service, tag=tag, role=role, panic=self.panic, last_known=self.last_known)
 
     def choose(
         self,
@@ -129,7 +170,7 @@ class Chooser:
         excluding: Collection[Instance] = (),
     ) -> Instance:
         """The instance to call now, never one of ``excluding``. Raises ``NoInstance``."""
-        there = self.registry.lookup(service, tag=tag, role=role, panic=self.panic, last_known=self.last_known)
+        there = self.lookup(service, tag=tag, role=role)
         if not all(instance.port for instance in there):
             there = tuple(instance for instance in there if instance.is_callable)
         if excluding:

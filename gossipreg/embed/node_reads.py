@@ -205,14 +205,23 @@ class NodeReads(EmbeddedNode):
         """
         return self._node.regional_directory(region)
 
-    def with_failover(self, service: str, failover: Sequence[str]) -> tuple[Instance, ...]:
-        """The healthy instances of ``service`` here, or if there are none, in the first region that has some.
+    def with_failover(
+        self,
+        service: str,
+        failover: Sequence[str],
+        *,
+        threshold: float = 0.0,
+        tag: str | None = None,
+        role: str | None = None,
+    ) -> tuple[Instance, ...]:
+        """The healthy instances of ``service`` here, or if it cannot serve here, in the first region that can.
 
         ``failover`` are regions in order; ``nearest`` stands for those that it does not name, the one with the shortest
-        round trip first. Regions that cannot be reached come last, with what was known of them, marked stale. All of
-        them are followed from now on. Raises ``UnknownRegion``.
+        round trip first. Below the share ``threshold`` of instances that can take work, from 0 to 1, a region cannot
+        serve. A better region is used again when it could serve for 10 s. Regions that cannot be reached come last,
+        with what was known of them, marked stale. All are followed from now on. Raises ``UnknownRegion``.
         """
-        return self._node.with_failover(service, failover)
+        return self._node.with_failover(service, failover, threshold=threshold, tag=tag, role=role)
 
     def own(self, id: str) -> Instance | None:
         """This node's own instance of that id as it was registered, or None."""

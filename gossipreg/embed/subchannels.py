@@ -124,9 +124,9 @@ class Subchannels(Generic[C]):
 
     def refresh(self) -> list[Subchannel[C]]:
         """Those of the instances that there are now; opens and closes what is needed."""
-        known = self._chooser.registry.lookup(self.service, tag=self._tag, role=self._role, panic=self._chooser.panic)
+        known = self._chooser.lookup(self.service, tag=self._tag, role=self._role)
         with self._lock:
-            if known is not self._known:
+            if known is not self._known and known != self._known:
                 wanted = {_place(each): each for each in known if each.is_callable}
                 for place in [place for place in self._of if place not in wanted]:
                     self._of.pop(place).leave()

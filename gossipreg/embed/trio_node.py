@@ -91,13 +91,27 @@ class AttachedNode(TrioCalls):
         *,
         region: str | None = None,
         failover: Sequence[str] = (),
+        threshold: float = 0.0,
+        tag: str | None = None,
+        role: str | None = None,
     ) -> TrioWatch[tuple[Event, ...]]:
-        """Watch the healthy instances of ``service`` in another ``region``, or those that `with_failover` returns.
+        """Watch the healthy instances of ``service`` in another ``region``, or in that which `with_failover` chooses.
 
-        In batches, first a ``Snapshot`` without members. Raises ``UnknownRegion``, ``NodeClosed``.
+        In batches, first a ``Snapshot`` without members. With a ``tag`` or a ``role`` the instances with it decide
+        which region is used, and all that can serve there are told. Raises ``UnknownRegion``, ``NodeClosed``.
         """
         return TrioWatch(
-            WatchSteps(self._thread, self._node.regional_events(service, region=region, failover=failover)),
+            WatchSteps(
+                self._thread,
+                self._node.regional_events(
+                    service,
+                    region=region,
+                    failover=failover,
+                    threshold=threshold,
+                    tag=tag,
+                    role=role,
+                ),
+            ),
         )
 
     async def register(

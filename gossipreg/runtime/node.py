@@ -27,6 +27,7 @@ from gossipreg.policy import Policy, Rule, check_rule
 from gossipreg.protocol.registry.checks import Finding
 from gossipreg.runtime.node_info import node_info
 from gossipreg.runtime.node_queries import NodeQueries
+from gossipreg.runtime.regions.failover import RETURN_SECONDS
 from gossipreg.runtime.watches import EventWatch, RegionalWatch, ServiceWatch
 from gossipreg.spec import InstanceSpec
 from gossipreg.tokens import ClusterToken
@@ -113,11 +114,19 @@ class Node(NodeQueries):
         return await self._context.following(region).fetch_directory(region, patience)
 
     def regional_events(
-        self, service: str, *, region: str | None = None, failover: Sequence[str] = ()
+        self,
+        service: str,
+        *,
+        region: str | None = None,
+        failover: Sequence[str] = (),
+        threshold: float = 0.0,
+        tag: str | None = None,
+        role: str | None = None,
     ) -> RegionalWatch:
-        """Watch the healthy instances of ``service`` in another ``region``, or those that `with_failover` returns.
+        """Watch the healthy instances of ``service`` in another ``region``, or in that which `with_failover` chooses.
 
-        In batches, first a ``Snapshot`` without members. Raises ``UnknownRegion``, ``NodeClosed``.
+        In batches, first a ``Snapshot`` without members. With a ``tag`` or a ``role`` the instances with it decide
+        which region is used, and all that can serve there are told. Raises ``UnknownRegion``, ``NodeClosed``.
         """
         self._context.check_open()
         own = self._context.change_log
@@ -127,10 +136,21 @@ class Node(NodeQueries):
         elif failover:
             regions = self._context.following(failover[0])
             named = regions.in_order(failover)
-            read, logs = partial(self.with_failover, service, failover), [own, *regions.change_logs(named)]
+            read = partial(self._failed_over_whole, service, failover, threshold, tag, role)
+            return RegionalWatch(
+                read, [own, *regions.change_logs(named)], lambda: self._context.failure, RETURN_SECONDS / 4
+            )
         else:
             read, logs = partial(self.lookup, service), [own]
         return RegionalWatch(read, logs, lambda: self._context.failure)
+
+    def _failed_over_whole(
+        self, service: str, failover: Sequence[str], threshold: float, tag: str | None, role: str | None
+    ) -> tuple[Instance, ...]:
+        offer = self._failed_over(service, failover, threshold, tag, role)
+        if tag is None and role is None:
+            return offer.healthy
+        return self.lookup(service, region=None if offer.region == self.region else offer.region)
 
     # Registering
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from gossipreg.protocol.engine import Engine
 from gossipreg.runtime.catalog import Catalog
 from gossipreg.runtime.change_log import ChangeLog
 from gossipreg.runtime.driver import Driver
+from gossipreg.runtime.regions.failover import Failovers
 
 if TYPE_CHECKING:
     from gossipreg.runtime.regions.regions import Regions
@@ -34,6 +36,7 @@ class NodeContext:
     failure: GossipregError | None = None  # what closed the node, if that was an error
     has_ended: bool = attrs.field(init=False, default=False)  # the node is closed; a read looks at nothing else
     catalog: Catalog = attrs.field(init=False)
+    failovers: Failovers = attrs.field(init=False, factory=lambda: Failovers(time.monotonic))
     _closed: trio.Event = attrs.field(init=False, factory=trio.Event)
 
     def __attrs_post_init__(self) -> None:

@@ -26,7 +26,7 @@ from gossipreg.protocol.engine import Engine
 from gossipreg.protocol.registry.choose import by_weight, by_weight_among, matching, why_none
 from gossipreg.runtime.lifecycle import NodeLifecycle
 from gossipreg.runtime.node_context import NodeContext
-from gossipreg.runtime.regions.failover import failed_over
+from gossipreg.runtime.regions.failover import RegionalOffer, offers_of
 from gossipreg.runtime.registrar import Registrar
 from gossipreg.runtime.registrations import registration_note
 from gossipreg.tokens import ClusterToken
@@ -259,17 +259,37 @@ class NodeQueries:
         """
         return self._context.following(region).directory(region)
 
-    def with_failover(self, service: str, failover: Sequence[str]) -> tuple[Instance, ...]:
-        """The healthy instances of ``service`` here, or if there are none, in the first region that has some.
+    def with_failover(
+        self,
+        service: str,
+        failover: Sequence[str],
+        *,
+        threshold: float = 0.0,
+        tag: str | None = None,
+        role: str | None = None,
+    ) -> tuple[Instance, ...]:
+        """The healthy instances of ``service`` here, or if it cannot serve here, in the first region that can.
 
         ``failover`` are regions in order; ``nearest`` stands for those that it does not name, the one with the shortest
-        round trip first. Regions that cannot be reached come last, with what was known of them, marked stale. All of
-        them are followed from now on. Raises ``UnknownRegion``.
+        round trip first. Below the share ``threshold`` of instances that can take work, from 0 to 1, a region cannot
+        serve. A better region is used again when it could serve for 10 s. Regions that cannot be reached come last,
+        with what was known of them, marked stale. All are followed from now on. Raises ``UnknownRegion``.
         """
-        here = self.lookup(service)
+        here = self.lookup(service, tag=tag, role=role)
         if not failover:
             return here
-        return failed_over(self, service, here, self._context.following(failover[0]).in_order(failover))
+        return self._failed_over(service, failover, threshold, tag, role).healthy
+
+    def _failed_over(
+        self, service: str, failover: Sequence[str], threshold: float, tag: str | None, role: str | None
+    ) -> RegionalOffer:
+        asked = (service, tuple(failover), threshold, tag, role)
+        own = RegionalOffer.of(
+            self.region, self.lookup(service), self.lookup(service, healthy=False), tag=tag, role=role
+        )
+        failovers = self._context.failovers
+        regions = self._context.following(failover[0]).in_order(failover, failovers.used(asked))
+        return failovers.choose(asked, offers_of(self, asked, own, regions))
 
     # Own instances
 

@@ -203,6 +203,7 @@ class RegionalWatch:
     _read: Callable[[], tuple[Instance, ...]]
     _change_logs: Sequence[ChangeLog]
     _failure: Callable[[], GossipregError | None]
+    _read_again_seconds: float = READ_AGAIN_SECONDS
     _seen: tuple[Instance, ...] | None = None
 
     def __aiter__(self) -> Self:
@@ -221,7 +222,7 @@ class RegionalWatch:
                 return (Snapshot((), self._seen),)
             if events := InstanceDiff.between(before, self._seen).events():
                 return tuple(events)
-            with trio.move_on_after(READ_AGAIN_SECONDS):
+            with trio.move_on_after(self._read_again_seconds):
                 await _wait_any(self._change_logs, positions)
 
 

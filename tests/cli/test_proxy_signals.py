@@ -17,7 +17,7 @@ import trio
 from gossipreg.cli.proxy_signals import Signals
 from gossipreg.errors import ConfigError
 from gossipreg.frontends.proxy import Forward, Ports
-from gossipreg.frontends.proxy.follow import Deliver
+from gossipreg.frontends.proxy.follow import ALONE, Deliver, FollowRule
 from gossipreg.model import Address
 from tests.cli.test_agent import PATIENCE, Starter, start
 from tests.forked_commands import fork_command
@@ -38,7 +38,7 @@ class SilentAgent:
         service: str,
         deliver: Deliver,
         *,
-        panic: float = 0.0,
+        rule: FollowRule = ALONE,
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
         self.asked.append(service)

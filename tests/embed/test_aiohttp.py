@@ -119,7 +119,7 @@ def test_an_instance_that_dies_is_replaced_and_rests(orders: Orders) -> None:
         assert await web.text("POST", data=b"x") == "two"
 
     orders.run(program)
-    assert list(orders.chooser._failures) == [("one", "one")]
+    assert list(orders.chooser._failures) == [("", "one", "one")]
 
 
 def test_a_drained_instance_is_asked_no_more_while_there_is_another(orders: Orders) -> None:
@@ -143,7 +143,7 @@ def test_what_cannot_be_reached_is_replaced_whatever_the_method(method: str, ord
         port = free.getsockname()[1]
     orders.registry.instances = (offer("gone", host="127.0.0.1", port=port), orders.registry.instances[1])
     orders.run(program)
-    assert list(orders.chooser._failures) == [("gone", "gone")]
+    assert list(orders.chooser._failures) == [("", "gone", "gone")]
 
 
 @pytest.mark.parametrize("trouble", ["503", "head"])
@@ -191,7 +191,7 @@ def test_a_body_that_breaks_is_a_failed_call_and_one_that_ends_a_good_one(orders
     async def program(web: Web) -> None:
         with pytest.raises(aiohttp.ClientPayloadError):
             await web.text()
-        assert list(orders.chooser._failures) == [("one", "one")]
+        assert list(orders.chooser._failures) == [("", "one", "one")]
         orders.one.breaks = ""
         orders.offers(one=1)
         assert await web.text() == "one"

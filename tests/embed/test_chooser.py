@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from random import Random
 
 import attrs
 import pytest
 
-from gossipreg import ConfigError, Instance, NoInstance
+from gossipreg import ConfigError, Instance, NodeClosed, NoInstance
 from gossipreg.embed.chooser import AVOID_SECONDS, AVOID_SECONDS_MAX, Chooser, Strategy
 from gossipreg.protocol.registry.choose import by_key
 from tests.embed.offering import FakeRegistry, offer
@@ -195,3 +196,54 @@ def test_what_is_counted_is_forgotten_when_it_is_over() -> None:
     clock.now += 3600
     calls.report_failure(B)
     assert len(calls._failures) == 1
+
+
+@attrs.define
+class Regional(FakeRegistry):
+    """A registry that knows another region."""
+
+    closed: bool = False
+    asked: list[tuple[object, ...]] = attrs.field(factory=list)
+
+    def with_failover(
+        self,
+        service: str,
+        failover: Sequence[str],
+        *,
+        threshold: float = 0.0,
+        tag: str | None = None,
+        role: str | None = None,
+    ) -> tuple[Instance, ...]:
+        self.asked.append((service, failover, threshold, tag, role))
+        if self.closed:
+            raise NodeClosed("closed")
+        return self.instances or (offer("a", region="eu"), offer("b", region="eu"))
+
+
+def test_a_list_of_regions_is_failed_over_to_and_equal_ids_of_two_regions_are_two_instances() -> None:
+    registry = Regional((A, B))
+    calls = Chooser(registry, failover=["eu", "nearest"], failover_threshold=0.5, clock=Clock(), rng=Random(1))
+    calls.report_failure(A)
+    assert set(choices(calls)) == {"b"}
+    registry.instances = ()
+    assert {(each.region, each.id) for each in (calls.choose("orders", tag="t", role="r") for _ in range(50))} == {
+        ("eu", "a"),
+        ("eu", "b"),
+    }
+    assert registry.asked[-1] == ("orders", ("eu", "nearest"), 0.5, "t", "r")
+    calls.begin(offer("a", region="eu"))
+    assert list(calls._under_way) == [("eu", "a", "a")]
+
+
+def test_a_closed_node_fails_over_nowhere_and_answers_what_it_knew_only_if_it_may() -> None:
+    registry = Regional((A,), closed=True)
+    with pytest.raises(NodeClosed):
+        Chooser(registry, failover=["eu"]).choose("orders")
+    assert Chooser(registry, failover=["eu"], last_known=True).choose("orders") == A
+
+
+def test_a_panic_threshold_cannot_be_had_with_failover() -> None:
+    with pytest.raises(ConfigError, match=r"^panic: cannot be had with failover"):
+        Chooser(FakeRegistry(), panic=0.5, failover=["eu"])
+    with pytest.raises(ConfigError, match=r"^failover_threshold: 2"):
+        Chooser(FakeRegistry(), failover=["eu"], failover_threshold=2)

@@ -164,7 +164,7 @@ def test_a_call_that_another_might_serve_is_a_failure_and_its_instance_rests(cod
         ask(channel)
     assert refused.value.code() is code
     assert {ask(channel) for _ in range(4)} == {"two"}
-    assert list(orders.chooser._failures) == [("one", "one")]
+    assert list(orders.chooser._failures) == [("", "one", "one")]
 
 
 def test_an_answer_with_any_other_code_is_an_answer(orders: Orders) -> None:

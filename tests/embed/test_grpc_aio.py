@@ -168,7 +168,7 @@ def test_a_call_that_another_might_serve_is_a_failure_and_its_instance_rests(ord
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await client.ask()
         assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
-        await eventually(lambda: list(client.chooser._failures) == [("one", "one")])
+        await eventually(lambda: list(client.chooser._failures) == [("", "one", "one")])
         assert {await client.ask() for _ in range(4)} == {"two"}
 
     orders.one.code = grpc.StatusCode.UNAVAILABLE

@@ -107,7 +107,7 @@ async def make() -> AsyncIterator[Make]:
 
 def assert_nothing_is_left(case: Case, *failed: str) -> None:
     assert case.chooser._under_way == {}
-    assert sorted(id_ for _, id_ in case.chooser._failures) == sorted(failed)
+    assert sorted(id_ for _, _, id_ in case.chooser._failures) == sorted(failed)
     assert all(body.is_closed for body in case.transport.bodies)
 
 
@@ -231,7 +231,7 @@ def test_in_threads_the_answer_that_lost_is_closed_when_it_comes() -> None:
     SPAN.set("a span")
     with httpx.Client(transport=Transport(chooser, hedging=Hedging(after=0.01), transport=transport)) as web:
         assert web.get("http://orders/").text == "b"
-        assert list(chooser._under_way) == [("a", "a")]
+        assert list(chooser._under_way) == [("", "a", "a")]
         transport.released.set()
         until = time.monotonic() + 60
         while chooser._under_way and time.monotonic() < until:
@@ -254,4 +254,4 @@ def test_in_threads_a_bad_end_does_not_win_either() -> None:
     with httpx.Client(transport=Transport(chooser, hedging=Hedging(after=0.01), transport=Refusing())) as web:
         assert web.get("http://orders/").text == "a"
     assert chooser._under_way == {}
-    assert list(chooser._failures) == [("b", "b")]
+    assert list(chooser._failures) == [("", "b", "b")]

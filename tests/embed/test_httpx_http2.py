@@ -62,7 +62,7 @@ def test_a_stream_that_is_reset_is_a_failure_and_another_instance_is_asked(shop:
     shop.one.is_resetting = True
     with shop.client() as web:
         assert [web.get("http://shop/").json()["server"] for _ in range(4)] == ["two"] * 4
-        assert list(shop.chooser._failures) == [("one", "one")]
+        assert list(shop.chooser._failures) == [("", "one", "one")]
         shop.two.is_resetting = True
         with pytest.raises(httpx.RemoteProtocolError):
             web.post("http://shop/")

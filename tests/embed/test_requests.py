@@ -100,7 +100,7 @@ def test_an_instance_that_dies_is_replaced_and_rests(orders: Orders) -> None:
         orders.one.stop()
         assert [session.get("http://orders/").text for _ in range(6)] == ["two"] * 6
         assert session.post("http://orders/", data=b"x").text == "two"
-    assert list(orders.chooser._failures) == [("one", "one")]
+    assert list(orders.chooser._failures) == [("", "one", "one")]
     assert orders.chooser._under_way == {}
 
 
@@ -119,7 +119,7 @@ def test_what_cannot_be_reached_is_replaced_whatever_the_method(method: str, ord
     body = iter([b"once"]) if method == "PATCH" else None
     with orders.session() as session:
         assert session.request(method, "http://orders/", data=body).text == "two"
-    assert list(orders.chooser._failures) == [("gone", "gone")]
+    assert list(orders.chooser._failures) == [("", "gone", "gone")]
     assert orders.two.bodies == [b"once" if method == "PATCH" else b""]
 
 
@@ -162,11 +162,11 @@ def test_a_body_that_breaks_is_a_failed_call_and_one_that_ends_a_good_one(orders
     with orders.session() as session:
         with pytest.raises(requests.exceptions.ChunkedEncodingError):
             session.get("http://orders/")
-        assert list(orders.chooser._failures) == [("one", "one")]
+        assert list(orders.chooser._failures) == [("", "one", "one")]
         orders.one.breaks = ""
         orders.offers(one=1)
         with session.get("http://orders/", stream=True) as answer:
-            assert list(orders.chooser._failures) == [("one", "one")]
+            assert list(orders.chooser._failures) == [("", "one", "one")]
             assert list(orders.chooser._under_way.values()) == [1]
             assert answer.content == b"one"
             assert orders.chooser._failures == {}

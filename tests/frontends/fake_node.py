@@ -52,7 +52,7 @@ from gossipreg.model import (
     Status,
 )
 from gossipreg.policy import Policy, Rule, UnreadablePolicy
-from gossipreg.runtime.regions.failover import failed_over
+from gossipreg.runtime.regions.failover import Failovers, RegionalOffer, offers_of
 from gossipreg.spec import InstanceSpec
 from gossipreg.tokens import ClusterToken
 
@@ -182,13 +182,35 @@ class FakeNode:
             raise RegionUnavailable(f"nothing is known of the region {region!r}")
         return self.elsewhere[region]
 
-    def with_failover(self, service: str, failover: Sequence[str]) -> tuple[Instance, ...]:
-        return failed_over(self, service, self.lookup(service), failover)
+    def with_failover(
+        self,
+        service: str,
+        failover: Sequence[str],
+        *,
+        threshold: float = 0.0,
+        tag: str | None = None,
+        role: str | None = None,
+    ) -> tuple[Instance, ...]:
+        asked = (service, tuple(failover), threshold, tag, role)
+        every = self.lookup(service, healthy=False)
+        own = RegionalOffer.of(self.region, self.lookup(service), every, tag=tag, role=role)
+        return Failovers(trio.current_time).choose(asked, offers_of(self, asked, own, failover)).healthy
 
     def regional_events(
-        self, service: str, *, region: str | None = None, failover: Sequence[str] = ()
+        self,
+        service: str,
+        *,
+        region: str | None = None,
+        failover: Sequence[str] = (),
+        threshold: float = 0.0,
+        tag: str | None = None,
+        role: str | None = None,
     ) -> AsyncGenerator[tuple[Event, ...], None]:
-        found = self.lookup(service, region=region) if region else self.with_failover(service, failover)
+        found = (
+            self.lookup(service, region=region)
+            if region
+            else self.with_failover(service, failover, threshold=threshold, tag=tag, role=role)
+        )
 
         async def events() -> AsyncGenerator[tuple[Event, ...], None]:
             yield (Snapshot((), found),)

@@ -155,9 +155,18 @@ class Link:
         """A stream of events, by a number for `unfollow`."""
         return self._stream_of(frames.EVENTS, service, panic, healthy)
 
-    def regional_events(self, service: str, *, region: str | None, failover: Sequence[str]) -> tuple[int, EventsCopy]:
+    def regional_events(
+        self,
+        service: str,
+        *,
+        region: str | None,
+        failover: Sequence[str],
+        threshold: float,
+        tag: str | None,
+        role: str | None,
+    ) -> tuple[int, EventsCopy]:
         """A stream of events about a service in another region, or over a failover."""
-        return self._stream_of(frames.REGIONAL, service, region, list(failover))
+        return self._stream_of(frames.REGIONAL, service, region, list(failover), threshold, tag, role)
 
     def _stream_of(self, kind: str, *asked: Any) -> tuple[int, EventsCopy]:
         with self._lock:

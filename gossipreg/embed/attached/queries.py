@@ -255,10 +255,25 @@ class AttachedQueries:
         found: RegionalDirectory = self._answers.read_now("regional_directory", region=region)
         return found
 
-    def with_failover(self, service: str, failover: Sequence[str]) -> tuple[Instance, ...]:
+    def with_failover(
+        self,
+        service: str,
+        failover: Sequence[str],
+        *,
+        threshold: float = 0.0,
+        tag: str | None = None,
+        role: str | None = None,
+    ) -> tuple[Instance, ...]:
         if not failover:
-            return self.lookup(service)
-        return self._answers.instances("with_failover", service=service, failover=tuple(failover))
+            return self.lookup(service, tag=tag, role=role)
+        return self._answers.instances(
+            "with_failover",
+            service=service,
+            failover=tuple(failover),
+            threshold=float(threshold),
+            tag=tag,
+            role=role,
+        )
 
     # Own instances
 

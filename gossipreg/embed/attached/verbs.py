@@ -97,12 +97,20 @@ class AttachedVerbs(AttachedQueries):
         return found
 
     def regional_events(
-        self, service: str, *, region: str | None = None, failover: Sequence[str] = ()
+        self,
+        service: str,
+        *,
+        region: str | None = None,
+        failover: Sequence[str] = (),
+        threshold: float = 0.0,
+        tag: str | None = None,
+        role: str | None = None,
     ) -> AttachedEventWatch:
         self.link.check_open()
-        return AttachedEventWatch(
-            self.link, *self.link.regional_events(service, region=region, failover=tuple(failover))
+        asked = self.link.regional_events(
+            service, region=region, failover=tuple(failover), threshold=float(threshold), tag=tag, role=role
         )
+        return AttachedEventWatch(self.link, *asked)
 
     # Registering
 

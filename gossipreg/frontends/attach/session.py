@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, Final, Protocol
 
 import attrs
@@ -234,11 +235,27 @@ class Session:
             case [frames.EVENTS, int(number), str() | None as service, int() | float() as panic, bool(healthy)]:
                 if self._may_follow(number, service):
                     self._begin(number, self._tell_events, number, service, float(panic), healthy)
-            case [frames.REGIONAL, int(number), str(service), str() | None as region, [*failover]] if _are_texts(
-                failover
-            ):
+            case [
+                frames.REGIONAL,
+                int(number),
+                str(service),
+                str() | None as region,
+                [*failover],
+                int() | float() as threshold,
+                str() | None as tag,
+                str() | None as role,
+            ] if _are_texts(failover):
                 if self._may_follow(number, service):
-                    self._begin(number, self._tell_regional, number, service, region, tuple(failover))
+                    watch = partial(
+                        self._agent.node.regional_events,
+                        service,
+                        region=region,
+                        failover=tuple(failover),
+                        threshold=float(threshold),
+                        tag=tag,
+                        role=role,
+                    )
+                    self._begin(number, self._tell_regional, number, watch)
             case [frames.UNFOLLOW, int(number)] if number in self._follows:
                 self._agent.unfollow(self, self._follows.pop(number).service)
             case [frames.CANCEL | frames.UNFOLLOW, int(number)]:
@@ -295,9 +312,9 @@ class Session:
     async def _tell_events(self, number: int, service: str | None, panic: float, healthy: bool) -> None:
         await self._tell(number, self._agent.node.events(service, panic=panic, healthy=healthy))
 
-    async def _tell_regional(self, number: int, service: str, region: str | None, failover: Sequence[str]) -> None:
+    async def _tell_regional(self, number: int, watch: Callable[[], EventBatches]) -> None:
         try:
-            events = self._agent.node.regional_events(service, region=region, failover=failover)
+            events = watch()
         except GossipregError as error:  # that region is not known here
             self._put(frames.pack([frames.FAILED, number, *failure(error)]))
             return

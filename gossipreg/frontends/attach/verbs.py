@@ -293,7 +293,13 @@ def _regional_service(caller: AttachedProcess, given: Arguments) -> RegionalServ
 
 
 def _with_failover(caller: AttachedProcess, given: Arguments) -> Sequence[Instance]:
-    return caller.node.with_failover(given.text("service"), given.texts("failover"))
+    return caller.node.with_failover(
+        given.text("service"),
+        given.texts("failover"),
+        threshold=given.number("threshold"),
+        tag=given.text_or_none("tag"),
+        role=given.text_or_none("role"),
+    )
 
 
 async def _leave(caller: AttachedProcess, _given: Arguments) -> None:

@@ -267,7 +267,11 @@ _PARAMETERS: Final[Mapping[str, tuple[Json, str]]] = {
     "count": (_within(1, PICKS_MAX), "How many calls to draw; default: 100."),
     "strategy": (_enum(list(get_args(Strategy))), "How callers choose; default: random."),
     "caller_zone": (_WORD, "The zone of the callers: instances there are preferred."),
-    "failover": (_WORD, "Regions, with commas between, of which the first that has instances answers if none is here."),
+    "failover": (_WORD, "Regions, with commas between, of which the first that can serve answers if this one cannot."),
+    "failover_threshold": (
+        {"type": "number", "minimum": 0, "maximum": 1},
+        "The share of its instances below which a region cannot serve; default: 0, where one instance is enough.",
+    ),
     "region": (_WORD, "Answer about this region; default: the agent's own."),
     "panic": (
         {"type": "number", "minimum": 0, "maximum": 1},

@@ -14,6 +14,7 @@ from gossipreg.frontends.serving.response import HttpError, Response
 from gossipreg.frontends.serving.time_slices import TimeSlicer
 from gossipreg.model import Instance
 from gossipreg.protocol.registry.choose import (
+    Key,
     RoundRobin,
     RoundTrip,
     Strategy,
@@ -37,7 +38,7 @@ async def picks(context: NativeContext) -> Response:
     # A round trip that this node measured says nothing of callers in other zones.
     round_trip = _round_trip(node) if caller_zone and caller_zone == node.info().zone else None
     there = tuple(each for each in node.lookup(service, tag=tag, role=role) if each.is_callable)
-    rng, turns, drawn = Random(), RoundRobin(), Counter[tuple[str, str]]()
+    rng, turns, drawn = Random(), RoundRobin(), Counter[Key]()
     async for _ in TimeSlicer().over(range(wanted if there else 0)):
         chosen = select(there, strategy, rng, zone=caller_zone, round_trip=round_trip, turns=turns)
         if chosen is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final
 
 from gossipreg.frontends.http import blocking, render
 from gossipreg.frontends.http.context import NativeContext
@@ -12,6 +13,9 @@ from gossipreg.frontends.serving.reliability import AGE, age
 from gossipreg.frontends.serving.response import DeferredResponse, HttpError, Response, encode
 from gossipreg.frontends.serving.time_slices import TimeSlicer
 from gossipreg.model import Instance, RegionalService
+
+#: The query of what may fail over.
+FAILOVER: Final = ("failover", "failover_threshold")
 
 
 async def regions(context: NativeContext) -> Response:
@@ -67,12 +71,14 @@ def _matching(found: RegionalService, asked: LookupQuery) -> Iterable[Instance]:
 
 async def _failed_over(context: NativeContext, asked: LookupQuery, failover: tuple[str, ...]) -> Response:
     """Those here, or else of the first region that has some. It cannot be waited for: several indexes decide it."""
-    if asked != LookupQuery(asked.service):
-        raise HttpError(400, "failover: cannot be narrowed: leave out all, tag, zone and role")
+    if asked != LookupQuery(asked.service, tag=asked.tag, role=asked.role):
+        raise HttpError(400, "failover: cannot be narrowed by all or zone: leave them out")
     if "index" in context.query or "wait" in context.query:
         raise HttpError(400, "index: a lookup with failover has none: follow /api/v1/events with failover")
     node = context.node
-    found = node.with_failover(asked.service, failover)
+    found = node.with_failover(
+        asked.service, failover, threshold=context.share("failover_threshold"), tag=asked.tag, role=asked.role
+    )
     where = next((each.region for each in found), "")
     told = node.regional_service(asked.service, where).age if where else None
     listed = await TimeSlicer().joined(map(context.lookups.rows.of, found))
@@ -89,7 +95,14 @@ def events(context: NativeContext, region: str | None, failover: tuple[str, ...]
         raise HttpError(400, "all and panic are for the agent's own region: leave out region and failover")
     if region is not None and failover:
         raise HttpError(400, "failover: begins in the agent's own region: leave out region")
-    batches = context.node.regional_events(service, region=region, failover=failover)
+    batches = context.node.regional_events(
+        service,
+        region=region,
+        failover=failover,
+        threshold=context.share("failover_threshold"),
+        tag=context.text("tag"),
+        role=context.text("role"),
+    )
     return EventStream(
         context.node, service, event_encoder=context.event_encoder, batches=batches, is_admitted=context.is_admitted
     )

@@ -47,7 +47,7 @@ ROUTES: Final = (
         "/api/v1/services/NAME",
         handlers.lookup,
         Action.READ_CLUSTER,
-        ("all", "tag", "zone", "role", "panic", "stated", "region", "failover", *blocking.QUERY),
+        ("all", "tag", "zone", "role", "panic", "stated", "region", *regional.FAILOVER, *blocking.QUERY),
     ),
     Route(
         "GET",
@@ -75,7 +75,11 @@ ROUTES: Final = (
     Route("GET", "/api/v1/observations", observations, Action.READ_CLUSTER),
     Route("GET", "/api/v1/rates", rates, Action.READ_STATUS),
     Route(
-        "GET", "/api/v1/events", handlers.events, Action.READ_CLUSTER, ("service", "all", "panic", "region", "failover")
+        "GET",
+        "/api/v1/events",
+        handlers.events,
+        Action.READ_CLUSTER,
+        ("service", "all", "panic", "region", "tag", "role", *regional.FAILOVER),
     ),
     Route("GET", "/api/v1/keys", keys, Action.MANAGE_KEYS),
     Route("PUT", "/api/v1/keys", add_key, Action.MANAGE_KEYS),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Final, Self
 from urllib.parse import quote
 
@@ -48,11 +48,14 @@ class AgentEvents:
         address: Address | SocketFile,
         service: str,
         token: str | None = None,
-        panic: float = 0.0,
+        query: Mapping[str, str] | None = None,
         *,
         tls: ssl.SSLContext | None = None,
     ) -> Self:
-        """Ask the agent at ``address`` for the events of one service, with ``token`` and over ``tls`` if there are."""
+        """Ask the agent at ``address`` for the events of one service, with ``token`` and over ``tls`` if there are.
+
+        ``query`` is what more is asked of `GET /api/v1/events`.
+        """
         with trio.move_on_after(AGENT_PATIENCE_SECONDS):
             try:
                 stream = await _connect(address, tls)
@@ -63,7 +66,7 @@ class AgentEvents:
                 ) from None
             events = cls(address, stream, h11.Connection(h11.CLIENT))
             try:
-                await events._ask(service, token, panic)
+                await events._ask(service, token, query or {})
             except BaseException:
                 await trio.aclose_forcefully(stream)
                 raise
@@ -90,12 +93,12 @@ class AgentEvents:
             if len(self._text) > EVENT_BYTES_MAX:
                 raise self._broken("one event is too large")
 
-    async def _ask(self, service: str, token: str | None, panic: float) -> None:
+    async def _ask(self, service: str, token: str | None, query: Mapping[str, str]) -> None:
         host = str(self.address) if isinstance(self.address, Address) else "localhost"
         headers = [("Host", host), ("Accept", "text/event-stream")]
         headers += [] if token is None else [("Authorization", f"Bearer {token}")]
-        threshold = f"&panic={panic:g}" if panic else ""
-        target = f"/api/v1/events?service={quote(service, safe='')}{threshold}"
+        more = "".join(f"&{name}={quote(value, safe=',')}" for name, value in query.items())
+        target = f"/api/v1/events?service={quote(service, safe='')}{more}"
         request = h11.Request(method="GET", target=target, headers=headers)
         asked = self._http.send(request) + self._http.send(h11.EndOfMessage())
         try:
@@ -110,6 +113,11 @@ class AgentEvents:
             raise AgentUnreachable(
                 f"the agent at {self.address} wants a token that is for read: put it in GOSSIPREG_TOKEN, or in a file: "
                 "--token-file FILE"
+            )
+        if answer.status_code == 404 and query.get("failover"):
+            raise AgentUnreachable(
+                f"the agent at {self.address} does not know a region of failover {query['failover']!r}: "
+                'name those that "gossipreg info" shows, or follow more ([[federate]])'
             )
         if answer.status_code == 503:
             raise self._broken("it is closed or has no room for another stream")

@@ -11,12 +11,12 @@ from gossipreg.frontends.proxy.limits import FORGET_SECONDS, REST_SECONDS, REST_
 from gossipreg.model import Instance
 
 #: What makes an instance the same one, as far as its connections go. At another address it is another.
-Key = tuple[str, str, str, int]
+Key = tuple[str, str, str, str, int]
 
 
 def key_of(instance: Instance) -> Key:
     """The instance's key."""
-    return instance.owner, instance.id, instance.host, instance.port
+    return instance.region, instance.owner, instance.id, instance.host, instance.port
 
 
 #: The least share of its weight that a new instance has, so that it gets a first connection.

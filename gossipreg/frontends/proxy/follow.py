@@ -6,9 +6,9 @@ import logging
 import math
 import ssl
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import suppress
-from typing import Protocol
+from typing import Final, Protocol
 
 import attrs
 import trio
@@ -17,13 +17,52 @@ from gossipreg.errors import AgentUnreachable, NodeClosed
 from gossipreg.frontends.proxy import limits
 from gossipreg.frontends.proxy.agent import AgentEvents
 from gossipreg.frontends.proxy.instance_table import InstanceTable
+from gossipreg.frontends.proxy.settings import Forward
 from gossipreg.model import Address, Event, Instance, InstanceEvent, Snapshot, SocketFile
+from gossipreg.protocol.registry.choose import Key, key_of
 from gossipreg.runtime.node import Node
 
 log = logging.getLogger(__name__)
 
 #: Takes events, at once.
 Deliver = Callable[[Sequence[Event]], None]
+
+
+@attrs.frozen
+class FollowRule:
+    """What decides which instances of a service are told: a panic threshold, or regions to fail over to.
+
+    ``failover_threshold``, and the instances with the ``tag`` and the ``role``, decide which region is used.
+    """
+
+    panic: float = 0.0
+    failover: tuple[str, ...] = ()
+    failover_threshold: float = 0.0
+    tag: str | None = None
+    role: str | None = None
+
+    @classmethod
+    def of(cls, forward: Forward) -> FollowRule:
+        """That of one port."""
+        if not forward.failover:
+            return cls(forward.panic_threshold)
+        return cls(0.0, forward.failover, forward.failover_threshold, forward.tag, forward.role)
+
+    @property
+    def query(self) -> dict[str, str]:
+        """The same for an agent's HTTP API."""
+        asked = {
+            "panic": f"{self.panic:g}" if self.panic else "",
+            "failover": ",".join(self.failover),
+            "failover_threshold": f"{self.failover_threshold:g}" if self.failover_threshold else "",
+            "tag": self.tag or "",
+            "role": self.role or "",
+        }
+        return {name: value for name, value in asked.items() if value}
+
+
+#: The own region alone, and what can serve there.
+ALONE: Final = FollowRule()
 
 
 class Source(Protocol):
@@ -39,7 +78,7 @@ class Source(Protocol):
         service: str,
         deliver: Deliver,
         *,
-        panic: float = 0.0,
+        rule: FollowRule = ALONE,
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
         """Follow one service: see `follow_node` and `follow_agent`."""
@@ -62,11 +101,11 @@ class NodeSource:
         service: str,
         deliver: Deliver,
         *,
-        panic: float = 0.0,
+        rule: FollowRule = ALONE,
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
         """As `follow_node`."""
-        await follow_node(self.node, service, deliver, panic=panic, task_status=task_status)
+        await follow_node(self.node, service, deliver, rule=rule, task_status=task_status)
 
 
 @attrs.frozen(eq=False)
@@ -83,12 +122,12 @@ class AgentSource:
         service: str,
         deliver: Deliver,
         *,
-        panic: float = 0.0,
+        rule: FollowRule = ALONE,
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
         """As `follow_agent`."""
         await follow_agent(
-            self.address, service, deliver, panic=panic, token=self.token, tls=self.tls, task_status=task_status
+            self.address, service, deliver, rule=rule, token=self.token, tls=self.tls, task_status=task_status
         )
 
 
@@ -97,10 +136,10 @@ async def follow_node(
     service: str,
     deliver: Deliver,
     *,
-    panic: float = 0.0,
+    rule: FollowRule = ALONE,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Tell what ``node`` sees of ``service``, with that ``panic`` threshold, until the node closes.
+    """Tell what ``node`` sees of ``service``, by that ``rule``, until the node closes.
 
     Starts when there is an instance, or when a node that joins had time enough to learn of one.
     """
@@ -112,7 +151,14 @@ async def follow_node(
                 await node.wait_for(service)
             task_status.started()
 
-        async for batch in node.events(service, panic=panic):
+        events: AsyncIterator[Sequence[Event]] = (
+            node.regional_events(
+                service, failover=rule.failover, threshold=rule.failover_threshold, tag=rule.tag, role=rule.role
+            )
+            if rule.failover
+            else node.events(service, panic=rule.panic)
+        )
+        async for batch in events:
             deliver(batch)
 
 
@@ -121,12 +167,12 @@ async def follow_agent(
     service: str,
     deliver: Deliver,
     *,
-    panic: float = 0.0,
+    rule: FollowRule = ALONE,
     token: str | None = None,
     tls: ssl.SSLContext | None = None,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Tell what the agent at ``address`` sees of ``service``, with that ``panic`` threshold, for ever.
+    """Tell what the agent at ``address`` sees of ``service``, by that ``rule``, for ever.
 
     Starts when it has sent the current instances. Raises ``AgentUnreachable`` if it cannot be reached at first. When it
     goes away later, its last answer stays in force, and it is asked again until it answers.
@@ -134,7 +180,7 @@ async def follow_agent(
     seen, met, wait = InstanceTable(), False, limits.AGENT_WAIT_SECONDS
     while True:
         try:
-            async with await AgentEvents.open(address, service, token, panic, tls=tls) as events:
+            async with await AgentEvents.open(address, service, token, rule.query, tls=tls) as events:
                 if met:
                     log.info("the agent at %s answers again", address)
                 resumed = ResumedStream(seen)
@@ -177,7 +223,7 @@ class ResumedStream:
 
     seen: InstanceTable
     deadline: float = math.inf  # when `settle` is wanted
-    _missing: dict[tuple[str, str], Instance] = attrs.field(factory=dict)
+    _missing: dict[Key, Instance] = attrs.field(factory=dict)
 
     def apply(self, events: Iterable[Event], now: float) -> list[Event]:
         """The events, with what the first snapshot lacks added to it."""
@@ -185,13 +231,13 @@ class ResumedStream:
         for event in events:
             match event:
                 case Snapshot():
-                    there = {(each.owner, each.id) for each in event.instances}
-                    missing = [each for each in self.seen.instances if (each.owner, each.id) not in there]
-                    self._missing = {(each.owner, each.id): each for each in missing}
+                    there = {key_of(each) for each in event.instances}
+                    missing = [each for each in self.seen.instances if key_of(each) not in there]
+                    self._missing = {key_of(each): each for each in missing}
                     self.deadline = now + limits.AGENT_SETTLE_SECONDS if missing else math.inf
                     told.append(attrs.evolve(event, instances=(*event.instances, *missing)))
                 case InstanceEvent():
-                    self._missing.pop((event.instance.owner, event.instance.id), None)
+                    self._missing.pop(key_of(event.instance), None)
                     told.append(event)
                 case _:
                     told.append(event)

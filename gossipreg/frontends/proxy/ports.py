@@ -13,7 +13,7 @@ from itertools import chain
 import attrs
 import trio
 
-from gossipreg.frontends.proxy.follow import Source
+from gossipreg.frontends.proxy.follow import FollowRule, Source
 from gossipreg.frontends.proxy.listeners import OwnAddresses
 from gossipreg.frontends.proxy.proxy import Proxy
 from gossipreg.frontends.proxy.settings import Forward
@@ -157,18 +157,18 @@ class Ports:
                 each.close()
 
     async def _follow(self, proxies: Sequence[Proxy], nursery: trio.Nursery) -> None:
-        """Follow each service once, at each threshold; returns when every snapshot has been applied."""
+        """Follow each service once, by each rule; returns when every snapshot has been applied."""
 
-        def tell(service: str, panic: float, events: Sequence[Event]) -> None:
+        def tell(service: str, rule: FollowRule, events: Sequence[Event]) -> None:
             for proxy in proxies:
-                if service in proxy.upstreams and proxy.forward.panic_threshold == panic:
+                if service in proxy.upstreams and FollowRule.of(proxy.forward) == rule:
                     proxy.apply(events, service)
 
         followed = dict.fromkeys(
-            (service, proxy.forward.panic_threshold) for proxy in proxies for service in proxy.upstreams
+            (service, FollowRule.of(proxy.forward)) for proxy in proxies for service in proxy.upstreams
         )
         async with trio.open_nursery() as starting:
-            for service, panic in followed:
-                follow = partial(self._source.follow, service, partial(tell, service, panic), panic=panic)
+            for service, rule in followed:
+                follow = partial(self._source.follow, service, partial(tell, service, rule), rule=rule)
                 counters = self._source.counters
                 starting.start_soon(nursery.start, start_restarting, counters, f"following {service}", follow)

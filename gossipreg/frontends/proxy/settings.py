@@ -9,6 +9,7 @@ from typing import Any, Final
 import attrs
 
 from gossipreg.errors import ConfigError, InvalidSetting
+from gossipreg.federation import NEAREST
 from gossipreg.fields import Choice, Number, Relation, Switch, Text, Texts, Whole, check, setting
 from gossipreg.frontends.proxy.balancer import Balance
 from gossipreg.frontends.proxy.first_bytes import read_network
@@ -34,12 +35,24 @@ def _read_name(text: str) -> None:
         raise ConfigError(f"{shown(text)} is not a name: use 1 to 63 letters, digits and inner '.', '_', '-'")
 
 
+def _read_region(text: str) -> None:
+    if not is_name(text):
+        raise ConfigError(f"{shown(text)} names no region, and is not {NEAREST!r} either")
+
+
 _DAY: Final = 86_400.0
 
 _LEADS_SOMEWHERE: Final = Relation(
     ("service",),
     "`service` is set, or `tls`",
     lambda forward: None if forward.service or forward.tls else "is missing",
+)
+
+
+_ONE_WAY_OUT: Final = Relation(
+    ("failover", "panic_threshold"),
+    "`panic_threshold` is 0 where there is `failover`: the regions are used instead of what was lost",
+    lambda forward: "cannot be had with panic_threshold" if forward.failover and forward.panic_threshold else None,
 )
 
 
@@ -106,6 +119,18 @@ class Forward:
         "When fewer than this share of the instances can be reached because many owners failed at once, use also those "
         "that were lost; 0 is never.",
     )
+    failover: tuple[str, ...] = setting(
+        Texts(_read_region),
+        (),
+        "Regions, in order, whose instances are used while the own region has none that can serve; `nearest` is those "
+        "that are not named, by round trip.",
+    )
+    failover_threshold: float = setting(
+        Number(0.0, 1.0),
+        0.0,
+        "The share of its instances below which a region cannot serve, so that the next one in failover is used; at 0 "
+        "one instance is enough.",
+    )
     slow_start: float = setting(
         Number(0.0, _DAY, "seconds"),
         0.0,
@@ -134,7 +159,7 @@ class Forward:
     )
 
     def __attrs_post_init__(self) -> None:
-        check(self, (_LEADS_SOMEWHERE,))
+        check(self, (_LEADS_SOMEWHERE, _ONE_WAY_OUT))
 
     @property
     def services(self) -> tuple[str, ...]:

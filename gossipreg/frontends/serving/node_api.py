@@ -114,11 +114,28 @@ class NodeApi(Protocol):
         """The same, once it holds something: it waits up to ``patience`` seconds for that, a few if not told."""
         ...
 
-    def with_failover(self, service: str, failover: Sequence[str]) -> tuple[Instance, ...]:
-        """The healthy instances here, or in the first of these regions that has some. Raises ``UnknownRegion``."""
+    def with_failover(
+        self,
+        service: str,
+        failover: Sequence[str],
+        *,
+        threshold: float = ...,
+        tag: str | None = ...,
+        role: str | None = ...,
+    ) -> tuple[Instance, ...]:
+        """The healthy instances here, or in the first of these regions that can serve. Raises ``UnknownRegion``."""
         ...
 
-    def regional_events(self, service: str, *, region: str | None = None, failover: Sequence[str] = ()) -> EventBatches:
+    def regional_events(
+        self,
+        service: str,
+        *,
+        region: str | None = None,
+        failover: Sequence[str] = (),
+        threshold: float = ...,
+        tag: str | None = ...,
+        role: str | None = ...,
+    ) -> EventBatches:
         """As `events`, of the healthy instances of a service in another region, or of a failover.
 
         Raises ``UnknownRegion``.

@@ -73,7 +73,7 @@ def drawn_at(lot: float, instances: Sequence[Instance], shares: Sequence[int]) -
 Strategy = Literal["random", "round-robin", "least-loaded"]
 
 #: The key of an instance for choosers: its owner and id.
-Key = tuple[str, str]
+Key = tuple[str, str, str]
 
 #: How long a call to an instance takes at least (seconds); None when that is not known.
 RoundTrip = Callable[[Instance], float | None]
@@ -81,7 +81,7 @@ RoundTrip = Callable[[Instance], float | None]
 
 def key_of(instance: Instance) -> Key:
     """The key of ``instance``."""
-    return instance.owner, instance.id
+    return instance.region, instance.owner, instance.id
 
 
 def usable(instances: Sequence[Instance]) -> Sequence[Instance]:

@@ -1,49 +1,153 @@
-"""Failover: the instances of a service in the first region of a list that has any."""
+"""Failover: which region's instances of a service are used: those of the own region, or of the first that can serve.
+
+The rule is `choose`, the same in every frontend, because a node applies it for all of them. It is pure: what each
+region offers, what was used before and the time are passed in.
+
+- A region can serve if an instance there can take work, and no smaller share than the threshold of those that should.
+- The first region that can serve is used, the own one before all others, and what is fresh before what is stale.
+- A better region than the one in use must have been able to serve for `RETURN_SECONDS` before it is used again; at once
+  only if the one in use cannot serve any more, or is stale. So an instance that comes and goes moves no callers.
+- If none can serve, the first that has any instance is used, and the own region if none has.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Protocol
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Final, Protocol
 
+import attrs
+
+from gossipreg import limits
 from gossipreg.errors import RegionUnavailable
-from gossipreg.model import Instance, RegionalService
+from gossipreg.model import Health, Instance, RegionalService
+from gossipreg.protocol.registry.choose import matching
+
+#: How long a better region than the one in use must have been able to serve before it is used (seconds).
+RETURN_SECONDS: Final = 10.0
+
+
+@attrs.frozen
+class RegionalOffer:
+    """What one region has of a service: instances that can serve, how many others should, and whether that is stale."""
+
+    region: str
+    healthy: tuple[Instance, ...] = ()
+    missing: int = 0
+    stale: bool = False
+
+    @classmethod
+    def of(
+        cls,
+        region: str,
+        healthy: Iterable[Instance],
+        instances: Iterable[Instance],
+        *,
+        stale: bool = False,
+        tag: str | None = None,
+        role: str | None = None,
+    ) -> RegionalOffer:
+        """That of ``healthy``, out of all ``instances`` that are known there: those with the tag and the role."""
+        able = matching(tuple(healthy), tag=tag, zone=None, role=role)
+        known = {(each.owner, each.id) for each in able}
+        missing = sum(
+            _takes_work(each) and each.health is not Health.MAINTENANCE and (each.owner, each.id) not in known
+            for each in matching(tuple(instances), tag=tag, zone=None, role=role)
+        )
+        return cls(region, able, missing, stale)
+
+    def can_serve(self, threshold: float) -> bool:
+        """Whether an instance can take work, and no smaller share of those that should: ``threshold``, from 0 to 1."""
+        able = sum(map(_takes_work, self.healthy))
+        return able > 0 and able >= threshold * (able + self.missing)
+
+
+def _takes_work(instance: Instance) -> bool:
+    return bool(instance.weight) and instance.is_callable
+
+
+@attrs.frozen
+class FailoverState:
+    """Which region is in use, and since when each one has been able to serve without a pause (seconds)."""
+
+    region: str = ""  # none yet
+    serves_since: Mapping[str, float] = attrs.field(factory=dict)
+
+
+def choose(
+    offers: Sequence[RegionalOffer], threshold: float, before: FailoverState, now: float
+) -> tuple[RegionalOffer, FailoverState]:
+    """The offer to use out of ``offers``, the own region's first, and the state to pass in the next time.
+
+    ``threshold`` is the share of a region's instances below which it cannot serve, from 0 to 1; ``now`` is in seconds.
+    """
+    ranked = sorted(offers, key=lambda each: each.stale)  # stable: the order of the list is kept
+    serving = [each for each in ranked if each.can_serve(threshold)]
+    since = {each.region: before.serves_since.get(each.region, now) for each in serving}
+    if not serving:
+        best = next((each for each in ranked if each.can_serve(0.0)), offers[0])
+    else:
+        best = serving[0]
+        used = next((each for each in serving if each.region == before.region), None)
+        if used is not None and not used.stale:
+            steady = (each for each in serving if each is used or now - since[each.region] >= RETURN_SECONDS)
+            best = next(steady)
+    return best, FailoverState(best.region, since)
 
 
 class RegionalSource(Protocol):
     """What a node holds of other regions."""
-
-    @property
-    def region(self) -> str:
-        """Its own region."""
-        ...
 
     def regional_service(self, service: str, region: str) -> RegionalService:
         """See `Node.regional_service`."""
         ...
 
 
-def failed_over(
-    node: RegionalSource, service: str, here: tuple[Instance, ...], regions: Iterable[str]
-) -> tuple[Instance, ...]:
-    """``here``, the healthy instances in the node's own region, or those of the first of ``regions`` that has some.
+#: What is asked: the service, the list of regions, the threshold, the tag and the role.
+Asked = tuple[str, tuple[str, ...], float, str | None, str | None]
 
-    What is stale comes after all that is fresh. All regions are asked each time, so that they are followed before they
-    are needed. An instance without a port, or with the weight 0, can take no work: it holds up no failover.
+
+@attrs.define(eq=False, repr=False)
+class Failovers:
+    """The failovers that a node was asked for lately, each with its state. Any thread may call it.
+
+    ``clock`` is steady (seconds).
     """
-    fresh: list[tuple[Instance, ...]] = []
-    stale: list[tuple[Instance, ...]] = []
+
+    clock: Callable[[], float]
+    _states: OrderedDict[Asked, FailoverState] = attrs.field(init=False, factory=OrderedDict)
+    _lock: threading.Lock = attrs.field(init=False, factory=threading.Lock)
+
+    def used(self, asked: Asked) -> str:
+        """The region that is in use for what is ``asked``; empty if none is yet."""
+        state = self._states.get(asked)
+        return "" if state is None else state.region
+
+    def choose(self, asked: Asked, offers: Sequence[RegionalOffer]) -> RegionalOffer:
+        """The offer to use."""
+        with self._lock:
+            found, state = choose(offers, asked[2], self._states.get(asked, FailoverState()), self.clock())
+            self._states[asked] = state
+            self._states.move_to_end(asked)
+            if len(self._states) > limits.FAILOVERS_MAX:
+                self._states.popitem(last=False)
+        return found
+
+
+def offers_of(node: RegionalSource, asked: Asked, own: RegionalOffer, regions: Iterable[str]) -> list[RegionalOffer]:
+    """``own`` and what ``regions`` offer, as far as the node holds anything of them.
+
+    All are asked each time, so that they are followed before they are needed.
+    """
+    service, _, _, tag, role = asked
+    offers = [own]
     for region in regions:
-        if region == node.region:
+        if region == own.region:
             continue
         try:
             found = node.regional_service(service, region)
         except RegionUnavailable:
             continue
-        (stale if found.stale else fresh).append(found.healthy)
-    if _usable(here):
-        return here
-    return next((each for each in (*fresh, *stale) if _usable(each)), here)
-
-
-def _usable(instances: tuple[Instance, ...]) -> bool:
-    return any(each.weight and each.is_callable for each in instances)
+        offers.append(RegionalOffer.of(region, found.healthy, found.instances, stale=found.stale, tag=tag, role=role))
+    return offers

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from collections import Counter
@@ -23,6 +24,9 @@ from gossipreg.runtime.supervision import run_restarting
 
 #: How often a service that is waited for counts as asked for (seconds).
 _TOUCH_SECONDS: Final = 60.0
+
+#: Share of the round trip to the region in use below which that to another one counts as shorter: measurements vary.
+_NEARER: Final = 0.75
 
 #: How long a lookup waits for a service that was not followed until then (seconds).
 FIRST_ANSWER_SECONDS: Final = 3.0
@@ -158,26 +162,27 @@ class Regions:
         now = self._clock()
         return tuple(self._followers[name].region.info(now) for name in sorted(self._followers))
 
-    def in_order(self, failover: Sequence[str]) -> tuple[str, ...]:
+    def in_order(self, failover: Sequence[str], used: str = "") -> tuple[str, ...]:
         """The regions of a list, each once, ``nearest`` replaced by those that it does not name, nearest first.
 
-        Raises ``UnknownRegion``.
+        Another region is nearer than the one in use, ``used``, if its round trip is shorter by a quarter. Raises
+        ``UnknownRegion``.
         """
+
+        def distance(info: RegionInfo) -> tuple[bool, float, str]:
+            trip = math.inf if info.round_trip is None else info.round_trip
+            return info.stale, trip * _NEARER if info.name == used else trip, info.name
+
         named = [each for each in failover if each != NEAREST]
         ordered: list[str] = []
         for each in failover:
             if each == NEAREST:
-                ordered += [info.name for info in sorted(self.infos(), key=_distance) if info.name not in named]
+                ordered += [info.name for info in sorted(self.infos(), key=distance) if info.name not in named]
             else:
                 if each != self.own:
                     self._follower(each)
                 ordered.append(each)
         return tuple(dict.fromkeys(ordered))
-
-
-def _distance(info: RegionInfo) -> tuple[bool, float, str]:
-    """Regions that do not answer come last, then those whose round trip was not measured."""
-    return info.stale, float("inf") if info.round_trip is None else info.round_trip, info.name
 
 
 def unknown(region: str, own: str, others: Iterable[str] = ()) -> UnknownRegion:

@@ -137,7 +137,7 @@ def test_other_regions_are_those_of_the_agent(host: Agent, node: BlockingNode, m
         service="orders", region="eu", index=3, instances=(there,), healthy=(there,), age=2.0, stale=False
     )
     monkeypatch.setattr(Node, "regional_service", lambda _self, _service, _region: held)
-    monkeypatch.setattr(Node, "with_failover", lambda _self, _service, _failover: (there,))
+    monkeypatch.setattr(Node, "with_failover", lambda _self, _service, _failover, **_: (there,))
     assert node.regional_service("orders", "eu") == held
     assert node.lookup("orders", region="eu") == node.with_failover("orders", ["eu"]) == (there,)
     assert node.pick("orders", region="eu") == there

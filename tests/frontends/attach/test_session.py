@@ -137,7 +137,10 @@ async def test_other_regions_are_asked_for(fake: FakeNode) -> None:
         assert await answer("regions") == fake.regions()
         assert await answer("index", service="orders", region="eu") == 5
         assert await answer("wait_changed", service="orders", region="eu", index=4) == 5
-        assert await answer("with_failover", service="orders", failover=["eu"]) == there.instances
+        assert (
+            await answer("with_failover", service="orders", failover=["eu"], threshold=0.5, tag=None, role=None)
+            == there.instances
+        )
         selected = {"healthy": True, "tag": None, "zone": None, "role": None, "panic": 0.0}
         assert await answer("lookup", service="orders", **selected, region="eu") == there.instances
         assert await answer("lookup", service="orders", **selected) == ()
@@ -151,10 +154,10 @@ async def test_events_of_other_regions_are_told(fake: FakeNode) -> None:
     async with agent(fake) as where:
         process = await where.attach()
         for number, (region, failover) in enumerate((("eu", []), (None, ["eu"]))):
-            await process.say(frames.REGIONAL, number, "orders", region, failover)
+            await process.say(frames.REGIONAL, number, "orders", region, failover, 0.0, None, None)
             told = await process.hear_of(frames.BATCH)
             assert told == [frames.BATCH, number, (Snapshot((), there.instances),), True]
-        await process.say(frames.REGIONAL, 7, "orders", "mars", [])
+        await process.say(frames.REGIONAL, 7, "orders", "mars", [], 0.5, "a", "b")
         assert (await process.hear_of(frames.FAILED))[1:3] == [7, "unknown_region"]
         assert (await process.ask(8, "services"))[0] == frames.DONE, "the stream goes on"
 

@@ -110,7 +110,7 @@ async def test_a_node_drains_and_asks_for_work_again_and_is_well_meanwhile(clien
     assert (await client.get("/healthz")).json()["status"] == "ok"
 
 
-KNOWN = "all, tag, zone, role, panic, stated, region, failover, index, wait"
+KNOWN = "all, tag, zone, role, panic, stated, region, failover, failover_threshold, index, wait"
 
 
 @pytest.mark.parametrize(
@@ -390,7 +390,8 @@ async def test_another_region_is_answered_with_its_age(client: httpx.AsyncClient
         "region=eu&stated",
         "region=eu&panic=0.5",
         "region=eu&failover=eu",
-        "failover=eu&tag=a",
+        "failover=eu&zone=a",
+        "failover=eu&failover_threshold=2",
         "failover=eu,",
     ):
         assert (await client.get(f"/api/v1/services/shop?{query}")).status_code == 400, query

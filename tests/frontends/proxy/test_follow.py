@@ -11,15 +11,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 import trio
 
 from gossipreg import AgentUnreachable, Config, open_node
 from gossipreg.errors import GossipregError
 from gossipreg.frontends.http import serve_http
-from gossipreg.frontends.proxy import follow_agent, follow_node, limits
+from gossipreg.frontends.proxy import Forward, follow_agent, follow_node, limits
 from gossipreg.frontends.proxy.agent import AgentEvents, _event
-from gossipreg.frontends.proxy.follow import ResumedStream
+from gossipreg.frontends.proxy.follow import FollowRule, ResumedStream
 from gossipreg.frontends.proxy.instance_table import InstanceTable
 from gossipreg.frontends.serving.access import Access, Token
 from gossipreg.frontends.serving.scopes import Scope
@@ -60,6 +61,39 @@ async def test_everything_that_an_agent_tells_is_understood(agent: tuple[FakeNod
             node.close()
             with pytest.raises(AgentUnreachable, match="broke off"):
                 await events.next()
+
+
+async def test_an_agent_is_asked_to_fail_over_by_what_has_the_tag_and_the_role(
+    agent: tuple[FakeNode, Address], nursery: trio.Nursery
+) -> None:
+    node, address = agent
+    here = await node.register("orders", port=1, tags=["v1"])
+    there = Instance(id="o", service="orders", host="10.1.0.1", port=80, owner="beta", region="eu", tags=("v2",))
+    node.hold_elsewhere("eu", "orders", there)
+    for rule, found in (
+        (FollowRule(failover=("eu",)), here),
+        (FollowRule(failover=("eu",), failover_threshold=0.5, tag="v2"), there),
+    ):
+        table = InstanceTable()
+        with trio.fail_after(60):
+            await nursery.start(partial(follow_agent, address, "orders", table.apply, rule=rule))
+        assert table.instances == (found,)
+    with pytest.raises(AgentUnreachable, match="does not know a region of failover 'asia,eu'"):
+        await follow_agent(address, "orders", lambda _: None, rule=FollowRule(failover=("asia", "eu")))
+
+
+def test_ports_that_fail_over_follow_by_a_rule_of_their_own() -> None:
+    plain = Forward(listen="127.0.0.1:0", service="orders", panic_threshold=0.5, tag="a", role="primary")
+    assert FollowRule.of(plain) == FollowRule(panic=0.5)
+    failing = attrs.evolve(plain, panic_threshold=0.0, failover=("eu", "nearest"), failover_threshold=0.25)
+    assert FollowRule.of(failing) == FollowRule(0.0, ("eu", "nearest"), 0.25, "a", "primary")
+    assert FollowRule.of(failing).query == {
+        "failover": "eu,nearest",
+        "failover_threshold": "0.25",
+        "tag": "a",
+        "role": "primary",
+    }
+    assert FollowRule.of(plain).query == {"panic": "0.5"}
 
 
 async def test_an_agent_with_tokens_is_followed_at_its_socket_file(nursery: trio.Nursery, tmp_path: Path) -> None:
@@ -232,8 +266,8 @@ async def test_what_was_lost_at_once_is_told_to_followers_with_a_threshold(nurse
         agent = await nursery.start(partial(serve_http, ann, Address("127.0.0.1", 0), leave=lambda: None))
         plain, panicking, asking = InstanceTable(), InstanceTable(), InstanceTable()
         await nursery.start(partial(follow_node, ann, "orders", plain.apply))
-        await nursery.start(partial(follow_node, ann, "orders", panicking.apply, panic=0.6))
-        await nursery.start(partial(follow_agent, agent, "orders", asking.apply, panic=0.6))
+        await nursery.start(partial(follow_node, ann, "orders", panicking.apply, rule=FollowRule(panic=0.6)))
+        await nursery.start(partial(follow_agent, agent, "orders", asking.apply, rule=FollowRule(panic=0.6)))
         bob._lifecycle.context.close()
         await until(lambda: len(plain.instances) == 1)
         for table in (panicking, asking):

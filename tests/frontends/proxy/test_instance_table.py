@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import attrs
+
+from gossipreg.frontends.proxy.backend import key_of
 from gossipreg.frontends.proxy.instance_table import InstanceTable
 from gossipreg.model import InstanceEvent, Snapshot, Status
 from tests.frontends.proxy.making import added, instance, member, removed, seen, snapshot
@@ -38,3 +41,12 @@ def test_a_member_is_doubted_from_its_suspicion_to_its_end() -> None:
     assert table.suspects == {"a", "b"}
     table.apply([seen("alive", "a"), seen("failed", "b")])
     assert table.suspects == set()
+
+
+def test_equal_ids_of_two_regions_are_two_instances() -> None:
+    here, there = instance("a", id="x"), instance("a", id="x", region="eu")
+    table = InstanceTable(role="primary")
+    table.apply([added(attrs.evolve(here, role="primary")), added(there), removed(here)])
+    assert table.instances == ()
+    assert table.has_lost_role(*key_of(there))
+    assert not table.has_lost_role(*key_of(here))

@@ -13,7 +13,7 @@ import trio
 
 from gossipreg.errors import BindError
 from gossipreg.frontends.proxy import Forward, Ports
-from gossipreg.frontends.proxy.follow import Deliver
+from gossipreg.frontends.proxy.follow import ALONE, Deliver, FollowRule
 from gossipreg.model import Address, Instance
 from tests.frontends.proxy.conftest import Stage, call, until
 from tests.frontends.proxy.making import instance, snapshot
@@ -32,7 +32,7 @@ class KnownInstances:
         service: str,
         deliver: Deliver,
         *,
-        panic: float = 0.0,
+        rule: FollowRule = ALONE,
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
         self.followed.append(service)

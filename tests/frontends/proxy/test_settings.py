@@ -20,7 +20,7 @@ def test_a_file_has_a_table_for_each_port_and_the_rest_is_common(file: Path) -> 
     file.write_text(
         '[[forward]]\nlisten = "127.0.0.1:9000"\nservice = "orders"\ntries = 5\nidle_timeout = 60\n'
         '[[forward]]\nlisten = "[::1]:9001"\nservice = "users"\npanic = true\nproxy_protocol = "v2"\n'
-        'panic_threshold = 0.5\nslow_start = 30\nsticky = "source"\n'
+        'failover = ["eu", "nearest"]\nfailover_threshold = 0.5\nslow_start = 30\nsticky = "source"\n'
     )
     assert load_forwards(file, {"tries": 2, "zone": "north"}) == (
         Forward(listen="127.0.0.1:9000", service="orders", tries=5, idle_timeout=60.0, zone="north"),
@@ -31,7 +31,8 @@ def test_a_file_has_a_table_for_each_port_and_the_rest_is_common(file: Path) -> 
             panic=True,
             proxy_protocol="v2",
             zone="north",
-            panic_threshold=0.5,
+            failover=("eu", "nearest"),
+            failover_threshold=0.5,
             slow_start=30.0,
             sticky="source",
         ),
@@ -42,6 +43,11 @@ def test_a_file_has_a_table_for_each_port_and_the_rest_is_common(file: Path) -> 
     ("text", "sentence"),
     [
         ("x = 1", "unknown key 'x'"),
+        (
+            "[[forward]]\nlisten = '127.0.0.1:1'\nservice = 'a'\nfailover = ['eu']\npanic_threshold = 0.5",
+            "forward 1: failover: cannot be had with panic_threshold",
+        ),
+        ("[[forward]]\nlisten = '127.0.0.1:1'\nservice = 'a'\nfailover = ['e u']", "failover: 'e u' names no region"),
         ("", "there is no port in it"),
         ("forward = 3", "there is no port in it"),
         ("[[forward]]\nlisten = '127.0.0.1:1'", "forward 1: service: is missing"),
