@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
 from typing import Any, Final
 
@@ -25,10 +25,11 @@ class NoAnswer(Exception):
 
 @attrs.frozen
 class Answer:
-    """A status code and a JSON document; None when there is none."""
+    """A status code, a JSON document, None when there is none, and headers by their names in lower case."""
 
     status: int
     document: Any
+    headers: Mapping[str, str] = attrs.field(factory=dict)
 
 
 async def ask(http: str, method: str, path: str, body: object = None) -> Answer:
@@ -41,7 +42,8 @@ async def ask(http: str, method: str, path: str, body: object = None) -> Answer:
             head = await wire.next_event()
             assert isinstance(head, h11.Response), head
             received = b"".join([part async for part in wire.parts()])
-        return Answer(head.status_code, json.loads(received) if received else None)
+        headers = {name.decode(): value.decode() for name, value in head.headers}
+        return Answer(head.status_code, json.loads(received) if received else None, headers)
     raise NoAnswer(f"{http} did not answer {method} {path} within {_PATIENCE:g} s")
 
 

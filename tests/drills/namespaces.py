@@ -64,6 +64,16 @@ class Cable:
             for side, other in ((self.left, self.right), (self.right, self.left)):
                 _ip("-n", side.namespace, "neigh", "del", other.gossip_host, "dev", "cable")
 
+    def slow_down(self, *, delay: float, loss: float) -> bool:
+        """Delay packets by so many seconds each way, and lose that share of them; False if this kernel cannot."""
+        rule = ("root", "netem", "delay", f"{delay * 1000:g}ms", "loss", f"{loss:.2%}")
+        try:
+            for side in (self.left, self.right):
+                _in(side, "tc", "qdisc", "add", "dev", "cable", *rule)
+        except subprocess.CalledProcessError:
+            return False
+        return True
+
     def reject(self, port: int) -> None:
         """Have the left side's firewall refuse the right side streams to ``port``; those that it has are ended."""
         rule = ("-p", "tcp", "--source", self.right.gossip_host, "--dport", str(port))

@@ -219,6 +219,8 @@ class FakeNode:
 
     def index(self, service: str | None = None, region: str | None = None) -> int:
         if region not in (None, self.region):
+            if service is None:
+                return self.far_index
             return self.regional_service(service or "", str(region)).index
         return 1 + (self._everything if service is None else self._changes[service])
 

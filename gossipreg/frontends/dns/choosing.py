@@ -19,10 +19,21 @@ _SERVING: Final = frozenset(each for each in Health if each.can_serve)
 
 @attrs.frozen
 class Chosen:
-    """Those that can serve, and whether the name exists: some may be there that cannot, or names below it."""
+    """Those that can serve, and whether the name exists: some may be there that cannot, or names below it.
+
+    ``read`` are the services that were looked at, each with its index; "" stands for the list of all.
+    """
 
     able: list[Instance]
     exists: bool
+    read: tuple[tuple[str, int], ...] = ()
+
+
+@attrs.frozen
+class Unknown:
+    """It is not known what there is: soon it may be of these services, which are followed from now on."""
+
+    awaited: tuple[str, ...] = ()
 
 
 def choose(offered: Sequence[Instance], zone: str | None, tag: str) -> Chosen:
@@ -38,8 +49,8 @@ def choose(offered: Sequence[Instance], zone: str | None, tag: str) -> Chosen:
     return Chosen(able, exists=is_above_tag or bool(offered))
 
 
-def chosen_in_region(node: NodeApi, region: str, asked: ServiceName) -> Chosen | None:
-    """Those of a service of a region that the node follows; None while it is not known whether there are any.
+def chosen_in_region(node: NodeApi, region: str, asked: ServiceName) -> Chosen | Unknown:
+    """Those of a service of a region that the node follows, or that it is not known whether there are any.
 
     That there are none is known only from what is fresh. What is stale is given as it was last known.
     """
@@ -48,6 +59,7 @@ def chosen_in_region(node: NodeApi, region: str, asked: ServiceName) -> Chosen |
     except RegionUnavailable:
         listed = {}
     is_known = True
+    read, awaited = {"": node.index(None, region)}, []
     for tag, service in asked.readings:
         for spelling in [name for name in listed if name.lower() == service] or [service]:
             if spelling == NODE_SERVICE:
@@ -55,18 +67,20 @@ def chosen_in_region(node: NodeApi, region: str, asked: ServiceName) -> Chosen |
             try:
                 found = node.regional_service(spelling, region)
             except RegionUnavailable:
+                awaited.append(spelling)
                 if spelling in listed:
-                    return None
+                    return Unknown(tuple(awaited))
                 is_known = False
                 continue
-            chosen = choose(found.instances, asked.zone, tag)
+            read[spelling] = found.index
+            chosen = attrs.evolve(choose(found.instances, asked.zone, tag), read=tuple(read.items()))
             is_known = is_known and not found.stale
             if chosen.able:
-                return chosen
+                return chosen if not awaited else attrs.evolve(chosen, read=())
             if found.instances:
-                return chosen if is_known else None
+                return chosen if is_known else Unknown(tuple(awaited))
     below = any(name.lower().endswith(f".{asked.suffix}") for name in listed)
-    return Chosen([], exists=below) if is_known else None
+    return Chosen([], exists=below) if is_known else Unknown(tuple(awaited))
 
 
 @lru_cache(maxsize=1024)

@@ -37,6 +37,12 @@ BATCH_SECONDS: Final = 0.002
 #: Arriving queries that the kernel keeps while we are busy (bytes): about a thousand.
 RECEIVE_BUFFER_BYTES: Final = 1024 * 1024
 
+#: How long a question waits for the first answer about another region (seconds): resolvers ask again after 2 to 5 s.
+FIRST_ANSWER_SECONDS: Final = 1.8
+
+#: Questions that wait for that at one time, each some 2 KiB. Further ones are told at once that it is not known.
+WAITING_MAX: Final = 256
+
 #: TCP connections at once. They come for what UDP could not carry, ask, and go.
 CONNECTIONS_MAX: Final = 128
 

@@ -16,12 +16,15 @@ from __future__ import annotations
 import logging
 import math
 from collections import Counter
+from contextlib import suppress
 from typing import Final
 
 import attrs
 import dns.rcode
+import trio
 
 from gossipreg.counters import Count
+from gossipreg.errors import GossipregError
 from gossipreg.frontends.dns import limits
 from gossipreg.frontends.dns.answers import encode, respelled
 from gossipreg.frontends.dns.queries import Question, UnreadableQuery, is_internet, read
@@ -56,12 +59,17 @@ class DnsResponder:
 
     zone: Zone
     counters: Counter[str] = attrs.field(factory=Counter)
+    awaited: tuple[tuple[str, str], ...] = attrs.field(init=False, default=())  # by the last answer: see `ZoneReply`
     _recognised: dict[bytes, CachedAnswers] = attrs.field(init=False, factory=dict)
     _kept: dict[Question, CachedAnswers] = attrs.field(init=False, factory=dict)
     _bytes: int = attrs.field(init=False, default=0)
 
     def answer(self, packet: bytes, *, tcp: bool = False) -> bytes | None:
-        """The answer to one packet; None for one that deserves none. Raises nothing."""
+        """The answer to one packet; None for one that deserves none. Raises nothing.
+
+        If ``awaited`` is not empty then, it says that nothing is known: see `answer_in_time`.
+        """
+        self.awaited = ()
         try:
             if not tcp:
                 entry = self._recognised.get(packet[2:])
@@ -73,6 +81,19 @@ class DnsResponder:
             if count_bug(self.counters, error):
                 log.exception("a DNS query could not be answered, because of a bug: %s", packet.hex())
             return None
+
+    async def answer_in_time(self, packet: bytes, *, tcp: bool = False) -> bytes | None:
+        """The same, once something is known of the region that is asked about, or after `FIRST_ANSWER_SECONDS`."""
+        answer = self.answer(packet, tcp=tcp)
+        if not self.awaited:
+            await trio.lowlevel.checkpoint()
+            return answer
+        with trio.move_on_after(limits.FIRST_ANSWER_SECONDS), suppress(GossipregError):
+            while self.awaited:
+                for service, region in self.awaited:
+                    await self.zone.node.fetch(service, region, patience=limits.FIRST_ANSWER_SECONDS)
+                answer = self.answer(packet, tcp=tcp)
+        return answer
 
     def _read(self, packet: bytes, *, tcp: bool) -> bytes | None:
         query = read(packet, tcp=tcp)
@@ -116,6 +137,7 @@ class DnsResponder:
         reply = self._reply(question, entry.lot)
         entry.lot = (entry.lot + _GOLDEN) % 1.0
         answer = encode(question, reply, self.zone.ttl)
+        self.awaited = reply.awaited
         if not reply.is_kept:
             return answer
         entry.read, entry.epoch, entry.has_orders = reply.read, self.zone.directory.epoch, reply.has_orders

@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import trio
 
@@ -82,13 +82,36 @@ async def serve_dns(
 async def serve_udp(udp: socket.socket, responder: DnsResponder) -> None:
     """Answer what comes on a non-blocking socket, until cancelled."""
     reflection = Reflection()
-    while True:
-        await trio.lowlevel.wait_readable(udp)
-        _drain(udp, responder, reflection, trio.current_time())
+    async with trio.open_nursery() as waiting:
+
+        async def answer_in_time(packet: bytes, source: Any) -> None:
+            answer = await responder.answer_in_time(packet)
+            if answer is not None:
+                _send(udp, answer, source, responder, reflection, now=trio.current_time())
+
+        def wait(packet: bytes, source: Any) -> bool:
+            has_room = len(waiting.child_tasks) < limits.WAITING_MAX
+            if has_room:
+                waiting.start_soon(answer_in_time, packet, source)
+            return has_room
+
+        while True:
+            await trio.lowlevel.wait_readable(udp)
+            _drain(udp, responder, reflection, trio.current_time(), wait)
 
 
-def _drain(udp: socket.socket, responder: DnsResponder, reflection: Reflection, now: float) -> None:
-    """Answer the packets that are there now, at most a batch of them."""
+def _no_room(_packet: bytes, _source: Any) -> bool:
+    return False
+
+
+def _drain(
+    udp: socket.socket,
+    responder: DnsResponder,
+    reflection: Reflection,
+    now: float,
+    wait: Callable[[bytes, Any], bool] = _no_room,
+) -> None:
+    """Answer the packets that are there now, at most a batch of them. ``wait`` answers one later, if there is room."""
     began = time.perf_counter()
     for number in range(1, limits.BATCH_MAX + 1):
         if number % _STRIDE == 0 and time.perf_counter() - began >= limits.BATCH_SECONDS:
@@ -101,14 +124,26 @@ def _drain(udp: socket.socket, responder: DnsResponder, reflection: Reflection, 
             responder.counters[Count.DNS_RECEIVE_ERRORS] += 1
             continue
         answer = responder.answer(packet)
-        if answer is not None:
-            if not reflection.allows(source[0], len(answer), now):
-                responder.counters[Count.DNS_UNPROVEN_TRUNCATED] += 1
-                answer = truncated(answer)
-            try:
-                udp.sendto(answer, source)
-            except OSError:  # no room in the send buffer, no route, port 0: the client asks again
-                responder.counters[Count.DNS_SEND_ERRORS] += 1
+        if answer is not None and not (responder.awaited and wait(packet, source)):
+            _send(udp, answer, source, responder, reflection, now=now)
+
+
+def _send(
+    udp: socket.socket,
+    answer: bytes,
+    source: Any,
+    responder: DnsResponder,
+    reflection: Reflection,
+    *,
+    now: float,
+) -> None:
+    if not reflection.allows(source[0], len(answer), now):
+        responder.counters[Count.DNS_UNPROVEN_TRUNCATED] += 1
+        answer = truncated(answer)
+    try:
+        udp.sendto(answer, source)
+    except OSError:  # no room in the send buffer, no route, port 0: the client asks again
+        responder.counters[Count.DNS_SEND_ERRORS] += 1
 
 
 async def _admit_secure(
@@ -144,7 +179,7 @@ async def serve_tcp(stream: trio.abc.Stream, responder: DnsResponder) -> None:
         packet = None
         with trio.move_on_after(limits.IDLE_SECONDS):
             packet = await _next_query(stream, held)
-        answer = None if packet is None else responder.answer(packet, tcp=True)
+        answer = None if packet is None else await responder.answer_in_time(packet, tcp=True)
         if answer is None:
             return
         with trio.move_on_after(limits.TAKE_SECONDS) as patience:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from ipaddress import ip_address
 from itertools import chain
 from random import Random
@@ -13,8 +14,9 @@ import dns.rcode
 import dns.rdata
 import dns.rdatatype
 
+from gossipreg.errors import RegionUnavailable
 from gossipreg.frontends.dns import limits, names, records
-from gossipreg.frontends.dns.choosing import Chosen, choose, chosen_in_region
+from gossipreg.frontends.dns.choosing import Chosen, Unknown, choose, chosen_in_region
 from gossipreg.frontends.dns.directory import Directory
 from gossipreg.frontends.dns.record_pools import RecordPool, WireRecord
 from gossipreg.frontends.serving.cache import IndexedCache
@@ -42,6 +44,7 @@ class ZoneReply:
     read: tuple[tuple[str, int], ...] = ()
     has_orders: bool = False  # the next one may be in another order
     is_kept: bool = True  # whether it is worth being kept: there is no end of names that do not exist
+    awaited: tuple[tuple[str, str], ...] = ()  # services, each with its region, of which it may be known soon
 
 
 _REFUSED = ZoneReply(dns.rcode.REFUSED, is_kept=False)
@@ -73,10 +76,12 @@ class Zone:
     _domains: names.Domains = attrs.field(init=False)
     _first: dns.name.Name = attrs.field(init=False)
     _pools: IndexedCache[RecordPool] = attrs.field(init=False)
+    _regional: IndexedCache[RecordPool] = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._domains = _domains(self.texts)
         self._pools = IndexedCache(limits.POOLED_INSTANCES_MAX, lambda pool: pool.size)
+        self._regional = IndexedCache(limits.POOLED_INSTANCES_MAX, lambda pool: pool.size)
         self._first = dns.name.from_text(self.texts[0].lower())
 
     @property
@@ -158,10 +163,9 @@ class Zone:
             case None | (_, None):
                 return self._no_name(domain)
             case (region, names.ServiceName() as asked):
-                chosen = chosen_in_region(self.node, region, asked)
-                if chosen is None:
-                    return FAILED
-                pool = RecordPool((), chosen.able, domain, asked.scaled, 0, chosen.exists, {})
+                pool = self._pool_elsewhere(region, asked, domain)
+                if isinstance(pool, Unknown):
+                    return attrs.evolve(FAILED, awaited=tuple((service, region) for service in pool.awaited))
                 return self._drawn(name, domain, type_, pool, lot)
             case (_, names.NodeName()):
                 return FAILED  # no node is told of another region's nodes
@@ -187,6 +191,32 @@ class Zone:
         if first is None:
             return ZoneReply(authority=_unkept(domain), is_kept=False)
         return ZoneReply(pieces=chain((first,), pieces), is_kept=False)
+
+    def _pool_elsewhere(self, region: str, asked: names.ServiceName, domain: dns.name.Name) -> RecordPool | Unknown:
+        """The same of another region, as long as nothing but the age of what is known has changed."""
+        kept = self._regional.get((region, asked, domain), 0)
+        if kept is not None and self._stands_elsewhere(kept, region):
+            return kept
+        chosen = chosen_in_region(self.node, region, asked)
+        if isinstance(chosen, Unknown):
+            return chosen
+        earlier = self._regional.last((region, asked, domain))
+        written = {} if earlier is None else earlier.written
+        pool = RecordPool(chosen.read, chosen.able, domain, asked.scaled, 0, chosen.exists, written)
+        if pool.able and pool.read:
+            self._regional.put((region, asked, domain), 0, pool)
+        else:
+            self._regional.drop((region, asked, domain))
+        return pool
+
+    def _stands_elsewhere(self, pool: RecordPool, region: str) -> bool:
+        for service, then in pool.read:
+            if self.node.index(service or None, region) != then:
+                return False
+            if service:
+                with suppress(RegionUnavailable):
+                    self.node.regional_service(service, region)  # so that it stays followed
+        return True
 
     def _pool(self, asked: names.ServiceName, domain: dns.name.Name) -> RecordPool:
         """The instances that ``asked`` stands for, found out again only if something has changed."""

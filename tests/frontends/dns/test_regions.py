@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import socket
 from typing import Any
 
+import attrs
+import dns.message
 import dns.rcode
 import pytest
 import trio
 from trio.testing import MockClock
 
-from gossipreg.model import Health, Instance
+from gossipreg.frontends.dns import limits, server, zone
+from gossipreg.frontends.dns.choosing import Chosen, Unknown, chosen_in_region
+from gossipreg.frontends.dns.names import ServiceName
+from gossipreg.frontends.dns.responder import DnsResponder
+from gossipreg.model import Health, Instance, RegionalDirectory, RegionalService
+from gossipreg.runtime.regions.regions import Regions
 from tests.frontends.dns.client import DnsClient
 from tests.frontends.fake_node import FakeNode
 from tests.runtime.regions.far_cluster import FAR, FarAgent, FarCluster
@@ -130,3 +138,132 @@ async def test_no_name_is_denied_that_the_far_cluster_has(
         )
         await regions.fetch("v2.late", FAR)
         assert client.records("v2.late.service.eu.consul") == ["10.1.0.3"]
+
+
+def query(name: str) -> bytes:
+    return dns.message.make_query(name, "A", use_edns=0).to_wire()
+
+
+def hosts(packet: bytes | None) -> list[str]:
+    assert packet is not None
+    answer = dns.message.from_wire(packet)
+    assert answer.rcode() == dns.rcode.NOERROR, dns.rcode.to_text(answer.rcode())
+    return sorted(str(each) for rrset in answer.answer for each in rrset)
+
+
+@attrs.define(eq=False)
+class Follows(FakeNode):
+    """A node that follows for real."""
+
+    held: Regions = attrs.field(kw_only=True)
+
+    def regional_service(self, service: str, region: str) -> RegionalService:
+        return self.held.service(service, region)
+
+    def regional_directory(self, region: str) -> RegionalDirectory:
+        return self.held.directory(region)
+
+    def index(self, service: str | None = None, region: str | None = None) -> int:
+        return super().index(service) if region is None else self.held.index(service, region)
+
+    async def fetch(self, service: str, region: str, *, patience: float = 3.0) -> RegionalService:
+        return await self.held.fetch(service, region, patience)
+
+
+def following(regions: Regions) -> DnsResponder:
+    return DnsClient(regions=(FAR,), node=Follows(region="us", held=regions)).responder
+
+
+async def test_the_first_question_waits_for_the_first_answer(autojump_clock: MockClock) -> None:
+    agent = FarAgent()
+    agent.node.hold(there("10.1.0.1"))
+    agent.node.hold(there("10.1.0.2", id="b", tags=("v2",)))
+    async with FarCluster.of(agent).followed() as regions:
+        responder = following(regions)
+        began = trio.current_time()
+        assert hosts(await responder.answer_in_time(query("v2.orders.service.eu.consul"))) == ["10.1.0.2"]
+        assert trio.current_time() - began < 1
+        assert hosts(await responder.answer_in_time(query("orders.service.eu.consul"), tcp=True)) == [
+            "10.1.0.1",
+            "10.1.0.2",
+        ]
+        began = trio.current_time()
+        await responder.answer_in_time(query("nothing.service.eu.consul"))
+        assert trio.current_time() == began, "it is known that there is none"
+
+
+@pytest.mark.parametrize(("cut", "least", "most"), [(True, 1.5, limits.FIRST_ANSWER_SECONDS), (False, 0.0, 0.5)])
+async def test_where_nothing_answers_a_question_waits_no_longer_than_that(
+    autojump_clock: MockClock, cut: bool, least: float, most: float
+) -> None:
+    agent = FarAgent(is_cut=cut, is_down=not cut)
+    async with FarCluster.of(agent).followed() as regions:
+        responder = following(regions)
+        began = trio.current_time()
+        answer = await responder.answer_in_time(query("orders.service.eu.consul"))
+        assert answer is not None
+        assert dns.message.from_wire(answer).rcode() == dns.rcode.SERVFAIL
+        assert least <= trio.current_time() - began <= most
+
+
+async def test_no_more_questions_wait_than_may_and_the_others_are_told_at_once(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "WAITING_MAX", 3)
+    agent = FarAgent(is_cut=True)
+    async with FarCluster.of(agent).followed() as regions:
+        responder = following(regions)
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        with ours, theirs:
+            for each in (ours, theirs):
+                each.setblocking(False)
+            served = Served(theirs)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(server.serve_udp, served, responder)  # type: ignore[arg-type]  # as a socket
+                for _ in range(5):
+                    ours.send(query("orders.service.eu.consul"))
+                await trio.sleep(0.1)
+                assert len(served.sent) == 2
+                agent.is_cut = False
+                agent.node.hold(there("10.1.0.1"))
+                await trio.sleep(limits.FIRST_ANSWER_SECONDS + 1)
+                assert len(served.sent) == 5
+                nursery.cancel_scope.cancel()
+
+
+@attrs.define(eq=False)
+class Served:
+    """A socket that notes what is sent to clients."""
+
+    ours: socket.socket
+    sent: list[bytes] = attrs.field(factory=list)
+
+    def fileno(self) -> int:
+        return self.ours.fileno()
+
+    def recvfrom(self, size: int) -> tuple[bytes, tuple[str, int]]:
+        return self.ours.recv(size), ("127.0.0.1", 9)
+
+    def sendto(self, answer: bytes, _to: object) -> None:
+        self.sent.append(answer)
+
+
+def test_instances_of_a_region_are_chosen_again_when_something_has_changed_only(
+    client: DnsClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen: list[str] = []
+
+    def counted(node: FakeNode, region: str, asked: ServiceName) -> Chosen | Unknown:
+        chosen.append(region)
+        return chosen_in_region(node, region, asked)
+
+    monkeypatch.setattr(zone, "chosen_in_region", counted)
+    for _ in range(3):
+        assert sorted(client.records("orders.service.eu.consul")) == ["10.1.0.1", "10.1.0.2"]
+    assert chosen == ["eu"]
+    client.node.hold_elsewhere("eu", "orders", there("10.1.0.3"), there("10.1.0.4", port=82))
+    for _ in range(3):
+        assert sorted(client.records("orders.service.eu.consul")) == ["10.1.0.3", "10.1.0.4"]
+    assert chosen == ["eu", "eu"]
+    client.node.hold_elsewhere("eu", "orders")
+    assert code(client, "orders.service.eu.consul") == "NXDOMAIN"
