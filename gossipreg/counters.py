@@ -122,6 +122,11 @@ class Count(Described):
     # Streams
 
     FRAMES_RECEIVED = "frames_received", "frames", "Frames read from streams of gossip."
+    COMPARISONS_PACED = (
+        "comparisons_paced",
+        "comparisons",
+        "Comparisons of newcomers that waited for their turn, because many joined by this node together.",
+    )
     STREAMS_OPENED = "streams_opened", "streams", "Streams that this node set out to open."
     STREAMS_REFUSED = (
         "streams_refused",

@@ -281,6 +281,7 @@ class Engine:
             self.local_member.deadline,
             self.lifelines.deadline,
             self.paths.deadline,
+            self.inbound.pacing.deadline,
             self.joining.deadline if self.joining.is_urgent else math.inf,
         )
         return min(urgent, min(self.joining.deadline, self._sweep_at) + _MAINTENANCE_WAIT)
@@ -616,6 +617,7 @@ class Engine:
         self.path_tests.handle_timeout(now)
         self.local_member.handle_timeout(now)
         self.joining.handle_timeout(now)
+        self.inbound.handle_timeout(now)
         self.isolation.note(isolated=self.is_isolated(now), now=now)
         if now >= self._sweep_at:
             self._sweep_at = now + _SWEEP_SECONDS

@@ -10,7 +10,8 @@ import attrs
 
 from gossipreg.counters import Count
 from gossipreg.model import Address, Status
-from gossipreg.protocol.anti_entropy.reconcile import Compare, End, KeepOpen
+from gossipreg.protocol.answer_pacing import WAITING_FRAME_BYTES_MAX, AnswerPacing, WaitingFrame
+from gossipreg.protocol.anti_entropy.reconcile import Compare, End, KeepOpen, answer_size
 from gossipreg.protocol.clock_watch import ClockWatch
 from gossipreg.protocol.dissemination.receipts import Receipt, ReceiptRequest
 from gossipreg.protocol.disseminator import Disseminator
@@ -65,6 +66,7 @@ class Inbound:
     disseminator: Disseminator
     observations: ObservationQueries
     reader: Reader
+    pacing: AnswerPacing = attrs.field(factory=AnswerPacing)
 
     def packet(self, data: bytes, source: Address, now: float) -> None:
         """Handle the messages of a datagram's payload. Junk is counted and dropped."""
@@ -235,11 +237,39 @@ class Inbound:
         session = self.streams.sessions.get(stream, source)
         if session is None:
             return
+        if self.pacing.is_waiting(stream):  # the peer has said `End`, and waits for us
+            self._drop(stream, session, now)
+        else:
+            self._take_frame(WaitingFrame(stream, frame, source), session, now, has_turn=False)
+
+    def handle_timeout(self, now: float) -> None:
+        """Answer a comparison that has waited for its turn."""
+        waited = self.pacing.due(now)
+        session = None if waited is None else self.streams.sessions.find(waited.stream)
+        if waited is not None and session is not None:
+            self._take_frame(waited, session, now, has_turn=True)
+
+    def _drop(self, stream: int, session: StreamSession, now: float) -> None:
+        """Close a stream on which the peer does what it must not."""
+        self.pacing.forget(stream)
+        self.streams.close(stream)
+        self._ended(session, now)
+
+    def _take_frame(self, told: WaitingFrame, session: StreamSession, now: float, *, has_turn: bool) -> None:
+        stream, frame, source = told.stream, told.frame, told.source
         context, messages = self._read(frame, source, stream, now)
         if not context.sender:
-            self.streams.close(stream)
-            self._ended(session, now)
+            self._drop(stream, session, now)
             return
+        entries = sum(answer_size(self.state.fingerprint, each) for each in messages if isinstance(each, Compare))
+        if not has_turn and not self.pacing.admits(entries, now):
+            if len(frame) > WAITING_FRAME_BYTES_MAX:
+                self._drop(stream, session, now)
+            else:
+                self.state.counters[Count.COMPARISONS_PACED] += 1
+                self.pacing.wait(told)
+            return
+        self.pacing.spend(entries, now)
         session.frames += 1
         session.sender = context.sender
         context.news = session.news
@@ -273,6 +303,7 @@ class Inbound:
     def stream_ended(self, stream: int, now: float, *, refused: bool) -> None:
         """A stream was closed; ``refused`` counts unless this host's own kernel refuses packets as well."""
         session = self.streams.ended(stream)
+        self.pacing.forget(stream)
         if session is not None:
             self._ended(session, now, refused=refused and not self.detector.are_sends_rejected(now))
 

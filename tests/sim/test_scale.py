@@ -9,6 +9,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from gossipreg.protocol.answer_pacing import ENTRY_SECONDS
 from gossipreg.protocol.dissemination.broadcast_queue import BroadcastQueue
 from gossipreg.protocol.state import ClusterState
 from gossipreg_sim.scale import large_cluster
@@ -24,6 +25,7 @@ from gossipreg_sim.scale.measures import (
     split_and_heal,
 )
 from gossipreg_sim.scale.memory_use import measure_memory
+from gossipreg_sim.scale.one_node import NEWCOMERS, measure_one_node
 from gossipreg_sim.trace import Trace
 from tests.cli.conftest import Ran
 
@@ -113,11 +115,28 @@ def test_the_command_prints_tables_and_writes_curves(run: Callable[..., Ran], tm
     assert ran.status == 0, ran.err
     document = json.loads(ran.out)
     assert document["command"] == "gossipreg sim scale --nodes 12 --instances 1"
-    assert [table["rows"][0].get("nodes", 12) for table in document["tables"]] == [12, 12, 12, 12]
+    assert [table["rows"][0].get("nodes", 12) for table in document["tables"]] == [12, 12, 12, 12, 12]
     generated = sorted(path.name for path in tmp_path.iterdir())
     assert generated == ["scale-deaths.svg", "scale-news.svg", "scale-rest.svg"]
     for name in generated:
         ET.fromstring((tmp_path / name).read_bytes())
+
+
+def test_one_node_is_measured_whose_peers_are_not_there() -> None:
+    found = measure_one_node(3000)
+    assert found.members == 3000
+    assert found.told_bytes > 3000 * 16
+    assert found.all_told == pytest.approx(3001 * ENTRY_SECONDS * (NEWCOMERS - 1)), "each in its turn"
+    assert measure_one_node(100).all_told == 0.0, "a small state has no turns"
+
+
+@pytest.mark.slow
+def test_what_is_too_large_to_simulate_is_measured_by_one_node(run: Callable[..., Ran]) -> None:
+    ran = run("scale", "--nodes", "2001", "--instances", "1", "--json")
+    assert ran.status == 0, ran.err
+    document = json.loads(ran.out)
+    assert [table["title"] for table in document["tables"]] == ["Memory of one real node", "Work of one real node"]
+    assert [table["rows"][0]["members"] for table in document["tables"]] == [2000, 2000]
 
 
 @pytest.mark.parametrize("bad", [["--nodes", "11"], ["--instances", "0"], ["--plots", "no/such/folder"], ["64"]])

@@ -40,12 +40,14 @@ def scale(
 ) -> None:
     """Measure changes, failures, splits and idle cost against the number of nodes.
 
-    Each size runs in its own process, on one core; a thousand nodes take about two minutes.
+    Each size runs in its own process, on one core; a thousand nodes take about two minutes. Above 2000 nodes the
+    cluster is not simulated as a whole: one real node of it is measured, whose peers are not there.
 
     Examples:
       gossipreg sim scale
       gossipreg sim scale --nodes 64 --nodes 128 --plots curves
       gossipreg sim scale --nodes 1000 --instances 1 --json
+      gossipreg sim scale --nodes 10000 --instances 1
     """
     from gossipreg_sim.report.files import check_file  # needed only by this command
     from gossipreg_sim.scale.findings import findings_of, save_figures
@@ -59,10 +61,10 @@ def scale(
     flags += [f"--split-max {split_max}"] if split_max != DEFAULT.split_max else []
     flags += [f"--seed {seed}"] if seed else []
     began = time.monotonic()
-    sizes, memory = sweep(plan, lambda done, of: show.note(f"{done} of {of} sizes"))
-    findings = findings_of(sizes, memory, " ".join(["gossipreg sim scale", *flags]))
+    sizes, memory, one = sweep(plan, lambda done, of: show.note(f"{done} of {of} sizes"))
+    findings = findings_of(sizes, memory, one, " ".join(["gossipreg sim scale", *flags]))
     took = time.monotonic() - began
-    if plots is not None:
+    if plots is not None and sizes:
         save_figures(sizes, plots)
     if as_json:
         print(json.dumps(findings.document(took), indent=2))

@@ -67,6 +67,10 @@ class Fingerprint:
         """The fingerprint of each bucket."""
         return tuple(self._sums)
 
+    def count(self, bucket: int) -> int:
+        """How many entries are in a bucket."""
+        return len(self._buckets[bucket])
+
     def digests(self, bucket: int) -> tuple[int, ...]:
         """The digests of the entries in a bucket."""
         return tuple(self._buckets[bucket])

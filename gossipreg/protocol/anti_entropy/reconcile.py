@@ -78,6 +78,11 @@ def answer_compare(state: Fingerprint, compare: Compare) -> Iterator[Entry | Lis
     yield from listings
 
 
+def answer_size(state: Fingerprint, compare: Compare) -> int:
+    """How many entries `answer_compare` tells as they are: those of the buckets that are empty at the opener."""
+    return sum(state.count(bucket) for bucket, theirs in enumerate(compare.sums) if not theirs)
+
+
 def _send_order(entry: Entry) -> int:
     """Members come first, then terms, then the rest."""
     return 0 if isinstance(entry, MemberUpdate) else 1 if isinstance(entry, TermRegister) else 2

@@ -11,15 +11,17 @@ from gossipreg_sim.report.files import write_file
 from gossipreg_sim.reproduce.tables import Cell, Findings, Table
 from gossipreg_sim.scale.measures import BURST, SizeResult
 from gossipreg_sim.scale.memory_use import MemoryUse
+from gossipreg_sim.scale.one_node import NEWCOMERS, OneNode
 
 _MIB: Final = 1 << 20
 
 _Value = Callable[[SizeResult], float | None]
 
 
-def findings_of(sizes: Sequence[SizeResult], memory: MemoryUse, command: str) -> Findings:
-    """Return the tables of all measurements."""
-    return Findings("scale", command, (_idle(sizes), _changes(sizes), _deaths(sizes), _memory(memory)))
+def findings_of(sizes: Sequence[SizeResult], memory: MemoryUse, one: OneNode, command: str) -> Findings:
+    """Return the tables of all measurements. Without ``sizes`` no cluster was simulated as a whole."""
+    whole = (_idle(sizes), _changes(sizes), _deaths(sizes)) if sizes else ()
+    return Findings("scale", command, (*whole, _memory(memory), _work(one)))
 
 
 def _idle(sizes: Sequence[SizeResult]) -> Table:
@@ -76,6 +78,23 @@ def _memory(memory: MemoryUse) -> Table:
         ("members", "instances", "bytes/member", "bytes/instance", "MiB"),
         (row,),
         "Python objects of the engine alone, with no state shared between nodes",
+    )
+
+
+def _work(one: OneNode) -> Table:
+    row = (
+        one.members,
+        *(1e6 * one.learn, 1e6 * one.revise),
+        *(1e3 * one.tell, one.told_bytes / 1024),
+        *(1e3 * one.longest, one.all_told),
+    )
+    joins = f"{NEWCOMERS} join at once"
+    costs = ("learn one (us)", "revise one (us)", "tell all (ms)", "KiB")
+    return Table(
+        "Work of one real node",
+        ("members", *costs, f"{joins}: longest step (ms)", "all told (s)"),
+        (row,),
+        "CPU of the engine alone, without its peers; all told: on its own clock, with no limit to streams",
     )
 
 

@@ -11,6 +11,7 @@ import attrs
 
 from gossipreg_sim.scale.measures import SizeResult, measure
 from gossipreg_sim.scale.memory_use import MemoryUse, measure_memory
+from gossipreg_sim.scale.one_node import OneNode, measure_one_node
 
 
 @attrs.frozen
@@ -26,6 +27,10 @@ class Plan:
         """Measure one size in this process."""
         return measure(nodes, self.instances, seed=self.seed, split=nodes <= self.split_max)
 
+    def one_node(self) -> OneNode:
+        """Measure the work of one node of the largest size."""
+        return measure_one_node(max(self.nodes) - 1)
+
     def memory(self) -> MemoryUse:
         """Measure the memory of one node of the largest size."""
         return measure_memory(max(self.nodes) - 1, self.instances)
@@ -33,15 +38,21 @@ class Plan:
 
 DEFAULT: Final = Plan()
 
+#: The largest cluster that is simulated as a whole (nodes): of a larger one, one real node is measured. The whole takes
+#: memory and time with the square of its size.
+WHOLE_MAX: Final = 2000
 
-def sweep(plan: Plan, progress: Callable[[int, int], None]) -> tuple[list[SizeResult], MemoryUse]:
+
+def sweep(plan: Plan, progress: Callable[[int, int], None]) -> tuple[list[SizeResult], MemoryUse, OneNode]:
     """Measure all sizes of ``plan`` in order; ``progress`` receives the number of finished sizes, and the total."""
-    sizes: Sequence[int] = sorted(set(plan.nodes))
+    sizes: Sequence[int] = sorted({nodes for nodes in plan.nodes if nodes <= WHOLE_MAX})
     context = multiprocessing.get_context("spawn")
     measured: list[SizeResult] = []
     with ProcessPoolExecutor(1, mp_context=context, max_tasks_per_child=1) as pool:
         for nodes in sizes:
             progress(len(measured), len(sizes))
             measured.append(pool.submit(plan.one, nodes).result())
-        progress(len(measured), len(sizes))
-        return measured, pool.submit(plan.memory).result()
+        if sizes:
+            progress(len(measured), len(sizes))
+        memory = pool.submit(plan.memory).result()
+        return measured, memory, pool.submit(plan.one_node).result()

@@ -1,0 +1,115 @@
+"""Answer pacing: many newcomers at once are told the state one after the other, and the node does all else between."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from gossipreg.model import Address
+from gossipreg.protocol import answer_pacing
+from gossipreg.protocol.answer_pacing import ENTRY_SECONDS, WAITING_FRAME_BYTES_MAX, AnswerPacing, WaitingFrame
+from gossipreg.protocol.anti_entropy.fingerprint import BUCKETS
+from gossipreg.protocol.anti_entropy.reconcile import Compare, End
+from gossipreg.protocol.engine import Engine
+from gossipreg.protocol.membership.member_update import MemberUpdate
+from gossipreg.protocol.outputs import CloseStream, Output, SendFrame
+from gossipreg.protocol.wire.reader import unpack
+from tests.protocol.making import engine, many_members, packet, update
+
+#: Members of the cluster that the newcomers join.
+MEMBERS = 40
+
+#: How long the pause after an answer is here (seconds).
+PAUSE = (MEMBERS + 1) * ENTRY_SECONDS
+
+NOTHING = Compare((0,) * BUCKETS)
+
+
+@pytest.fixture
+def seed(monkeypatch: pytest.MonkeyPatch) -> Engine:
+    monkeypatch.setattr(answer_pacing, "LARGE_ENTRIES", MEMBERS)
+    node = engine("a")
+    for each in many_members(MEMBERS):
+        node.state.believe(each, 0.0, spread=False)
+    return node
+
+
+def newcomer(number: int) -> MemberUpdate:
+    return update(f"new{number}", port=9000 + number)
+
+
+def asks(node: Engine, number: int, now: float, *, padding: int = 0) -> list[Output]:
+    frame = packet(newcomer(number), *[NOTHING] * (1 + padding), End())
+    return node.stream_frame(-number, frame, newcomer(number).address, now)
+
+
+def told(outputs: list[Output], number: int) -> int:
+    """How many members a newcomer is told."""
+    frames = [each.frame for each in outputs if isinstance(each, SendFrame) and each.stream == -number]
+    return sum(isinstance(message, MemberUpdate) for frame in frames for message in unpack(frame)[1])
+
+
+def test_of_many_newcomers_each_is_told_all_in_its_turn_with_a_pause_between(seed: Engine) -> None:
+    assert told(asks(seed, 1, 10.0), 1) == MEMBERS + 1
+    for number in (2, 3, 4):
+        assert not asks(seed, number, 10.0)
+    assert seed.counters["comparisons_paced"] == 3
+    answered = []
+    for _ in range(3):
+        now = seed.inbound.pacing.deadline
+        assert seed.deadline() <= now
+        answered.append(now)
+        outputs = seed.handle_timeout(now)
+        assert [told(outputs, number) for number in (2, 3, 4)].count(MEMBERS + 1) == 1
+    assert answered == pytest.approx([10.0 + PAUSE * turn for turn in (1, 2, 3)])
+    assert seed.inbound.pacing.deadline == math.inf
+    assert told(asks(seed, 5, 11.0), 5) == MEMBERS + 1
+
+
+def test_none_is_told_before_one_that_came_first(seed: Engine) -> None:
+    asks(seed, 1, 10.0)
+    asks(seed, 2, 10.0)
+    assert not asks(seed, 3, 10.0 + 2 * PAUSE)
+    assert told(seed.handle_timeout(10.0 + 2 * PAUSE), 2) == MEMBERS + 1
+
+
+def test_what_differs_a_little_is_told_at_once(seed: Engine) -> None:
+    asks(seed, 1, 10.0)
+    sums = list(seed.state.fingerprint.sums)
+    sums[sums.index(next(filter(None, sums)))] = 0
+    one = packet(newcomer(2), Compare(tuple(sums)), End())
+    assert told(seed.stream_frame(-2, one, newcomer(2).address, 10.0), 2) >= 1
+
+
+def test_one_that_is_gone_when_its_turn_comes_takes_none(seed: Engine) -> None:
+    for number in (1, 2, 3, 4):
+        asks(seed, number, 10.0)
+    seed.stream_ended(-2, 10.0)
+    seed.streams.close(-3)
+    outputs = seed.handle_timeout(10.0 + PAUSE)
+    assert not any(told(outputs, number) for number in (2, 3, 4))
+    assert told(seed.handle_timeout(10.0 + PAUSE), 4) == MEMBERS + 1
+
+
+def test_one_that_does_not_wait_for_its_turn_is_left(seed: Engine) -> None:
+    asks(seed, 1, 10.0)
+    asks(seed, 2, 10.0)
+    assert CloseStream(-2) in asks(seed, 2, 10.0)
+    assert seed.inbound.pacing.deadline == math.inf
+    assert CloseStream(-3) in asks(seed, 3, 10.0, padding=WAITING_FRAME_BYTES_MAX // (8 * BUCKETS))
+    assert seed.inbound.pacing.deadline == math.inf
+
+
+def test_a_frame_waits_until_the_pause_is_over() -> None:
+    pacing = AnswerPacing()
+    assert pacing.admits(answer_pacing.LARGE_ENTRIES, 0.0)
+    pacing.spend(answer_pacing.LARGE_ENTRIES - 1, 0.0)
+    assert pacing.admits(answer_pacing.LARGE_ENTRIES, 0.0), "small answers make no pause"
+    pacing.spend(answer_pacing.LARGE_ENTRIES, 0.0)
+    assert pacing.due(1.0) is None
+    frame = WaitingFrame(-1, b"x", Address("10.0.0.1", 1))
+    pacing.wait(frame)
+    assert pacing.is_waiting(-1)
+    assert pacing.due(pacing.deadline - 1e-9) is None
+    assert pacing.due(pacing.deadline) == frame
