@@ -417,6 +417,7 @@ class RegionInfo:
     name: str
     own: bool = False
     agent: str | None = None  # the one that answers, or did last
+    agents: tuple[str, ...] = ()  # all that the node was told of
     connected: bool = True  # whether it has answered to the last request
     age: float | None = 0.0  # seconds since the last confirmed moment; None if there was none
     stale: bool = False

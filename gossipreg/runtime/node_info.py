@@ -71,7 +71,20 @@ def problems(lifecycle: NodeLifecycle) -> tuple[str, ...]:
         *lifecycle.keyring.problems,
         *lifecycle.identity.problems,
         *_mixed_regions(lifecycle.context),
+        *_stale_regions(lifecycle.context),
         *problems_of(lifecycle.context.engine, now),
+    )
+
+
+def _stale_regions(context: NodeContext) -> tuple[str, ...]:
+    """That nothing new is known of regions that this node follows."""
+    infos = () if context.regions is None else context.regions.infos()
+    return tuple(
+        f"nothing is known of the region {each.name}: {each.problem}"
+        if each.age is None
+        else f"the region {each.name} was last confirmed {each.age:.0f} s ago, and is shown as stale: {each.problem}"
+        for each in infos
+        if each.stale
     )
 
 

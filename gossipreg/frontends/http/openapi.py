@@ -118,6 +118,7 @@ _REGION: Final = _object(
     name=_TEXT,
     own=_BOOLEAN,
     agent=_optional(_TEXT),
+    agents=_list(_TEXT),
     connected=_BOOLEAN,
     age=_optional(_NUMBER),
     stale=_BOOLEAN,

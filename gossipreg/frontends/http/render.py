@@ -53,6 +53,7 @@ def region(value: RegionInfo) -> Json:
         "name": value.name,
         "own": value.own,
         "agent": value.agent,
+        "agents": list(value.agents),
         "connected": value.connected,
         "age": None if value.age is None else round_up(value.age),
         "stale": value.stale,

@@ -148,6 +148,7 @@ class RemoteRegion:
         return RegionInfo(
             name=self.name,
             agent=self.agent,
+            agents=tuple(map(str, self.federation.places)),
             connected=self.connected,
             age=age,
             stale=age is None or age > STALE_SECONDS,

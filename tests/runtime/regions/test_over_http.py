@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -150,3 +151,34 @@ async def test_an_agent_that_asks_for_tokens_is_followed_over_https(tmp_path: Pa
                 async with open_node(config("a", federate=[wrong])) as node:
                     with pytest.raises(RegionUnavailable, match=why):
                         await node.fetch("web-a", "eu", patience=20)
+
+
+async def test_a_region_of_which_nothing_is_known_or_nothing_new_is_a_problem_of_the_node() -> None:
+    with trio.fail_after(PATIENCE):
+        async with served("eu") as (_far, far_at):
+            federate = [
+                Federation(region="eu", agents=(str(far_at),)),
+                Federation(region="asia", agents=("127.0.0.1:1",)),
+            ]
+            async with (
+                served("us", federate=federate) as (node, at),
+                httpx.AsyncClient(base_url=f"http://{at}") as client,
+            ):
+                await node.fetch_directory("eu")
+                with pytest.raises(RegionUnavailable):
+                    await node.fetch_directory("asia")
+                [problem] = (await client.get("/api/v1/node")).json()["problems"]
+                assert problem.startswith("nothing is known of the region asia: the agent http://127.0.0.1:1 of the")
+                own, asia, eu = (await client.get("/api/v1/regions")).json()["regions"]
+                assert (own["agents"], own["stale"]) == ([], False)
+                assert (asia["agents"], asia["stale"], asia["age"]) == (["http://127.0.0.1:1"], True, None)
+                assert (eu["agents"], eu["stale"], eu["problem"]) == ([f"http://{far_at}"], False, "")
+                context = node._lifecycle.context
+                assert context.regions is not None
+                held = context.regions._follower("eu").region
+                assert held._confirmed is not None
+                held._confirmed -= 60.0
+                assert any(
+                    re.match(r"the region eu was last confirmed 6\d s ago, and is shown as stale: ", each)
+                    for each in node.info().problems
+                )
