@@ -156,6 +156,10 @@ GOSSIP_KEYS_MAX: Final = 16
 CERTIFICATE_BYTES_MAX: Final = 512
 CERTIFICATE_PATTERNS_MAX: Final = 32
 
+#: Hosts by which it is counted what identity has refused; the rest is counted together. Any holder of the cluster's key
+#: can send from many, and each is a series of the metrics.
+REFUSED_SOURCES_MAX: Final = 64
+
 #: Authorities that a node trusts: the one in use, and one that takes its place, with room for mistakes.
 AUTHORITIES_MAX: Final = 8
 

@@ -1,4 +1,4 @@
-"""The commands about the cluster's authority: ca init, request, sign, renew, revoke and show. None asks an agent."""
+"""The commands about the cluster's authority. Only publish and members ask an agent."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from gossipreg.cli import show, tables
-from gossipreg.cli.agent_options import as_json
+from gossipreg.cli.agent_options import agent_options, as_json
 from gossipreg.cli.help_page import SectionedGroup, command
 from gossipreg.cli.new_file import write_once
 from gossipreg.errors import ConfigError, InvalidCertificate, UnsafeFile
@@ -19,6 +19,7 @@ from gossipreg.errors import ConfigError, InvalidCertificate, UnsafeFile
 if TYPE_CHECKING:
     from gossipreg.authority import AuthorityKey
     from gossipreg.certificate import Certificate, Revocation
+    from gossipreg.cli.client import AgentClient
 
 _DAY: Final = 86_400
 
@@ -182,6 +183,66 @@ def revoke(certificate: Path, authority: Path, out: Path, *, as_json: bool) -> N
     )
 
 
+@command("publish")
+@click.argument("file", metavar="FILE", type=_PATH)
+@agent_options
+def publish(agent: AgentClient, file: Path, *, as_json: bool) -> None:
+    """Give a revocation, which ca revoke has written to FILE, to the running cluster through one agent.
+
+    Every member expels the holder of the certificate, with its instances and policies. The answer names the credentials
+    that are registered now: the holder could read them if it had the credential key.
+
+    Columns when piped, tab-separated, "-" for nothing:
+      owner, service, id of credentials to replace
+
+    Examples:
+      gossipreg ca publish web-1.revoked
+      gossipreg ca publish web-1.revoked --json
+    """
+    from gossipreg.authority import REVOCATION, decode
+    from gossipreg.certificate import Revocation
+
+    line = _line_of(file)
+    serial = Revocation.read(decode(REVOCATION, line, where=str(file))).serial_text
+    document = agent.put("revocations", body={"revocation": line})
+    [gone] = [each for each in document["revoked"] if each["certificate"] == serial]
+    rows = [(each["owner"], each["service"], each["id"]) for each in gone["exposed"]]
+    show.write(tables.TextTable(("owner", "service", "id"), rows), gone, as_json=as_json)
+    named = "it could read these credentials if it had their key" if rows else "no credentials are registered"
+    show.note(f"certificate {serial} is revoked at every member; {named}; replace the gossip's key, too")
+
+
+@command("members")
+@agent_options
+def members(agent: AgentClient, *, as_json: bool) -> None:
+    """List what members prove of themselves: their certificates, until when, and which could not be required to.
+
+    A member is ready if a node with --identity require believes it.
+
+    Columns when piped, tab-separated, "-" for nothing:
+      member, ready, certificate, until (UTC), authority
+
+    Examples:
+      gossipreg ca members
+      gossipreg ca members --json
+    """
+    document = agent.get("identity")
+    rows = [
+        (
+            each["name"],
+            "yes" if each["ready"] else "no",
+            each["certificate"] or "",
+            "" if each["until"] is None else _time(int(each["until"])),
+            each["authority"] or "",
+        )
+        for each in document["members"]
+        if each["present"]
+    ]
+    show.write(
+        tables.TextTable(("member", "ready", "certificate", "until", "authority"), rows), document, as_json=as_json
+    )
+
+
 @command("show")
 @click.argument("file", metavar="FILE", type=_PATH)
 @as_json
@@ -302,5 +363,5 @@ ca = SectionedGroup(
       gossipreg ca sign node.key.pub --authority authority.key --name web-1 --out web-1.cert
       gossipreg ca show web-1.cert
     """,
-    sections={"Commands": (init, request, sign, renew, revoke, show_)},
+    sections={"Commands": (init, request, sign, renew, revoke, publish, members, show_)},
 )

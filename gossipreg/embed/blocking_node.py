@@ -277,6 +277,14 @@ class BlockingNode(BlockingCalls):
         """
         self._call(lambda: self._node.remove_gossip_key(id), timeout)
 
+    def revoke_certificate(self, revocation: str, *, timeout: float | None = None) -> str:
+        """Have every member expel the holder of a certificate; returns the certificate's serial number.
+
+        ``revocation``: the line that ``gossipreg ca revoke`` writes. With a data directory it is on disk first. Raises
+        ``InvalidCertificate`` if none of this node's authorities has signed it, ``NodeClosed``, ``StorageError``.
+        """
+        return self._call(lambda: self._node.revoke_certificate(revocation), timeout)
+
     def reread_keys(self, *, timeout: float | None = None) -> None:
         """Read ``key_file``, ``credential_key_file`` and the files of identity again. Raises ``ConfigError``."""
         self._call(self._node.reread_keys, timeout)

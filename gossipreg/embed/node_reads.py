@@ -14,6 +14,7 @@ import attrs
 from gossipreg.embed.embedded_node import EmbeddedNode
 
 if TYPE_CHECKING:
+    from gossipreg.identities import IdentityReport
     from gossipreg.keys import GossipKey
     from gossipreg.model import (
         Address,
@@ -263,6 +264,14 @@ class NodeReads(EmbeddedNode):
     def gossip_keys(self) -> tuple[GossipKey, ...]:
         """The keys that seal the gossip, the primary one first, and the members that hold each; empty in clear."""
         return self._node.gossip_keys()
+
+    def identity(self) -> IdentityReport:
+        """What this node knows of the identities in its cluster: the certificate of each member, and what was revoked.
+
+        Credentials are listed as exposed if they were registered when this node learned of a revocation, and have not
+        been sealed anew since.
+        """
+        return self._node.identity()
 
     def tokens(self) -> tuple[ClusterToken, ...]:
         """The tokens of the HTTP API that the whole cluster knows, sorted by name; expired ones are listed, too."""

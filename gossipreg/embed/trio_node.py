@@ -253,6 +253,14 @@ class AttachedNode(TrioCalls):
         """
         await self._call(lambda: self._node.remove_gossip_key(id))
 
+    async def revoke_certificate(self, revocation: str) -> str:
+        """Have every member expel the holder of a certificate; returns the certificate's serial number.
+
+        ``revocation``: the line that ``gossipreg ca revoke`` writes. With a data directory it is on disk first. Raises
+        ``InvalidCertificate`` if none of this node's authorities has signed it, ``NodeClosed``, ``StorageError``.
+        """
+        return await self._call(lambda: self._node.revoke_certificate(revocation))
+
     async def reread_keys(self) -> None:
         """Read ``key_file``, ``credential_key_file`` and the files of identity again. Raises ``ConfigError``."""
         await self._call(self._node.reread_keys)

@@ -9,11 +9,13 @@ from __future__ import annotations
 import logging
 import socket
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 import attrs
 import trio
 
+from gossipreg import limits
 from gossipreg.errors import GossipregError, NameConflict
 from gossipreg.model import Address, Status
 from gossipreg.protocol.engine import Engine
@@ -96,6 +98,7 @@ class Driver:
     join_report: JoinReport = attrs.field(init=False)
     observer_reports: ObserverReports = attrs.field(init=False)
     clock_reporter: ClockReporter = attrs.field(factory=ClockReporter)
+    refused_sources: Counter[str] = attrs.field(factory=Counter)  # what identity has refused, by the host it came from
     _primary_conflicts: PrimaryConflicts = attrs.field(init=False)
     _log_limiter: LogLimiter = attrs.field(factory=lambda: LogLimiter(_REPEAT_SECONDS, 1))
     _sleep: trio.CancelScope = attrs.field(factory=trio.CancelScope)
@@ -291,6 +294,9 @@ class Driver:
             log.warning("%s at %s is expelled: its certificate was revoked or has ended", member.name, member.address)
 
     def _tell_of_refusal(self, refused: StatementRefused) -> None:
+        host = refused.source.host
+        is_listed = host in self.refused_sources or len(self.refused_sources) < limits.REFUSED_SOURCES_MAX
+        self.refused_sources[host if is_listed else "other"] += 1
         sender = "an unknown node" if refused.sender is None else refused.sender
         if self._log_limiter.admit(("statement", refused.source.host), trio.current_time()):
             log.warning("%s at %s sent what is refused: %s: %s", sender, refused.source, refused.what, refused.why)

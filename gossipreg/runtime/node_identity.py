@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import logging
 import time
+from pathlib import Path
 from typing import Final
 
 import attrs
 import trio
 
+from gossipreg.authority import REVOCATION, decode
+from gossipreg.certificate import Revocation
 from gossipreg.config import Config
-from gossipreg.protocol.identity.authenticator import IdentityMode
+from gossipreg.errors import ConfigError, InvalidCertificate
+from gossipreg.identities import ExposedCredentials, IdentityReport, MemberIdentity, RevokedCertificate
+from gossipreg.model import Member
+from gossipreg.protocol.identity.authenticator import Authenticator, IdentityMode
 from gossipreg.runtime.identity_files import IdentityFiles
 from gossipreg.runtime.node_context import NodeContext
 from gossipreg.runtime.policy_writer import PolicyWriter
@@ -19,6 +25,12 @@ log = logging.getLogger(__name__)
 
 #: How long before its end a certificate is said to end soon (seconds).
 _SOON_SECONDS: Final = 7 * 86_400.0
+
+#: How often the files are looked at, and the end of the certificate (seconds). A look is a `stat` of three files.
+_LOOK_SECONDS: Final = 10.0
+
+#: How often a certificate that ends soon, or has ended, is logged (seconds).
+_WARN_SECONDS: Final = 6 * 3600.0
 
 #: How many members a sentence names.
 _NAMED_MAX: Final = 5
@@ -32,6 +44,109 @@ class NodeIdentity:
     _config: Config
     _context: NodeContext
     _policies: PolicyWriter
+    #: By serial number: the sealed credentials that were held when the revocation was learned, by owner and id.
+    _exposed: dict[bytes, dict[tuple[str, str], bytes]] = attrs.field(init=False, factory=dict)
+
+    _warned_at: float = attrs.field(init=False, default=float("-inf"))
+
+    async def follow(self) -> None:
+        """Until cancelled: read the files again when they change, and warn while the certificate ends soon."""
+        if self.files.mode is IdentityMode.OFF:
+            await trio.sleep_forever()
+        seen = await trio.to_thread.run_sync(self._stamps)
+        while True:
+            self.note_exposed()
+            self._warn()
+            await trio.sleep(_LOOK_SECONDS)
+            stamps = await trio.to_thread.run_sync(self._stamps)
+            if stamps != seen:
+                seen = stamps
+                try:
+                    await self.reread()
+                except ConfigError as error:
+                    log.warning("the files of identity have changed and are not used: %s", error)
+
+    def _stamps(self) -> list[tuple[int, int, int] | None]:
+        """What tells that a file has changed, for each of the files; None for one that is not there."""
+        config = self._config
+        return [_stamp(path) for path in (config.authority_file, config.identity_cert, config.identity_key)]
+
+    def _warn(self) -> None:
+        problems = self._own_problems()
+        now = trio.current_time()
+        if problems and now - self._warned_at >= _WARN_SECONDS:
+            self._warned_at = now
+            log.warning("%s", problems[0])
+
+    async def revoke(self, line: str) -> str:
+        """Have every member expel the holder of a certificate; returns its serial number.
+
+        ``line``: the revocation, as ``gossipreg ca revoke`` writes it. Raises ``InvalidCertificate``.
+        """
+        if self.files.mode is IdentityMode.OFF:
+            raise InvalidCertificate("this node has no identity: start it with authority_file")
+        revocation = Revocation.read(decode(REVOCATION, line, where="the revocation"))
+        self._note_exposed(revocation.serial)
+        await self._policies.revoke(revocation)
+        log.warning("certificate %s (%s) is revoked", revocation.serial_text, ", ".join(revocation.names))
+        return revocation.serial_text
+
+    def note_exposed(self) -> None:
+        """Remember which credentials are registered, for each revocation that is new to this node."""
+        for serial in self._authenticator.revoked:
+            self._note_exposed(serial)
+
+    def _note_exposed(self, serial: bytes) -> None:
+        if serial in self._exposed:
+            return
+        tables = self._context.engine.state.registry.owners
+        held = (record for table in tables for record in table if record.payload is not None)
+        self._exposed[serial] = {
+            (record.owner, record.id): record.instance.sealed for record in held if record.instance.sealed
+        }
+
+    @property
+    def _authenticator(self) -> Authenticator:
+        return self._context.engine.state.authenticator
+
+    def report(self) -> IdentityReport:
+        """What this node knows of the identities in its cluster."""
+        self.note_exposed()
+        signer = self.files.signer
+        revoked = sorted(self._authenticator.revoked.values(), key=lambda each: (-each.at, each.serial))
+        return IdentityReport(
+            self._authenticator.mode.value,
+            None if signer is None else float(signer.certificate.not_after),
+            tuple(map(self._identity_of, self._context.catalog.members())),
+            tuple(map(self._revoked, revoked)),
+            dict(self._context.driver.refused_sources),
+        )
+
+    def _identity_of(self, member: Member) -> MemberIdentity:
+        engine = self._context.engine
+        held = engine.state.own if member.name == self._context.name else engine.members.get(member.name)
+        certificate = None if held is None else self._authenticator.held_certificate(held)
+        if certificate is None:
+            return MemberIdentity(member.name, member.status.is_present, None, None, None, ready=False)
+        ready = certificate.is_in_force(time.time())
+        return MemberIdentity(
+            member.name,
+            member.status.is_present,
+            certificate.serial_text,
+            certificate.authority,
+            float(certificate.not_after),
+            ready,
+        )
+
+    def _revoked(self, revocation: Revocation) -> RevokedCertificate:
+        registry = self._context.engine.state.registry
+        exposed = []
+        for (owner, id_), sealed in sorted(self._exposed[revocation.serial].items()):
+            table = registry.table(owner)
+            record = None if table is None else table.get(id_)
+            if record is not None and record.payload is not None and record.instance.sealed == sealed:
+                exposed.append(ExposedCredentials(owner, record.instance.service, id_))
+        return RevokedCertificate(revocation.serial_text, revocation.names, float(revocation.at), tuple(exposed))
 
     async def publish(self) -> None:
         """Have every member know the revocations that the file holds."""
@@ -73,7 +188,7 @@ class NodeIdentity:
             return (f"the certificate in {where} was revoked: the others have expelled this node",)
         left = certificate.not_after - time.time()
         if left <= 0:
-            return (f"the certificate in {where} has ended: renew it with `gossipreg ca renew`, and send SIGHUP",)
+            return (f"the certificate in {where} has ended: renew it with `gossipreg ca renew`",)
         if left < _SOON_SECONDS:
             return (f"the certificate in {where} ends in {left / 3600:.0f} hours: renew it with `gossipreg ca renew`",)
         return ()
@@ -89,3 +204,13 @@ class NodeIdentity:
             f" and {len(names) - _NAMED_MAX} more" if len(names) > _NAMED_MAX else ""
         )
         return (f"not every member signs what it states: {named}",)
+
+
+def _stamp(path: Path | None) -> tuple[int, int, int] | None:
+    if path is None:
+        return None
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino

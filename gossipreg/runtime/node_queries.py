@@ -10,6 +10,7 @@ import attrs
 
 from gossipreg.counters import Count
 from gossipreg.errors import NoInstance
+from gossipreg.identities import IdentityReport
 from gossipreg.keys import GossipKey
 from gossipreg.model import (
     Address,
@@ -345,6 +346,16 @@ class NodeQueries:
         if self._context.has_ended:
             self._context.check_open()
         return self._lifecycle.keyring.keys()
+
+    def identity(self) -> IdentityReport:
+        """What this node knows of the identities in its cluster: the certificate of each member, and what was revoked.
+
+        Credentials are listed as exposed if they were registered when this node learned of a revocation, and have not
+        been sealed anew since.
+        """
+        if self._context.has_ended:
+            self._context.check_open()
+        return self._lifecycle.identity.report()
 
     def tokens(self) -> tuple[ClusterToken, ...]:
         """The tokens of the HTTP API that the whole cluster knows, sorted by name; expired ones are listed, too."""

@@ -137,6 +137,7 @@ async def _running(
                     snapshot.begin(context)
                     start("writing the snapshot", partial(snapshot.keep, context))
                 start("following the keys", lifecycle.keyring.follow)
+                start("following the files of identity", lifecycle.identity.follow)
                 start("watching the advertised address", lifecycle.advertised_address.run)
                 nursery.start_soon(context.driver.run)
                 nursery.start_soon(context.driver.serve, sockets.tcp)

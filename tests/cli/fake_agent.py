@@ -116,6 +116,7 @@ class FakeAgent:
         self.policies: dict[str, Any] = {}
         self.roles: list[dict[str, Any]] = []
         self.keys: list[dict[str, Any]] = []
+        self.identity: dict[str, Any] = {"mode": "off", "until": None, "members": [], "revoked": [], "refused": {}}
         self.tokens: list[dict[str, Any]] = []
         #: What the answer to a registration says stands in its way, by id.
         self.notes: dict[str, str] = {}
@@ -208,6 +209,8 @@ class FakeAgent:
                 if name not in [token["name"] for token in self.tokens]:
                     return 404, no(404, f"the cluster knows no token {name!r}")
                 return 204, None
+            case ("GET", "identity") | ("PUT", "revocations"):
+                return 200, self.identity
             case ("GET", "keys"):
                 return 200, {"keys": list(self.keys)}
             case ("PUT", "keys"):

@@ -12,6 +12,7 @@ import pytest
 from gossipreg.authority import CERTIFICATE, REVOCATION, decode, decode_authority
 from gossipreg.certificate import Certificate, Revocation
 from tests.cli.conftest import Ran
+from tests.cli.fake_agent import FakeAgent
 
 
 @pytest.fixture
@@ -89,3 +90,37 @@ def test_mistakes_are_named_and_nothing_is_overwritten(run: Callable[..., Ran], 
     (place / "ca.key").chmod(0o644)
     assert "chmod" in sign(run, out="y").err
     assert not (place / "y").exists()
+
+
+def test_a_revocation_is_given_to_a_running_cluster_and_what_its_holder_could_read_is_listed(
+    run: Callable[..., Ran], place: Path, fake: FakeAgent, ask: Callable[..., Ran]
+) -> None:
+    sign(run)
+    serial = read(place / "web-1.cert").serial_text
+    run("ca", "revoke", "web-1.cert", "--authority", "ca.key", "--out", "gone")
+    other = {"certificate": "00" * 8, "names": ["x"], "at": 1.0, "exposed": []}
+    gone = {
+        "certificate": serial,
+        "names": ["web-1"],
+        "at": 2.0,
+        "exposed": [{"owner": "a", "service": "db", "id": "1"}],
+    }
+    fake.identity["revoked"] = [other, gone]
+    said = ask("ca", "publish", "gone")
+    assert (said.status, said.out) == (0, "a\tdb\t1\n")
+    assert "is revoked at every member; it could read these credentials if it had their key" in said.err
+    method, path, body = fake.requests[-1][:3]
+    assert (method, path, body) == ("PUT", "/api/v1/revocations", {"revocation": (place / "gone").read_text().strip()})
+    assert json.loads(ask("ca", "publish", "gone", "--json").out) == gone
+    fake.identity["revoked"] = [{**gone, "exposed": []}]
+    assert "no credentials are registered" in ask("ca", "publish", "gone").err
+    assert ask("ca", "publish", "web-1.cert").status == 2
+
+
+def test_members_are_listed_with_their_certificates_and_whether_they_are_ready(
+    fake: FakeAgent, ask: Callable[..., Ran]
+) -> None:
+    signed = {"name": "a", "present": True, "certificate": "0f", "authority": "ab", "until": 0.0, "ready": True}
+    unsigned = {"name": "b", "present": True, "certificate": None, "authority": None, "until": None, "ready": False}
+    fake.identity["members"] = [signed, unsigned, {**unsigned, "name": "gone", "present": False}]
+    assert ask("ca", "members").out == "a\tyes\t0f\t1970-01-01T00:00:00Z\tab\nb\tno\t-\t-\t-\n"

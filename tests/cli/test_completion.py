@@ -70,7 +70,13 @@ def test_names_are_offered_where_they_belong(words: str, found: list[str] | None
 def test_every_argument_that_names_something_there_is_completed() -> None:
     """A path, a number and a stranger's address have nothing to offer; click offers the words of a choice itself."""
     new = {("render", "template"), ("weight", "weight"), ("add", "file"), ("create", "name"), ("join", "seeds")}
-    new |= {("sign", "public"), ("renew", "certificate"), ("revoke", "certificate"), ("show", "file")}
+    new |= {
+        ("sign", "public"),
+        ("renew", "certificate"),
+        ("revoke", "certificate"),
+        ("publish", "file"),
+        ("show", "file"),
+    }
 
     def arguments(group: click.Group, path: tuple[str, ...] = ()) -> set[tuple[str, str]]:
         found = set[tuple[str, str]]()

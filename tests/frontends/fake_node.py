@@ -13,6 +13,7 @@ from gossipreg.check import Check, CheckReport
 from gossipreg.config import key_id, parse_key, read_seeds
 from gossipreg.errors import (
     CredentialsUnavailable,
+    InvalidCertificate,
     JoinFailed,
     KeyGivenUp,
     KeyInUse,
@@ -29,6 +30,7 @@ from gossipreg.errors import (
     UnknownTerm,
     UnknownToken,
 )
+from gossipreg.identities import ExposedCredentials, IdentityReport, RevokedCertificate
 from gossipreg.keys import GossipKey
 from gossipreg.model import (
     NODE_SERVICE,
@@ -91,6 +93,7 @@ class FakeNode:
     keys: dict[str, GossipKey] = attrs.field(factory=dict)  # by id
     given_up: set[str] = attrs.field(factory=set)  # ids of keys
     cluster_tokens: dict[str, ClusterToken] = attrs.field(factory=dict)  # by name
+    identities: IdentityReport = IdentityReport("off", None, (), (), {})
     rules: dict[str, Rule] = attrs.field(factory=dict)  # by key
     secrets: dict[str, Mapping[str, str]] = attrs.field(factory=dict)  # by id
     elsewhere: dict[str, dict[str, RegionalService]] = attrs.field(factory=dict)  # by region and service
@@ -350,6 +353,16 @@ class FakeNode:
     def gossip_keys(self) -> tuple[GossipKey, ...]:
         self._check_open()
         return tuple(self.keys.values())
+
+    def identity(self) -> IdentityReport:
+        return self.identities
+
+    async def revoke_certificate(self, revocation: str) -> str:
+        if not revocation.startswith("gossipreg-revocation-1 "):
+            raise InvalidCertificate("the revocation: not a revocation, as `gossipreg ca revoke` writes it")
+        gone = RevokedCertificate("00" * 8, ("beta",), 1767225600.0, (ExposedCredentials("alpha", "db", "db-1"),))
+        self.identities = attrs.evolve(self.identities, revoked=(gone,))
+        return gone.certificate
 
     def tokens(self) -> tuple[ClusterToken, ...]:
         return tuple(sorted(self.cluster_tokens.values(), key=lambda each: each.name))

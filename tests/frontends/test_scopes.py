@@ -48,6 +48,7 @@ BODIES: Final[dict[tuple[str, str], Any]] = {
     ("PUT", "/api/v1/instances"): {"service": "orders", "port": 1},
     ("PUT", "/api/v1/keys"): {"key": "A" * 43 + "="},
     ("PUT", "/api/v1/primary_key"): {"id": "00000000"},
+    ("PUT", "/api/v1/revocations"): {"revocation": "gossipreg-revocation-1 AAAA"},
     ("POST", "/api/v1/follow"): {"region": "us", "directory": "", "services": {}, "wait": 0},
     ("PUT", "/api/v1/tokens"): {"name": "t", "token_sha256": "0" * 64, "scopes": ["operator"]},
     ("PUT", "/api/v1/policies"): {"service": "orders", "instance": "a", "maintenance": "new disk"},

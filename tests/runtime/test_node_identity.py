@@ -24,8 +24,11 @@ from gossipreg.authority import (
     new_node_key,
 )
 from gossipreg.certificate import Certificate
-from gossipreg.config import Config
+from gossipreg.config import Config, encode_key
 from gossipreg.counters import Count
+from gossipreg.errors import InvalidCertificate
+from gossipreg.identities import ExposedCredentials
+from gossipreg.runtime import node_identity
 from gossipreg.signatures import SigningKey
 from tests.hidden import hidden
 from tests.runtime.nodes import PATIENCE, config
@@ -198,3 +201,86 @@ async def test_files_that_cannot_be_used_are_named(place: Place) -> None:
                 pass
     with pytest.raises(ConfigError, match="without authority_file"):
         Config(identity="require")
+
+
+async def test_a_revocation_is_given_to_one_running_agent_which_says_what_could_be_read(place: Place) -> None:
+    for name in ("a", "b"):
+        place.sign(name)
+    revoked = place.sign("evil")
+    key = encode_key(bytes(range(32)))
+    async with (
+        open_node(place.config("a", credential_key=key)) as one,
+        open_node(place.config("b", one)) as two,
+        open_node(place.config("evil", one)) as evil,
+    ):
+        await one.register("db", id="db-1", port=1, credentials={"user": "u", "password": "old"})
+        await one.register("db", id="db-2", port=2)
+        await until(lambda: len(two.lookup("db")) == 2 and alive(two) == alive(one) == {"a", "b", "evil"})
+        gone = encode(REVOCATION, place.authority.revoke(revoked, at=NOW).data)
+        assert await two.revoke_certificate(gone) == revoked.serial_text
+        await until(lambda: alive(one) == alive(two) == {"a", "b"})
+        await until(lambda: any("was revoked" in each for each in evil.info().problems))
+        for node in (one, two):
+            [known] = node.identity().revoked
+            assert (known.certificate, known.names) == (revoked.serial_text, ("evil",))
+            assert known.exposed == (ExposedCredentials("a", "db", "db-1"),)
+        await one.register("db", id="db-1", port=1, credentials={"user": "u", "password": "new"})
+        await until(lambda: not two.identity().revoked[0].exposed)
+        assert not one.identity().revoked[0].exposed
+
+
+async def test_what_is_no_revocation_of_its_authorities_is_refused(place: Place) -> None:
+    place.sign("a")
+    other = AuthorityKey.new("default")
+    foreign = other.sign(new_node_key().public, names=("x",), not_before=NOW, not_after=NOW + 9)
+    lines = {
+        "not a revocation": "gossipreg-revocation-1",
+        "not base64": "gossipreg-revocation-1 ?",
+        "it is of another authority": encode(REVOCATION, other.revoke(foreign, at=NOW).data),
+    }
+    async with open_node(place.config("a")) as one, open_node(config("old")) as old:
+        for said, line in lines.items():
+            with pytest.raises(InvalidCertificate, match=said):
+                await one.revoke_certificate(line)
+        assert one.identity().revoked == ()
+        with pytest.raises(InvalidCertificate, match="has no identity: start it with authority_file"):
+            await old.revoke_certificate(lines["it is of another authority"])
+        assert (old.identity().mode, old.identity().until) == ("off", None)
+
+
+async def test_each_members_certificate_is_shown_and_who_is_not_ready(place: Place) -> None:
+    made = place.sign("a")
+    async with open_node(place.config("a", identity="prefer")) as one, open_node(config("old", one)) as old:
+        await until(lambda: alive(one) == alive(old) == {"a", "old"})
+        report = one.identity()
+        assert (report.mode, report.until) == ("prefer", made.not_after)
+        signed, unsigned = report.members
+        assert (signed.name, signed.certificate, signed.ready) == ("a", made.serial_text, True)
+        assert (signed.authority, signed.until) == (place.authority.authority.id, made.not_after)
+        assert (unsigned.name, unsigned.certificate, unsigned.until, unsigned.ready) == ("old", None, None, False)
+
+
+async def test_the_hosts_that_are_refused_are_counted(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    place.sign("a")
+    async with open_node(place.config("a")) as one, open_node(config("c", one)) as stranger:
+        await until(lambda: one.identity().refused.get("127.0.0.1"))
+        monkeypatch.setattr(limits, "REFUSED_SOURCES_MAX", 0)
+        one._lifecycle.context.driver.refused_sources.clear()
+        await stranger.register("orders", port=80)
+        await until(lambda: one.identity().refused.get("other"))
+
+
+async def test_files_that_change_are_read_again_without_a_signal(
+    place: Place, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(node_identity, "_LOOK_SECONDS", 0.02)
+    place.sign("a", not_after=NOW + 3600)
+    async with open_node(place.config("a")) as one:
+        await until(lambda: "ends in 1 hours: renew it" in caplog.text)
+        hidden(place.path / "a.cert", "junk")
+        await until(lambda: "the files of identity have changed and are not used" in caplog.text)
+        (place.path / "a.cert").unlink()
+        await until(lambda: caplog.text.count("are not used") == 2)
+        renewed = place.sign("a", not_after=NOW + 3600 * 24 * 90)
+        await until(lambda: one.identity().members[0].certificate == renewed.serial_text)
+        assert one.info().problems == ()

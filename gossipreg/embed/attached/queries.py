@@ -23,6 +23,7 @@ from gossipreg.model import Address, Instance
 from gossipreg.protocol.registry.choose import by_weight, by_weight_among, matching, why_none
 
 if TYPE_CHECKING:
+    from gossipreg.identities import IdentityReport
     from gossipreg.keys import GossipKey
     from gossipreg.model import (
         Member,
@@ -306,6 +307,9 @@ class AttachedQueries:
     def gossip_keys(self) -> tuple[GossipKey, ...]:
         found: tuple[GossipKey, ...] = self._answers.read("gossip_keys")
         return found
+
+    def identity(self) -> IdentityReport:
+        members_only("identity", "use the agent's HTTP API, or `gossipreg ca members`")
 
     def tokens(self) -> tuple[ClusterToken, ...]:
         members_only("tokens", "use the agent's HTTP API, or `gossipreg tokens`")

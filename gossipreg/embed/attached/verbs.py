@@ -206,6 +206,9 @@ class AttachedVerbs(AttachedQueries):
     async def remove_gossip_key(self, id: str) -> None:
         await self._ask("remove_gossip_key", id=id)
 
+    async def revoke_certificate(self, revocation: str) -> str:  # noqa: ARG002 -- a member's parameter
+        members_only("revoke_certificate", "use the agent's HTTP API, or `gossipreg ca publish`")
+
     async def reread_keys(self) -> None:
         members_only("reread_keys", "send SIGHUP to the agent")
 

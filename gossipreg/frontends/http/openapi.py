@@ -234,6 +234,8 @@ OPERATIONS: Final[Mapping[tuple[str, str], Operation]] = {
         {200: _object(required=_BOOLEAN, name=_optional(_TEXT), scopes=_list(_ref("Scope")))}
     ),
     ("GET", "/api/v1/keys"): Operation({200: _object(keys=_list(_ref("GossipKey")))}, (403,)),
+    ("GET", "/api/v1/identity"): Operation({200: _ref("Identity")}),
+    ("PUT", "/api/v1/revocations"): Operation({200: _ref("Identity")}, (400, 403, 411, 413), body="Revocation"),
     ("GET", "/api/v1/tokens"): Operation({200: _object(tokens=_list(_ref("TokenListed")))}, (403,)),
     ("PUT", "/api/v1/tokens"): Operation({201: _ref("TokenListed")}, (400, 403, 409, 411, 413), body="TokenCreated"),
     ("DELETE", "/api/v1/tokens/NAME"): Operation({204: None}, (403, 404, 409)),
@@ -487,6 +489,30 @@ def _schemas() -> dict[str, Json]:
             ),
             "required": ["id"],
         },
+        "Identity": _object(
+            mode=_enum(["off", "prefer", "require"]),
+            until=_optional(_NUMBER),
+            members=_list(
+                _object(
+                    name=_NAME,
+                    present=_BOOLEAN,
+                    certificate=_optional(_TEXT),
+                    authority=_optional(_TEXT),
+                    until=_optional(_NUMBER),
+                    ready=_BOOLEAN,
+                )
+            ),
+            revoked=_list(
+                _object(
+                    certificate=_TEXT,
+                    names=_list(_TEXT),
+                    at=_NUMBER,
+                    exposed=_list(_object(owner=_NAME, service=_NAME, id=_TEXT)),
+                )
+            ),
+            refused=_map(_WHOLE),
+        ),
+        "Revocation": _object(revocation={**_TEXT, "description": "The line that `gossipreg ca revoke` writes."}),
         "TokenListed": {
             **_object(
                 name=_NAME,

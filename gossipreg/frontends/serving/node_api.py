@@ -8,6 +8,7 @@ from typing import Protocol
 
 from gossipreg.check import CheckReport
 from gossipreg.errors import UnknownInstance
+from gossipreg.identities import IdentityReport
 from gossipreg.keys import GossipKey
 from gossipreg.model import (
     Address,
@@ -276,6 +277,14 @@ class NodeApi(Protocol):
 
     async def remove_gossip_key(self, id: str) -> None:
         """Have every member give up a key. Raises ``UnknownKey``, ``KeyInUse``, ``GossipInClear``."""
+        ...
+
+    def identity(self) -> IdentityReport:
+        """The certificate of each member, what was revoked, and which hosts were refused."""
+        ...
+
+    async def revoke_certificate(self, revocation: str) -> str:
+        """Have every member expel the holder of a certificate; its serial number. Raises ``InvalidCertificate``."""
         ...
 
     def tokens(self) -> tuple[ClusterToken, ...]:

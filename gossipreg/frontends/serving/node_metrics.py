@@ -18,6 +18,7 @@ from gossipreg import __version__
 from gossipreg.counters import Count
 from gossipreg.frontends.serving.node_api import NodeApi
 from gossipreg.frontends.serving.prometheus import labelled
+from gossipreg.identities import IdentityReport
 from gossipreg.model import Health, LinkState, NodeInfo
 from gossipreg.runtime.joining import JoinFailureReason
 
@@ -60,6 +61,7 @@ class _Collector:
         yield from _of_node(info)
         yield from _of_services(self.node)
         yield from _of_counters(info.counters)
+        yield from _of_identity(self.node.identity())
         yield labelled(
             "http_requests",
             "HTTP requests answered, by method, route and status code.",
@@ -67,6 +69,35 @@ class _Collector:
             {(method, route, str(status)): count for (method, route, status), count in self.requests.items()},
             is_counter=True,
         )
+
+
+def _of_identity(report: IdentityReport) -> Iterator[Metric]:
+    """Names without values where there is no identity."""
+    is_on = report.mode != "off"
+    present = [each for each in report.members if each.present and is_on]
+    ready = sum(each.ready for each in present)
+    yield labelled(
+        "identity_members",
+        "Members that are alive or suspect, by whether a node that requires identity believes them.",
+        ("ready",),
+        {("yes",): ready, ("no",): len(present) - ready} if is_on else {},
+    )
+    yield labelled(
+        "identity_certificate_end_seconds",
+        "When the certificate of a present member ends (seconds since the epoch).",
+        ("member",),
+        {(each.name,): each.until for each in present if each.until is not None},
+    )
+    yield labelled(
+        "identity_revoked", "Certificates known to be revoked.", (), {(): len(report.revoked)} if is_on else {}
+    )
+    yield labelled(
+        "identity_refused",
+        "Statements and packets that identity has refused, by the host that they came from.",
+        ("source",),
+        {(source,): count for source, count in report.refused.items()},
+        is_counter=True,
+    )
 
 
 def _of_node(info: NodeInfo) -> Iterator[Metric]:

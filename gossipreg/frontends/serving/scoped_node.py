@@ -128,6 +128,13 @@ class ScopedNode:
         _check(Scope.OPERATOR, (None,))
         await self._do("remove_key", lambda: self.node.remove_gossip_key(id), key=id)
 
+    async def revoke_certificate(self, revocation: str) -> str:
+        """See `NodeApi`."""
+        _check(Scope.OPERATOR, (None,))
+        return await self._do(
+            "revoke_certificate", lambda: self.node.revoke_certificate(revocation), revocation=revocation
+        )
+
     async def create_token(self, token: ClusterToken) -> ClusterToken:
         """See `NodeApi`."""
         _check(Scope.OPERATOR, (None,))

@@ -100,6 +100,7 @@ class Action(Enum):
     RELOAD = Scope.OPERATOR, "have the agent read its files again"
     FORGET = Scope.OPERATOR, "have a member that failed forgotten everywhere"
     MANAGE_KEYS = Scope.OPERATOR, "the ids of the keys that seal the gossip; add, use and remove one"
+    REVOKE_CERTIFICATE = Scope.OPERATOR, "have every member expel the holder of a certificate"
     MANAGE_TOKENS = Scope.OPERATOR, "the tokens that the whole cluster knows; create and revoke one"
     RESET_ROLE = Scope.OPERATOR, "reset the term of a service"
     ABSENT = Scope.READ, "what there is not: 501, with what to use instead"

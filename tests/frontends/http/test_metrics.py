@@ -13,6 +13,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from gossipreg.frontends.serving.prometheus import MEDIA
+from gossipreg.identities import IdentityReport, MemberIdentity
 from gossipreg.model import Status
 from tests.frontends.fake_node import FakeNode, member
 
@@ -84,6 +85,8 @@ async def test_requests_are_counted_by_route_and_not_by_what_clients_make_up(cli
 
 async def test_the_names_on_the_page_are_those_that_are_exported(fake: FakeNode, client: httpx.AsyncClient) -> None:
     await fake.register("orders", port=1)
+    signed = MemberIdentity("a", True, "0f", "ab", 1767225600.0, True)
+    fake.identities = IdentityReport("prefer", None, (signed,), (), {"10.0.0.9": 1})
     await client.get("/api/v1/node")
     exported = {
         (name, frozenset(label for label, _ in labels))
