@@ -13,7 +13,7 @@ from gossipreg_sim.world import ns
 from tests.sim.making import run_for
 from tests.sim.test_identity import lose, signed_cluster
 
-_SEEDS = range(10)
+_SEEDS = range(5)
 _NODES = 32
 
 

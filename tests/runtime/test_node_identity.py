@@ -28,6 +28,7 @@ from gossipreg.config import Config, encode_key
 from gossipreg.counters import Count
 from gossipreg.errors import InvalidCertificate
 from gossipreg.identities import ExposedCredentials
+from gossipreg.protocol.identity import authenticator
 from gossipreg.runtime import node_identity
 from gossipreg.signatures import SigningKey
 from tests.hidden import hidden
@@ -284,3 +285,29 @@ async def test_files_that_change_are_read_again_without_a_signal(
         renewed = place.sign("a", not_after=NOW + 3600 * 24 * 90)
         await until(lambda: one.identity().members[0].certificate == renewed.serial_text)
         assert one.info().problems == ()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ended", [("b",), ("a", "b")], ids=" and ".join)
+async def test_members_whose_certificates_end_are_dropped_and_come_back_with_new_ones(
+    place: Place, monkeypatch: pytest.MonkeyPatch, ended: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr(authenticator, "LEEWAY", 0.0)
+    monkeypatch.setattr(node_identity, "_LOOK_SECONDS", 0.1)
+    for name in ("a", "b", "c"):
+        place.sign(name, not_after=int(time.time()) + (6 if name in ended else 3600))
+    async with (
+        open_node(place.config("a")) as one,
+        open_node(place.config("b", one)) as two,
+        open_node(place.config("c", one)) as three,
+    ):
+        await two.register("orders", port=80)
+        await until(lambda: three.lookup("orders"))
+        left = {"a", "b", "c"} - set(ended)
+        await until(lambda: alive(three) == left)
+        assert not three.lookup("orders")
+        assert any("has ended: renew it" in each for each in two.info().problems)
+        for name in ended:
+            place.sign(name)
+        await until(lambda: alive(one) == alive(two) == alive(three) == {"a", "b", "c"})
+        await until(lambda: three.lookup("orders") and one.lookup("orders"))
