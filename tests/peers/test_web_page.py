@@ -14,7 +14,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from tests.drills.agents import Agent, fixed_address, open_agents
+from tests.drills.agents import Agent, fixed_address, key_file, open_agents
 from tests.drills.asking import ask
 from tests.drills.waiting import eventually
 from tests.peers.browser import Browser, install_browser, needs_chromium, open_browser
@@ -253,6 +253,26 @@ async def test_a_hundred_picks_show_how_a_caller_would_choose(tmp_path: Path, mo
         wide = "return page.evaluate('document.documentElement.scrollWidth - innerWidth')"
         assert await browser.run(wide) <= 0
         assert await browser.complaints() == []
+
+
+async def test_keys_tokens_and_regions_are_shown_to_a_token_that_is_for_them(tmp_path: Path, modules: Path) -> None:
+    (tmp_path / "agents").mkdir()
+    tokens = tmp_path / "tokens.toml"
+    tokens.write_text(TOKENS)
+    tokens.chmod(0o600)
+    async with open_agents(tmp_path / "agents") as agents, open_browser(modules) as browser:
+        alpha = await agents.start("alpha", "--tokens-file", str(tokens), "--key-file", key_file(tmp_path, "key"))
+        await show(browser, alpha, "#/access")
+        await browser.sees("This agent asks for a token")
+        await browser.run(f"await page.keyboard.type('{READER}'); await page.keyboard.press('Enter')")
+        await browser.sees("This is for a token with the scope operator.", "This agent follows no other region")
+        await browser.run("await page.getByRole('button', { name: 'Token' }).click()")
+        await browser.run(f"await page.keyboard.type('{OPERATOR}'); await page.keyboard.press('Enter')")
+        await browser.sees("Gossip is sealed.", "primary", "oncall", "this agent's file", "accepted")
+        assert await browser.serious() == []
+        await browser.run("await page.setViewportSize({ width: 360, height: 740 })")
+        wide = "return page.evaluate('document.documentElement.scrollWidth - innerWidth')"
+        assert await browser.run(wide) <= 0
 
 
 @pytest.mark.skipif(shutil.which("nginx") is None, reason="nginx is not installed (Debian: nginx-light)")
