@@ -151,6 +151,9 @@ CREDENTIAL_KEYS_MAX: Final = 16
 #: Keys that a node's packets and streams may be sealed with: the primary one, and those that are being replaced.
 GOSSIP_KEYS_MAX: Final = 16
 
+#: The longest time for which a key that was primary can stay held (seconds).
+GOSSIP_KEY_KEPT_SECONDS_MAX: Final = 366 * 86_400.0
+
 #: Largest certificate or revocation of an authority (bytes), and most patterns in one list of it. Statements about a
 #: member carry the member's certificate, and have to fit the smallest packets; one of few patterns takes 190 bytes.
 CERTIFICATE_BYTES_MAX: Final = 512

@@ -43,6 +43,7 @@ _CONNECTION: Final = "frontends/serving/test_connection.py"
 BY_EFFECT: Final = {
     "REGION_TAGS_MAX": "runtime/regions/test_answers.py::test_what_is_beyond_a_limit_makes_the_answer_unusable",
     "CREDENTIAL_KEYS_MAX": "runtime/test_credentials.py::test_a_file_of_keys_that_cannot_be_used_is_named",
+    "GOSSIP_KEY_KEPT_SECONDS_MAX": "runtime/test_node_keyring.py::test_the_others_cannot_be_kept_for_what_is_no_time",
     "GOSSIP_KEYS_MAX": "runtime/test_key_files.py::test_a_file_that_cannot_be_used_is_named",
     "SNAPSHOT_BYTES_MAX": "runtime/test_snapshot_file.py::test_a_file_holds_no_more_than_may_be_read",
     "JOIN_SECONDS": "frontends/http/test_roles.py::test_one_that_reaches_no_node_gives_none",

@@ -239,8 +239,9 @@ class AsyncioNode(AsyncioCalls):
     async def use_gossip_key(self, id: str, *, kept: float = KEPT_SECONDS, force: bool = False) -> None:
         """Have every member seal with the key of that id, and give up every other after ``kept`` seconds.
 
-        Waits some seconds for members that do not hold it yet. Raises ``KeyNotHeld`` if one does not, unless ``force``;
-        ``UnknownKey``, ``GossipInClear``, ``NotJoined``, ``NodeClosed``, ``StorageError``.
+        ``kept`` is from 0 to 366 days. Waits some seconds for members that do not hold the key yet. Raises
+        ``KeyNotHeld`` if one does not, unless ``force``; ``ConfigError`` for another ``kept``; ``UnknownKey``,
+        ``GossipInClear``, ``NotJoined``, ``NodeClosed``, ``StorageError``.
         """
         await self._call(lambda: self._node.use_gossip_key(id, kept=kept, force=force))
 

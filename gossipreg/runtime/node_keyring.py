@@ -191,10 +191,12 @@ class NodeKeyring:
         """Have every member seal with the key of this id; all others are given up after ``kept`` seconds.
 
         So keys that were planted go as well, and asking again with less time shortens it.
-        Waits a moment for members that do not hold it yet. Raises ``GossipInClear``, ``UnknownKey`` if this node does
-        not hold it, ``KeyNotHeld`` if another present member does not, unless ``force``, and what `PolicyWriter`
-        raises.
+        Waits a moment for members that do not hold it yet. Raises ``ConfigError`` if ``kept`` is not from 0 to
+        `limits.GOSSIP_KEY_KEPT_SECONDS_MAX`, ``GossipInClear``, ``UnknownKey`` if this node does not hold it,
+        ``KeyNotHeld`` if another present member does not, unless ``force``, and what `PolicyWriter` raises.
         """
+        if not 0 <= kept <= limits.GOSSIP_KEY_KEPT_SECONDS_MAX:  # nor a NaN
+            raise ConfigError(f"kept: {kept!r} is not a time of 0 to {limits.GOSSIP_KEY_KEPT_SECONDS_MAX:.0f} seconds")
         keyring = self._sealed()
         if id_ not in keyring.ids:
             raise UnknownKey(f"this node holds no key {_shown(id_)}: add it first, see `gossipreg keys list`")

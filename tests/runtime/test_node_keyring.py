@@ -129,6 +129,16 @@ async def test_a_key_that_is_no_longer_primary_is_given_up_by_itself_after_a_whi
         await until(lambda: ids(ann) == ids(bob) == [NEW_ID])
 
 
+@pytest.mark.parametrize("kept", [-1.0, float("nan"), float("inf"), limits.GOSSIP_KEY_KEPT_SECONDS_MAX + 1])
+async def test_the_others_cannot_be_kept_for_what_is_no_time(kept: float) -> None:
+    async with open_node(sealed("ann")) as ann:
+        await ann.add_gossip_key(encode_key(NEW))
+        before = ann.gossip_keys()
+        with pytest.raises(ConfigError, match="kept: "):
+            await ann.use_gossip_key(NEW_ID, kept=kept)
+        assert ann.gossip_keys() == before
+
+
 async def test_a_key_can_be_used_again_after_another_was() -> None:
     async with open_node(sealed("ann")) as ann:
         await ann.add_gossip_key(encode_key(NEW))

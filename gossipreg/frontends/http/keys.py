@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
+from gossipreg import limits
 from gossipreg.durations import parse_duration
 from gossipreg.errors import ConfigError
 from gossipreg.frontends.http.bodies import read_object
 from gossipreg.frontends.http.context import NativeContext
 from gossipreg.frontends.serving.response import HttpError, Response
 from gossipreg.keys import GossipKey
-
-#: The longest time for which a key that was primary can stay held (seconds).
-_KEPT_SECONDS_MAX: Final = 366 * 86_400.0
 
 
 async def keys(context: NativeContext) -> Response:
@@ -74,6 +72,6 @@ def _id(value: object) -> str:
 
 def _seconds(value: object) -> float:
     seconds = parse_duration(value) if isinstance(value, str) else None
-    if seconds is None or not 0 <= seconds <= _KEPT_SECONDS_MAX:
+    if seconds is None or not 0 <= seconds <= limits.GOSSIP_KEY_KEPT_SECONDS_MAX:
         raise HttpError(400, 'keep: a time of 0 to 366 days is expected, such as "72h"', field="keep")
     return seconds
