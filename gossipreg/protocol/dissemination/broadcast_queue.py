@@ -102,6 +102,9 @@ class BroadcastQueue:
     _agenda: list[tuple[float, int, Key]] = attrs.field(factory=list)  # heap of (due, serial, key); stale ones skipped
     _window: BatchingWindow = attrs.field(init=False)
     _down_trees: list[TreeMessage] = attrs.field(factory=list)
+    #: By origin: messages that were due to go down its tree and had no room, the next one last. Not on the agenda.
+    _waiting: dict[str, list[_Item]] = attrs.field(factory=dict)
+    _waiting_until: float = math.inf
     _serial: int = 0
     dropped: int = 0  # messages evicted from a full queue
 
@@ -114,6 +117,9 @@ class BroadcastQueue:
     @property
     def deadline(self) -> float:
         """When the next transmission is due (seconds), or infinity."""
+        return min(self._next_due(), self._waiting_until)
+
+    def _next_due(self) -> float:
         while self._agenda:
             due, serial, key = self._agenda[0]
             item = self._items.get(key)
@@ -217,21 +223,38 @@ class BroadcastQueue:
         """Have what is due for the first time go down its tree, as far as there is room; returns the rest."""
         left: dict[str, int] = {}
         rest: list[_Item] = []
+        waiting: dict[str, list[_Item]] = {}
         for item in _interleaved(due):
             if item.origin is None or not self._goes_down_tree(item):
                 rest.append(item)
-                continue
-            if len(item.data) > room - RECEIPT_REQUEST_BYTES:
-                self._drop(item)
-                continue
-            left[item.origin] = left.get(item.origin, limits.FLUSH_PACKETS_MAX * room) - len(item.data)
-            if left[item.origin] < 0:
-                self._schedule(item, now + self.settings.gossip_gap)
-                continue
-            item.transmissions, item.by_tree, item.due = 1, True, math.inf
-            item.awaits_receipts, item.is_gossiped = True, False
-            self._down_trees.append(TreeMessage(item.key, item.serial, item.origin, item.data))
+            elif not self._send_down_tree(item, item.origin, left, room):
+                waiting.setdefault(item.origin, []).append(item)
+        if now + self.settings.gossip_coalesce >= self._waiting_until:
+            self._waiting_until = math.inf
+            for origin, items in self._waiting.items():
+                while items and self._send_down_tree(items[-1], origin, left, room):
+                    items.pop()
+        for origin, items in waiting.items():
+            self._waiting.setdefault(origin, []).extend(reversed(items))
+        self._waiting = {origin: items for origin, items in self._waiting.items() if items}
+        if self._waiting:
+            self._waiting_until = min(self._waiting_until, now + self.settings.gossip_gap)
         return rest
+
+    def _send_down_tree(self, item: _Item, origin: str, left: dict[str, int], room: int) -> bool:
+        """Have ``item`` go down its tree, if there is room ``left`` for that tree; returns whether it is done with."""
+        if self._items.get(item.key) is not item or item.transmissions:
+            return True  # a newer one took its place while it waited
+        if len(item.data) > room - RECEIPT_REQUEST_BYTES:
+            self._drop(item)
+            return True
+        left[origin] = left.get(origin, limits.FLUSH_PACKETS_MAX * room) - len(item.data)
+        if left[origin] < 0:
+            return False
+        item.transmissions, item.by_tree, item.due = 1, True, math.inf
+        item.awaits_receipts, item.is_gossiped = True, False
+        self._down_trees.append(TreeMessage(item.key, item.serial, origin, item.data))
+        return True
 
     def _by_tree(self, due: list[_Item]) -> dict[str | None, list[_Item]]:
         """What is due, by its tree; last what goes to members at random."""
@@ -295,7 +318,7 @@ class BroadcastQueue:
 
     def _take_due(self, now: float) -> list[_Item]:
         due: list[_Item] = []
-        while self.deadline <= now:
+        while self._next_due() <= now:
             _, _, key = heapq.heappop(self._agenda)
             item = self._items[key]
             item.due = -math.inf  # it may be on the agenda twice, having been put off to the very same moment

@@ -28,6 +28,7 @@ from __future__ import annotations
 import heapq
 import math
 from collections import Counter
+from itertools import islice
 
 import attrs
 
@@ -58,6 +59,10 @@ _GROWTH = 2
 
 #: The share of its wait that a message need not wait if a packet goes to the child anyway.
 _NEARLY = 0.3
+
+#: How many of a member's oldest deliveries are considered for one packet, which holds a few dozen: in a burst there are
+#: thousands.
+_NEARLY_CANDIDATES = 128
 
 #: Packets in a row without a receipt after which a peer is silent: if it never gave one, and if it did.
 _SILENT_AFTER = 8
@@ -171,7 +176,8 @@ class Deliveries:
 
     def nearly_due(self, run_id: int, now: float) -> list[Delivery]:
         """The deliveries to that run that may go along with a packet to it, those that began first ahead."""
-        return [each for each in self._open.get(run_id, {}).values() if each.due - now <= _NEARLY * each.wait]
+        oldest = islice(self._open.get(run_id, {}).values(), _NEARLY_CANDIDATES)
+        return [each for each in oldest if each.due - now <= _NEARLY * each.wait]
 
     def received(self, run_id: int, numbers: tuple[int, ...], now: float) -> list[TreeMessage]:
         """That run of a member has received the packets; returns the messages that are thereby delivered."""

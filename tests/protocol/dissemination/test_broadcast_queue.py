@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Hashable
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -489,3 +491,30 @@ def test_what_is_nearly_due_fills_a_packet_to_the_last_byte() -> None:
     say(one, M, "b", bytes(ROOM - 100), 0.023)
     assert flushed(one, ROOM, 64, 0.025) == [[bytes(ROOM - 100), bytes(100)]]
     assert flushed(one, ROOM, 64, 0.032) == [], "it has had this round"
+
+
+def test_a_flush_looks_at_what_it_sends_and_not_at_all_that_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_at = 0
+    original = BroadcastQueue._send_down_tree
+
+    def counted(self: BroadcastQueue, *given: Any) -> bool:
+        nonlocal looked_at
+        looked_at += 1
+        return original(self, *given)
+
+    monkeypatch.setattr(BroadcastQueue, "_send_down_tree", counted)
+    queue = BroadcastQueue(EngineSettings())
+    for number in range(2000):
+        queue.enqueue(Topic.INSTANCES, number, bytes(100), 0.0, origin="a")
+    now, sent = 0.0, list[TreeMessage]()
+    queue.flush(1350, 10, now)
+    sent += queue.take_tree_messages()
+    queue.enqueue(Topic.INSTANCES, 5, bytes(100), 0.0, origin="a")  # takes the place of the one that waits
+    looked_at = 0
+    while queue.deadline < math.inf:
+        now = max(now, queue.deadline)
+        queue.flush(1350, 10, now)
+        sent += queue.take_tree_messages()
+    assert len(sent) == len({message.key for message in sent}) == 2000
+    flushes = 2000 / (limits.FLUSH_PACKETS_MAX * 13)
+    assert looked_at <= 2000 + 2 * flushes

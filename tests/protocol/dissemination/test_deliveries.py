@@ -364,3 +364,11 @@ def test_a_packet_that_is_forgotten_before_its_wait_is_over_is_lost_but_no_recei
     assert one.received(B, (forgotten,), 0.06) == []
     assert one.received(C, (kept,), 0.06) == [message(2)]
     assert not one._overdue
+
+
+def test_of_many_deliveries_only_the_oldest_are_considered_to_go_along() -> None:
+    one = under_way()
+    for serial in range(1000):
+        begun(one, B, serial)
+    nearly = one.nearly_due(B, one.deadline)
+    assert [each.message.serial for each in nearly] == list(range(128))
