@@ -414,7 +414,7 @@ class ClusterState:
         """
         if record.payload is None or not record.instance.term:
             return
-        service = record.instance.service
+        service = record.service
         held = self.terms.get(service) or TermRegister(service)
         if held.raised(record.instance) == held:
             return
@@ -492,7 +492,7 @@ class ClusterState:
         Only by its own: other owners may have withdrawn theirs, and the reset may be meant to forget those terms.
         """
         for record in self.registry.table(self.members.own_name) or ():
-            if record.instance.service == service:
+            if record.service == service:
                 self.raise_term(record, now, spread=spread)
 
     def _put_register(self, register: TermRegister) -> bool:

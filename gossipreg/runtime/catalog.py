@@ -52,7 +52,7 @@ class Catalog:
 
     def stated(self, instance: Instance) -> Instance | None:
         """See `Node.stated`."""
-        record = self._engine.state.registry.records_of(instance.service).get((instance.id, instance.owner))
+        record = self._engine.state.registry.record_of(instance.service, (instance.id, instance.owner))
         return None if record is None else record.instance
 
     def terms(self) -> tuple[ServiceTerm, ...]:

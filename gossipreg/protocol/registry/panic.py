@@ -44,22 +44,15 @@ class Loss:
 def loss_of(visible: Instance, record: Record, since: Since) -> Loss | None:
     """The loss of an instance that is ``visible`` with its owner's failure; None if the instance is not lost.
 
-    Only if it could serve when it was last heard of, and is neither drained nor in maintenance.
+    Only if it could serve when it was last heard of, and is neither drained nor in maintenance. It is then called in
+    the role and with the weight that it is seen with.
     """
     if not (visible.stale and visible.weight and visible.health is Health.CRITICAL):
         return None
     failed_at = since(visible.owner)
     if failed_at is None or not record.instance.health.can_serve:
         return None
-    return Loss(failed_at, _as_last_known(visible, record))
-
-
-def _as_last_known(as_owner_failed: Instance, record: Record) -> Instance:
-    """The instance with the health that it had, in the role and with the weight that it is seen with."""
-    known = record.last_known
-    if as_owner_failed is record.as_owner_failed:
-        return known
-    return attrs.evolve(known, role=as_owner_failed.role, weight=as_owner_failed.weight)
+    return Loss(failed_at, attrs.evolve(record.instance, stale=True, role=visible.role, weight=visible.weight))
 
 
 def largest(losses: Mapping[Key, Loss]) -> dict[Key, Instance]:

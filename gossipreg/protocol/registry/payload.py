@@ -6,6 +6,7 @@ later version adds survive a pass through nodes of this one, and a record's dige
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -84,6 +85,8 @@ def unpack_instance(payload: bytes, *, id: str, owner: str) -> Instance:
     if any(isinstance(leaf, list | dict) for leaf in leaves):
         raise BadPayload("nested too deep")  # deeper than an error message could describe
     fields = {key: offer[key] for key in _KEYS}
+    fields |= {key: _shared(offer[key]) for key in ("service", "role", "zone")}
+    fields |= {"tags": [_shared(tag) for tag in tags], "meta": {_shared(key): value for key, value in meta.items()}}
     if "portless" in offer:
         fields |= {"port": 0, "weight": offer["portless"]}
     instance = Instance(id=id, owner=owner, health=_health(offer), **fields, **extra)
@@ -92,6 +95,11 @@ def unpack_instance(payload: bytes, *, id: str, owner: str) -> Instance:
     except InvalidInstance as error:
         raise BadPayload(str(error)) from None
     return instance
+
+
+def _shared(text: Any) -> Any:
+    """``text`` as one object for all instances that have it, if it is text: most have the same few."""
+    return sys.intern(text) if type(text) is str else text
 
 
 def _health(offer: dict[str, Any]) -> Health:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import sys
 from functools import cached_property
 from typing import Final
 
@@ -21,7 +23,7 @@ def record_digest(owner: str, generation: int, id: str, version: int, payload: b
     return int.from_bytes(hashlib.blake2b(prefix + payload, digest_size=8, person=b"record").digest())
 
 
-@attrs.frozen
+@attrs.frozen(weakref_slot=False)
 class Record:
     """One version of one instance, or (without payload) its tombstone. Only its owner makes records about it.
 
@@ -55,22 +57,33 @@ class Record:
         assert self.payload is not None, "a tombstone has no instance"
         return unpack_instance(self.payload, id=self.id, owner=self.owner)
 
+    @cached_property
+    def service(self) -> str:
+        """The service of the instance: kept when that is forgotten. Raises `BadPayload` as `instance` does."""
+        return sys.intern(self.instance.service)
+
+    def forget_instance(self) -> None:
+        """Keep the packed payload only: the instance takes five times as much. It is decoded when it is next read."""
+        self.service  # noqa: B018 -- it is computed from the instance, and kept
+        with contextlib.suppress(AttributeError):  # it is forgotten already
+            object.__delattr__(self, "instance")
+
+    def share(self, owner: str, generation: int) -> None:
+        """Refer to ``owner`` and ``generation``, equal to its own, which a whole table shares."""
+        object.__setattr__(self, "owner", owner)
+        object.__setattr__(self, "generation", generation)
+
     def know(self, instance: Instance) -> None:
         """Spare the decoding of the payload, which was made of ``instance``, where that would give the same."""
         is_as_read = instance.owner == self.owner and not instance.stale
         if is_as_read and (instance.health is not Health.PASSING or not instance.reason):
             object.__setattr__(self, "instance", instance)
 
-    @cached_property
+    @property
     def as_owner_failed(self) -> Instance:
-        """The instance once its owner has failed. Cached: while many fail, a service is refreshed again and again."""
+        """The instance once its owner has failed."""
         reason = f"its owner {self.owner} has failed"
         return attrs.evolve(self.instance, health=Health.CRITICAL, reason=reason, stale=True)
-
-    @cached_property
-    def last_known(self) -> Instance:
-        """The instance once its owner has failed and it is called all the same. Cached for the same reason."""
-        return attrs.evolve(self.instance, stale=True)
 
 
 @attrs.frozen

@@ -12,7 +12,7 @@ from gossipreg.policy import Rule, Split
 from gossipreg.protocol.registry.panic import Loss, Since, largest, loss_of
 from gossipreg.protocol.registry.records import Record
 from gossipreg.protocol.registry.registry import Registry
-from gossipreg.protocol.registry.roles import as_seen
+from gossipreg.protocol.registry.roles import Claims, as_seen
 from gossipreg.protocol.registry.rows import Key, Row, key_of
 from gossipreg.protocol.registry.ruling import ruled
 from gossipreg.protocol.registry.service_view import ServiceView
@@ -58,25 +58,45 @@ class Refresh:
         ``term`` is the highest of the service. The index is the one before.
         """
         is_whole = keys is None or name in self.recalled
-        visible = self._visible_now(name, before, rules) if is_whole else self._visible(name, keys or (), rules)
+        held = {row.key: row for row in before.rows} if is_whole else {}
+        looked_at = {**dict.fromkeys(held), **dict.fromkeys(self.registry.keys_of(name))} if is_whole else keys or ()
+        records = {key: self.registry.record_of(name, key) for key in looked_at}
+        visible = {key: self._visible(record, rules) for key, record in records.items()}
+        if is_whole and not any(visible.values()):
+            visible |= {key_of(each): ruled(each, rules) for each in self.recalled.get(name, ())}
         claims, turned = before.claims.changed(visible, self.deprioritized, term=term)
-        rows = {key_of(row.shown): row for row in before.rows} if is_whole else {}
+        records |= {key: self.registry.record_of(name, key) for key in turned}
         changes: dict[Key, Row | None] = {}
         lost: dict[Key, Loss | None] = {}
-        records = self.registry.records_of(name)
         for key, instance in (visible | turned).items():
+            record = records.get(key)
             row = loss = None
             if instance is not None:
                 seen = as_seen(instance, claims.primary)
-                row = self._row(seen)
-                record = records.get(key)
-                if record is not None and row.able is None:
+                row = self._row(seen, record)
+                if record is not None and row.able_source is None:
                     loss = loss_of(seen, record, self.since)
             if loss != before.losses.get(key):
                 lost[key] = loss
-            held = rows.get(key) if is_whole else before.rows.get(key)
-            if row != held:
+            was = held.get(key) if is_whole else before.rows.get(key)
+            if not (was is None if row is None else row.is_like(was)):
                 changes[key] = row
+        view, differs = self._changed(before, changes, lost, claims, rules)
+        if not before.rows.reading.has_begun:
+            for record in records.values():
+                if record is not None and record.owner != self.registry.own_name:  # its own a node holds anyway
+                    record.forget_instance()
+        return view, differs
+
+    def _changed(
+        self,
+        before: ServiceView,
+        changes: Mapping[Key, Row | None],
+        lost: Mapping[Key, Loss | None],
+        claims: Claims,
+        rules: Mapping[str, Rule],
+    ) -> tuple[ServiceView, bool]:
+        """The view after these changes, and whether a reader sees a difference."""
         rule = next((rule for rule in rules.values() if isinstance(rule, Split)), None)
         if not (changes or lost) and (claims, rule) == (before.claims, before.rule):
             return before, False
@@ -87,20 +107,8 @@ class Refresh:
         now = ServiceView(before.index, before.rows.replaced(changes), claims, losses, lost_set, rule)
         return now, _differs(before, now, changes)
 
-    def _visible(self, name: str, keys: Collection[Key], rules: Mapping[str, Rule]) -> dict[Key, Instance | None]:
-        """The instances with these keys, as policies and their owner's state make them; None for what is not there."""
-        records = self.registry.records_of(name)
-        return {key: self._visible_of(records.get(key), rules) for key in keys}
-
-    def _visible_now(self, name: str, before: ServiceView, rules: Mapping[str, Rule]) -> dict[Key, Instance | None]:
-        """All instances, and None for those that were there before."""
-        visible: dict[Key, Instance | None] = {key_of(row.shown): None for row in before.rows}
-        visible |= self._visible(name, self.registry.records_of(name).keys(), rules)
-        if not any(visible.values()):
-            visible |= {key_of(each): ruled(each, rules) for each in self.recalled.get(name, ())}
-        return visible
-
-    def _visible_of(self, record: Record | None, rules: Mapping[str, Rule]) -> Instance | None:
+    def _visible(self, record: Record | None, rules: Mapping[str, Rule]) -> Instance | None:
+        """The instance of a record as policies and its owner's state make it; None if it is not there."""
         if record is None:
             return None
         if record.owner not in self._owners:
@@ -113,13 +121,14 @@ class Refresh:
             instance = ruled(instance, rules)
         return attrs.evolve(instance, weight=0) if owner.draining else instance
 
-    def _row(self, seen: Instance) -> Row:
+    def _row(self, seen: Instance, record: Record | None) -> Row:
+        source = record if record is not None and record.instance is seen else seen
         if not seen.health.can_serve:
-            return Row(seen, None)
+            return Row(source, None)
         if seen.owner not in self.deprioritized:
-            return Row(seen, seen)
+            return Row(source, source)
         reason = seen.reason or f"its owner {seen.owner} is suspected"
-        return Row(attrs.evolve(seen, reason=reason), seen, deferred=True)
+        return Row(attrs.evolve(seen, reason=reason), source, deferred=True)
 
 
 def _differs(before: ServiceView, now: ServiceView, changes: Mapping[Key, Row | None]) -> bool:

@@ -31,7 +31,7 @@ class Registry:
 
     own_name: str
     _tables: dict[str, Table] = attrs.field(factory=dict)
-    _services: dict[str, dict[Key, Record]] = attrs.field(factory=dict)  # service -> (id, owner) -> record
+    _services: dict[str, dict[str, dict[str, None]]] = attrs.field(factory=dict)  # service -> owner -> its ids
     size: int = 0  # records of all tables, removals among them
     payload_bytes: int = 0  # what their payloads take together
     #: Services to refresh, in order of change: the records whose own or whose owner's state has changed; None for all.
@@ -40,7 +40,7 @@ class Registry:
     sign: Callable[[Record, Instance | None], bytes] | None = None
 
     def __len__(self) -> int:
-        return sum(len(records) for records in self._services.values())
+        return sum(map(len, self._tables.values()))
 
     @property
     def owners(self) -> Iterator[Table]:
@@ -51,9 +51,18 @@ class Registry:
         """The table of ``owner``."""
         return self._tables.get(owner)
 
-    def records_of(self, service: str) -> dict[Key, Record]:
-        """The records of a service by (id, owner), whatever the state of their owners. Not to be changed."""
-        return self._services.get(service, {})
+    def record_of(self, service: str, key: Key) -> Record | None:
+        """The record of a service with that id and owner, whatever the state of the owner."""
+        id_, owner = key
+        table = self._tables.get(owner)
+        record = None if table is None else table.get(id_)
+        return record if record is not None and record.service == service else None
+
+    def keys_of(self, service: str) -> Iterator[Key]:
+        """The id and owner of each record of a service."""
+        for owner, ids in self._services.get(service, {}).items():
+            for id_ in ids:
+                yield id_, owner
 
     # Records from peers
 
@@ -72,6 +81,7 @@ class Registry:
         if came:
             record.instance  # noqa: B018 - decoded before anything is touched
         table = self._table_for(record.owner, record.generation)
+        record.share(table.owner, table.generation)
         digest = table.latest_digest
         self._count(table, -1)
         before = table.apply(record)
@@ -114,15 +124,18 @@ class Registry:
 
     def _index(self, *, came: tuple[Record, ...], went: tuple[Record, ...]) -> None:
         for record in went:
-            service = record.instance.service
-            records = self._services[service]
-            del records[record.id, record.owner]
-            if not records:
+            service = record.service
+            owners = self._services[service]
+            ids = owners[record.owner]
+            del ids[record.id]
+            if not ids:
+                del owners[record.owner]
+            if not owners:
                 del self._services[service]
             self._mark(service, record)
         for record in came:
-            service = record.instance.service
-            self._services.setdefault(service, {})[record.id, record.owner] = record
+            service = record.service
+            self._services.setdefault(service, {}).setdefault(record.owner, {})[record.id] = None
             self._mark(service, record)
 
     # Services to refresh
@@ -130,7 +143,7 @@ class Registry:
     def touch(self, owner: str) -> None:
         """An owner's state changed: its services must be refreshed."""
         for record in self._tables.get(owner, ()):
-            self._mark(record.instance.service, record)
+            self._mark(record.service, record)
 
     def _mark(self, service: str, record: Record) -> None:
         """A record of ``service`` must be looked at again."""
@@ -150,7 +163,7 @@ class Registry:
         """A rule came, changed or went: the instances that it names must be refreshed; shares are compared anyway."""
         keys = self._dirty.setdefault(rule.service, {})
         if keys is not None and not isinstance(rule, Split):
-            keys |= dict.fromkeys([key for key in self.records_of(rule.service) if key[0] == rule.instance])
+            keys |= dict.fromkeys([key for key in self.keys_of(rule.service) if key[0] == rule.instance])
 
     @property
     def is_dirty(self) -> bool:

@@ -6,10 +6,12 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import accumulate, chain
+from operator import is_
 
 import attrs
 
 from gossipreg.model import Instance
+from gossipreg.protocol.registry.records import Record
 
 #: The key of a row: the id of its instance, and the owner.
 Key = tuple[str, str]
@@ -23,52 +25,113 @@ _CHUNK_ROWS_MAX = 2 * CHUNK_ROWS
 _CHUNK_ROWS_MIN = CHUNK_ROWS // 4
 
 
-def key_of(instance: Instance) -> Key:
-    """The key of the row of ``instance``."""
-    return instance.id, instance.owner
+def key_of(source: Instance | Record) -> Key:
+    """The key of the row of an instance, or of the record of one."""
+    return source.id, source.owner
 
 
-@attrs.frozen
+#: What a row holds: an instance, or where it is shown as its owner stated it, the record that it is decoded from.
+Source = Instance | Record
+
+
+@attrs.frozen(eq=False)
 class Row:
     """One instance: as a list of all shows it, and as it is called if it can serve.
 
     A ``deferred`` one is called only where every instance that can serve is deferred.
     """
 
-    shown: Instance
-    able: Instance | None
+    source: Source
+    able_source: Source | None
     deferred: bool = False
+
+    @property
+    def key(self) -> Key:
+        """Its key."""
+        return key_of(self.source)
+
+    @property
+    def shown(self) -> Instance:
+        """The instance as a list of all shows it."""
+        return _decoded(self.source)
+
+    @property
+    def able(self) -> Instance | None:
+        """The instance as it is called; None if it cannot serve."""
+        return None if self.able_source is None else _decoded(self.able_source)
+
+    def is_like(self, other: Row | None) -> bool:
+        """Whether ``other`` is the same to every reader."""
+        if other is None or self.deferred is not other.deferred:
+            return False
+        if self.source is other.source and self.able_source is other.able_source:
+            return True
+        return self.shown == other.shown and self.able == other.able
 
 
 @attrs.frozen(eq=False)
 class Chunk:
-    """Some consecutive rows, at least one. ``able`` and ``deferred`` have an entry for each that is ``shown``.
+    """Some consecutive rows, at least one. ``able`` and ``deferred`` have an entry for each of the ``sources``.
 
     What is derived from them is computed when it is first read, and stays as long as the chunk.
     """
 
-    shown: tuple[Instance, ...]
-    able: tuple[Instance | None, ...]
+    sources: tuple[Source, ...]
+    able: tuple[Source | None, ...]
     deferred: tuple[bool, ...] | None  # None if no row is
+    callable_count: int
+    preferred_count: int
 
     @classmethod
     def of(cls, rows: Sequence[Row]) -> Chunk:
         """The chunk of these rows."""
-        shown = tuple([row.shown for row in rows])
-        is_plain = all(row.able is row.shown for row in rows)
-        able = shown if is_plain else tuple([row.able for row in rows])
-        deferred = tuple([row.deferred for row in rows]) if any(row.deferred for row in rows) else None
-        return cls(shown, able, deferred)
+        return cls._of_columns(
+            [row.source for row in rows], [row.able_source for row in rows], [row.deferred for row in rows]
+        )
+
+    @classmethod
+    def _of_columns(cls, sources: Iterable[Source], able: Sequence[Source | None], deferred: Sequence[bool]) -> Chunk:
+        sources = tuple(sources)
+        callable_count = sum([each is not None for each in able])
+        preferred_count = callable_count
+        if any(deferred):
+            pairs = zip(able, deferred, strict=True)
+            preferred_count = sum([each is not None and not is_deferred for each, is_deferred in pairs])
+        return cls(
+            sources,
+            sources if all(map(is_, able, sources)) else tuple(able),
+            tuple(deferred) if any(deferred) else None,
+            callable_count,
+            preferred_count,
+        )
+
+    def with_rows(self, changes: Mapping[Key, Row | None]) -> Chunk | None:
+        """This chunk with other rows in the place of some; None if not all ``changes`` are of that kind."""
+        sources, able = list(self.sources), list(self.able)
+        deferred = [False] * len(sources) if self.deferred is None else list(self.deferred)
+        for key, row in changes.items():
+            place = self.find(key)
+            if place is None or row is None:
+                return None
+            sources[place], able[place], deferred[place] = row.source, row.able_source, row.deferred
+        return self._of_columns(sources, able, deferred)
 
     @property
     def first(self) -> Key:
         """The lowest key."""
-        return key_of(self.shown[0])
+        return key_of(self.sources[0])
+
+    @cached_property
+    def shown(self) -> tuple[Instance, ...]:
+        """All as a list of all shows them."""
+        return tuple([_decoded(each) for each in self.sources])
 
     @cached_property
     def callable(self) -> tuple[Instance, ...]:
         """Those that can serve."""
-        return self.shown if self.able is self.shown else tuple([each for each in self.able if each is not None])
+        if self.able is self.sources:
+            return self.shown
+        return tuple([_decoded(each) for each in self.able if each is not None])
 
     @cached_property
     def preferred(self) -> tuple[Instance, ...]:
@@ -76,7 +139,7 @@ class Chunk:
         if self.deferred is None:
             return self.callable
         pairs = zip(self.able, self.deferred, strict=True)
-        return tuple([each for each, deferred in pairs if each is not None and not deferred])
+        return tuple([_decoded(each) for each, deferred in pairs if each is not None and not deferred])
 
     @cached_property
     def callable_shares(self) -> tuple[int, ...]:
@@ -90,21 +153,32 @@ class Chunk:
 
     def rows(self) -> Iterator[Row]:
         """Each row in order."""
-        return map(self.row, range(len(self.shown)))
+        return map(self.row, range(len(self.sources)))
 
     def row(self, place: int) -> Row:
         """The row at a place."""
         deferred = self.deferred is not None and self.deferred[place]
-        return Row(self.shown[place], self.able[place], deferred)
+        return Row(self.sources[place], self.able[place], deferred)
 
     def find(self, key: Key) -> int | None:
         """The place of the row with that key."""
-        place = bisect_right(self.shown, key, key=key_of) - 1
-        return place if place >= 0 and key_of(self.shown[place]) == key else None
+        place = bisect_right(self.sources, key, key=key_of) - 1
+        return place if place >= 0 and key_of(self.sources[place]) == key else None
+
+
+def _decoded(source: Source) -> Instance:
+    return source if isinstance(source, Instance) else source.instance
 
 
 def _shares(instances: Iterable[Instance]) -> tuple[int, ...]:
     return tuple(accumulate([each.weight if each.port else 0 for each in instances]))
+
+
+@attrs.define(eq=False, repr=False)
+class Reading:
+    """Whether the instances of a service were ever read. They then stay decoded; else only their records are held."""
+
+    has_begun: bool = False
 
 
 @attrs.frozen(eq=False)
@@ -115,19 +189,21 @@ class Rows:
     shown_count: int = 0
     callable_count: int = 0  # those that can serve
     preferred_count: int = 0  # those of them that are not deferred
+    reading: Reading = attrs.field(factory=Reading)  # shared by all that follow from each other by `replaced`
 
     @classmethod
     def of(cls, rows: Iterable[Row]) -> Rows:
         """The rows with these, which are in order."""
-        return cls._counted(_divided(list(rows)))
+        return cls._counted(_divided(list(rows)), Reading())
 
     @classmethod
-    def _counted(cls, chunks: Sequence[Chunk]) -> Rows:
+    def _counted(cls, chunks: Sequence[Chunk], reading: Reading) -> Rows:
         return cls(
             tuple(chunks),
-            sum([len(each.shown) for each in chunks]),
-            sum([len(each.callable) for each in chunks]),
-            sum([len(each.preferred) for each in chunks]),
+            sum([len(each.sources) for each in chunks]),
+            sum([each.callable_count for each in chunks]),
+            sum([each.preferred_count for each in chunks]),
+            reading,
         )
 
     def __iter__(self) -> Iterator[Row]:
@@ -143,15 +219,20 @@ class Rows:
 
     def shown(self) -> tuple[Instance, ...]:
         """All as a list of all shows them."""
+        self.reading.has_begun = True
         return _joined([each.shown for each in self.chunks])
 
     def callable(self) -> tuple[Instance, ...]:
         """All that can serve."""
+        self.reading.has_begun = True
         return _joined([each.callable for each in self.chunks])
 
     def healthy(self) -> tuple[Instance, ...]:
         """Those to call: all that can serve and are not deferred; where there is none, the deferred."""
-        return _joined([each.preferred for each in self.chunks]) if self.preferred_count else self.callable()
+        if not self.preferred_count:
+            return self.callable()
+        self.reading.has_begun = True
+        return _joined([each.preferred for each in self.chunks])
 
     @property
     def healthy_count(self) -> int:
@@ -161,6 +242,7 @@ class Rows:
     @cached_property
     def _ends(self) -> tuple[int, ...]:
         """The running total of the weights of the healthy, up to the end of each chunk."""
+        self.reading.has_begun = True
         return tuple(accumulate([shares[-1] if shares else 0 for shares in map(self._shares_of, self.chunks)]))
 
     def _shares_of(self, chunk: Chunk) -> tuple[int, ...]:
@@ -184,6 +266,7 @@ class Rows:
 
     def without(self, other: Rows) -> list[Chunk]:
         """The chunks that ``other`` does not share, in order: all differences are in them."""
+        self.reading.has_begun = True
         shared = set(map(id, other.chunks))
         return [each for each in self.chunks if id(each) not in shared]
 
@@ -199,7 +282,7 @@ class Rows:
                 start -= 1
             _replace_in(chunks, place, {key: changes[key] for key in keys[start:]})
             del keys[start:]
-        return self._counted(chunks)
+        return self._counted(chunks, self.reading)
 
 
 def _chunk_of(chunks: Sequence[Chunk], key: Key) -> int:
@@ -209,13 +292,14 @@ def _chunk_of(chunks: Sequence[Chunk], key: Key) -> int:
 
 def _replace_in(chunks: list[Chunk], place: int, changes: Mapping[Key, Row | None]) -> None:
     """Apply ``changes`` to the chunk at ``place``, and divide it or join it with a neighbor if need be."""
+    replaced = chunks[place].with_rows(changes) if chunks else None
+    if replaced is not None:
+        chunks[place] = replaced
+        return
     held = chunks[place].rows() if chunks else ()
-    rows: dict[Key, Row | None] = {key_of(row.shown): row for row in held}
-    is_in_order = all(key in rows for key in changes)
+    rows: dict[Key, Row | None] = {row.key: row for row in held}
     rows |= changes
-    kept = [row for row in rows.values() if row is not None]
-    if not is_in_order:
-        kept.sort(key=lambda row: key_of(row.shown))
+    kept = sorted([row for row in rows.values() if row is not None], key=lambda row: row.key)
     end = place + 1
     if len(kept) < _CHUNK_ROWS_MIN and len(chunks) > 1:
         if place:
@@ -236,4 +320,9 @@ def _divided(rows: Sequence[Row]) -> list[Chunk]:
 
 
 def _joined(parts: Sequence[tuple[Instance, ...]]) -> tuple[Instance, ...]:
-    return parts[0] if len(parts) == 1 else tuple(chain.from_iterable(parts))
+    if len(parts) == 1:
+        return parts[0]
+    joined: list[Instance] = []
+    for part in parts:
+        joined += part  # copies references; an iterator over all would be ten times as slow
+    return tuple(joined)

@@ -27,7 +27,7 @@ class ServiceView:
     """
 
     index: int
-    rows: Rows = Rows()
+    rows: Rows = attrs.field(factory=Rows)
     claims: Claims = Claims()
     losses: Mapping[Key, Loss] = attrs.field(factory=dict)  # instances whose owner has failed
     lost_set: Mapping[Key, Instance] = attrs.field(factory=dict)  # those of them that were lost at once

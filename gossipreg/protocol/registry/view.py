@@ -141,7 +141,7 @@ class View:
         refresh = Refresh(registry, find_owner, deprioritized, since, self._recalled)
         for name, keys in dirty.items():
             before = self._services.get(name)
-            view, differs = refresh.refreshed(name, keys, before or self._vanished, rules_of(name), highest_term(name))
+            view, differs = refresh.refreshed(name, keys, before or ServiceView(0), rules_of(name), highest_term(name))
             if differs:
                 self._put(name, view)
                 changed.append(name)

@@ -30,8 +30,9 @@ class RecordTracker:
             registry = process.engine.state.registry
             for service in output.services:
                 held = self._held.get((process, service), {})
-                records = registry.records_of(service)
+                found = {key: registry.record_of(service, key) for key in registry.keys_of(service)}
+                records = {key: record for key, record in found.items() if record is not None}
                 self._came += [record for key, record in records.items() if held.get(key) is not record]
                 self._went += [record for key, record in held.items() if key not in records]
-                self._held[process, service] = dict(records)
+                self._held[process, service] = records
         return self._came, self._went

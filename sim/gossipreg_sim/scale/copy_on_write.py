@@ -41,10 +41,9 @@ class _SharedRegistry(Registry):
 
     def _index(self, *, came: tuple[Record, ...], went: tuple[Record, ...]) -> None:
         for record in (*went, *came):
-            service = record.instance.service
-            offers = self._services.get(service)
-            if offers is not None and offers is self.source._services.get(service):
-                self._services[service] = dict(offers)
+            owners = self._services.get(record.service)
+            if owners is not None and owners is self.source._services.get(record.service):
+                self._services[record.service] = {owner: dict(ids) for owner, ids in owners.items()}
         Registry._index(self, came=came, went=went)
 
 

@@ -23,7 +23,7 @@ def deliver(registry: Registry, *records: Record) -> None:
 
 
 def offered(registry: Registry, service: str = "orders") -> set[tuple[str, str]]:
-    return set(registry.records_of(service))
+    return set(registry.keys_of(service))
 
 
 # What this node says

@@ -16,6 +16,7 @@ from gossipreg.policy import Maintenance, Rule, Split, WeightOverride
 from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.registry.choose import drawn_at
 from gossipreg.protocol.registry.panic import Lost
+from gossipreg.protocol.registry.payload import unpack_instance
 from gossipreg.protocol.registry.records import Record
 from gossipreg.protocol.registry.refresh import Refresh
 from gossipreg.protocol.registry.registry import Registry
@@ -284,13 +285,13 @@ def big(count: int) -> Seen:
 def test_one_change_looks_at_one_record_however_large_the_service(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = big(count)
     looked_at: list[str] = []
-    original = Refresh._visible_of
+    original = Refresh._visible
 
     def counted(self: Refresh, record: Record | None, rules: Any) -> Instance | None:
         looked_at.append("" if record is None else record.id)
         return original(self, record, rules)
 
-    monkeypatch.setattr(Refresh, "_visible_of", counted)
+    monkeypatch.setattr(Refresh, "_visible", counted)
     before = seen.view.service("orders")
     assert seen.offer("00250", weight=3) == ["orders"]
     assert seen.offer("00250a") == ["orders"]
@@ -298,7 +299,55 @@ def test_one_change_looks_at_one_record_however_large_the_service(count: int, mo
     assert looked_at == ["00250", "00250a", ""]
     shared = {id(chunk) for chunk in before.rows.chunks}
     copied = [chunk for chunk in seen.view.service("orders").rows.chunks if id(chunk) not in shared]
-    assert [len(chunk.shown) for chunk in copied] == [CHUNK_ROWS]
+    assert [len(chunk.sources) for chunk in copied] == [CHUNK_ROWS]
+
+
+def test_instances_are_decoded_when_they_are_looked_up_and_then_stay_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded: list[str] = []
+
+    def unpack(payload: bytes, *, id: str, owner: str) -> Instance:
+        decoded.append(id)
+        return unpack_instance(payload, id=id, owner=owner)
+
+    monkeypatch.setattr("gossipreg.protocol.registry.records.unpack_instance", unpack)
+    told = Registry("b")
+    seen = Seen(registry=Registry("me"))
+
+    def offer(id_: str, **fields: Any) -> None:
+        record = told.offer(instance(id_, owner="b", **fields), BORN)[0]
+        seen.registry.apply(attrs.evolve(record))
+        seen.look()
+
+    def decoded_now() -> list[str]:
+        ids = decoded[:]
+        decoded.clear()
+        return ids
+
+    def held() -> int:
+        return sum(_is_decoded(record) for record in seen.registry.table("b") or ())
+
+    for number in range(300):
+        offer(f"{number:03}")
+    assert held() == 0
+    assert decoded_now() == [f"{number:03}" for number in range(300)], "each is decoded once, to see that it is sound"
+    assert seen.view.counts()["orders"] == ServiceCount(300, 300)
+    assert seen.view.service("orders").find("007", "b") is not None
+    assert decoded_now() == ["007"]
+    assert len(seen.view.service("orders").healthy) == 300
+    assert len(decoded_now()) == 299
+    assert seen.view.service("orders").at(0.5) is not None
+    offer("008", weight=3)
+    assert len(seen.view.service("orders").healthy) == 300
+    assert decoded_now() == ["008"]
+    assert held() == 300
+
+
+def _is_decoded(record: Record) -> bool:
+    try:
+        Record.instance.__get__(record)
+    except AttributeError:
+        return False
+    return True
 
 
 @attrs.define

@@ -31,7 +31,7 @@ def test_a_removed_record_that_comes_back_is_reported() -> None:
     generation = made.processes["n1"].engine.identity.generation
     owner.offer(offer("a"), generation)
     removed, _change = owner.offer(offer("b"), generation)
-    n0.engine.state.registry._index(came=(removed,), went=())
+    n0.engine.state.registry.apply(removed)
     resurrection.see(n0, InstancesChanged(("s",)))
     assert texts(resurrection) == ["shows b of n1 at version 2: lost at version 2"]
 
