@@ -41,6 +41,7 @@ _CONSUL: Final = "python -m tests.bench.consul_watchers"
 _CHECKS: Final = "python -m tests.bench.checks"
 _TURNS: Final = "python -m tests.bench.turns --instances 5000"
 _SIEGE: Final = "python -m tests.bench.siege --seconds 60"
+_BIG: Final = "python -m tests.bench.big_service"
 
 #: What the name of a line says where more is better; else less is.
 _MORE: Final = "a second"
@@ -117,6 +118,12 @@ def _dns(kind: str) -> Line:
         Cell("echo", "answers/s"),
         Cell(row, "of the echo"),
     )
+
+
+def _big(row: str) -> Line:
+    unit = "s" if row.startswith("registering") else "MiB" if "memory" in row or "looked up" in row else "ms of CPU"
+    size = "100,000" if unit == "MiB" else "5,000"
+    return Line(f"a service of {size}: {row}", _BIG, Cell(f"{row} |", "measured"), unit=unit)
 
 
 def _turn(asked: str) -> Line:
@@ -250,6 +257,18 @@ LINES: Final = (
     *map(
         _turn,
         ("consul, health", "consul, 64 matches", "consul, all checks", "eureka, apps", "eureka, delta", "traefik"),
+    ),
+    *map(
+        _big,
+        (
+            "a change, the protocol alone",
+            "a change, a node",
+            "a change, a node with a watch",
+            "a whole list in JSON after a change",
+            "registering all, until the other node has them",
+            "memory of 100,000 instances",
+            "the same, once all are looked up",
+        ),
     ),
     Line("`/healthz` of an agent under siege, 99 %", _SIEGE, Cell("`/healthz`, 99%", "under siege")),
     Line("memory of an agent under siege, growth in the last third", _SIEGE, Cell("resident, last", "under siege")),
