@@ -19,7 +19,10 @@ from gossipreg.protocol.registry.records import Record, TableDigest
 from gossipreg.protocol.wire.messages import Message
 from gossipreg_sim.cluster import Cluster
 from gossipreg_sim.conditions import Links, Loss
+from gossipreg_sim.fault import Fault
 from gossipreg_sim.process import Process
+from gossipreg_sim.runner import run_scenario
+from gossipreg_sim.scenario import Scenario, Workload
 from gossipreg_sim.world import EPOCH_MS, World, ns
 from tests.protocol.identity.signing import AUTHORITY, Peer, signer
 from tests.protocol.making import packet
@@ -270,3 +273,46 @@ def test_a_revoked_member_is_gone_everywhere_within_a_second_and_stays_out(loss:
     assert len({each.engine.fingerprint for each in others}) == 1
     known = {version.key for each in others for version in each.engine.state.policies}
     assert known == {revocation_version(gone).key}
+
+
+def test_a_node_that_signs_no_more_is_not_believed() -> None:
+    modes = dict.fromkeys(("n0", "n1", "n2"), IdentityMode.PREFER)
+    made = signed_cluster(3, modes.__getitem__)
+    made.crash("n2")
+    modes["n2"] = IdentityMode.OFF
+    made.start("n2")
+    run_for(made, 20.0)
+    for name in ("n0", "n1"):
+        assert believed(made, name, "n2") is not Status.ALIVE
+    assert made.tally[Count.STATEMENTS_UNSIGNED] > 0
+    made.crash("n2")
+    modes["n2"] = IdentityMode.PREFER
+    made.start("n2")
+    run_for(made, 5.0)
+    assert agree(made)
+    assert believed(made, "n0", "n2") is Status.ALIVE
+
+
+@pytest.mark.slow
+def test_a_key_is_rotated_and_a_member_expelled_under_load_and_loss() -> None:
+    scenario = Scenario(
+        title="16 nodes with 20 changes a second and a loss of 10 % rotate the key and expel a member",
+        nodes=16,
+        seeds=3,
+        warmup=5,
+        duration=14,
+        sealed=True,
+        identity="require",
+        workload=Workload(instances=1, churn=20.0),
+        faults=(
+            Fault(kind="loss", probability=0.1),
+            Fault(kind="rotate", at=2, seconds=9, nodes=("n4",)),
+            Fault(kind="revoke", at=5, nodes=("n15",)),
+        ),
+        sometimes=("key added", "key used", "key given up", "revoke", "members_expelled"),
+    )
+    outcome = run_scenario(scenario, 1)
+    assert outcome.is_good, (outcome.violations[:3], outcome.late, outcome.missing)
+    # Only the expelled member is ever held failed, by those that it cannot hear any more, and it holds others failed.
+    failed = {(step.node, step.about) for step in outcome.trace.steps if step.what == "failed"}
+    assert all("n15" in pair for pair in failed), failed
