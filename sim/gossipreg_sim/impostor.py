@@ -94,7 +94,7 @@ class Impostor:
         """Send ``target`` forged statements about what a random node knows; returns how many."""
         alive = self.cluster.alive
         forged = list(self._forged(alive[self.rng.below(len(alive))]))
-        sender = pack_sender(self._run_id)
+        sender = pack_sender(self._sender(target))
         packed = [data for data in map(pack, forged) if len(data) <= limits.PACKET_BYTES_MAX - _HEADERS]
         if self.rng.chance(_ON_STREAM):
             self.cluster.inject_stream(target.name, [sender + b"".join(packed) + pack(End())])
@@ -103,6 +103,13 @@ class Impostor:
             for data in packed:
                 self.cluster.inject(self._codec.encode(sender + data, wall), target.address)
         return len(packed)
+
+    def _sender(self, target: Process) -> int:
+        """Whom it pretends to be: a member that its target knows, or no member."""
+        members = list(target.engine.members.snapshot())
+        if not members or self.rng.chance(0.5):
+            return self._run_id
+        return members[self.rng.below(len(members))].run_id
 
     def _forged(self, view: Process) -> Iterator[Message]:
         """Forge from what ``view`` knows, and repeat what it knew before."""

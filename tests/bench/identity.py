@@ -31,6 +31,9 @@ from tests.bench.tables import markdown
 
 OFF, REQUIRE = IdentityMode.OFF, IdentityMode.REQUIRE
 
+#: How long a cluster takes to come to rest: what its members stated first is told for a while (seconds).
+_SETTLE: Final = 20.0
+
 #: The goals of each row, if it has one: the most that `require` may cost.
 GOALS: Final = {
     "CPU per registration and node": "≤ 1.3x",
@@ -64,7 +67,7 @@ def cluster_of(nodes: int, mode: IdentityMode, seed: int = 1) -> Cluster:
     for number in range(nodes):
         cluster.start(f"n{number}", seeds=["n0"] if number else [])
         world.run(world.now + ns(0.02))
-    world.run(world.now + ns(5))
+    world.run(world.now + ns(_SETTLE))
     return cluster
 
 

@@ -190,3 +190,25 @@ def test_removing_one_fault_leaves_the_random_nodes_of_another_unchanged() -> No
 
     assert frozen(alone) == frozen(both)
     assert len(frozen(both)) == 2
+
+
+def test_a_run_with_identity_is_the_same_again_and_draws_its_keys_from_its_own_streams(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    signed = scenario(
+        Fault(kind="impostor", every=0.5, certificate="other"),
+        Fault(kind="revoke", at=2, lasts=2, nodes=("n2",)),
+        Fault(kind="rotate", at=1, seconds=3),
+        nodes=3,
+        duration=5,
+        sealed=True,
+        identity="require",
+    )
+    before = run_scenario(signed, 5).digest
+
+    def refuse(*_: object) -> NoReturn:
+        raise AssertionError("a run used the operating system's random numbers")
+
+    monkeypatch.setattr(os, "urandom", refuse)
+    monkeypatch.setattr("secrets.token_bytes", refuse)
+    assert run_scenario(signed, 5).digest == before
