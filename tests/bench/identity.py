@@ -11,6 +11,7 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 import attrs
@@ -21,7 +22,7 @@ from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.registry.records import Record
 from gossipreg.protocol.registry.registry import Registry
 from gossipreg.protocol.stream_sessions import frames
-from gossipreg.protocol.wire.messages import pack, pack_sender
+from gossipreg.protocol.wire.messages import Message, pack, pack_sender
 from gossipreg_sim.cluster import NO_NODE, Cluster
 from gossipreg_sim.identities import CLUSTER, Identities
 from gossipreg_sim.world import EPOCH_MS, World, ns
@@ -100,6 +101,10 @@ def registration(nodes: int, count: int, mode: IdentityMode) -> Cost:
     return busy.minus(idle).by(nodes * count)
 
 
+def _signature(by: Authenticator, record: Record, _: object) -> bytes:
+    return by.sign_record(record)
+
+
 def join(members: int, records: int, mode: IdentityMode) -> Cost:
     """The join of a node to a cluster with so many members and records, for both ends."""
     world = World(1)
@@ -112,11 +117,12 @@ def join(members: int, records: int, mode: IdentityMode) -> Cost:
         by = None if mode is OFF else identities.signer(name)
         authenticator = Authenticator(CLUSTER, mode, by, (identities.authority.authority,))
         update = MemberUpdate(name, EPOCH_MS, 0, first.engine.identity.own_update().status, _address(number))
-        registry = Registry(
-            name, sign=None if by is None else lambda record, _, by=authenticator: by.sign_record(record)
-        )
-        said = [registry.offer(offer(each), EPOCH_MS)[0] for each in range(records // (members - 1))]
-        for frame in frames(pack_sender(1), map(pack, [authenticator.sign_update(update), *said])):
+        registry = Registry(name)
+        if by is not None:
+            registry.sign = partial(_signature, authenticator)
+        said: list[Message] = [authenticator.sign_update(update)]
+        said += [registry.offer(offer(each), EPOCH_MS)[0] for each in range(records // (members - 1))]
+        for frame in frames(pack_sender(1), map(pack, said)):
             first.engine.receive(frame, NO_NODE, 0.0)
     held = first.engine.state.registry.size
     assert held == (members - 1) * (records // (members - 1)), "the first node holds all records"
@@ -129,10 +135,6 @@ def join(members: int, records: int, mode: IdentityMode) -> Cost:
     took = cost_of(cluster, wait)
     assert joined.engine.state.registry.size == held, "the newcomer holds all records"
     return took
-
-
-def _sign(by: Authenticator, record: Record, _: object) -> bytes:
-    return by.sign_record(record)
 
 
 def _address(number: int) -> Address:

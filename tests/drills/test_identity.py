@@ -19,7 +19,7 @@ def identities(directory: Path) -> dict[str, tuple[str, ...]]:
     """The flags that give each agent a certificate."""
     authority, now = AuthorityKey.new("default"), int(time.time())
     trusted = hidden(directory / "authorities", encode_authority(authority.authority))
-    flags = {}
+    flags: dict[str, tuple[str, ...]] = {}
     for name in NAMES:
         key = new_node_key()
         certificate = authority.sign(key.public, names=(name,), not_before=now - 60, not_after=now + 86_400)
