@@ -78,8 +78,8 @@ def _compile_a_part(config: pytest.Config) -> None:
     named = (Path(name.partition("::")[0]).absolute() for name in config.args)
     files = sorted({file for path in named for file in ([path] if path.is_file() else path.rglob("test_*.py"))})
     for file in files[part::parts]:
-        # Whatever is wrong with a file is told when it is collected. What pytest raises to skip one is no Exception.
-        with contextlib.suppress(Exception, pytest.skip.Exception):
+        # What is wrong with a file is told when it is collected. What pytest raises to skip or fail is no Exception.
+        with contextlib.suppress(Exception, pytest.skip.Exception, pytest.fail.Exception):
             importlib.import_module(".".join(file.relative_to(_ROOT).with_suffix("").parts))
 
 
