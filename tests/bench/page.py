@@ -42,6 +42,7 @@ _CHECKS: Final = "python -m tests.bench.checks"
 _TURNS: Final = "python -m tests.bench.turns --instances 5000"
 _SIEGE: Final = "python -m tests.bench.siege --seconds 60"
 _BIG: Final = "python -m tests.bench.big_service"
+_CHANGES: Final = "python -m tests.bench.changes --nodes 8 --seconds 6 --burst 0"
 
 #: What the name of a line says where more is better; else less is.
 _MORE: Final = "a second"
@@ -270,6 +271,13 @@ LINES: Final = (
             "the same, once all are looked up",
         ),
     ),
+    Line(
+        "100 changes a second in a cluster of 8: share of a core, a node",
+        _CHANGES,
+        Cell("under changes | share of a core |", "median"),
+    ),
+    Line("the same: wake-ups of a node", _CHANGES, Cell("under changes | wake-ups |", "median")),
+    Line("wake-ups of a node of 8 at rest", _CHANGES, Cell("at rest | wake-ups |", "median")),
     Line("`/healthz` of an agent under siege, 99 %", _SIEGE, Cell("`/healthz`, 99%", "under siege")),
     Line("memory of an agent under siege, growth in the last third", _SIEGE, Cell("resident, last", "under siege")),
 )
