@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from itertools import combinations
 from pathlib import Path
@@ -11,8 +10,33 @@ from typing import Any, Final
 import attrs
 
 from gossipreg import hosts, limits
+from gossipreg.config_rules import (
+    DEFAULT_PORT,
+    goes_with,
+    listens_with,
+    needs,
+    one_of,
+    read_address,
+    read_agent,
+    read_called_address,
+    read_dns,
+    read_domain,
+    read_group,
+    read_header,
+    read_http,
+    read_name,
+    read_name_or_nothing,
+    read_node_meta,
+    read_place,
+    read_region,
+    read_seed,
+    read_token,
+    same_port,
+    some_domains,
+    unique_keys,
+)
 from gossipreg.errors import ConfigError
-from gossipreg.federation import Federation, check_federations, check_region
+from gossipreg.federation import Federation, check_federations
 from gossipreg.fields import (
     Choice,
     FieldKind,
@@ -28,13 +52,10 @@ from gossipreg.fields import (
     check,
     setting,
 )
-from gossipreg.model import Address, is_name, place
+from gossipreg.model import is_name
 from gossipreg.settings import Settings
 from gossipreg.targets import DEFAULT_TARGETS, CheckTargets
 from gossipreg.text import shown
-
-#: The port that a node listens on, UDP and TCP, unless told otherwise.
-DEFAULT_PORT: Final = 7940
 
 #: Where an agent answers DNS unless told otherwise.
 DEFAULT_DNS: Final = "127.0.0.1:8600"
@@ -50,96 +71,8 @@ COMPATIBILITY_APIS: Final = ("consul", "eureka", "envoy", "traefik")
 
 KEY_BYTES: Final = 32
 
-#: Letters, digits and inner hyphens between dots; a dot at the end may be.
-_DOMAIN: Final = re.compile(
-    r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)*[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.?"
-)
-
-#: A key of the node's meta, as Consul has it.
-_NODE_META_KEY: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
-
-#: The name of a header (RFC 9110 §5.6.2).
-_HEADER: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-
-#: Longest domain (characters). Whole names end at 253, and a member's name before it may have 63.
-_DOMAIN_CHARS_MAX: Final = 128
-
 #: Longest that DNS clients may be told to keep an answer (seconds): a day. RFC 8767 caps a TTL at a week.
 _TTL_MAX: Final = 86_400
-
-
-def _read_name(text: str) -> None:
-    if not is_name(text):
-        raise ConfigError(f"{shown(text)} is not a name: use 1 to 63 letters, digits and inner '.', '_', '-'")
-
-
-def _read_name_or_nothing(text: str) -> None:
-    if text:
-        _read_name(text)
-
-
-def _read_region(text: str) -> None:
-    if text:
-        check_region(text)
-
-
-def _read_address(text: str) -> None:
-    Address.parse(text, default_port=DEFAULT_PORT)
-
-
-def _read_called_address(text: str) -> None:
-    flaw = hosts.flaw(Address.parse(text, default_port=DEFAULT_PORT).host)
-    if flaw is not None:
-        raise ConfigError(f"the host of {shown(text)} is {flaw}")
-
-
-def _read_seed(text: str) -> None:
-    _read_called_address(text)
-    Address.parse(text, default_port=DEFAULT_PORT).check_called()
-
-
-def _read_dns(text: str) -> None:
-    if text != "off":
-        try:
-            Address.parse(text)
-        except ConfigError as error:
-            raise ConfigError(f"{error}, or say off") from None
-
-
-def _read_http(text: str) -> None:
-    if text != "off":
-        try:
-            place(text)
-        except ConfigError as error:
-            raise ConfigError(f"{error}, or say off") from None
-
-
-def _read_place(text: str) -> None:
-    place(text)
-
-
-def _read_agent(text: str) -> None:
-    found = place(text)
-    if isinstance(found, Address):
-        found.check_called()
-
-
-def _read_group(text: str) -> None:
-    if not text:
-        raise ConfigError("the name of a group is empty")
-
-
-def _read_domain(text: str) -> None:
-    if len(text) > _DOMAIN_CHARS_MAX or not _DOMAIN.fullmatch(text):
-        raise ConfigError(
-            f"{shown(text)} is not a domain: use up to {_DOMAIN_CHARS_MAX} characters, "
-            "labels of letters, digits and inner '-' with dots between"
-        )
-
-
-def _some_domains(domains: tuple[str, ...]) -> None:
-    if not domains:
-        raise ConfigError("name at least one domain, or turn DNS off with dns = off")
 
 
 def _scope_words(words: tuple[str, ...]) -> None:
@@ -155,105 +88,12 @@ def _api_names(names: tuple[str, ...]) -> None:
             raise ConfigError(f"{shown(name)} is no name of an API such as consul; off alone means none")
 
 
-def _read_node_meta(text: str) -> None:
-    key, equals, value = text.partition("=")
-    if not equals or not _NODE_META_KEY.fullmatch(key) or len(value) > limits.NODE_META_VALUE_CHARS_MAX:
-        raise ConfigError(
-            f"{shown(text)} is not KEY=VALUE: use a key of up to 128 letters, digits, '_' and '-', and a value of up "
-            f"to {limits.NODE_META_VALUE_CHARS_MAX} characters"
-        )
-
-
-def _unique_keys(pairs: tuple[str, ...]) -> None:
-    keys = [pair.partition("=")[0] for pair in pairs]
-    if len(keys) > limits.NODE_META_ENTRIES_MAX:
-        raise ConfigError(f"{len(keys)} entries are too many: {limits.NODE_META_ENTRIES_MAX} is the limit")
-    for key in keys:
-        if keys.count(key) > 1:
-            raise ConfigError(f"{shown(key)} is there twice")
-
-
-def _read_header(text: str) -> None:
-    if not _HEADER.fullmatch(text):
-        raise ConfigError(f"{shown(text)} is not the name of a header")
-
-
-def _read_token(text: str) -> None:
-    if not text or not all("!" <= each <= "~" for each in text):
-        raise ConfigError("a token is printable ASCII characters without a space")
-
-
 def _read_key(text: str) -> None:
     _key_bytes(text)
 
 
 _SECRET: Final = Text(read=_read_key, optional=True, secret=True)
-_SEEDS: Final = Texts(read=_read_seed)
-
-
-def _same_port(one: str, other: str) -> Relation:
-    """Two listeners may not want the same port of the same address."""
-
-    def wrong(config: Any) -> str | None:
-        mine, others = (_listener(getattr(config, name), name) for name in (one, other))
-        if mine is None or mine != others:
-            return None
-        return f"{mine} is that of {other} too: give each a port of its own"
-
-    return Relation((one, other), f"`{one}` and `{other}` have ports of their own", wrong)
-
-
-def _listener(text: str | None, name: str) -> Address | None:
-    """Where a setting would have the node listen, if at a port that is taken by that."""
-    if text is None or text == "off" or text.startswith("unix:"):
-        return None
-    address = Address.parse(text, default_port=DEFAULT_PORT if name == "bind" else None)
-    return address if address.port else None
-
-
-def _one_of(one: str, other: str) -> Relation:
-    """One setting may be given, or the other."""
-
-    def wrong(config: Any) -> str | None:
-        if getattr(config, one) is None or getattr(config, other) is None:
-            return None
-        return f"{other} is given, too: give one of them, not both"
-
-    return Relation((one, other), f"not both `{one}` and `{other}`", wrong)
-
-
-def _goes_with(one: str, other: str) -> Relation:
-    """Neither setting may be given without the other."""
-
-    def wrong(config: Any) -> str | None:
-        if (getattr(config, one) is None) == (getattr(config, other) is None):
-            return None
-        given, missing = (one, other) if getattr(config, other) is None else (other, one)
-        return f"{given} is given without {missing}: give both"
-
-    return Relation((one, other), f"`{one}` with `{other}`", wrong)
-
-
-def _needs(one: str, other: str) -> Relation:
-    """One setting is of use with the other only."""
-
-    def wrong(config: Any) -> str | None:
-        if getattr(config, one) is None or getattr(config, other) is not None:
-            return None
-        return f"it is given without {other}: give that, too"
-
-    return Relation((one, other), f"`{one}` with `{other}` only", wrong)
-
-
-def _listens_with(one: str, other: str) -> Relation:
-    """A listener that needs a file."""
-
-    def wrong(config: Any) -> str | None:
-        if getattr(config, one) == "off" or getattr(config, other) not in (None, "off"):
-            return None
-        return f"it is given without {other}: give that, too"
-
-    return Relation((one, other), f"`{one}` with `{other}` only", wrong)
+_SEEDS: Final = Texts(read=read_seed)
 
 
 def read_seeds(value: str | Iterable[str]) -> tuple[str, ...]:
@@ -284,14 +124,14 @@ class Attach:
     """
 
     agent: str = setting(
-        Text(_read_agent), attrs.NOTHING, "Where the agent listens (its --attach): unix:/path or HOST:PORT."
+        Text(read_agent), attrs.NOTHING, "Where the agent listens (its --attach): unix:/path or HOST:PORT."
     )
     grace: float = setting(
         Number(0.0, limits.ATTACH_GRACE_SECONDS_MAX, "seconds"),
         0.0,
         "How long what the process has registered outlives its stream, in seconds; 0: it goes with the stream.",
     )
-    token: str | None = setting(Text(_read_token, optional=True, secret=True), None, "The token.", repr=False)
+    token: str | None = setting(Text(read_token, optional=True, secret=True), None, "The token.", repr=False)
     token_file: Path | None = setting(OptionalPath(), None, "File that holds the token; read at every connect.")
     tls_ca: Path | None = setting(
         OptionalPath(),
@@ -306,7 +146,7 @@ class Attach:
     def __attrs_post_init__(self) -> None:
         check(
             self,
-            (_one_of("token", "token_file"), _goes_with("tls_cert", "tls_key"), _needs("tls_cert", "tls_ca")),
+            (one_of("token", "token_file"), goes_with("tls_cert", "tls_key"), needs("tls_cert", "tls_ca")),
             table="attach.",
         )
 
@@ -327,7 +167,7 @@ class _AttachTo(FieldKind):
         """See `FieldKind.wrong`."""
         if value is None or isinstance(value, Attach):
             return None
-        return Text(_read_agent).wrong(value)
+        return Text(read_agent).wrong(value)
 
 
 @attrs.frozen(kw_only=True)
@@ -335,20 +175,20 @@ class Config:
     """What a user tells a node. Raises ``ConfigError``, naming the setting, for a value that cannot be used."""
 
     name: str | None = setting(
-        Text(_read_name_or_nothing, optional=True),
+        Text(read_name_or_nothing, optional=True),
         None,
         "This member's name, unique in the cluster. Default: the host's name, with -PORT unless the port is 7940.",
     )
     cluster: str = setting(
-        Text(_read_name), "default", "The cluster's name. Nodes of differently named clusters never merge."
+        Text(read_name), "default", "The cluster's name. Nodes of differently named clusters never merge."
     )
     bind: str = setting(
-        Text(_read_address),
+        Text(read_address),
         f"127.0.0.1:{DEFAULT_PORT}",
         "Address to listen on, UDP and TCP; port 0 takes any free one.",
     )
     advertise: str | None = setting(
-        Text(_read_called_address, optional=True),
+        Text(read_called_address, optional=True),
         None,
         "Address that others reach this node at, if not the one it binds.",
     )
@@ -362,14 +202,14 @@ class Config:
         },
     )
     region: str = setting(
-        Text(_read_region),
+        Text(read_region),
         "",
         "The region of the whole cluster, which Consul's clients know as the datacenter: the same at all its nodes. "
         "Default: the cluster's name.",
     )
-    zone: str = setting(Text(_read_name_or_nothing), "", "Where this node is; the default zone of its instances.")
+    zone: str = setting(Text(read_name_or_nothing), "", "Where this node is; the default zone of its instances.")
     node_meta: tuple[str, ...] = setting(
-        Texts(read=_read_node_meta, whole=_unique_keys),
+        Texts(read=read_node_meta, whole=unique_keys),
         (),
         "What Consul's clients can select this node by, as KEY=VALUE; shown with every instance of it.",
     )
@@ -436,7 +276,7 @@ class Config:
         "such as 10.0.0.0/8, names such as db.example or *.example; with ! before it, not; off: nothing.",
     )
     check_headers: tuple[str, ...] = setting(
-        Texts(read=_read_header),
+        Texts(read=read_header),
         (),
         "Headers that checks may send although they are guarded: Host, Metadata, Metadata-Flavor and the like.",
     )
@@ -469,11 +309,11 @@ class Config:
             lambda config: check_federations(config.federate, config.region or config.cluster),
         )
         return (
-            _one_of("key", "key_file"),
-            _one_of("credential_key", "credential_key_file"),
+            one_of("key", "key_file"),
+            one_of("credential_key", "credential_key_file"),
             own,
-            _goes_with("identity_cert", "identity_key"),
-            _needs("identity_cert", "authority_file"),
+            goes_with("identity_cert", "identity_key"),
+            needs("identity_cert", "authority_file"),
             Relation(
                 ("identity", "authority_file"),
                 "`identity` beyond `auto` and `off` with `authority_file` only",
@@ -490,9 +330,7 @@ class Config:
 class AgentConfig(Config):
     """What a user tells a standalone agent: a node's settings and its listeners'."""
 
-    http: str = setting(
-        Text(_read_http), hosts.DEFAULT_HTTP, "Address for the HTTP API: HOST:PORT, unix:/path, or off."
-    )
+    http: str = setting(Text(read_http), hosts.DEFAULT_HTTP, "Address for the HTTP API: HOST:PORT, unix:/path, or off.")
     tokens_file: Path | None = setting(
         OptionalPath(),
         None,
@@ -529,24 +367,24 @@ class AgentConfig(Config):
         "Compatibility APIs that the HTTP listener serves beside its own; off: none.",
     )
     attach: str | None = setting(  # type: ignore[assignment]  # an agent attaches to none: others attach to it
-        Text(_read_place, optional=True),
+        Text(read_place, optional=True),
         None,
         "Address for processes of this host that attach to this node: unix:/path or HOST:PORT. Default: none. Tokens "
         "and certificates are those of the HTTP API; a socket file has no TLS.",
     )
     attach_group: str | None = setting(
-        Text(_read_group, optional=True),
+        Text(read_group, optional=True),
         None,
         "Group whose processes may open the socket file of `attach`, too. Default: those of the agent's user alone.",
     )
-    dns: str = setting(Text(_read_dns), DEFAULT_DNS, "Address for DNS, UDP and TCP: HOST:PORT, or off.")
+    dns: str = setting(Text(read_dns), DEFAULT_DNS, "Address for DNS, UDP and TCP: HOST:PORT, or off.")
     dns_tls: str = setting(
-        Text(_read_dns),
+        Text(read_dns),
         "off",
         "Address for DNS over TLS: HOST:PORT, by convention port 853, or off. It shows the certificate tls_cert.",
     )
     dns_domain: tuple[str, ...] = setting(
-        Texts(read=_read_domain, whole=_some_domains),
+        Texts(read=read_domain, whole=some_domains),
         ("gossipreg", "consul"),
         "Domains that DNS names are below. Consul's clients expect consul.",
     )
@@ -571,15 +409,15 @@ class AgentConfig(Config):
     @classmethod
     def _relations(cls) -> tuple[Relation, ...]:
         pairs = combinations(("bind", "http", "dns", "dns_tls", "attach"), 2)
-        ports = [_same_port(other, one) for one, other in pairs]
-        files = (_listens_with("dns_tls", "tls_cert"), _listens_with("dns_tls", "dns"))
+        ports = [same_port(other, one) for one, other in pairs]
+        files = (listens_with("dns_tls", "tls_cert"), listens_with("dns_tls", "dns"))
         return (
             *super()._relations(),
             *ports,
-            _goes_with("tls_cert", "tls_key"),
-            _needs("tls_client_ca", "tls_cert"),
+            goes_with("tls_cert", "tls_key"),
+            needs("tls_client_ca", "tls_cert"),
             *files,
-            _needs("attach_group", "attach"),
+            needs("attach_group", "attach"),
         )
 
 

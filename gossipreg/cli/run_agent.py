@@ -21,7 +21,8 @@ import trio
 from gossipreg.cli import ports_in_use
 from gossipreg.cli.gc_pauses import keep_pauses_short
 from gossipreg.cli.service_manager import ServiceManager
-from gossipreg.config import DEFAULT_PORT, AgentConfig
+from gossipreg.config import AgentConfig
+from gossipreg.config_rules import DEFAULT_PORT
 from gossipreg.counters import Count
 from gossipreg.errors import BindError, ConfigError, GossipregError
 from gossipreg.model import Address, SocketFile, place

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 import attrs
 import trio
 
-from gossipreg.config import DEFAULT_PORT
+from gossipreg.config_rules import DEFAULT_PORT
 from gossipreg.model import Address, JoinFailure
 from gossipreg.protocol.wire.streams import StreamRefusal
 from gossipreg.runtime.diagnostics import LogLimiter

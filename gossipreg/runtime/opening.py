@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 import trio
 
 from gossipreg import limits
-from gossipreg.config import DEFAULT_PORT, Config
+from gossipreg.config import Config
+from gossipreg.config_rules import DEFAULT_PORT
 from gossipreg.counters import all_at_zero
 from gossipreg.errors import ConfigError
 from gossipreg.model import Address, is_name

@@ -8,7 +8,8 @@ import socket
 
 import attrs
 
-from gossipreg.config import DEFAULT_PORT, Config
+from gossipreg.config import Config
+from gossipreg.config_rules import DEFAULT_PORT
 from gossipreg.errors import BindError, ConfigError, InsecureError
 from gossipreg.model import Address
 
