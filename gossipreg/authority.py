@@ -11,13 +11,13 @@ import binascii
 import secrets
 from typing import Any, Final
 
-import attrs
 import msgpack
 
 from gossipreg.certificate import SERIAL_BYTES, Certificate, Revocation, authority_id
 from gossipreg.errors import InvalidCertificate
 from gossipreg.model import is_name
 from gossipreg.signatures import PUBLIC_KEY_BYTES, SECRET_KEY_BYTES, SigningKey
+from gossipreg.values import frozen
 
 AUTHORITY: Final = "gossipreg-authority-1"
 AUTHORITY_KEY: Final = "gossipreg-authority-key-1"
@@ -37,7 +37,7 @@ _NOUNS: Final = {
 }
 
 
-@attrs.frozen
+@frozen
 class Authority:
     """The public side of an authority: what nodes need in order to verify."""
 
@@ -50,7 +50,7 @@ class Authority:
         return authority_id(self.public)
 
 
-@attrs.frozen
+@frozen
 class AuthorityKey:
     """An authority itself."""
 

@@ -21,6 +21,7 @@ from gossipreg import limits
 from gossipreg.errors import InvalidCertificate
 from gossipreg.model import is_name
 from gossipreg.signatures import PUBLIC_KEY_BYTES, SIGNATURE_BYTES, SigningKey, VerifyingKey
+from gossipreg.values import frozen
 
 #: What a certificate may allow beside names, zones, services and roles.
 GRANTS: Final = ("policies", "keys", "tokens", "forget")
@@ -47,7 +48,7 @@ def authority_id(public: bytes) -> str:
     return hashlib.blake2b(public, digest_size=4, person=b"gossipreg ca").hexdigest()
 
 
-@attrs.frozen
+@frozen
 class Certificate:
     """What the holder of one key may state in one cluster, from when until when.
 
@@ -108,7 +109,7 @@ class Certificate:
         return any(fnmatchcase(value, pattern) for pattern in patterns)
 
 
-@attrs.frozen
+@frozen
 class Revocation:
     """The authority's word that a certificate counts no more, whatever its holder states under it."""
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Final, Literal
 
-import attrs
-
 from gossipreg.model import Event, Instance, InstanceEvent, Member, Status
+from gossipreg.values import frozen
 
 MemberKind = Literal["joined", "suspect", "alive", "failed", "left"]
 
@@ -19,7 +18,7 @@ _KINDS: Final[dict[Status, MemberKind]] = {
 }
 
 
-@attrs.frozen
+@frozen
 class InstanceDiff:
     """What became of the instances that were there before, and which are new."""
 

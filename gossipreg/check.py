@@ -20,6 +20,7 @@ from gossipreg.errors import ConfigError, InvalidInstance
 from gossipreg.model import Address, Health, is_name
 from gossipreg.targets import CheckRules
 from gossipreg.text import shortened
+from gossipreg.values import frozen
 
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VISIBLE: Final = re.compile(r"[\x20-\x7e]*")
@@ -140,7 +141,7 @@ def _headers(value: object) -> Mapping[str, str]:
     return dict(value)
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class Check:
     """One way in which the owner finds out whether an instance can serve.
 
@@ -334,7 +335,7 @@ def _read_in_place(values: Iterable[object]) -> Iterator[Check]:
         yield check
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class CheckReport:
     """The state of one of this node's own checks, which is not sent to other nodes. Ages are in seconds."""
 

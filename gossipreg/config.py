@@ -56,6 +56,7 @@ from gossipreg.model import is_name
 from gossipreg.settings import Settings
 from gossipreg.targets import DEFAULT_TARGETS, CheckTargets
 from gossipreg.text import shown
+from gossipreg.values import frozen
 
 #: Where an agent answers DNS unless told otherwise.
 DEFAULT_DNS: Final = "127.0.0.1:8600"
@@ -116,7 +117,7 @@ def _federations(value: Iterable[Federation]) -> tuple[Federation, ...]:
     return tuple(value)
 
 
-@attrs.frozen
+@frozen
 class Attach:
     """How a process attaches to the agent of its host, where it is no member itself.
 
@@ -170,7 +171,7 @@ class _AttachTo(FieldKind):
         return Text(read_agent).wrong(value)
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class Config:
     """What a user tells a node. Raises ``ConfigError``, naming the setting, for a value that cannot be used."""
 
@@ -326,7 +327,7 @@ class Config:
         )
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class AgentConfig(Config):
     """What a user tells a standalone agent: a node's settings and its listeners'."""
 

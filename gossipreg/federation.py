@@ -16,6 +16,7 @@ from gossipreg.errors import ConfigError, InvalidSetting
 from gossipreg.fields import OptionalPath, Text, Texts, check, setting
 from gossipreg.model import Address, is_name
 from gossipreg.text import shown
+from gossipreg.values import frozen
 
 #: In a list of regions, those that are not named in it, the one with the shortest round trip first.
 NEAREST: Final = "nearest"
@@ -67,7 +68,7 @@ def _some_agents(agents: tuple[str, ...]) -> None:
         raise ConfigError(f"{len(agents)} agents are too many: {limits.REGION_AGENTS_MAX} is the limit")
 
 
-@attrs.frozen
+@frozen
 class AgentPlace:
     """Where an agent of another region answers HTTP."""
 
@@ -93,7 +94,7 @@ def _read_agent(text: str) -> None:
     AgentPlace.parse(text)
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class Federation:
     """A region that a node follows. Raises ``ConfigError``, naming the field, for what cannot be used."""
 

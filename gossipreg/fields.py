@@ -18,6 +18,7 @@ import attrs
 from gossipreg.durations import parse_duration
 from gossipreg.errors import ConfigError, InvalidSetting
 from gossipreg.text import shown
+from gossipreg.values import frozen
 
 _BOOLEANS: Final = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
@@ -45,7 +46,7 @@ class FieldKind:
         return text
 
 
-@attrs.frozen(eq=False, repr=False)
+@frozen(eq=False)
 class Number(FieldKind):
     """A number from ``low`` to ``high``, in ``unit``; with ``above``, not ``low`` itself. Never a boolean."""
 
@@ -141,7 +142,7 @@ class Switch(FieldKind):
         return _BOOLEANS.get(text.lower(), text)
 
 
-@attrs.frozen(eq=False, repr=False)
+@frozen(eq=False)
 class Choice(FieldKind):
     """One of a few words. With ``optional``, None is valid, too."""
 
@@ -157,7 +158,7 @@ class Choice(FieldKind):
         return f"{shown(value)} is {wrong} {last}"
 
 
-@attrs.frozen(eq=False, repr=False)
+@frozen(eq=False)
 class Text(FieldKind):
     """A string that ``read`` accepts: it raises ``ConfigError`` otherwise.
 
@@ -181,7 +182,7 @@ class Text(FieldKind):
         return None
 
 
-@attrs.frozen(eq=False, repr=False)
+@frozen(eq=False)
 class Texts(FieldKind):
     """Several strings, each of which ``read`` accepts; ``whole`` checks all of them together."""
 
@@ -240,7 +241,7 @@ class OptionalPath(FieldKind):
         return True
 
 
-@attrs.frozen(eq=False, repr=False)
+@frozen(eq=False)
 class OfClass(FieldKind):
     """A value of one of our own classes, which checks itself."""
 
@@ -251,7 +252,7 @@ class OfClass(FieldKind):
         return None if isinstance(value, self.class_) else f"{shown(value)} is no {self.class_.__name__}"
 
 
-@attrs.frozen(eq=False, repr=False)
+@frozen(eq=False)
 class TupleOf(FieldKind):
     """A tuple of values of one of our own classes, which check themselves."""
 
@@ -269,7 +270,7 @@ def setting(kind: FieldKind, default: Any, doc: str, *, repr: bool = True) -> An
     return attrs.field(default=default, repr=repr, metadata={"doc": doc, "kind": kind})
 
 
-@attrs.frozen(eq=False, repr=False)
+@frozen(eq=False)
 class Relation:
     """A constraint between several fields of one value.
 

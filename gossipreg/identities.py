@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import attrs
+from gossipreg.values import frozen
 
 
-@attrs.frozen
+@frozen
 class MemberIdentity:
     """What one member proves of itself, as this node knows it."""
 
@@ -19,7 +19,7 @@ class MemberIdentity:
     ready: bool  # whether a node that requires identity believes it
 
 
-@attrs.frozen
+@frozen
 class ExposedCredentials:
     """The credentials of one instance that a holder of the credential key could read."""
 
@@ -28,7 +28,7 @@ class ExposedCredentials:
     id: str
 
 
-@attrs.frozen
+@frozen
 class RevokedCertificate:
     """A certificate that the cluster knows to be revoked."""
 
@@ -40,7 +40,7 @@ class RevokedCertificate:
     exposed: tuple[ExposedCredentials, ...]
 
 
-@attrs.frozen
+@frozen
 class IdentityReport:
     """What a node knows of the identities in its cluster."""
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Final
 
-import attrs
+from gossipreg.values import frozen
 
 #: How long every other key stays held by default, when one becomes primary (seconds): a host that was off over a long
 #: weekend comes back.
 KEPT_SECONDS: Final = 72 * 3600.0
 
 
-@attrs.frozen
+@frozen
 class GossipKey:
     """One key that seals, or may seal, the gossip of a cluster."""
 

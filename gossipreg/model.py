@@ -16,6 +16,7 @@ from gossipreg import hosts, limits
 from gossipreg.address import Address, SocketFile, place
 from gossipreg.errors import InvalidInstance
 from gossipreg.text import is_text, shown
+from gossipreg.values import frozen
 
 __all__ = [
     "FENCED",
@@ -113,7 +114,7 @@ FENCED: Final = "fenced"
 _GRAVITY: Final = {health: gravity for gravity, health in enumerate(Health)}
 
 
-@attrs.frozen
+@frozen
 class Member:
     """One member as this node sees it."""
 
@@ -126,7 +127,7 @@ class Member:
     draining: bool = False
 
 
-@attrs.frozen
+@frozen
 class MemberObservation:
     """What one node believes of a member, and how it reaches it."""
 
@@ -136,7 +137,7 @@ class MemberObservation:
     round_trip: float | None = None  # smoothed (seconds); None if none was measured
 
 
-@attrs.frozen
+@frozen
 class ObserverReport:
     """What one member answered when it was asked what it believes of the others.
 
@@ -164,7 +165,7 @@ def _text_map(value: Mapping[str, str]) -> Mapping[str, str]:
     return dict(value) if isinstance(value, Mapping) else value
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class Instance:
     """One copy of a service: what its owner registered, and its present state.
 
@@ -275,7 +276,7 @@ def _check_meta(meta: object) -> None:
             raise InvalidInstance("meta", f"the value of {shown(key)} is {shown(value)}, not a string of text")
 
 
-@attrs.frozen
+@frozen
 class ServiceChange:
     """One step of a watch: the first is a snapshot (everything is ``added``), the others are diffs.
 
@@ -292,7 +293,7 @@ class ServiceChange:
     snapshot: bool
 
 
-@attrs.frozen
+@frozen
 class Snapshot:
     """All that a node knows at one moment: the start of a stream of events."""
 
@@ -300,7 +301,7 @@ class Snapshot:
     instances: tuple[Instance, ...]
 
 
-@attrs.frozen
+@frozen
 class InstanceEvent:
     """A healthy instance was added, changed, or removed (also because it can no longer serve)."""
 
@@ -309,7 +310,7 @@ class InstanceEvent:
     before: Instance | None = attrs.field(default=None, eq=False, repr=False)  # of one that changed: what it was
 
 
-@attrs.frozen
+@frozen
 class MemberEvent:
     """A member was first seen, or its status changed. ``left`` is also reported for a forgotten member."""
 
@@ -317,7 +318,7 @@ class MemberEvent:
     member: Member
 
 
-@attrs.frozen
+@frozen
 class CheckEvent:
     """A check of this node's own instance began to flap (fail repeatedly), or is steady again."""
 
@@ -328,7 +329,7 @@ class CheckEvent:
     health: Health
 
 
-@attrs.frozen
+@frozen
 class RoleEvent:
     """Several healthy instances of a service claim to be its primary, these have changed, or the conflict has ended.
 
@@ -341,7 +342,7 @@ class RoleEvent:
     contenders: tuple[Instance, ...]  # the primary first; the others are shown as fenced
 
 
-@attrs.frozen
+@frozen
 class NodeEvent:
     """The node that reports the events has become isolated, or receives messages of a member again.
 
@@ -356,7 +357,7 @@ class NodeEvent:
 Event = Snapshot | InstanceEvent | MemberEvent | CheckEvent | RoleEvent | NodeEvent
 
 
-@attrs.frozen
+@frozen
 class ServiceCount:
     """How many instances a service has, and how many of them can serve."""
 
@@ -364,7 +365,7 @@ class ServiceCount:
     healthy: int
 
 
-@attrs.frozen
+@frozen
 class ServiceTerm:
     """The highest fencing term of a service, which outlives the instances that stated it."""
 
@@ -376,7 +377,7 @@ class ServiceTerm:
     reset_at: float | None = None  # when (seconds since the epoch, by that member's clock)
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class RegionalService:
     """What a node knows of one service of another region. ``instances`` are sorted by owner and id.
 
@@ -399,7 +400,7 @@ class RegionalService:
         return bool(self.instances)
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class RegionalDirectory:
     """The services of another region, each with the tags that its instances have."""
 
@@ -410,7 +411,7 @@ class RegionalDirectory:
     stale: bool
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class RegionInfo:
     """A region that a node knows, and how well it can reach it."""
 
@@ -428,7 +429,7 @@ class RegionInfo:
     problem: str = ""  # why no agent answers
 
 
-@attrs.frozen
+@frozen
 class JoinFailure:
     """Why the last attempt to join through one seed failed."""
 
@@ -437,7 +438,7 @@ class JoinFailure:
     detail: str  # a sentence for users
 
 
-@attrs.frozen
+@frozen
 class JoinResult:
     """How a requested join has ended at each seed that was named."""
 
@@ -445,7 +446,7 @@ class JoinResult:
     failures: tuple[JoinFailure, ...]  # the others
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class NodeInfo:
     """A node's description of itself."""
 

@@ -14,6 +14,7 @@ from gossipreg import limits
 from gossipreg.errors import InvalidPolicy
 from gossipreg.model import Instance, is_name
 from gossipreg.text import is_text, shown
+from gossipreg.values import frozen
 
 By = Literal["tag", "zone"]
 
@@ -22,7 +23,7 @@ def _shares(value: Mapping[str, int]) -> Mapping[str, int]:
     return dict(value) if isinstance(value, Mapping) else value  # else for `Split.check` to refuse by name
 
 
-@attrs.frozen
+@frozen
 class Split:
     """How the load of ``service`` is shared between those with one tag (or in one zone) and those with another.
 
@@ -65,7 +66,7 @@ class Split:
         return instance.service == self.service
 
 
-@attrs.frozen
+@frozen
 class WeightOverride:
     """What the instance of that id weighs, whatever its owner says; with ``owner``, only the one of that member."""
 
@@ -96,7 +97,7 @@ class WeightOverride:
         return _is_about(self, instance)
 
 
-@attrs.frozen
+@frozen
 class Maintenance:
     """Takes the instance of that id out, whatever its checks say; with ``owner``, only the one of that member."""
 
@@ -143,7 +144,7 @@ def check_rule(rule: object) -> None:
     rule.check()
 
 
-@attrs.frozen
+@frozen
 class Policy:
     """A rule that is in force, the member that set it, and when (seconds since the epoch, by the setter's clock)."""
 
@@ -157,7 +158,7 @@ class Policy:
         return self.rule.key
 
 
-@attrs.frozen
+@frozen
 class UnreadablePolicy:
     """What a member set that this version does not understand: nodes of a later one may obey it. It can be removed."""
 

@@ -9,10 +9,9 @@ import math
 from collections.abc import Mapping
 from typing import Any, Final, Self
 
-import attrs
-
 from gossipreg import limits
 from gossipreg.fields import Number, Relation, Whole, at_most, below, check, setting
+from gossipreg.values import frozen
 
 #: Shortest and longest time between two runs of a timer (seconds): below, a node would do nothing else; above, it is
 #: a slip of the pen.
@@ -34,7 +33,7 @@ def _whole(low: int, high: int, default: int, doc: str) -> Any:
     return setting(Whole(low, high), default, doc)
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class Settings:
     """The protocol's knobs. Durations are in seconds. Every node of a cluster should have the same."""
 

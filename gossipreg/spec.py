@@ -15,6 +15,7 @@ from gossipreg.check import Check, CheckKind, read_checks
 from gossipreg.errors import InvalidInstance
 from gossipreg.model import Instance
 from gossipreg.text import is_text, shortened, shown
+from gossipreg.values import frozen
 
 #: Stands for a term above all that the node knows.
 NEXT: Final = "next"
@@ -22,7 +23,7 @@ NEXT: Final = "next"
 Term = int | Literal["next"]
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class InstanceSpec:
     """An instance to be registered. Its checks are read when it is made, the rest with the instance that comes of it.
 

@@ -17,6 +17,7 @@ import attrs
 
 from gossipreg import hosts
 from gossipreg.errors import ConfigError
+from gossipreg.values import frozen
 
 IPAddress = IPv4Address | IPv6Address
 IPNetwork = IPv4Network | IPv6Network
@@ -134,7 +135,7 @@ def _folded(host: str) -> str:
     return host.lower().removesuffix(".")
 
 
-@attrs.frozen
+@frozen
 class CheckTargets:
     """The addresses and names that checks may contact, from the setting ``check_targets``.
 
@@ -244,7 +245,7 @@ def _matches(host: str, name: str) -> bool:
     return host.endswith(name[1:]) if name.startswith("*.") else host == name
 
 
-@attrs.frozen
+@frozen
 class CheckRules:
     """What a node allows its checks: targets, and the guarded headers (in lower case) that they may send."""
 

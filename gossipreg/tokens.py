@@ -8,12 +8,11 @@ from __future__ import annotations
 import re
 from typing import Final
 
-import attrs
-
 from gossipreg import limits
 from gossipreg.errors import InvalidToken
 from gossipreg.model import is_name
 from gossipreg.text import shown
+from gossipreg.values import frozen
 
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 
@@ -21,7 +20,7 @@ _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 _SCOPE: Final = re.compile(r"[a-z]{1,32}(?::[A-Za-z0-9._*-]{1,63})?")
 
 
-@attrs.frozen
+@frozen
 class ClusterToken:
     """A token that every agent of the cluster accepts, for as long as it is in force."""
 

@@ -15,7 +15,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import attrs
 import trio
 
 from gossipreg.cli import ports_in_use
@@ -33,6 +32,7 @@ from gossipreg.runtime.node import Node
 from gossipreg.runtime.opening import check_start, open_node
 from gossipreg.runtime.supervision import run_contained, run_restarting
 from gossipreg.targets import CheckRules, literal
+from gossipreg.values import frozen
 
 if TYPE_CHECKING:
     from gossipreg.frontends.serving.access import Access
@@ -106,7 +106,7 @@ def _check_targets(config: AgentConfig, located: Sequence[LocatedSpec]) -> None:
                 raise ConfigError(f"{where}: checks[{number}].{flaw[0]}: {flaw[1]}")
 
 
-@attrs.frozen
+@frozen
 class _ListenerParts:
     """The parts of the listeners that files and settings decide before anything is opened."""
 

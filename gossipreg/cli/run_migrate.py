@@ -21,6 +21,7 @@ from gossipreg.migrate.endpoint import Endpoint
 from gossipreg.migrate.eureka import EurekaRegistry
 from gossipreg.migrate.registry import ListedInstance, MigrationSide
 from gossipreg.model import Address
+from gossipreg.values import frozen
 
 #: Least time for which a copy lasts that is not renewed (seconds), and how many intervals at least.
 _LASTS_SECONDS: Final = 30.0
@@ -92,7 +93,7 @@ def run(
         events("ended", None, _last_words(copier, events))
 
 
-@attrs.frozen
+@frozen
 class _Directed:
     """Events about copies at one side."""
 

@@ -21,6 +21,7 @@ from gossipreg.fields import Choice, FieldKind, Texts
 from gossipreg.runtime.files import read_toml
 from gossipreg.settings import Settings
 from gossipreg.text import nearest
+from gossipreg.values import frozen
 
 #: What the name of every environment variable starts with.
 PREFIX: Final = "GOSSIPREG_"
@@ -33,7 +34,7 @@ FILE_VARIABLE: Final = f"{PREFIX}CONFIG"
 _WITHOUT_FLAG: Final = frozenset({"key", "credential_key"})
 
 
-@attrs.frozen
+@frozen
 class Setting:
     """One setting of an agent, by the key that a file gives it: ``bind``, ``protocol.probe_interval``."""
 

@@ -15,6 +15,7 @@ from typing import Final
 import attrs
 
 from gossipreg.errors import ConfigError
+from gossipreg.values import frozen
 
 #: Answers whose times are kept for each service: enough for a 95th percentile, few enough to follow a change.
 TIMES_MAX: Final = 128
@@ -36,7 +37,7 @@ def _check_share(_: object, attribute: attrs.Attribute[float], value: float) -> 
         raise ConfigError(f"{attribute.name}: {value!r} is not a share above 0, up to 1")
 
 
-@attrs.frozen
+@frozen
 class Hedging:
     """When a call is also sent to a second instance. Only calls that may be sent twice are.
 

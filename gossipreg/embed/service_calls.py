@@ -16,6 +16,7 @@ from gossipreg.embed.chooser import Chooser, LookupSource
 from gossipreg.embed.hedging import HedgeBudget, Hedging
 from gossipreg.errors import ConfigError, NoInstance
 from gossipreg.model import Instance
+from gossipreg.values import frozen
 
 #: Methods that may be sent twice (RFC 9110 §9.2.2).
 IDEMPOTENT: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
@@ -27,7 +28,7 @@ UNAVAILABLE: Final = frozenset({502, 503, 504})
 SHORTEST: Final = 0.001
 
 
-@attrs.frozen
+@frozen
 class ServiceHosts:
     """Which hosts are services, and of what name: URLs are in lower case, services need not be."""
 

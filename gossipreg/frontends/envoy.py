@@ -32,6 +32,7 @@ from gossipreg.frontends.serving.time_slices import TimeSlicer
 from gossipreg.json_documents import read_json
 from gossipreg.model import Instance, is_name
 from gossipreg.text import shown
+from gossipreg.values import frozen
 
 #: What the resources are.
 TYPE: Final = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment"
@@ -60,7 +61,7 @@ def create_api() -> Envoy:
     return Envoy()
 
 
-@attrs.frozen
+@frozen
 class EnvoyCluster:
     """What one cluster is made of: a service's instances, or those with a tag, in a zone, in a role."""
 
@@ -83,7 +84,7 @@ class EnvoyCluster:
         return cls(name, service, **wanted)
 
 
-@attrs.frozen
+@frozen
 class DiscoveryRequest:
     """One poll by an Envoy."""
 

@@ -12,10 +12,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import quote
 
-import attrs
-
 from gossipreg.migrate.endpoint import Endpoint, reading
 from gossipreg.migrate.registry import MARK, ListedInstance, RegistryRefused, origin_of
+from gossipreg.values import frozen
 
 #: How long a copy stays as critical once its renewals have ended, before it is removed (Consul's least is a minute).
 _REMOVED_AFTER: Final = "10m"
@@ -30,7 +29,7 @@ def _check_id(id: str) -> str:
     return f"migrate:{id}"
 
 
-@attrs.frozen
+@frozen
 class ConsulRegistry:
     """One side of a migration, over Consul's API. ``node`` is the agent's own, which holds what is written."""
 

@@ -16,6 +16,7 @@ from gossipreg import hosts
 from gossipreg.errors import ConfigError
 from gossipreg.json_documents import read_json
 from gossipreg.migrate.registry import RegistryRefused, RegistryUnreachable
+from gossipreg.values import frozen
 
 #: How long a registry may take to answer (seconds).
 PATIENCE: Final = 10.0
@@ -24,7 +25,7 @@ PATIENCE: Final = 10.0
 _QUOTED: Final = 200
 
 
-@attrs.frozen
+@frozen
 class Endpoint:
     """A registry's HTTP API. ``place`` is its address as people write it, without any secret."""
 

@@ -10,10 +10,9 @@ from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import quote
 
-import attrs
-
 from gossipreg.migrate.endpoint import Endpoint, reading
 from gossipreg.migrate.registry import MARK, ListedInstance, RegistryRefused, origin_of
+from gossipreg.values import frozen
 
 #: The lease of a copy that nothing follows (seconds). A lease has to end some day.
 _FOR_GOOD: Final = 24 * 3600
@@ -26,7 +25,7 @@ _FIELDS: Final = (
 )
 
 
-@attrs.frozen
+@frozen
 class EurekaRegistry:
     """One side of a migration, over Eureka's API; the endpoint's path is that before ``/apps``."""
 

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import attrs
-
 from gossipreg.migrate.registry import ListedInstance
+from gossipreg.values import frozen
 
 
-@attrs.frozen
+@frozen
 class Plan:
     """What is to be done at the target."""
 

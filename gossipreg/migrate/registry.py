@@ -10,6 +10,7 @@ from typing import Any, Final, Protocol
 import attrs
 
 from gossipreg.errors import GossipregError
+from gossipreg.values import frozen
 
 #: The key of the meta that says of an instance that it is a copy, of which side's, and of what.
 MARK: Final = "migrated-from"
@@ -26,7 +27,7 @@ class RegistryRefused(GossipregError):
     """A registry's no to one instance; it goes on with the others."""
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class ListedInstance:
     """An instance as a registry lists it. ``record`` is what is written elsewhere to have the same there."""
 

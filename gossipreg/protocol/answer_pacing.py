@@ -14,6 +14,7 @@ from typing import Final
 import attrs
 
 from gossipreg.model import Address
+from gossipreg.values import frozen
 
 #: Entries from which on an answer has its turn: to tell so many takes some 20 ms.
 LARGE_ENTRIES: Final = 2048
@@ -25,7 +26,7 @@ ENTRY_SECONDS: Final = 5e-6
 WAITING_FRAME_BYTES_MAX: Final = 4096
 
 
-@attrs.frozen
+@frozen
 class WaitingFrame:
     """A frame on a peer's stream that is handled later."""
 

@@ -12,6 +12,7 @@ import attrs
 
 from gossipreg.fields import Switch, setting
 from gossipreg.settings import Settings
+from gossipreg.values import frozen
 
 
 def _switch(doc: str) -> Any:
@@ -19,7 +20,7 @@ def _switch(doc: str) -> Any:
     return setting(Switch(), True, f"{doc} Off only to see what it is worth.")
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class EngineSettings(Settings):
     """What one engine runs with. Every node of a cluster should have the same."""
 

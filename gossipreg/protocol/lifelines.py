@@ -21,6 +21,7 @@ from gossipreg.protocol.membership.probe import Ping
 from gossipreg.protocol.membership_handler import MembershipHandler
 from gossipreg.protocol.peer_streams import PeerStreams
 from gossipreg.protocol.stream_sessions import Purpose, StreamSession
+from gossipreg.values import frozen
 
 #: Least time between two reviews of the lifelines (seconds): while a cluster forms, the ring changes all the time.
 _LOOK_SECONDS = 0.3
@@ -45,7 +46,7 @@ _PING_SECONDS = 30.0
 _ANSWER_SECONDS = 5.0
 
 
-@attrs.frozen
+@frozen
 class _Recheck:
     """A liveness recheck of a member whose lifeline ended."""
 

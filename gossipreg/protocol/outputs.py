@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import attrs
-
 from gossipreg.model import Address, ObserverReport
 from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.membership.paths import Passes
+from gossipreg.values import frozen
 
 
-@attrs.frozen
+@frozen
 class Transmit:
     """Send a datagram."""
 
@@ -17,7 +16,7 @@ class Transmit:
     to: Address
 
 
-@attrs.frozen
+@frozen
 class OpenStream:
     """Connect to ``to``, send ``frame`` when connected, and hand what comes back to `Engine.stream_frame`.
 
@@ -34,14 +33,14 @@ class OpenStream:
     segment: int = 0
 
 
-@attrs.frozen
+@frozen
 class KeepStream:
     """A stream that a peer opened may be silent from now on."""
 
     stream: int
 
 
-@attrs.frozen
+@frozen
 class SendFrame:
     """Send a frame on a stream; if it is not open any more, do nothing."""
 
@@ -49,19 +48,19 @@ class SendFrame:
     frame: bytes
 
 
-@attrs.frozen
+@frozen
 class CloseStream:
     """Close a stream after what was sent on it; it has served its purpose."""
 
     stream: int
 
 
-@attrs.frozen
+@frozen
 class SeekSeeds:
     """Resolve the seeds' names afresh and hand the addresses to `Engine.seeds`."""
 
 
-@attrs.frozen
+@frozen
 class JoinEnded:
     """A join that `Engine.join` began has ended; ``compared``: the states were compared to the end."""
 
@@ -69,21 +68,21 @@ class JoinEnded:
     compared: bool
 
 
-@attrs.frozen
+@frozen
 class ObservationsRequested:
     """A peer asks on ``stream`` what this node believes: to be answered at once by `Engine.tell_observations`."""
 
     stream: int
 
 
-@attrs.frozen
+@frozen
 class ObservationsEnded:
     """What `Engine.ask_observations` has led to."""
 
     report: ObserverReport
 
 
-@attrs.frozen
+@frozen
 class MemberChanged:
     """The held update about a member changed. ``after`` is None when it was forgotten."""
 
@@ -91,7 +90,7 @@ class MemberChanged:
     after: MemberUpdate | None
 
 
-@attrs.frozen
+@frozen
 class PathChanged:
     """From now on ``passes`` on the path to ``member``; ``size``, ``hears``: see `paths.PathChange`."""
 
@@ -101,21 +100,21 @@ class PathChanged:
     hears: bool
 
 
-@attrs.frozen
+@frozen
 class InstancesChanged:
     """The view of these services changed."""
 
     services: tuple[str, ...]
 
 
-@attrs.frozen
+@frozen
 class PoliciesChanged:
     """The latest version of these policies changed, or there is none any more."""
 
     keys: tuple[str, ...]
 
 
-@attrs.frozen
+@frozen
 class IsolationChanged:
     """This node is isolated from now on, or no more: no member was heard for ``silence`` seconds."""
 
@@ -123,14 +122,14 @@ class IsolationChanged:
     silence: float
 
 
-@attrs.frozen
+@frozen
 class TermsChanged:
     """The term registers of these services have other values now."""
 
     services: tuple[str, ...]
 
 
-@attrs.frozen
+@frozen
 class StatementRefused:
     """A peer sent a statement that is not signed by whom it is about, or not as its certificate allows."""
 
@@ -140,14 +139,14 @@ class StatementRefused:
     source: Address
 
 
-@attrs.frozen
+@frozen
 class MemberExpelled:
     """A member was dropped, since its certificate was revoked or has ended."""
 
     member: MemberUpdate
 
 
-@attrs.frozen
+@frozen
 class PolicyFromFuture:
     """The policy ``key``, set by the node ``writer``, is stamped ``ahead`` seconds ahead of our wall clock.
 
@@ -160,14 +159,14 @@ class PolicyFromFuture:
     restamped: bool
 
 
-@attrs.frozen
+@frozen
 class ClockChanged:
     """This node's wall clock is off from its peers' by ``skew`` (seconds; + if it is ahead), or right again (None)."""
 
     skew: float | None
 
 
-@attrs.frozen
+@frozen
 class ClockRefused:
     """A session with a node at ``peer`` was ended: its wall clock is ``skew`` seconds ahead of ours (below 0: behind).
 
@@ -179,7 +178,7 @@ class ClockRefused:
     joining: bool
 
 
-@attrs.frozen
+@frozen
 class NameConflictFound:
     """Another live member bears this node's name. ``yielding``: this node wants to join and must stop."""
 
@@ -187,7 +186,7 @@ class NameConflictFound:
     yielding: bool
 
 
-@attrs.frozen
+@frozen
 class NameConflicted:
     """An older member at ``other`` bears this node's name, and this node runs on without it; None: no more."""
 

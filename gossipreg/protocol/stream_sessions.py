@@ -21,6 +21,7 @@ from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.registry.records import Fetch
 from gossipreg.protocol.state import ClusterState
 from gossipreg.protocol.wire.messages import SENDER_BYTES, Message, pack
+from gossipreg.values import frozen
 
 
 class Purpose(enum.Enum):
@@ -65,7 +66,7 @@ class StreamSession:
         return self.accepted or self.purpose in (Purpose.JOIN, Purpose.RECONCILE)
 
 
-@attrs.frozen
+@frozen
 class Wanted:
     """A large record that was announced and has not arrived yet."""
 

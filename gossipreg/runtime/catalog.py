@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import attrs
-
 from gossipreg.model import NODE_SERVICE, PRIMARY, Instance, Member, NodeEvent, ServiceCount, ServiceTerm
 from gossipreg.protocol.engine import Engine
 from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.registry.terms import TermRegister
+from gossipreg.values import frozen
 
 
-@attrs.frozen(eq=False, repr=False)
+@frozen(eq=False)
 class Catalog:
     """What one engine knows, as users see it. It holds nothing itself; any thread may read it, also once it has ended.
 

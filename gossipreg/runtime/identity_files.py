@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import attrs
-
 from gossipreg import limits
 from gossipreg.authority import (
     CERTIFICATE,
@@ -23,9 +21,10 @@ from gossipreg.errors import ConfigError, InvalidCertificate, UnsafeFile
 from gossipreg.protocol.identity.authenticator import Authenticator, IdentityMode, Signer
 from gossipreg.runtime.files import read_file
 from gossipreg.signatures import SigningKey
+from gossipreg.values import frozen
 
 
-@attrs.frozen
+@frozen
 class IdentityFiles:
     """What a node's files say of its identity."""
 

@@ -12,9 +12,10 @@ from gossipreg.errors import ConfigError, UnsafeFile
 from gossipreg.protocol.registry.credentials import CredentialKeyring
 from gossipreg.runtime.files import read_secret
 from gossipreg.runtime.identity_files import IdentityFiles
+from gossipreg.values import frozen
 
 
-@attrs.frozen
+@frozen
 class NodeKeys:
     """The keys of a node: those of its gossip, the primary one first, those of credentials, and its identity."""
 

@@ -22,6 +22,7 @@ from gossipreg.policy import KINDS, Maintenance, Rule, Split, WeightOverride, ke
 from gossipreg.protocol.engine import Engine
 from gossipreg.protocol.registry.payload import BadPayload, pack_instance, unpack_instance
 from gossipreg.spec import InstanceSpec
+from gossipreg.values import frozen
 
 #: What a record grows by when a check fails (bytes, at most): health and reason. It has up to 15 fields even then.
 _WORST_BYTES: Final = (
@@ -29,7 +30,7 @@ _WORST_BYTES: Final = (
 )
 
 
-@attrs.frozen
+@frozen
 class LocalRegistration:
     """One registration of this node's own. Its health is not part of it: that comes from the checks."""
 

@@ -12,6 +12,7 @@ from typing import Any, Final
 import attrs
 
 from gossipreg.model import Address, is_name
+from gossipreg.values import frozen
 
 #: The kinds of rows. A row of any other kind is a later version's: it stays where it is, unread.
 IDENTITY: Final = "identity"
@@ -29,7 +30,7 @@ _NUMBER_MAX: Final = 2**53 - 1
 Place = tuple[str, str]
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class SavedState:
     """What an earlier run of the agent left. ``warnings`` are sentences for the log: what was set aside, and where."""
 

@@ -34,6 +34,7 @@ from gossipreg.protocol.registry.terms import TermRegister
 from gossipreg.protocol.wire.messages import Junk, message_of, pack
 from gossipreg.runtime.files import MAKE, read_file
 from gossipreg.runtime.supervision import run_contained
+from gossipreg.values import frozen
 
 if TYPE_CHECKING:
     from gossipreg.runtime.node_context import NodeContext
@@ -63,7 +64,7 @@ _DIGEST_BYTES: Final = 32
 Services = Mapping[str, tuple[Instance, ...]]
 
 
-@attrs.frozen
+@frozen
 class SnapshotContent:
     """The content of a file: the instances that could be called, marked stale, and when that was written."""
 

@@ -6,12 +6,11 @@ import errno
 import ipaddress
 import socket
 
-import attrs
-
 from gossipreg.config import Config
 from gossipreg.config_rules import DEFAULT_PORT
 from gossipreg.errors import BindError, ConfigError, InsecureError
 from gossipreg.model import Address
+from gossipreg.values import frozen
 
 #: Bytes of arriving datagrams that the kernel keeps while the node is busy: about 3,000 packets. A stall of a second in
 #: a cluster of a thousand is survived without loss. Asked for; the kernel may give less.
@@ -23,7 +22,7 @@ _PORT_TRIES = 20
 _BACKLOG = 128
 
 
-@attrs.frozen
+@frozen
 class GossipSockets:
     """A bound pair, non-blocking, and the advertised address."""
 

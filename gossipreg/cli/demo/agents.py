@@ -12,17 +12,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-import attrs
-
 from gossipreg.cli.client import AgentClient
 from gossipreg.config import KEY_BYTES, encode_key
 from gossipreg.errors import GossipregError
+from gossipreg.values import frozen
 
 #: How long an agent may take to say that it is ready (seconds): its interpreter starts beside fifteen others.
 _READY_PATIENCE: Final = 15.0
 
 
-@attrs.frozen
+@frozen
 class RunningAgent:
     """One agent that has written its ready line."""
 

@@ -8,13 +8,12 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final
 
-import attrs
-
 from gossipreg.cli.demo.agents import DemoAgents, RunningAgent
 from gossipreg.cli.demo.observers import AgentView, NotObserved, Observers
 from gossipreg.cli.show import address_of
 from gossipreg.cli.time_format import duration
 from gossipreg.errors import GossipregError
+from gossipreg.values import frozen
 
 #: The whole demo is over in this time, or has failed (seconds).
 TIME_MAX: Final = 30.0
@@ -33,7 +32,7 @@ _WATCHED_AFTER: Final = 0.6
 OBSERVER, LEAVER, VICTIM = "web-1", "web-2", "web-3"
 
 
-@attrs.frozen
+@frozen
 class ScriptLine:
     """One line of output: a step, or a measured consequence of the step before it."""
 

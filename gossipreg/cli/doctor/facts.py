@@ -11,9 +11,10 @@ from typing import Any
 import attrs
 
 from gossipreg.model import NODE_SERVICE
+from gossipreg.values import frozen
 
 
-@attrs.frozen
+@frozen
 class ListeningProgram:
     """The process that listens at an address of this host. What the user may not see of it is None."""
 
@@ -28,7 +29,7 @@ class ListeningProgram:
         return f"a process{user}" if self.pid is None else f"process {self.pid}{user}: {self.command}"
 
 
-@attrs.frozen
+@frozen
 class Unreachable:
     """Why the agent's API gives no answer that can be used."""
 
@@ -40,7 +41,7 @@ class Unreachable:
     configured: str = ""  # where the configuration file has the agent listen
 
 
-@attrs.frozen
+@frozen
 class UnusableFile:
     """A file of the configuration that the agent cannot use, or must not."""
 
@@ -50,7 +51,7 @@ class UnusableFile:
     is_exposed: bool  # whether it is about its owner or its mode
 
 
-@attrs.frozen
+@frozen
 class DataDirectory:
     """The directory in which the agent keeps its state."""
 
@@ -60,7 +61,7 @@ class DataDirectory:
     free_files: int | None = None  # files that can still be made; None where the file system does not count them
 
 
-@attrs.frozen
+@frozen
 class HostFacts:
     """What the host says. Only of the host on which the doctor runs."""
 
@@ -77,7 +78,7 @@ class HostFacts:
     certificate_end: float | None = None  # when it ends (seconds since the epoch)
 
 
-@attrs.frozen
+@frozen
 class Facts:
     """Everything that the rules look at. The documents are the answers of the HTTP API, as they came."""
 

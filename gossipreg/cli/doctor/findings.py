@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 import attrs
 
 from gossipreg.cli.doctor.facts import Facts
+from gossipreg.values import frozen
 
 
 class Severity(enum.StrEnum):
@@ -18,7 +19,7 @@ class Severity(enum.StrEnum):
     NOTE = "note"  # may well be meant
 
 
-@attrs.frozen
+@frozen
 class Diagnosis:
     """One thing that is wrong."""
 
@@ -29,7 +30,7 @@ class Diagnosis:
     rule: str = ""  # the rule's name
 
 
-@attrs.frozen
+@frozen
 class Rule:
     """A rule: a function of the facts, and what the documentation says of it."""
 

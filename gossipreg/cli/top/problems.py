@@ -14,6 +14,7 @@ from typing import Any, Final
 import attrs
 
 from gossipreg.cli.show import state_of
+from gossipreg.values import frozen
 
 #: Levels, gravest first, each with its sign on a terminal and its style.
 LEVELS: Final[Mapping[str, tuple[str, str]]] = {"bad": ("✖", "bold red"), "warn": ("▲", "yellow"), "note": ("●", "dim")}
@@ -29,7 +30,7 @@ _ABOUT_LINKS: Final = "answer through others only"
 Json = Mapping[str, Any]
 
 
-@attrs.frozen
+@frozen
 class Problem:
     """One problem: a key that stays the same while it lasts, its level, what it is, why, and since when, if known."""
 
@@ -40,7 +41,7 @@ class Problem:
     since: float | None = None
 
 
-@attrs.frozen
+@frozen
 class ClusterFacts:
     """What problems are found in, as the HTTP API tells it. ``since``: of members by name (seconds since the epoch)."""
 

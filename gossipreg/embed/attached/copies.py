@@ -24,6 +24,7 @@ import attrs
 from gossipreg.errors import GossipregError
 from gossipreg.model import Event, Instance, InstanceEvent, Member, MemberEvent, Snapshot
 from gossipreg.protocol.registry.choose import drawn_at
+from gossipreg.values import frozen
 
 Key = tuple[str, str]  # id and owner
 Pair = tuple[Instance, Instance | None]  # an instance as it is listed, and as it is called if it can serve
@@ -50,7 +51,7 @@ class Wakeups:
                 future.set_result(None)
 
 
-@attrs.frozen
+@frozen
 class CopiedView:
     """One service at one moment. Replaced, never changed: any thread may read it."""
 

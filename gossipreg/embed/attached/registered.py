@@ -14,6 +14,7 @@ from gossipreg.embed.attached.link import Link
 from gossipreg.embed.attached.steps import Settled
 from gossipreg.errors import AgentUnreachable, InvalidInstance, NodeClosed, UnknownInstance, naming
 from gossipreg.model import Instance
+from gossipreg.values import frozen
 
 if TYPE_CHECKING:
     from gossipreg.spec import InstanceSpec
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-@attrs.frozen
+@frozen
 class _Registered:
     """One instance: how the program asked for it, and what the agent made of that."""
 

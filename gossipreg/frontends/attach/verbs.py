@@ -22,13 +22,14 @@ from gossipreg.frontends.serving.scopes import Action
 from gossipreg.model import Health, Instance, RegionalDirectory, RegionalService
 from gossipreg.policy import Maintenance, Rule, Split, WeightOverride
 from gossipreg.spec import InstanceSpec
+from gossipreg.values import frozen
 
 T = TypeVar("T")
 
 _RULES: Final[Mapping[str, type[Rule]]] = {"split": Split, "weight": WeightOverride, "maintenance": Maintenance}
 
 
-@attrs.frozen
+@frozen
 class Arguments:
     """The arguments of one request. A reading that fails raises ``BadFrame``: a process of this release sends none."""
 
@@ -77,7 +78,7 @@ class Arguments:
         return value
 
 
-@attrs.frozen
+@frozen
 class BoundNode:
     """The agent's node as one process changes it: what it registers is bound to it. All else is the node's own."""
 
@@ -96,7 +97,7 @@ class BoundNode:
         await self.binding.withdraw([id])
 
 
-@attrs.frozen
+@frozen
 class AttachedProcess:
     """The process that asks: its token has scopes, and some instances are bound to it.
 

@@ -35,6 +35,7 @@ from gossipreg.frontends.serving.response import DeferredResponse, HttpError, Re
 from gossipreg.frontends.serving.time_slices import TimeSlicer
 from gossipreg.model import NODE_SERVICE, Instance
 from gossipreg.text import shown
+from gossipreg.values import frozen
 
 _NO_REASON: Final = (
     "Maintenance mode is enabled for this service, but no reason was provided. This is a default message."
@@ -190,7 +191,7 @@ async def service(context: ConsulContext) -> Reply:
     return DeferredResponse(answered)
 
 
-@attrs.frozen
+@frozen
 class _HashedService:
     """One service of this agent, with the digest by which a client waits for it to change."""
 

@@ -21,6 +21,7 @@ import attrs
 from gossipreg.frontends.consul.kept import AS_WRITTEN, KEPT, KeptCheck, KeptService, kept_of, shown_meta
 from gossipreg.frontends.serving.joint_registration import seen_by
 from gossipreg.model import NODE_REASON, Health, Instance, Member, Status
+from gossipreg.values import frozen
 
 Json = dict[str, Any]
 
@@ -67,7 +68,7 @@ def shown_id(instance: Instance) -> str:
     return kept.id if kept is not None and kept.id else instance.id
 
 
-@attrs.frozen
+@frozen
 class CatalogInstance:
     """One instance as its row shows it: with its owner, and whether lookups return it."""
 
@@ -81,7 +82,7 @@ class CatalogInstance:
         return self.healthy if self.instance.health.can_serve else not self.instance.stale
 
 
-@attrs.frozen
+@frozen
 class CatalogContext:
     """What all rows of one answer share: the datacenter's name, and the members by name."""
 

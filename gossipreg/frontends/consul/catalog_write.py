@@ -21,6 +21,7 @@ from gossipreg.frontends.serving.response import HttpError, Response
 from gossipreg.model import NODE_SERVICE, Instance
 from gossipreg.spec import InstanceSpec
 from gossipreg.text import shown
+from gossipreg.values import frozen
 
 #: The name of the check that gives an instance the state that was written.
 _WRITTEN: Final = "catalog"
@@ -89,7 +90,7 @@ async def deregister(context: ConsulContext) -> Response:
     return json_response(True)
 
 
-@attrs.frozen
+@frozen
 class _Node:
     """A node of the catalog that this agent may write: one that no agent runs on, or its own."""
 

@@ -28,6 +28,7 @@ from gossipreg.frontends.serving.scopes import Action
 from gossipreg.frontends.serving.time_slices import TimeSlicer
 from gossipreg.model import NODE_SERVICE, Member
 from gossipreg.text import shown
+from gossipreg.values import frozen
 
 TEXT: Final = b"text/plain; charset=utf-8"
 
@@ -76,7 +77,7 @@ def error_response(error: HttpError | GossipregError) -> Response:
     return attrs.evolve(text_response(error.status, str(error)), headers=error.headers)
 
 
-@attrs.frozen(eq=False)
+@frozen(eq=False)
 class ConsulState:
     """What the API keeps between requests. All of it can be lost."""
 
@@ -123,7 +124,7 @@ def check_datacenter(name: str, own: str) -> None:
         raise HttpError(500, "No path to datacenter")
 
 
-@attrs.frozen
+@frozen
 class ConsulContext:
     """One request. ``arguments`` are what the pattern's placeholders stand for."""
 

@@ -22,11 +22,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any, Final
 
-import attrs
-
 from gossipreg.frontends.consul.patterns import BadPattern, Pattern, compile_pattern
 from gossipreg.frontends.serving.response import HttpError
 from gossipreg.text import shown
+from gossipreg.values import frozen
 
 _LEXEME: Final = re.compile(
     r"""\s*(?:
@@ -63,7 +62,7 @@ _MISSING: Final = object()
 Test = Callable[[Any], bool]
 
 
-@attrs.frozen
+@frozen
 class _Lexeme:
     kind: str  # string, sign or word; end after the last
     text: str

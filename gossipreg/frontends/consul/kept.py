@@ -18,6 +18,7 @@ from gossipreg.check import Check, CheckKind
 from gossipreg.frontends.serving import kept_meta
 from gossipreg.json_documents import read_json
 from gossipreg.model import Instance
+from gossipreg.values import frozen
 
 #: The key of the meta.
 KEPT: Final = kept_meta.CONSUL
@@ -26,7 +27,7 @@ KEPT: Final = kept_meta.CONSUL
 AS_WRITTEN: Final = ("Kind", "Proxy", "Connect", "SocketPath")
 
 
-@attrs.frozen
+@frozen
 class KeptCheck:
     """What a client calls one check: our names are shorter and plainer."""
 
@@ -36,7 +37,7 @@ class KeptCheck:
     type: str
 
 
-@attrs.frozen
+@frozen
 class Standing:
     """The state of a check that no agent runs, as it was written."""
 
@@ -44,7 +45,7 @@ class Standing:
     output: str
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class KeptService:
     """What is kept of one service. ``checks`` are by our names."""
 

@@ -13,6 +13,8 @@ from typing import Final, Literal
 
 import attrs
 
+from gossipreg.values import frozen
+
 #: Steps of one automaton. A repetition such as ``{1,50}`` takes as many copies.
 STEPS_MAX: Final = 128
 
@@ -49,7 +51,7 @@ _ESCAPES: Final = {"n": "\n", "t": "\t", "r": "\r", "f": "\f", "v": "\v", "a": "
 _ANCHORS: Final = {"A": "begin", "z": "end", "b": "boundary", "B": "inside"}
 
 
-@attrs.frozen
+@frozen
 class _Step:
     """One step: consume a character that ``takes`` accepts, or go on where ``anchor`` holds, or just go on."""
 
@@ -140,29 +142,29 @@ def compile_pattern(text: str) -> Pattern:
 # Trees: a character class, an anchor, or one of these with its parts
 
 
-@attrs.frozen
+@frozen
 class _Sequence:
     parts: tuple[_Tree, ...]
 
 
-@attrs.frozen
+@frozen
 class _Choice:
     parts: tuple[_Tree, ...]
 
 
-@attrs.frozen
+@frozen
 class _Repeat:
     part: _Tree
     least: int
     most: int | None
 
 
-@attrs.frozen
+@frozen
 class _Char:
     takes: _Is
 
 
-@attrs.frozen
+@frozen
 class _Anchor:
     kind: str
 

@@ -23,6 +23,7 @@ from gossipreg.frontends.serving.response import HttpError
 from gossipreg.json_documents import read_json
 from gossipreg.model import FENCED, NODE_SERVICE, is_name
 from gossipreg.text import shown
+from gossipreg.values import frozen
 
 #: How the id of a check begins that was given none; then comes the instance's.
 DEFAULT_ID: Final = "service:"
@@ -48,7 +49,7 @@ _SCRIPT_SECONDS: Final = 30.0
 _TIMEOUT_SECONDS: Final = 10.0
 
 
-@attrs.frozen
+@frozen
 class JsonObject:
     """An object as a client wrote it, whose keys are looked up without regard to case and underscores."""
 
@@ -158,7 +159,7 @@ class JsonObject:
         return HttpError(400, f"Request decode error: {self.where}{name}: {_quoted(self.get(name))} is not {wanted}")
 
 
-@attrs.frozen
+@frozen
 class PostedCheck:
     """A check, with what its client calls it: we keep names that are shorter and plainer."""
 
@@ -173,7 +174,7 @@ class PostedCheck:
         return KeptCheck(self.id, self.title, self.notes, type_of(self.check))
 
 
-@attrs.frozen
+@frozen
 class PostedService:
     """An instance as a client of Consul's registers it. Limits are for the node to check."""
 

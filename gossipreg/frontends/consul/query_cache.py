@@ -29,6 +29,7 @@ from gossipreg.frontends.serving.cache import IndexedCache
 from gossipreg.frontends.serving.node_api import NodeApi
 from gossipreg.frontends.serving.time_slices import TimeSlicer
 from gossipreg.model import NODE_SERVICE
+from gossipreg.values import frozen
 
 #: Answers kept (bytes), and how many: a thousand services of ordinary size.
 _BYTES_MAX: Final = 8 * 1024 * 1024
@@ -50,7 +51,7 @@ FOREIGN_WAIT_SECONDS: Final = 10.0
 _NOBODYS: Final = ""
 
 
-@attrs.frozen
+@frozen
 class CachedQuery:
     """One query: the service whose index it hangs on, or None for everything, what makes it one, and its answer.
 
@@ -62,7 +63,7 @@ class CachedQuery:
     make: Callable[[TimeSlicer], Awaitable[bytes]]
 
 
-@attrs.frozen
+@frozen
 class KeptResponse:
     """An answer, the index that clients are shown with it, and the node's index when it was last looked at."""
 

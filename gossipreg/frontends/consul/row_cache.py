@@ -13,9 +13,10 @@ from gossipreg.frontends.consul.catalog_rows import CatalogContext
 from gossipreg.frontends.serving.node_api import NodeApi
 from gossipreg.frontends.serving.response import encode
 from gossipreg.frontends.serving.time_slices import TimeSlicer
+from gossipreg.values import frozen
 
 
-@attrs.frozen
+@frozen
 class ServiceRows:
     """One service at one moment."""
 

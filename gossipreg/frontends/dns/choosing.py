@@ -12,12 +12,13 @@ from gossipreg.errors import RegionUnavailable
 from gossipreg.frontends.dns.names import ServiceName
 from gossipreg.frontends.serving.node_api import NodeApi
 from gossipreg.model import NODE_SERVICE, Health, Instance
+from gossipreg.values import frozen
 
 #: Looked up faster than `Health.can_serve` is called: it is asked of every instance of a service after each change.
 _SERVING: Final = frozenset(each for each in Health if each.can_serve)
 
 
-@attrs.frozen
+@frozen
 class Chosen:
     """Those that can serve, and whether the name exists: some may be there that cannot, or names below it.
 
@@ -29,7 +30,7 @@ class Chosen:
     read: tuple[tuple[str, int], ...] = ()
 
 
-@attrs.frozen
+@frozen
 class Unknown:
     """It is not known what there is: soon it may be of these services, which are followed from now on."""
 

@@ -7,10 +7,11 @@ from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Final
 
-import attrs
 import dns.exception
 import dns.name
 import dns.reversename
+
+from gossipreg.values import frozen
 
 _SERVICE = "service"
 _SCALED = "service-x256"
@@ -24,12 +25,12 @@ _REVERSE_IPV4: Final = dns.reversename.ipv4_reverse_domain
 _REVERSE_IPV6: Final = dns.reversename.ipv6_reverse_domain
 
 
-@attrs.frozen
+@frozen
 class ApexName:
     """The domain itself."""
 
 
-@attrs.frozen
+@frozen
 class EmptyNonTerminal:
     """A name that only has others below it, such as ``service.gossipreg``.
 
@@ -40,12 +41,12 @@ class EmptyNonTerminal:
     is_assumed: bool = False
 
 
-@attrs.frozen
+@frozen
 class NameServerName:
     """This name server: ``ns.gossipreg``."""
 
 
-@attrs.frozen
+@frozen
 class ServiceName:
     """Instances of a service.
 
@@ -60,21 +61,21 @@ class ServiceName:
     suffix: str = ""
 
 
-@attrs.frozen
+@frozen
 class NodeName:
     """A member."""
 
     name: str
 
 
-@attrs.frozen
+@frozen
 class AddressName:
     """An IP address that is written in the name."""
 
     address: IPv4Address | IPv6Address
 
 
-@attrs.frozen
+@frozen
 class ReverseName:
     """What is at an IP address."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import struct
 
-import attrs
 import dns.exception
 import dns.flags
 import dns.name
@@ -16,12 +15,13 @@ import dns.wire
 
 from gossipreg.counters import Count
 from gossipreg.frontends.dns import limits
+from gossipreg.values import frozen
 
 _HEADER = struct.Struct("!HHHHHH")
 _CLASSES = (dns.rdataclass.IN, dns.rdataclass.ANY)
 
 
-@attrs.frozen
+@frozen
 class Question:
     """What is asked, and all else that the answer's bytes depend on, but for its id and the spelling of the name."""
 
@@ -33,7 +33,7 @@ class Question:
     size: int  # most bytes of an answer
 
 
-@attrs.frozen
+@frozen
 class DnsQuery:
     """A packet that can be answered. ``spelled`` is the name's wire form in the client's mixture of cases."""
 
@@ -42,7 +42,7 @@ class DnsQuery:
     is_plain: bool  # another packet of the same bytes, but for its id, has the same answer
 
 
-@attrs.frozen
+@frozen
 class UnreadableQuery:
     """A packet that holds no question to answer: the counter it belongs to, and the error response, if it gets one."""
 
@@ -91,7 +91,7 @@ def _read(packet: bytes, flags: int, counts: list[int], *, tcp: bool) -> DnsQuer
     return DnsQuery(question, wire, is_plain=is_spelled_low and (edns is None or not edns.has_options))
 
 
-@attrs.frozen
+@frozen
 class _Edns:
     payload: int
     version: int

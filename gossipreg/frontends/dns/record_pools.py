@@ -28,6 +28,7 @@ import dns.rdatatype
 from gossipreg.frontends.dns import records
 from gossipreg.frontends.dns.names import target_wire
 from gossipreg.model import Instance
+from gossipreg.values import frozen
 
 _A, _AAAA, _CNAME = dns.rdatatype.A, dns.rdatatype.AAAA, dns.rdatatype.CNAME
 _SRV, _TXT = dns.rdatatype.SRV, dns.rdatatype.TXT
@@ -42,7 +43,7 @@ _FIXED: Final = struct.Struct("!HHIH")
 _SERVER: Final = struct.Struct("!HHH")
 
 
-@attrs.frozen
+@frozen
 class WireRecord:
     """One record in its wire form, and the record of its target's address, if one goes with it.
 
@@ -144,7 +145,7 @@ class RecordPool:
         return written
 
 
-@attrs.frozen
+@frozen
 class RecordWriter:
     """How records are written below ``domain``, with weights times ``factor``; ``ttl`` is in seconds."""
 

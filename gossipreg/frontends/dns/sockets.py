@@ -5,12 +5,12 @@ from __future__ import annotations
 import errno
 import socket
 
-import attrs
 import trio
 
 from gossipreg.errors import BindError
 from gossipreg.frontends.dns import limits
 from gossipreg.model import Address
+from gossipreg.values import frozen
 
 #: Tries to find a port that is free for both.
 _PORT_TRIES = 20
@@ -18,7 +18,7 @@ _PORT_TRIES = 20
 _BACKLOG = 64
 
 
-@attrs.frozen
+@frozen
 class Sockets:
     """A bound pair."""
 

@@ -22,6 +22,7 @@ from gossipreg.frontends.dns.record_pools import RecordPool, WireRecord
 from gossipreg.frontends.serving.cache import IndexedCache
 from gossipreg.frontends.serving.node_api import NodeApi
 from gossipreg.model import NODE_SERVICE, Address, Instance
+from gossipreg.values import frozen
 
 _ANY = dns.rdatatype.ANY
 _TRANSFERS = (dns.rdatatype.AXFR, dns.rdatatype.IXFR)
@@ -30,7 +31,7 @@ _TRANSFERS = (dns.rdatatype.AXFR, dns.rdatatype.IXFR)
 Named = tuple[dns.name.Name, dns.rdata.Rdata]
 
 
-@attrs.frozen
+@frozen
 class ZoneReply:
     """What is to be said. ``read`` are the services that were looked at, each with its index at that time."""
 

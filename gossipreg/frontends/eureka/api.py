@@ -28,12 +28,13 @@ from gossipreg.frontends.serving.scopes import Action
 from gossipreg.frontends.serving.time_slices import TimeSlicer
 from gossipreg.model import Instance
 from gossipreg.text import shown
+from gossipreg.values import frozen
 
 #: Where its clients look, by default: Spring's, and those of Netflix.
 _ROOTS: Final = ("/eureka", "/eureka/v2")
 
 
-@attrs.frozen
+@frozen
 class EurekaRequest:
     """One request: what its path names, the rest of it, and the form that its client reads."""
 
@@ -54,7 +55,7 @@ class EurekaRequest:
         return self.names["id"]
 
 
-@attrs.frozen
+@frozen
 class EurekaController:
     """What Eureka does, for one node."""
 

@@ -27,6 +27,7 @@ from gossipreg.frontends.eureka.trees import MalformedDocument, Tree, Value, tab
 from gossipreg.frontends.serving import kept_meta
 from gossipreg.frontends.serving.joint_registration import seen_by
 from gossipreg.model import Health, Instance
+from gossipreg.values import frozen
 
 #: The key of the meta under which is kept what was posted and has no other place.
 KEPT: Final = kept_meta.EUREKA
@@ -215,7 +216,7 @@ def _unposted(instance: Instance) -> InstanceInfo:
     )
 
 
-@attrs.frozen(eq=False)
+@frozen(eq=False)
 class InstanceDocument:
     """One instance as it is shown, and how it is written. ``source`` and ``healthy`` are what it was made of."""
 

@@ -12,6 +12,7 @@ from typing import Final
 import attrs
 
 from gossipreg.frontends.eureka.trees import KeyedTexts, Tree
+from gossipreg.values import frozen
 
 #: What a client may say of itself. Anything else is UNKNOWN, as in Eureka.
 STATUSES: Final = ("UP", "DOWN", "STARTING", "OUT_OF_SERVICE", "UNKNOWN")
@@ -31,7 +32,7 @@ DATA_CENTERS: Final = ("Netflix", "Amazon", "MyOwn")
 _COMPACT_AMAZON: Final = frozenset({"instance-id", "public-ipv4", "public-hostname", "local-ipv4", "availability-zone"})
 
 
-@attrs.frozen
+@frozen
 class PortInfo:
     """A port, and whether it is enabled."""
 
@@ -48,7 +49,7 @@ PORT: Final = PortInfo(7001, enabled=True)
 SECURE_PORT: Final = PortInfo(7002, enabled=False)
 
 
-@attrs.frozen
+@frozen
 class DataCenterInfo:
     """Where an instance runs; ``metadata`` is that of Amazon's instances, and empty elsewhere."""
 
@@ -68,7 +69,7 @@ class DataCenterInfo:
         return {"@class": AMAZON_CLASS, "name": self.name, "metadata": KeyedTexts(shown)}
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class LeaseInfo:
     """A lease (seconds), and when it began and the instance was first UP (ms since 1970).
 
@@ -92,7 +93,7 @@ class LeaseInfo:
         }
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class InstanceInfo:
     """An instance as Eureka describes it. A text that is None was not given, and is not printed."""
 

@@ -20,11 +20,12 @@ from gossipreg.frontends.serving import joint_registration
 from gossipreg.frontends.serving.joint_registration import joint_instances, registered_by, seen_by
 from gossipreg.frontends.serving.node_api import NodeApi
 from gossipreg.model import Health, Instance
+from gossipreg.values import frozen
 
 log = logging.getLogger(__name__)
 
 
-@attrs.frozen
+@frozen
 class Leases:
     """What this node holds for clients of Eureka's."""
 

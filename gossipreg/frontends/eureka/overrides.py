@@ -18,13 +18,14 @@ from gossipreg.frontends.serving.node_api import NodeApi
 from gossipreg.frontends.serving.scoped_node import status_of_own_instance
 from gossipreg.model import Instance
 from gossipreg.policy import Maintenance
+from gossipreg.values import frozen
 
 #: How old an override is before it is forgotten because its instance is not seen (seconds): a node that has just
 #: started does not see all yet.
 _OLD_SECONDS: Final = 3600.0
 
 
-@attrs.frozen
+@frozen
 class Overrides:
     """Maintenance that clients of Eureka's have asked for. What others have asked for is left alone."""
 

@@ -33,6 +33,7 @@ from gossipreg.frontends.serving.joint_registration import registered_by
 from gossipreg.model import FENCED, Health, Instance, is_name
 from gossipreg.spec import InstanceSpec
 from gossipreg.text import shown
+from gossipreg.values import frozen
 
 #: The names of the two checks.
 LEASE: Final = "lease"
@@ -45,7 +46,7 @@ _NO_SID: Final = "na"
 _FIELDS: Final = frozenset({"weight", "term", "role", "zone", "tags"})
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class PostedInstance:
     """An instance as its client describes it."""
 

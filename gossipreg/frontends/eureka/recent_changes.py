@@ -8,6 +8,7 @@ from typing import Final, Literal
 import attrs
 
 from gossipreg.frontends.eureka.instance_document import InstanceDocument
+from gossipreg.values import frozen
 
 #: How long a change is kept (seconds). A client that asks less often than that must compare hash codes, as
 #: Eureka's do; this is Eureka's own number.
@@ -19,7 +20,7 @@ KEPT_MAX: Final = 8192
 ChangeAction = Literal["ADDED", "MODIFIED", "DELETED"]
 
 
-@attrs.frozen
+@frozen
 class RecentChange:
     """The last thing that happened to an instance, and how it looked then."""
 

@@ -30,6 +30,7 @@ from gossipreg.model import (
     Snapshot,
     Status,
 )
+from gossipreg.values import frozen
 
 Json = dict[str, Any]
 
@@ -40,7 +41,7 @@ _Key = tuple[str, str, str]
 _TOLD = ("health", "weight", "role", "term", "host", "port", "zone", "tags")
 
 
-@attrs.frozen
+@frozen
 class PastChange:
     """One change, as it is told: when (seconds since the epoch), and its fields, ``event`` first."""
 

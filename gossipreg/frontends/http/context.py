@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-import attrs
-
 from gossipreg.frontends.http.change_history import ChangeHistory
 from gossipreg.frontends.http.event_encoder import EventEncoder
 from gossipreg.frontends.http.exports import Exports
@@ -17,13 +15,14 @@ from gossipreg.frontends.serving.request import QueryParameters
 from gossipreg.frontends.serving.response import HttpError, Reply
 from gossipreg.frontends.serving.scopes import Action
 from gossipreg.text import shown
+from gossipreg.values import frozen
 
 _YES_OR_NO = {"": True, "true": True, "1": True, "false": False, "0": False}
 
 #: The media type of a body that has a JSON document on each line.
 
 
-@attrs.frozen
+@frozen
 class NativeContext(RequestContext):
     """One request to one handler, with what all share: cached lookups, encoded events, the latest changes and rates."""
 
@@ -79,7 +78,7 @@ class NativeContext(RequestContext):
         return text
 
 
-@attrs.frozen
+@frozen
 class Route:
     """One thing to do at one path. A last segment in capitals stands for any text: it is the handler's argument."""
 

@@ -14,6 +14,7 @@ from gossipreg.frontends.serving import limits
 from gossipreg.frontends.serving.response import ByteChunks, encode
 from gossipreg.frontends.serving.time_slices import SingleFlight, TimeSlicer
 from gossipreg.model import Event, Instance, InstanceEvent, MemberEvent, Snapshot
+from gossipreg.values import frozen
 
 #: Instances in one piece of a snapshot: about, and at most. Of two snapshots between which one instance has changed,
 #: all pieces but one are the same, which is what a slow client may hold for itself: some 16 KiB.
@@ -29,7 +30,7 @@ def frame(event: Event) -> bytes:
     return b"event: %b\ndata: %b\n\n" % (name.encode("ascii"), encode(data))
 
 
-@attrs.frozen
+@frozen
 class _Same:
     """A snapshot as a key: hashing thousands of instances costs more than comparing those that are the same."""
 

@@ -13,6 +13,7 @@ from gossipreg.frontends.http.event_encoder import EventEncoder
 from gossipreg.frontends.serving import limits
 from gossipreg.frontends.serving.node_api import EventBatches, NodeApi
 from gossipreg.frontends.serving.response import ByteChunks, Headers, Send, StreamingResponse
+from gossipreg.values import frozen
 
 KEEP_ALIVE = b": keep-alive\n\n"
 
@@ -43,7 +44,7 @@ class _ClientStream:
                 await self.send(KEEP_ALIVE)
 
 
-@attrs.frozen(eq=False, repr=False)
+@frozen(eq=False)
 class EventStream(StreamingResponse):
     """An answer that goes on until the node closes or the client has gone."""
 

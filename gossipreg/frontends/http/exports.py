@@ -13,12 +13,13 @@ from gossipreg.federation import includes
 from gossipreg.frontends.serving.node_api import NodeApi
 from gossipreg.frontends.serving.response import encode
 from gossipreg.model import Member
+from gossipreg.values import frozen
 
 #: Directories that are kept, one for each list of exported services.
 _DIRECTORIES_MAX: Final = 64
 
 
-@attrs.frozen
+@frozen
 class ExportedDirectory:
     """The names of exported services, each with its tags, in JSON, and the digest of that."""
 

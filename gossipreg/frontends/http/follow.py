@@ -26,6 +26,7 @@ from gossipreg.frontends.serving.time_slices import TimeSlicer
 from gossipreg.json_documents import read_json
 from gossipreg.model import NODE_SERVICE, is_name
 from gossipreg.text import is_text, shown
+from gossipreg.values import frozen
 
 #: Longest time that a request may be held (seconds).
 WAIT_SECONDS_MAX: Final = 60.0
@@ -34,7 +35,7 @@ WAIT_SECONDS_MAX: Final = 60.0
 _GATHER_SECONDS: Final = 0.25
 
 
-@attrs.frozen
+@frozen
 class FollowRequest:
     """What an agent of another region asks: the index of each service that it follows, and its directory's digest."""
 
@@ -81,7 +82,7 @@ class FollowRequest:
         return self if run == self.run else attrs.evolve(self, services=dict.fromkeys(self.services, 0), run=run)
 
 
-@attrs.frozen
+@frozen
 class _Followed:
     """One request and what it is answered from."""
 

@@ -14,9 +14,10 @@ from gossipreg.frontends.serving.node_api import NodeApi
 from gossipreg.frontends.serving.response import encode
 from gossipreg.frontends.serving.time_slices import TimeSlicer
 from gossipreg.model import Instance
+from gossipreg.values import frozen
 
 
-@attrs.frozen
+@frozen
 class LookupQuery:
     """What is asked of one service: which of its instances."""
 

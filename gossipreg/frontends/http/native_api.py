@@ -20,9 +20,10 @@ from gossipreg.frontends.serving.context import ServerContext
 from gossipreg.frontends.serving.request import QueryParameters, Request, split_target
 from gossipreg.frontends.serving.response import HttpError, Reply, http_error
 from gossipreg.frontends.serving.scopes import Action
+from gossipreg.values import frozen
 
 
-@attrs.frozen(eq=False)
+@frozen(eq=False)
 class NativeApi:
     """Answers all requests that no compatibility API answers. See `CompatibilityApi` for its attributes."""
 

@@ -23,6 +23,7 @@ from gossipreg.model import Address, Health, Instance, Member, NodeInfo, Service
 from gossipreg.policy import KINDS
 from gossipreg.protocol.registry.choose import Strategy
 from gossipreg.spec import InstanceSpec
+from gossipreg.values import frozen
 
 Json = dict[str, Any]
 
@@ -81,7 +82,7 @@ def _enum(values: list[str]) -> Json:
     return {"type": "string", "enum": values}
 
 
-@attrs.frozen
+@frozen
 class Operation:
     """What one route takes and returns. ``answers``: the schema of each success status, None if it has no body."""
 

@@ -14,6 +14,7 @@ from gossipreg.frontends.proxy.limits import HELLO_BYTES_MAX
 from gossipreg.frontends.proxy.listeners import plain_host
 from gossipreg.model import Address
 from gossipreg.text import shown
+from gossipreg.values import frozen
 
 Network = IPv4Network | IPv6Network
 
@@ -22,7 +23,7 @@ class CallerGone(Exception):
     """The caller closed before it said who it is or where it wants to go."""
 
 
-@attrs.frozen
+@frozen
 class Call:
     """What is known of a caller when an instance is chosen for it."""
 

@@ -21,6 +21,7 @@ from gossipreg.frontends.proxy.settings import Forward
 from gossipreg.model import Address, Event, Instance, InstanceEvent, Snapshot, SocketFile
 from gossipreg.protocol.registry.choose import Key, key_of
 from gossipreg.runtime.node import Node
+from gossipreg.values import frozen
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +29,7 @@ log = logging.getLogger(__name__)
 Deliver = Callable[[Sequence[Event]], None]
 
 
-@attrs.frozen
+@frozen
 class FollowRule:
     """What decides which instances of a service are told: a panic threshold, or regions to fail over to.
 
@@ -85,7 +86,7 @@ class Source(Protocol):
         ...
 
 
-@attrs.frozen(eq=False)
+@frozen(eq=False)
 class NodeSource:
     """A node in this process."""
 
@@ -108,7 +109,7 @@ class NodeSource:
         await follow_node(self.node, service, deliver, rule=rule, task_status=task_status)
 
 
-@attrs.frozen(eq=False)
+@frozen(eq=False)
 class AgentSource:
     """An agent, asked with a token if there is one."""
 

@@ -11,11 +11,10 @@ import struct
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final
 
-import attrs
-
 from gossipreg.frontends.proxy.limits import HEADER_BYTES_MAX
 from gossipreg.frontends.proxy.listeners import plain_host
 from gossipreg.model import Address
+from gossipreg.values import frozen
 
 _SIGNATURE: Final = b"\r\n\r\n\0\r\nQUIT\n"
 _TEXT: Final = b"PROXY "
@@ -42,7 +41,7 @@ class BadHeader(Exception):
     """What came is no PROXY protocol header, or a larger one than is read."""
 
 
-@attrs.frozen
+@frozen
 class ReadHeader:
     """A header that was read: the addresses that it tells, if it tells any, and its size in bytes."""
 

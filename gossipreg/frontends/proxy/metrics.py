@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Final
 
-import attrs
 import trio
 
 from gossipreg.counters import Count
@@ -25,6 +24,7 @@ from gossipreg.frontends.serving.response import HttpError, Response
 from gossipreg.model import Address
 from gossipreg.runtime.accepting import serve
 from gossipreg.text import shown
+from gossipreg.values import frozen
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
@@ -75,7 +75,7 @@ async def serve_metrics(
     await serve(acceptor.accept, listeners, Counter(), Count.HTTP_NOT_ACCEPTED)  # which no metric of a balancer shows
 
 
-@attrs.frozen(eq=False)
+@frozen(eq=False)
 class _MetricsHandler:
     """Answers one path."""
 
@@ -108,7 +108,7 @@ def exposition(proxies: Sequence[Proxy], now: float) -> bytes:
     return generate_latest(registry)
 
 
-@attrs.frozen(eq=False)
+@frozen(eq=False)
 class _Row:
     """What has the same labels: a port, and a service behind it, or the callers that have not come to one."""
 
@@ -129,7 +129,7 @@ def _rows(proxy: Proxy) -> Iterator[_Row]:
         yield _Row(listen, "", proxy.counters, proxy.unrouted)
 
 
-@attrs.frozen(eq=False)
+@frozen(eq=False)
 class _Collector:
     """One scrape. prometheus-client's own interface is `collect`."""
 

@@ -23,6 +23,7 @@ import trio
 
 from gossipreg.frontends.proxy.counters import ForwardCount
 from gossipreg.frontends.proxy.limits import PIECE_BYTES
+from gossipreg.values import frozen
 
 #: Close with a reset: linger for no time.
 _RESET: Final = struct.pack("ii", 1, 0)
@@ -148,7 +149,7 @@ class Relay:
         self._scope.cancel()
 
 
-@attrs.frozen
+@frozen
 class _Breaking:
     """Ends the relay where a connection fails. A class, because a generator would cost more than the copying."""
 

@@ -17,6 +17,7 @@ from gossipreg.frontends.proxy.server_names import ServerNames
 from gossipreg.model import Address, is_name
 from gossipreg.runtime.files import read_toml
 from gossipreg.text import shown
+from gossipreg.values import frozen
 
 
 def _address(value: str | Address) -> Address:
@@ -56,7 +57,7 @@ _ONE_WAY_OUT: Final = Relation(
 )
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class Forward:
     """One port that leads to a service, or to several by TLS server name.
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from itertools import islice
 from typing import Final
 
-import attrs
+from gossipreg.values import frozen
 
 log = logging.getLogger("gossipreg.render")
 
@@ -22,7 +22,7 @@ SECONDS_MAX: Final = 30.0
 _LINES_MAX: Final = 50
 
 
-@attrs.frozen
+@frozen
 class Command:
     """A line for the shell."""
 

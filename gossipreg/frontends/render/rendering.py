@@ -16,6 +16,7 @@ from gossipreg.frontends.render.command import Command
 from gossipreg.frontends.render.output import replace
 from gossipreg.frontends.render.template import Template
 from gossipreg.frontends.render.template_data import Fetch, Instances, Key, TemplateData
+from gossipreg.values import frozen
 
 log = logging.getLogger("gossipreg.render")
 
@@ -54,7 +55,7 @@ class AgentRun:
         return self._monotonic() < self._settled_at
 
 
-@attrs.frozen
+@frozen
 class UpdateResult:
     """What came of rendering once."""
 

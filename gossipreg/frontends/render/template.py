@@ -12,9 +12,10 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from gossipreg.errors import GossipregError, TemplateError
 from gossipreg.frontends.render.escaping import FORMS, form_of, is_ip, slug, unique_name
 from gossipreg.frontends.render.template_data import TemplateData
+from gossipreg.values import frozen
 
 
-@attrs.frozen
+@frozen
 class Template:
     """A file in jinja2's language. It and what it includes from beside it are read anew when they have changed.
 

@@ -14,6 +14,7 @@ import attrs
 
 from gossipreg.model import Health, Instance
 from gossipreg.text import blanked
+from gossipreg.values import frozen
 
 #: What a host looks like that can be written into any file as it is: a name, or an address with its zone.
 _HOST: Final = re.compile(r"[A-Za-z0-9._:%-]+")
@@ -28,7 +29,7 @@ Key = tuple[str, str]
 Instances = Mapping[Key, Instance]
 
 
-@attrs.frozen
+@frozen
 class TemplateService:
     """One service, and how many instances it has. It prints as its name."""
 
@@ -40,7 +41,7 @@ class TemplateService:
         return self.name
 
 
-@attrs.frozen
+@frozen
 class TemplateMember:
     """One member of the cluster. It prints as its name."""
 

@@ -28,6 +28,7 @@ from gossipreg.limits import CLUSTER_TOKENS_MAX, TOKEN_SCOPES_MAX
 from gossipreg.model import is_name
 from gossipreg.runtime.files import read_toml
 from gossipreg.tokens import ClusterToken
+from gossipreg.values import frozen
 
 _TOKEN: Final = re.compile(r"[!-~]+")
 _DIGEST: Final = re.compile(r"[0-9a-fA-F]{64}")
@@ -45,7 +46,7 @@ _WATCHED: Final = frozenset(
 _CHALLENGE: Final = ((b"www-authenticate", b'Bearer realm="gossipreg"'),)
 
 
-@attrs.frozen
+@frozen
 class Token:
     """One token: whose it is, its SHA-256, and what it is for."""
 

@@ -23,6 +23,7 @@ import trio
 from gossipreg.counters import Count
 from gossipreg.errors import ConfigError
 from gossipreg.text import shortened
+from gossipreg.values import frozen
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +42,7 @@ _TEXT_CHARS: Final = 160
 _LISTED_MAX: Final = 64
 
 
-@attrs.frozen
+@frozen
 class Caller:
     """The client whose request this task answers."""
 

@@ -15,9 +15,10 @@ from gossipreg.frontends.serving.node_api import NodeApi
 from gossipreg.frontends.serving.request import QueryParameters, Request
 from gossipreg.frontends.serving.scoped_node import ScopedNode
 from gossipreg.frontends.serving.scopes import Action
+from gossipreg.values import frozen
 
 
-@attrs.frozen
+@frozen
 class ServerContext:
     """What all requests of a listener share. ``leave`` makes the node leave, and returns at once.
 
@@ -43,7 +44,7 @@ class ServerContext:
         return self.access.allows(request.token, Action.READ_STATUS)
 
 
-@attrs.frozen
+@frozen
 class RequestContext:
     """One request to one handler. ``arguments`` are the values of the path's placeholders, decoded."""
 

@@ -25,6 +25,7 @@ from gossipreg.frontends.serving.request import Request
 from gossipreg.frontends.serving.response import HttpError
 from gossipreg.model import Address, SocketFile
 from gossipreg.text import shown
+from gossipreg.values import frozen
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -32,7 +33,7 @@ _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _FOREIGN_SITES = frozenset({"cross-site", "same-site"})
 
 
-@attrs.frozen
+@frozen
 class Guard:
     """Checks requests for a listener that was asked to listen on ``asked`` and listens on ``bound``."""
 

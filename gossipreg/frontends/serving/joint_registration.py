@@ -23,6 +23,7 @@ from gossipreg.json_documents import read_json
 from gossipreg.model import Instance
 from gossipreg.policy import Maintenance, WeightOverride
 from gossipreg.spec import InstanceSpec
+from gossipreg.values import frozen
 
 #: The APIs that register, by their keys in the meta. The first gives a joint instance its id and the service's name.
 _APIS: Final = (CONSUL, EUREKA)
@@ -35,7 +36,7 @@ _NODE: Final = (CONSUL, "Node")
 _HOST_NAME: Final = (EUREKA, "hostName")
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class Share:
     """What clients of one API registered of an instance, but for its checks and what the API keeps for itself.
 

@@ -12,8 +12,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Final
 
-import attrs
-
 from gossipreg import __version__
 from gossipreg.counters import Count
 from gossipreg.frontends.serving.node_api import NodeApi
@@ -21,6 +19,7 @@ from gossipreg.frontends.serving.prometheus import labelled
 from gossipreg.identities import IdentityReport
 from gossipreg.model import Health, LinkState, NodeInfo
 from gossipreg.runtime.joining import JoinFailureReason
+from gossipreg.values import frozen
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
@@ -44,7 +43,7 @@ def exposition(node: NodeApi, requests: Mapping[tuple[str, str, int], int]) -> b
     return generate_latest(registry)
 
 
-@attrs.frozen(eq=False)
+@frozen(eq=False)
 class _Collector:
     """One scrape. prometheus-client's own interface is `collect`."""
 

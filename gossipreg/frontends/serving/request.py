@@ -12,6 +12,7 @@ import h11
 from gossipreg.frontends.serving import limits, request_id
 from gossipreg.frontends.serving.response import HttpError
 from gossipreg.text import shown
+from gossipreg.values import frozen
 
 #: The media type of JSON lines, in which many instances are registered at once.
 NDJSON: Final = "application/x-ndjson"
@@ -29,7 +30,7 @@ _READ: Final = frozenset(
 )
 
 
-@attrs.frozen
+@frozen
 class Request:
     """One request. Texts are as the client wrote them, nothing is decoded yet."""
 
@@ -122,7 +123,7 @@ def _bearer(value: str | None) -> str | None:
     return token.strip() if scheme.lower() == "bearer" else None
 
 
-@attrs.frozen
+@frozen
 class QueryParameters:
     """The parameters of a query, decoded, in order. A name may be repeated and may lack a value."""
 

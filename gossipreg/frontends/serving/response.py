@@ -13,8 +13,6 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from math import inf
 from typing import Any, Final, Protocol
 
-import attrs
-
 from gossipreg.errors import (
     ClockWrong,
     CredentialsUnavailable,
@@ -42,6 +40,7 @@ from gossipreg.errors import (
     UnknownTerm,
     UnknownToken,
 )
+from gossipreg.values import frozen
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +74,7 @@ def encode(value: Any) -> bytes:
     return json.dumps(value, separators=(",", ":")).encode("ascii")
 
 
-@attrs.frozen
+@frozen
 class Response:
     """One whole answer. ``body`` is of the type ``media``, or empty where the status says it all."""
 
@@ -182,14 +181,14 @@ class ResponseWaiter(Protocol):
         """Return the answer once there is news, or after the client's own time or ``most`` seconds what there is."""
 
 
-@attrs.frozen(eq=False)
+@frozen(eq=False)
 class DeferredResponse:
     """The answer will be what ``answer`` returns. It is cancelled if the client goes away before that."""
 
     answer: ResponseWaiter
 
 
-@attrs.frozen(eq=False, repr=False)
+@frozen(eq=False)
 class ByteChunks:
     """Bytes in several chunks, so that responses which differ in a few can share the others."""
 

@@ -10,13 +10,14 @@ import attrs
 from gossipreg.frontends.serving.request import decoded
 from gossipreg.frontends.serving.response import HttpError
 from gossipreg.text import shown
+from gossipreg.values import frozen
 
 Handler = TypeVar("Handler")
 
 _NONE: Final[Mapping[str, str]] = {}
 
 
-@attrs.frozen
+@frozen
 class RouteMatch(Generic[Handler]):
     """The handler of a request, the pattern of its path, and the values of the pattern's placeholders, decoded."""
 

@@ -10,9 +10,8 @@ from enum import Enum, StrEnum
 from fnmatch import fnmatchcase
 from typing import Final, Self
 
-import attrs
-
 from gossipreg.model import is_name
+from gossipreg.values import frozen
 
 
 class Scope(StrEnum):
@@ -31,7 +30,7 @@ class Scope(StrEnum):
 OF_SERVICES: Final = frozenset({Scope.READ, Scope.WRITE, Scope.POLICY, Scope.CREDENTIALS, Scope.FEDERATE})
 
 
-@attrs.frozen
+@frozen
 class Grant:
     """A scope as a token lists it: for every service, as in ``read``, or for those of a pattern, as in ``read:web-*``.
 

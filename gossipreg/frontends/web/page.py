@@ -20,6 +20,7 @@ from gossipreg.frontends.serving.response import Headers, HttpError, Reply, Resp
 from gossipreg.frontends.serving.router import Router
 from gossipreg.frontends.serving.scopes import Action
 from gossipreg.text import shown
+from gossipreg.values import frozen
 
 FOLDER: Final = Path(__file__).parent / "static"
 
@@ -52,7 +53,7 @@ _ROUTER: Final = Router(
 )
 
 
-@attrs.frozen
+@frozen
 class PageFile:
     """One file of the page, and its tag, which differs when the content does."""
 
@@ -73,7 +74,7 @@ def files() -> Mapping[str, PageFile]:
     return {path.name: PageFile.read(path) for path in sorted(FOLDER.iterdir()) if path.suffix in MEDIA}
 
 
-@attrs.frozen
+@frozen
 class WebPage:
     """Serves the page's files; see `CompatibilityApi` for its attributes."""
 

@@ -20,22 +20,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import attrs
-
 from gossipreg import limits
 from gossipreg.protocol.anti_entropy.fingerprint import BUCKETS, Entry, Fingerprint
 from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.registry.terms import TermRegister
+from gossipreg.values import frozen
 
 
-@attrs.frozen
+@frozen
 class Compare:
     """The sums of the opener's buckets."""
 
     sums: tuple[int, ...]
 
 
-@attrs.frozen
+@frozen
 class Listing:
     """The digests of the entries in one bucket."""
 
@@ -43,7 +42,7 @@ class Listing:
     digests: tuple[int, ...]
 
 
-@attrs.frozen
+@frozen
 class Want:
     """Asks for the entries with these digests in one bucket."""
 
@@ -51,12 +50,12 @@ class Want:
     digests: tuple[int, ...]
 
 
-@attrs.frozen
+@frozen
 class End:
     """The sender has sent all it has to send for now; the other side is next."""
 
 
-@attrs.frozen
+@frozen
 class KeepOpen:
     """Asks the peer to keep this stream open although nothing more is sent on it; the peer answers with the same."""
 

@@ -32,6 +32,7 @@ from gossipreg import limits
 from gossipreg.protocol.dissemination.batching_window import BatchingWindow
 from gossipreg.protocol.dissemination.receipts import RECEIPT_REQUEST_BYTES
 from gossipreg.protocol.engine_settings import EngineSettings
+from gossipreg.values import frozen
 
 #: How many of the newest messages are considered for one packet; a packet holds about twenty.
 _PIGGYBACK_CANDIDATES = 64
@@ -58,7 +59,7 @@ class Topic(enum.IntEnum):
 Key = tuple[Topic, Hashable]
 
 
-@attrs.frozen
+@frozen
 class Batch:
     """Messages that share a packet: for this node's children in the tree of ``origin``, or for a few at random."""
 
@@ -66,7 +67,7 @@ class Batch:
     messages: list[bytes]
 
 
-@attrs.frozen
+@frozen
 class TreeMessage:
     """A message that goes down the tree of ``origin`` and is acknowledged; ``serial`` tells it from its successors."""
 

@@ -36,6 +36,7 @@ from gossipreg import limits
 from gossipreg.protocol.dissemination.broadcast_queue import TreeMessage
 from gossipreg.protocol.dissemination.receipt_times import ReceiptTimes
 from gossipreg.protocol.membership.round_trips import RoundTrips
+from gossipreg.values import frozen
 
 #: How often a message is sent to a child, to one that is silent, and to an adopted one. At 30 % loss a packet is lost
 #: seven times in a row with probability 0.0002.
@@ -94,7 +95,7 @@ class Delivery:
     due: float = math.inf  # when that wait is over
 
 
-@attrs.frozen
+@frozen
 class _Packet:
     run_id: int
     sent: float  # seconds

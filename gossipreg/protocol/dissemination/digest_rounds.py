@@ -19,6 +19,8 @@ from itertools import islice
 
 import attrs
 
+from gossipreg.values import frozen
+
 #: The longest that the digest of a table that keeps changing is held back, in gaps.
 _GAPS_MAX = 10
 
@@ -38,7 +40,7 @@ _PIGGYBACKS = 3
 _PIGGYBACK_GAPS = 200
 
 
-@attrs.frozen
+@frozen
 class _Waiting:
     first: float  # when the table changed first since its digest was last told (seconds)
     due: float

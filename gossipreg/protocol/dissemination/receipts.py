@@ -17,19 +17,20 @@ import attrs
 
 from gossipreg import limits
 from gossipreg.model import Address
+from gossipreg.values import frozen
 
 #: Bytes of the largest packed `ReceiptRequest`: the head of a list, a kind, 32 bits with their head.
 RECEIPT_REQUEST_BYTES = 7
 
 
-@attrs.frozen
+@frozen
 class ReceiptRequest:
     """Asks the receiver for a `Receipt` of the packet that this message is in."""
 
     number: int
 
 
-@attrs.frozen
+@frozen
 class Receipt:
     """The packets with these numbers have arrived."""
 

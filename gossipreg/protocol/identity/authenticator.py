@@ -51,6 +51,7 @@ from gossipreg.protocol.registry.records import CONTENT_BYTES, Record, TableDige
 from gossipreg.protocol.registry.terms import TermProofs, TermRegister
 from gossipreg.protocol.registry.token_statements import is_about_tokens
 from gossipreg.signatures import SIGNATURE_BYTES, SigningKey
+from gossipreg.values import frozen
 
 #: How far clocks may be off when a certificate begins or ends (seconds). Members whose clock is 25 s off stay out.
 LEEWAY: Final = 60.0
@@ -64,7 +65,7 @@ class IdentityMode(enum.Enum):
     REQUIRE = "require"  # what is not signed is refused
 
 
-@attrs.frozen
+@frozen
 class Signer:
     """What a node signs with."""
 
@@ -72,7 +73,7 @@ class Signer:
     certificate: Certificate
 
 
-@attrs.frozen
+@frozen
 class StatementRefusal:
     """Why a statement is not believed: a few words. ``unsigned``: it has no signature at all."""
 

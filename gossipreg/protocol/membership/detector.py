@@ -53,6 +53,7 @@ from gossipreg.protocol.membership.members import Members
 from gossipreg.protocol.membership.probe import Prober
 from gossipreg.protocol.membership.reachability import Reachability
 from gossipreg.protocol.membership.suspicion import Suspicion
+from gossipreg.values import frozen
 
 #: Probe intervals of silence after which a node reports itself isolated. They are not stretched by local health: how
 #: long a user waits for the report must not depend on the node's own health. 4 s at the default interval.
@@ -88,7 +89,7 @@ _REJECTED_PERIODS = 10
 _UNREACHABLE_KEPT = 120.0
 
 
-@attrs.frozen
+@frozen
 class ExpiredSuspicions:
     """The suspicions on which the node must act now."""
 

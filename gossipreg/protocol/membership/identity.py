@@ -28,6 +28,7 @@ import attrs
 from gossipreg.model import Address, Status
 from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg.protocol.membership.member_update import MemberUpdate, run_id_of
+from gossipreg.values import frozen
 
 #: How much later a reclaimed generation is than the one received (milliseconds). The view's indexes begin with the
 #: generation, a thousand a millisecond: so ours are above those of a past run that saw up to a million changes. A node
@@ -38,7 +39,7 @@ RECLAIM_STEP_MS: Final = 1000
 _TRIES: Final = 3
 
 
-@attrs.frozen
+@frozen
 class NameConflictQuery:
     """Sent to another run of the same name: "I am alive, and I have held the name since then"."""
 

@@ -10,6 +10,8 @@ from collections.abc import Callable
 
 import attrs
 
+from gossipreg.values import frozen
+
 #: Probes in a row that only others must have answered. One is common where packets get lost.
 _TIMES = 2
 
@@ -27,7 +29,7 @@ class _Evidence:
     quiet: int | None = None  # how many of them since the member's own packets last came; None: none has come
 
 
-@attrs.frozen
+@frozen
 class Indirect:
     """That a member has answered through others only ``since`` a moment (seconds); ``is_heard``: its packets arrive."""
 

@@ -8,9 +8,10 @@ from functools import cached_property
 import attrs
 
 from gossipreg.model import Address, Member, Status
+from gossipreg.values import frozen
 
 
-@attrs.frozen
+@frozen
 class MemberUpdate:
     """One node's claim about one member, as gossip carries it (SWIM §4.2, "membership update").
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-import attrs
-
 from gossipreg.model import LinkState, MemberObservation, Status
+from gossipreg.values import frozen
 
 #: A link's number on the wire. Numbers are never reused.
 LINKS: Final = tuple(LinkState)
@@ -19,12 +18,12 @@ _MICROSECONDS_MAX: Final = 0xFFFF_FFFF
 Entry = tuple[str, int, int, int]
 
 
-@attrs.frozen
+@frozen
 class ObservationRequest:
     """Asks a peer, on a stream, what it believes of every member."""
 
 
-@attrs.frozen
+@frozen
 class Observations:
     """What the sender believes of some members: its version, its problems, and an entry for each member.
 

@@ -23,6 +23,7 @@ from typing import Final
 import attrs
 
 from gossipreg.limits import PACKET_BYTES_MAX
+from gossipreg.values import frozen
 
 #: Pings in a row that must be lost before a path is said not to pass packets (or packets of a size). At 30 % loss a
 #: round trip fails with probability 0.51, and five in a row with 0.03.
@@ -71,7 +72,7 @@ class Passes(enum.StrEnum):
     SMALL_PACKETS = "small_packets"
 
 
-@attrs.frozen
+@frozen
 class PathTest:
     """A ping to be sent to the member ``run_id``: over a stream, or in a packet.
 
@@ -84,7 +85,7 @@ class PathTest:
     over_stream: bool = False
 
 
-@attrs.frozen
+@frozen
 class PathChange:
     """From now on this ``passes`` on the path to the member ``run_id``.
 

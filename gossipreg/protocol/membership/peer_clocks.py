@@ -12,6 +12,8 @@ from collections import OrderedDict
 
 import attrs
 
+from gossipreg.values import frozen
+
 #: How far a wall clock may be from the others' (seconds) before a node is not admitted, and reports it. Sealed packets
 #: are refused from 30 s on (`FRESHNESS_SECONDS`); the reading of a stream may be some seconds old.
 CLOCK_SKEW_MAX = 25.0
@@ -23,7 +25,7 @@ _READINGS_MAX = 16
 _READING_SECONDS = 120.0
 
 
-@attrs.frozen
+@frozen
 class WallClock:
     """The sender's wall clock: milliseconds since the epoch."""
 

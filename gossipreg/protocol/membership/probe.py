@@ -29,6 +29,7 @@ from gossipreg.protocol.membership.local_health import LocalHealth
 from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.membership.members import Members
 from gossipreg.protocol.membership.round_trips import RoundTrips
+from gossipreg.values import frozen
 
 #: Probes and relays remembered, so that a late ack still counts. A relay costs about 200 bytes.
 _OPEN_MAX = 1024
@@ -39,7 +40,7 @@ _UNREACHABLE_PERIODS = 2
 _NEVER = float("inf")
 
 
-@attrs.frozen
+@frozen
 class Ping:
     """Asks the run ``target`` (0: any run) for an ack."""
 
@@ -48,7 +49,7 @@ class Ping:
     fingerprint: int
 
 
-@attrs.frozen
+@frozen
 class Ack:
     """Answers a ping; ``subject`` is the run that answered when a helper relays its ack, else 0."""
 
@@ -57,14 +58,14 @@ class Ack:
     fingerprint: int
 
 
-@attrs.frozen
+@frozen
 class Nack:
     """Says "I asked, and have no ack yet": the helper is well, whatever the target is."""
 
     seq: int
 
 
-@attrs.frozen
+@frozen
 class PingReq:
     """Asks a helper to ping the run ``target`` and to nack at a share of ``patience`` (ms)."""
 
@@ -73,7 +74,7 @@ class PingReq:
     patience: int
 
 
-@attrs.frozen
+@frozen
 class Send:
     """A message to send to a member's address; ``about``: the member whose update goes along (Lifeguard's buddy)."""
 
@@ -82,7 +83,7 @@ class Send:
     about: str | None = None
 
 
-@attrs.frozen
+@frozen
 class ProbeOverStream:
     """A ping is to be sent to the member over a stream as well."""
 
@@ -90,7 +91,7 @@ class ProbeOverStream:
     seq: int
 
 
-@attrs.frozen
+@frozen
 class ProbeFailed:
     """The probe of ``target`` got no ack; ``refused`` when its kernel answered that no process listens there."""
 
@@ -98,7 +99,7 @@ class ProbeFailed:
     refused: bool
 
 
-@attrs.frozen
+@frozen
 class ProbeAcked:
     """The run ``target`` acked; ``late`` when its period was over; ``rtt`` in seconds, for a direct ack."""
 
@@ -107,7 +108,7 @@ class ProbeAcked:
     rtt: float | None
 
 
-@attrs.frozen
+@frozen
 class IndirectPingFailed:
     """The run ``target`` did not answer a ping that was made on another member's behalf."""
 
@@ -140,7 +141,7 @@ def _due(probe: _Probe) -> float:
     return probe.ends_at if probe.is_indirect else probe.timeout_at
 
 
-@attrs.frozen
+@frozen
 class _Relay:
     origin: Address
     origin_seq: int

@@ -6,8 +6,10 @@ from collections.abc import Callable
 
 import attrs
 
+from gossipreg.values import frozen
 
-@attrs.frozen
+
+@frozen
 class _Trip:
     smoothed: float  # seconds
     variation: float  # seconds

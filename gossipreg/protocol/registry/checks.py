@@ -23,6 +23,7 @@ from gossipreg import limits
 from gossipreg.check import Check
 from gossipreg.model import Health
 from gossipreg.text import blanked, shortened
+from gossipreg.values import frozen
 
 _SCORE_MAX: Final = 8.0
 _SCORE_FLAPPING: Final = 2.5
@@ -31,7 +32,7 @@ _HALF_LIFE_INTERVALS: Final = 20
 _DOUBLINGS_MAX: Final = 3
 
 
-@attrs.frozen
+@frozen
 class Finding:
     """What one run of a check found; ``text`` is for people."""
 

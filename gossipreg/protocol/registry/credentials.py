@@ -25,6 +25,7 @@ from gossipreg.errors import CredentialsUnavailable, InvalidInstance
 from gossipreg.model import Instance
 from gossipreg.protocol.cipher import Cipher
 from gossipreg.text import is_text
+from gossipreg.values import frozen
 
 #: Random bytes that one sealing takes.
 NONCE_BYTES: Final = 12
@@ -40,7 +41,7 @@ _BLOCK_BYTES: Final = 256
 _BODY_BYTES_MAX: Final = (limits.SEALED_BYTES_MAX - _HEADER_BYTES - _TAG_BYTES) // _BLOCK_BYTES * _BLOCK_BYTES
 
 
-@attrs.frozen
+@frozen
 class CredentialKeyring:
     """The credential keys that a node holds: the first seals, all open. So a key can be changed at any time."""
 

@@ -19,6 +19,7 @@ import msgpack
 
 from gossipreg import config, limits
 from gossipreg.protocol.registry.payload import BadPayload
+from gossipreg.values import frozen
 
 #: What the keys of all statements begin with, in the table that holds policies.
 _PREFIX: Final = "gossip-key:"
@@ -36,7 +37,7 @@ _TIME_END: Final = 2.0**48 / 1000
 _HEX: Final = frozenset("0123456789abcdef")
 
 
-@attrs.frozen
+@frozen
 class KeyStatement:
     """A key of the cluster: added with its bytes, or given up from ``until`` on."""
 
@@ -55,7 +56,7 @@ class KeyStatement:
         return self.until is None or wall < self.until
 
 
-@attrs.frozen
+@frozen
 class PrimaryKeyStatement:
     """The id of the key that every member that holds it seals with."""
 
@@ -120,7 +121,7 @@ def is_key_id(text: str) -> bool:
     return len(text) == _ID_CHARS and set(text) <= _HEX
 
 
-@attrs.frozen
+@frozen
 class KeysInForce:
     """The keys that a node holds, by its file and the cluster's statements."""
 

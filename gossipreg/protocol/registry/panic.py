@@ -16,6 +16,7 @@ import attrs
 from gossipreg.model import Health, Instance
 from gossipreg.protocol.registry.records import Record
 from gossipreg.protocol.registry.rows import Key, key_of
+from gossipreg.values import frozen
 
 #: Owners that fail within so many seconds of each other have failed at once. In one outage the failures of a large
 #: cluster are spread over some 20 s; hosts that die one by one over a day are no outage.
@@ -25,7 +26,7 @@ AT_ONCE_SECONDS = 60.0
 Since = Callable[[str], float | None]
 
 
-@attrs.frozen
+@frozen
 class Lost:
     """What to call of a service in a panic: all that can serve, and what was lost, marked stale."""
 
@@ -33,7 +34,7 @@ class Lost:
     instances: tuple[Instance, ...]  # sorted by id and owner, as all instances of a service are
 
 
-@attrs.frozen
+@frozen
 class Loss:
     """One instance whose owner has failed, as it was before, and when that was (seconds)."""
 

@@ -21,6 +21,7 @@ from gossipreg.protocol.registry.clock import Stamp
 from gossipreg.protocol.registry.key_statements import Statement, is_about_keys, unpack_statement
 from gossipreg.protocol.registry.payload import BadPayload
 from gossipreg.protocol.registry.token_statements import TokenStatement, is_about_tokens, unpack_token
+from gossipreg.values import frozen
 
 _FIELDS: Final = {Split: ("shares", "by"), WeightOverride: ("instance", "weight"), Maintenance: ("instance", "reason")}
 
@@ -33,7 +34,7 @@ def _size_of(payload: bytes | None) -> str:
     return "None" if payload is None else f"<{len(payload)} bytes>"
 
 
-@attrs.frozen
+@frozen
 class PolicyVersion:
     """One version of the policy of one key: a packed rule or, without payload, its removal."""
 

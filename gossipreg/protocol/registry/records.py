@@ -12,6 +12,7 @@ import attrs
 
 from gossipreg.model import Health, Instance
 from gossipreg.protocol.registry.payload import unpack_instance
+from gossipreg.values import frozen
 
 #: The size of the digest of a record's id and payload (bytes): what proves a table digest has it in place of both.
 CONTENT_BYTES: Final = 16
@@ -23,7 +24,7 @@ def record_digest(owner: str, generation: int, id: str, version: int, payload: b
     return int.from_bytes(hashlib.blake2b(prefix + payload, digest_size=8, person=b"record").digest())
 
 
-@attrs.frozen(weakref_slot=False)
+@frozen(weakref_slot=False)
 class Record:
     """One version of one instance, or (without payload) its tombstone. Only its owner makes records about it.
 
@@ -86,7 +87,7 @@ class Record:
         return attrs.evolve(self.instance, health=Health.CRITICAL, reason=reason, stale=True)
 
 
-@attrs.frozen
+@frozen
 class Announcement:
     """Stands in gossip for a record too large to travel there; a node that lacks it fetches it from the sender."""
 
@@ -99,7 +100,7 @@ class Announcement:
     size: int  # bytes of the payload
 
 
-@attrs.frozen
+@frozen
 class TableDigest:
     """A digest of an owner's whole table as of ``version``: its xor, and ids that are no longer in it."""
 
@@ -118,7 +119,7 @@ class TableDigest:
         return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8, person=b"head").digest())
 
 
-@attrs.frozen
+@frozen
 class Fetch:
     """Asks a peer over a stream for a record that it announced."""
 
@@ -128,7 +129,7 @@ class Fetch:
     id: str
 
 
-@attrs.frozen
+@frozen
 class RecordRequest:
     """Asks a peer for the records of a table after ``version``, but those whose versions are in ``have``.
 

@@ -13,9 +13,10 @@ from gossipreg.protocol.registry.payload import pack_instance
 from gossipreg.protocol.registry.records import Announcement, Record, TableDigest, record_digest
 from gossipreg.protocol.registry.rows import Key
 from gossipreg.protocol.registry.table import Freshness, Table
+from gossipreg.values import frozen
 
 
-@attrs.frozen
+@frozen
 class Change:
     """What a record or a table digest changed: records added and removed, the latest digest before and after."""
 

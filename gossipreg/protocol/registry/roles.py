@@ -14,6 +14,7 @@ import attrs
 
 from gossipreg.model import FENCED, PRIMARY, Instance
 from gossipreg.protocol.registry.rows import Key, key_of
+from gossipreg.values import frozen
 
 
 def fenced(
@@ -42,7 +43,7 @@ def as_seen(instance: Instance, primary: Key | None) -> Instance:
     return attrs.evolve(instance, role=FENCED)
 
 
-@attrs.frozen
+@frozen
 class Claims:
     """The claims to be the primary of one service, and which of them counts."""
 

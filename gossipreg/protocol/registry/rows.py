@@ -12,6 +12,7 @@ import attrs
 
 from gossipreg.model import Instance
 from gossipreg.protocol.registry.records import Record
+from gossipreg.values import frozen
 
 #: The key of a row: the id of its instance, and the owner.
 Key = tuple[str, str]
@@ -34,7 +35,7 @@ def key_of(source: Instance | Record) -> Key:
 Source = Instance | Record
 
 
-@attrs.frozen(eq=False)
+@frozen(eq=False)
 class Row:
     """One instance: as a list of all shows it, and as it is called if it can serve.
 
@@ -69,7 +70,7 @@ class Row:
         return self.shown == other.shown and self.able == other.able
 
 
-@attrs.frozen(eq=False)
+@frozen(eq=False)
 class Chunk:
     """Some consecutive rows, at least one. ``able`` and ``deferred`` have an entry for each of the ``sources``.
 
@@ -181,7 +182,7 @@ class Reading:
     has_begun: bool = False
 
 
-@attrs.frozen(eq=False)
+@frozen(eq=False)
 class Rows:
     """All rows of a service, by id and owner. Never changes: `replaced` returns other rows, which share most chunks."""
 

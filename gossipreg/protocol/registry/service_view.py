@@ -16,9 +16,10 @@ from gossipreg.protocol.registry.panic import Loss, Lost, lost_at_once
 from gossipreg.protocol.registry.roles import Claims, contenders
 from gossipreg.protocol.registry.rows import Chunk, Key, Row, Rows, key_of
 from gossipreg.protocol.registry.ruling import split
+from gossipreg.values import frozen
 
 
-@attrs.frozen(eq=False, repr=False)
+@frozen(eq=False)
 class ServiceView:
     """One service at one moment: every instance, by id and owner, and those that can serve.
 

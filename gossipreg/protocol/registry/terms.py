@@ -21,9 +21,10 @@ import attrs
 from gossipreg import limits
 from gossipreg.model import PRIMARY, Instance
 from gossipreg.protocol.registry.clock import Stamp
+from gossipreg.values import frozen
 
 
-@attrs.frozen
+@frozen
 class TermProofs:
     """What proves the parts of a register: for each a signature and a certificate, empty without identity.
 
@@ -35,7 +36,7 @@ class TermProofs:
     seen: bytes = b""
 
 
-@attrs.frozen
+@frozen
 class TermRegister:
     """One service's terms: the highest that was claimed by a primary, and the highest that was stated at all.
 

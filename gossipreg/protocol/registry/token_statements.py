@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar, Final
 
-import attrs
 import msgpack
 
 from gossipreg import limits
 from gossipreg.errors import InvalidToken
 from gossipreg.protocol.registry.payload import BadPayload
 from gossipreg.tokens import ClusterToken
+from gossipreg.values import frozen
 
 #: What the keys of all statements begin with, in the table that holds policies.
 _PREFIX: Final = "token:"
@@ -30,7 +30,7 @@ _DIGEST_BYTES: Final = 32
 _TIME_END: Final = 2.0**48 / 1000
 
 
-@attrs.frozen
+@frozen
 class TokenStatement:
     """A token that is accepted until ``expires`` (seconds since the epoch; None: until it is revoked)."""
 

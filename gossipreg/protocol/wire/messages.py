@@ -15,7 +15,6 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import Any, Final
 
-import attrs
 import msgpack
 
 from gossipreg import limits
@@ -32,6 +31,7 @@ from gossipreg.protocol.registry.policy_version import PolicyVersion
 from gossipreg.protocol.registry.records import Announcement, Fetch, Record, RecordRequest, TableDigest
 from gossipreg.protocol.registry.terms import TermProofs, TermRegister
 from gossipreg.signatures import SIGNATURE_BYTES
+from gossipreg.values import frozen
 
 Message = (
     Ping
@@ -259,7 +259,7 @@ def _sums(value: Any) -> tuple[int, ...]:
     return struct.unpack(f">{BUCKETS}Q", value)
 
 
-@attrs.frozen
+@frozen
 class _Form:
     """How one kind of message is laid out: its number, its class, its fields' readers in order."""
 

@@ -37,6 +37,7 @@ from gossipreg.counters import Count
 from gossipreg.protocol.cipher import Cipher
 from gossipreg.protocol.wire.derivations import DerivationBudget
 from gossipreg.protocol.wire.keyring import GossipKeyring
+from gossipreg.values import frozen
 
 #: How far the send time of an unknown sender's packet may be from our clock (s). NTP keeps hosts within a second of
 #: each other, so 30 forgives a clock that is not maintained; and it is far below the time for which tombstones and
@@ -99,7 +100,7 @@ class Refusal(enum.StrEnum):
         return Count[f"PACKETS_{self.name}"]
 
 
-@attrs.frozen
+@frozen
 class Refused:
     """A packet that is to be counted and dropped. ``skew`` (s) is told of stale ones: + if the sender is ahead."""
 

@@ -18,6 +18,7 @@ import attrs
 import trio
 
 from gossipreg.targets import CheckRules, IPAddress, TargetRefused, literal
+from gossipreg.values import frozen
 
 #: Names looked up at once. A resolver that hangs keeps its thread, even when the check has given up.
 _LOOKUPS_MAX: Final = 16
@@ -25,7 +26,7 @@ _LOOKUPS_MAX: Final = 16
 _limiter: trio.lowlevel.RunVar[trio.CapacityLimiter] = trio.lowlevel.RunVar("check_lookups")
 
 
-@attrs.frozen
+@frozen
 class AllowedTargets:
     """The rules of a node, and the hosts that are its own for an instance: names or addresses."""
 

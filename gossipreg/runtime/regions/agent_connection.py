@@ -18,6 +18,7 @@ from gossipreg.json_documents import read_json
 from gossipreg.runtime.files import read_secret
 from gossipreg.runtime.regions.remote_region import RemoteRequest
 from gossipreg.text import blanked, shortened
+from gossipreg.values import frozen
 
 #: How long an agent may take to accept a connection (seconds), with name resolution and TLS.
 CONNECT_SECONDS: Final = 10.0
@@ -64,7 +65,7 @@ class Connector(Protocol):
         ...
 
 
-@attrs.frozen
+@frozen
 class _Secrets:
     token: str | None
     tls: ssl.SSLContext | None

@@ -23,12 +23,13 @@ from gossipreg import limits
 from gossipreg.errors import RegionUnavailable
 from gossipreg.model import Health, Instance, RegionalService
 from gossipreg.protocol.registry.choose import matching
+from gossipreg.values import frozen
 
 #: How long a better region than the one in use must have been able to serve before it is used (seconds).
 RETURN_SECONDS: Final = 10.0
 
 
-@attrs.frozen
+@frozen
 class RegionalOffer:
     """What one region has of a service: instances that can serve, how many others should, and whether that is stale."""
 
@@ -67,7 +68,7 @@ def _takes_work(instance: Instance) -> bool:
     return bool(instance.weight) and instance.is_callable
 
 
-@attrs.frozen
+@frozen
 class FailoverState:
     """Which region is in use, and since when each one has been able to serve without a pause (seconds)."""
 

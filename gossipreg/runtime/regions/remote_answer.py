@@ -19,6 +19,7 @@ from gossipreg.json_documents import read_json
 from gossipreg.model import FENCED, NODE_SERVICE, Address, Health, Instance, Member, Status, is_name
 from gossipreg.spec import InstanceSpec
 from gossipreg.text import is_text, shown
+from gossipreg.values import frozen
 
 #: The fields of an instance that a specification has, too.
 _SPECIFIED: Final = ("service", "id", "host", "port", "tags", "meta", "weight", "zone", "role", "term")
@@ -34,7 +35,7 @@ class UnusableAnswer(Exception):
     """What an agent of another region sent cannot be used; the message says why."""
 
 
-@attrs.frozen
+@frozen
 class RemoteService:
     """One service in an answer."""
 
@@ -46,7 +47,7 @@ class RemoteService:
     beyond: str = ""  # of what it has too much to be told; then nothing else of it is
 
 
-@attrs.frozen
+@frozen
 class RemoteDirectory:
     """The services of a region, each with its tags, and the digest that stands for them."""
 
@@ -55,7 +56,7 @@ class RemoteDirectory:
     is_whole: bool = True  # it lists all
 
 
-@attrs.frozen
+@frozen
 class RemoteAnswer:
     """One answer: what has changed of the services that were named in the request."""
 

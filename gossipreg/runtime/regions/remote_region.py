@@ -25,6 +25,7 @@ from gossipreg.federation import Federation
 from gossipreg.model import Instance, RegionalDirectory, RegionalService, RegionInfo
 from gossipreg.runtime.change_log import ChangeLog, Entry
 from gossipreg.runtime.regions.remote_answer import RemoteAnswer, RemoteService, UnusableAnswer
+from gossipreg.values import frozen
 
 #: How long a service is followed after it was last asked for (seconds).
 INTEREST_SECONDS: Final = 600.0
@@ -57,7 +58,7 @@ class _Followed:
     problem: str = ""
 
 
-@attrs.frozen
+@frozen
 class RemoteRequest:
     """What an agent is asked next: the index of each service that is followed, and the directory's digest.
 
