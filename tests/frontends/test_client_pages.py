@@ -6,8 +6,9 @@ import re
 
 import pytest
 
-from gossipreg.frontends import envoy, traefik
+from gossipreg.frontends.envoy import api as envoy
 from gossipreg.frontends.serving.settling import SETTLE_SECONDS
+from gossipreg.frontends.traefik import api as traefik
 from tests.peers.stage import DOCS
 
 ENVOY, TRAEFIK = ((DOCS / "clients" / f"{name}.md").read_text() for name in ("envoy", "traefik"))

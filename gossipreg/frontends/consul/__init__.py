@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from gossipreg.frontends.consul.api import Consul
-from gossipreg.frontends.serving.compatibility_api import CompatibilityApi
+from gossipreg.frontends.serving.deferred_api import DeferredApi
+
+_ROUTINE = frozenset(("PUT", f"/v1/agent/check/{word}/{{id}}") for word in ("pass", "warn", "fail", "update"))
 
 
-def create_api() -> CompatibilityApi:
+def create_api() -> DeferredApi:
     """The API, with nothing remembered yet."""
-    return Consul()
+    return DeferredApi("gossipreg.frontends.consul.api", "Consul", ("/v1",), _ROUTINE)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import ClassVar, Final
+from typing import Final
 
 import attrs
 
@@ -146,10 +146,6 @@ def _service(pattern: str, arguments: Mapping[str, str]) -> str | None:
 class Consul:
     """Answers under ``/v1``."""
 
-    prefixes: ClassVar[tuple[str, ...]] = ("/v1",)
-    routine: ClassVar[frozenset[tuple[str, str]]] = frozenset(
-        ("PUT", f"/v1/agent/check/{word}/{{id}}") for word in ("pass", "warn", "fail", "update")
-    )
     _state: ConsulState | None = attrs.field(init=False, default=None)  # from the first request on
 
     @property

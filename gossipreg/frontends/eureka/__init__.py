@@ -7,10 +7,11 @@ they see.
 
 from __future__ import annotations
 
-from gossipreg.frontends.eureka.api import Eureka
-from gossipreg.frontends.serving.compatibility_api import CompatibilityApi
+from gossipreg.frontends.serving.deferred_api import DeferredApi
+
+_ROUTINE = frozenset(("PUT", f"{root}/apps/{{app}}/{{id}}") for root in ("/eureka", "/eureka/v2"))
 
 
-def create_api() -> CompatibilityApi:
+def create_api() -> DeferredApi:
     """The API, with nothing kept yet."""
-    return Eureka()
+    return DeferredApi("gossipreg.frontends.eureka.api", "Eureka", ("/eureka",), _ROUTINE)

@@ -204,8 +204,6 @@ _PATHS: Final = Router(
 class Eureka:
     """Answers Eureka's clients."""
 
-    prefixes: tuple[str, ...] = ("/eureka",)
-    routine: frozenset[tuple[str, str]] = frozenset(("PUT", f"{root}/apps/{{app}}/{{id}}") for root in _ROOTS)
     _controller: EurekaController | None = attrs.field(init=False, default=None)
 
     @property

@@ -41,19 +41,12 @@ class Dispatcher:
     compatibility_apis: tuple[CompatibilityApi, ...] = ()
     _closed: str | None = attrs.field(init=False, default=None)  # why, once it is
     _apis: tuple[tuple[str, CompatibilityApi], ...] = attrs.field(init=False)  # by the beginning of their paths
-    _at_prefix: dict[str, CompatibilityApi] = attrs.field(init=False)  # those that have a route at their prefix itself
     _levels: access_log.LogLevels = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         every = (self.default, *self.compatibility_apis)
         self._levels = access_log.LogLevels(frozenset().union(*(each.routine for each in every)))
         self._apis = tuple((f"{prefix}/", each) for each in self.compatibility_apis for prefix in each.prefixes)
-        self._at_prefix = {
-            pattern: each
-            for each in self.compatibility_apis
-            for _, pattern, _ in each.routes
-            if pattern in each.prefixes
-        }
 
     async def close_with_node(self) -> None:
         """Wait until the node is closed, and from then on answer only that: its state is stale from that moment."""
@@ -108,6 +101,15 @@ class Dispatcher:
             holder = self.server.access.holder(self._token(request, outcome[1]))
             access_log.write(level, name, outcome, time.perf_counter() - began, holder)
 
+    def _api_for(self, target: str) -> CompatibilityApi | None:
+        """The compatibility API of a path below one of its prefixes, or at one where it has a route."""
+        for prefix, api in self._apis:
+            if target.startswith(prefix):
+                return api
+            if f"{target}/" == prefix and any(pattern == target for _, pattern, _ in api.routes):
+                return api
+        return None
+
     def _token(self, request: Request, path: str) -> str | None:
         """The token that a request for the route of that path has shown."""
         api = next((each for prefix, each in self._apis if path.startswith(prefix)), self.default)
@@ -150,9 +152,7 @@ class Dispatcher:
         except HttpError as error:
             return "", "", error.answer
         method = request.method
-        api = self._at_prefix.get(request.target) or next(
-            (api for prefix, api in self._apis if request.target.startswith(prefix)), None
-        )
+        api = self._api_for(request.target)
         if api is None:
             api = self.default
             method = "GET" if method == "HEAD" else method

@@ -10,7 +10,7 @@ import functools
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar, Final
+from typing import Final
 
 import attrs
 
@@ -76,10 +76,7 @@ def files() -> Mapping[str, PageFile]:
 
 @frozen
 class WebPage:
-    """Serves the page's files; see `CompatibilityApi` for its attributes."""
-
-    prefixes: ClassVar[tuple[str, ...]] = ("/ui",)
-    routine: ClassVar[frozenset[tuple[str, str]]] = frozenset()
+    """Serves the page's files."""
 
     @property
     def routes(self) -> Sequence[tuple[str, str, Action]]:
@@ -112,8 +109,3 @@ def _answer(request: Request, name: str) -> Response:
     if request.header(b"if-none-match") == file.tag.decode("ascii"):
         return Response(304, headers=headers, is_labelled=False)
     return Response(200, file.body, headers, file.media, is_labelled=False)
-
-
-def create_page() -> WebPage:
-    """Create what the HTTP listener serves the page by."""
-    return WebPage()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from gossipreg.frontends.envoy import WAIT_SECONDS_MAX, DiscoveryRequest
+from gossipreg.frontends.envoy.api import WAIT_SECONDS_MAX, DiscoveryRequest
 from gossipreg.frontends.serving.response import HttpError
 from tests.fuzz.target import Target, check_error_text, outcome
 

@@ -56,11 +56,6 @@ _CODES: Final = {400: 3, 401: 16, 403: 7, 404: 5, 405: 12, 413: 8, 503: 14}
 _PATHS: Final = Router([("POST", "/v3/discovery:endpoints", Action.READ_CLUSTER)])
 
 
-def create_api() -> Envoy:
-    """Envoy's."""
-    return Envoy()
-
-
 @frozen
 class EnvoyCluster:
     """What one cluster is made of: a service's instances, or those with a tag, in a zone, in a role."""
@@ -129,8 +124,6 @@ class DiscoveryRequest:
 class Envoy:
     """Answers polls. An answer's version is a digest of its content: agents with the same state give the same one."""
 
-    prefixes: tuple[str, ...] = ("/v3",)
-    routine: frozenset[tuple[str, str]] = frozenset({("POST", "/v3/discovery:endpoints")})
     _kept: IndexedCache[bytes] = attrs.field(init=False, factory=lambda: IndexedCache[bytes](KEPT_BYTES_MAX))
     _told: set[str] = attrs.field(init=False, factory=set)  # versions, while the node is young
 

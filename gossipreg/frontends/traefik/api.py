@@ -40,17 +40,9 @@ PARAMETERS: Final = ("service", "tag", "zone", "rule")
 _PATHS: Final = Router([("GET", "/traefik/v1/config", Action.READ_CLUSTER)])
 
 
-def create_api() -> Traefik:
-    """Traefik's."""
-    return Traefik()
-
-
 @attrs.define(eq=False, repr=False)
 class Traefik:
     """Answers with one document for everything, or for what the query narrows it to."""
-
-    prefixes: tuple[str, ...] = ("/traefik",)
-    routine: frozenset[tuple[str, str]] = frozenset()
 
     @property
     def routes(self) -> tuple[tuple[str, str, Action], ...]:
