@@ -36,8 +36,15 @@ _REQUEST_BYTES_MAX: Final = 131_072
 
 #: What an agent imports when it starts, and most commands a part of.
 _PRELOADED: Final = (
-    *("gossipreg.cli.agent", "gossipreg.cli.run_agent", "gossipreg.runtime.state_store", "sqlite3"),
-    *(f"gossipreg.frontends.{each}" for each in ("http", "dns", "web", "consul", "eureka", "envoy", "traefik")),
+    *(
+        "gossipreg.cli.agent",
+        "gossipreg.cli.root",
+        "gossipreg.cli.run_agent",
+        "gossipreg.runtime.state_store",
+        "sqlite3",
+    ),
+    *(f"gossipreg.frontends.{each}" for each in ("http", "dns", "dns.responder", "dns.zone", "web.page")),
+    *(f"gossipreg.frontends.{each}.api" for each in ("consul", "eureka", "envoy", "traefik")),
 )
 
 #: What programs import that embed a node.

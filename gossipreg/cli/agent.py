@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-import click
-
-from gossipreg.cli.help_page import command
+from gossipreg.cli.declare import command, option, path
 from gossipreg.cli.logs import write_logs
 from gossipreg.cli.settings import FILE_VARIABLE, SETTINGS, load, misspelled_variables
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _log = logging.getLogger("gossipreg.agent")
 
@@ -61,30 +61,29 @@ def _setting_flags(command: _Command) -> _Command:
     """Give the command one option for each setting that has a flag; its help is the setting's own."""
     for key, setting in reversed(list(SETTINGS.items())):
         if setting.flag is not None:
-            command = click.option(
-                setting.flag,
-                key,
-                metavar=_METAVARS.get(key),
-                is_flag=setting.default is False,
-                multiple=isinstance(setting.default, tuple),
-                type=int if isinstance(setting.default, int) and not isinstance(setting.default, bool) else None,
-                default=() if isinstance(setting.default, tuple) else None,
-                help=setting.doc + (f"  [default: {setting.shown_default}]" if setting.default else ""),
-            )(command)
+            told: dict[str, Any] = {"metavar": _METAVARS.get(key)}
+            if setting.default is False:
+                told["is_flag"] = True
+            elif isinstance(setting.default, tuple):
+                told["multiple"] = True
+            elif isinstance(setting.default, int):
+                told["type"] = int
+            text = setting.doc + (f"  [default: {setting.shown_default}]" if setting.default else "")
+            command = option(setting.flag, key, help=text, **told)(command)
     return command
 
 
 @command()
 @_setting_flags
-@click.option(
+@option(
     "--config",
     "file",
     metavar="FILE",
     envvar=FILE_VARIABLE,
-    type=click.Path(path_type=Path),
+    type=path(),
     help="TOML file with any of these settings, the protocol's, and services.",
 )
-@click.option("--check-config", is_flag=True, help="Only check that all settings and files can be used; start nothing.")
+@option("--check-config", is_flag=True, help="Only check that all settings and files can be used; start nothing.")
 def agent(file: Path | None, *, check_config: bool, **flags: Any) -> None:
     """Run a member of the cluster, with HTTP and DNS for this host.
 
@@ -106,7 +105,7 @@ def agent(file: Path | None, *, check_config: bool, **flags: Any) -> None:
     if check_config:
         from gossipreg.cli.run_agent import check
 
-        click.echo(check(config, file))
+        print(check(config, file))
         return
     write_logs(config.log_format, config.log_level)
     for variable, meant in misspelled_variables(os.environ):

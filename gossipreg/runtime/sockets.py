@@ -10,6 +10,7 @@ from gossipreg.config import Config
 from gossipreg.config_rules import DEFAULT_PORT
 from gossipreg.errors import BindError, ConfigError, InsecureError
 from gossipreg.model import Address
+from gossipreg.targets import literal
 from gossipreg.values import frozen
 
 #: Bytes of arriving datagrams that the kernel keeps while the node is busy: about 3,000 packets. A stall of a second in
@@ -57,6 +58,8 @@ def resolve_bind(text: str) -> Address:
 
 def _first_ip(host: str) -> str:
     """The first IP address of ``host``. Raises ``OSError``, for what can be no host name, too."""
+    if isinstance(literal(host), ipaddress.IPv4Address):
+        return host  # to look it up would load the tables of international names, 2 ms of each start
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_DGRAM)
     except UnicodeError:  # an empty label, or one of more than 63 characters

@@ -14,11 +14,13 @@ from ipaddress import IPv6Address, ip_address
 from typing import Final
 
 import attrs
-import dns.flags
 
 from gossipreg.frontends.dns import limits
 
 _HEADER: Final = struct.Struct("!HHHHHH")
+
+#: The flag of an answer that did not fit (RFC 1035 §4.1.1).
+_TRUNCATED: Final = 0x0200
 
 
 @attrs.define(eq=False, repr=False)
@@ -58,4 +60,4 @@ def truncated(answer: bytes) -> bytes:
         while answer[end]:
             end += answer[end] + 1
         end += 1 + 4  # the root, the type and the class
-    return _HEADER.pack(id_, flags | dns.flags.TC, questions, 0, 0, 0) + answer[_HEADER.size : end]
+    return _HEADER.pack(id_, flags | _TRUNCATED, questions, 0, 0, 0) + answer[_HEADER.size : end]

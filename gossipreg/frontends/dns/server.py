@@ -1,30 +1,35 @@
-"""The DNS server: a UDP socket that is drained in batches, TCP for answers that are too long for UDP, and TLS."""
+"""The DNS server: a UDP socket that is drained in batches, TCP for answers that are too long for UDP, and TLS.
+
+What reads queries and makes answers is imported when the first client comes: many agents are asked by HTTP only.
+"""
 
 from __future__ import annotations
 
 import logging
 import socket
+import sys
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from functools import partial
+from functools import cache, partial
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+import dns  # noqa: F401 - the bare package: an agent that lacks it says so at its start
 import trio
 
 from gossipreg.counters import Count
 from gossipreg.frontends.dns import limits
 from gossipreg.frontends.dns.directory import Directory
 from gossipreg.frontends.dns.reflection import Reflection, truncated
-from gossipreg.frontends.dns.responder import DnsResponder
 from gossipreg.frontends.dns.sockets import open_sockets, open_tls_socket
-from gossipreg.frontends.dns.zone import Zone
 from gossipreg.frontends.serving.node_api import NodeApi
 from gossipreg.model import Address
 from gossipreg.runtime.accepting import serve
 from gossipreg.runtime.supervision import run_restarting, start_restarting
 
 if TYPE_CHECKING:
+    from gossipreg.frontends.dns.responder import DnsResponder
     from gossipreg.frontends.serving.tls import ServerTls
 
 log = logging.getLogger(__name__)
@@ -33,6 +38,8 @@ _LENGTH_BYTES = 2
 
 #: Queries between two looks at the clock.
 _STRIDE = 8
+
+_RESPONDER = "gossipreg.frontends.dns.responder"
 
 
 async def serve_dns(
@@ -61,22 +68,43 @@ async def serve_dns(
         raise
     directory = Directory(node)
     others = tuple(each.name for each in node.regions() if not each.own)
-    zone = Zone(node, directory, sockets.address, tuple(domains), ttl, datacenter=node.region, regions=others)
-    responder = DnsResponder(zone, Counter() if counters is None else counters)
+    counted = Counter[str]() if counters is None else counters
+
+    @cache
+    def made() -> DnsResponder:
+        from gossipreg.frontends.dns.responder import DnsResponder
+        from gossipreg.frontends.dns.zone import Zone
+
+        zone = Zone(node, directory, sockets.address, tuple(domains), ttl, datacenter=node.region, regions=others)
+        return DnsResponder(zone, counted)
+
+    async def over_udp() -> None:
+        await trio.lowlevel.wait_readable(sockets.udp)
+        await _load()
+        await serve_udp(sockets.udp, made())
+
+    async def over_tcp(connections: trio.CapacityLimiter, stream: trio.abc.Stream) -> None:
+        await _load()
+        await admit(made(), connections, stream)
+
     with sockets.udp:
         async with sockets.tcp, trio.open_nursery() as nursery:
-            await nursery.start(start_restarting, responder.counters, "the directory of DNS names", directory.follow)
-            nursery.start_soon(
-                run_restarting, responder.counters, "DNS over UDP", partial(serve_udp, sockets.udp, responder)
-            )
+            await nursery.start(start_restarting, counted, "the directory of DNS names", directory.follow)
+            nursery.start_soon(run_restarting, counted, "DNS over UDP", over_udp)
             task_status.started(sockets.address)
-            handler = partial(admit, responder, trio.CapacityLimiter(limits.CONNECTIONS_MAX))
+            handler = partial(over_tcp, trio.CapacityLimiter(limits.CONNECTIONS_MAX))
             if tls is not None and secure is not None:
-                limited = partial(admit, responder, trio.CapacityLimiter(limits.CONNECTIONS_MAX))
-                over_tls = partial(_admit_secure, limited, tls[1], responder.counters)
+                limited = partial(over_tcp, trio.CapacityLimiter(limits.CONNECTIONS_MAX))
+                over_tls = partial(_admit_secure, limited, tls[1], counted)
                 log.info("answering DNS over TLS at %s", Address(*secure.socket.getsockname()[:2]))
-                nursery.start_soon(serve, over_tls, [secure], responder.counters, Count.DNS_NOT_ACCEPTED)
-            await serve(handler, [sockets.tcp], responder.counters, Count.DNS_NOT_ACCEPTED)
+                nursery.start_soon(serve, over_tls, [secure], counted, Count.DNS_NOT_ACCEPTED)
+            await serve(handler, [sockets.tcp], counted, Count.DNS_NOT_ACCEPTED)
+
+
+async def _load() -> None:
+    """Import what answers queries in a thread: without kept bytecode that takes hundreds of milliseconds."""
+    if _RESPONDER not in sys.modules:
+        await trio.to_thread.run_sync(import_module, _RESPONDER)
 
 
 async def serve_udp(udp: socket.socket, responder: DnsResponder) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,6 +14,7 @@ from gossipreg.frontends.serving import limits
 from gossipreg.frontends.serving.node_api import NodeApi
 from gossipreg.frontends.serving.response import encode
 from gossipreg.frontends.serving.time_slices import SingleFlight, TimeSlicer
+from gossipreg.median import median
 from gossipreg.model import LinkState, MemberObservation, ObserverReport, Status
 
 #: What an observer believes of a member that it does not know.
@@ -98,8 +98,8 @@ def _zones(reports: Sequence[ObserverReport]) -> Iterator[Json]:
             if each.round_trip is not None and each.name in zone_of and each.status.is_present:
                 found[report.zone, zone_of[each.name]].append(each.round_trip)
     for (source, target), trips in sorted(found.items()):
-        median, worst = round(statistics.median(trips), 6), round(max(trips), 6)
-        yield {"from": source, "to": target, "median": median, "worst": worst, "links": len(trips)}
+        middle, worst = round(median(trips), 6), round(max(trips), 6)
+        yield {"from": source, "to": target, "median": middle, "worst": worst, "links": len(trips)}
 
 
 def _trips(reports: Sequence[ObserverReport]) -> Iterator[Json]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
@@ -14,6 +13,7 @@ import trio
 from gossipreg.counters import Count
 from gossipreg.frontends.serving import limits
 from gossipreg.frontends.serving.node_api import NodeApi
+from gossipreg.median import median
 
 #: What is counted in each interval, by the name under which it is told.
 _COUNTED: Final[Mapping[str, Count]] = {
@@ -61,4 +61,4 @@ def _median_round_trip(node: NodeApi) -> float | None:
     """The median of the round trips to members (seconds); None if none was measured."""
     found = [node.round_trip(each.name) for each in node.members() if each.status.is_present]
     known = [each for each in found if each is not None]
-    return round(statistics.median(known), 6) if known else None
+    return round(median(known), 6) if known else None

@@ -30,7 +30,6 @@ import random
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
-from email.utils import formatdate
 from typing import Final, Protocol
 
 import attrs
@@ -60,6 +59,8 @@ from gossipreg.runtime.supervision import count_bug
 
 log = logging.getLogger(__name__)
 
+_DAYS: Final = (b"Mon", b"Tue", b"Wed", b"Thu", b"Fri", b"Sat", b"Sun")
+_MONTHS: Final = (b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec")
 _REASONS: Final = {status.value: status.phrase.encode("ascii") for status in http.HTTPStatus}
 _WITHOUT_BODY: Final = frozenset({204, 304})
 _CLOSE: Final = (b"connection", b"close")
@@ -477,4 +478,11 @@ def _stream_head(name: bytes, events: StreamingResponse) -> h11.Response:
 
 @functools.lru_cache(maxsize=1)
 def _date(second: int) -> tuple[bytes, bytes]:
-    return (b"date", formatdate(second, usegmt=True).encode("ascii"))
+    return (b"date", http_date(second))
+
+
+def http_date(second: int) -> bytes:
+    """A time in seconds since the epoch, as HTTP has it (RFC 9110 §5.6.7). `email` takes longer to be imported."""
+    at = time.gmtime(second)
+    clock = b"%02d:%02d:%02d GMT" % (at.tm_hour, at.tm_min, at.tm_sec)
+    return b"%b, %02d %b %04d %b" % (_DAYS[at.tm_wday], at.tm_mday, _MONTHS[at.tm_mon - 1], at.tm_year, clock)

@@ -1,16 +1,19 @@
 """Deferred APIs: compatibility APIs that are imported when a client first asks them.
 
 An agent serves all of them unless it is told otherwise, and most agents have clients of one or none. The first request
-for each waits for the import, some 20 ms of CPU (``docs/decisions/0078-frontends-loaded-by-their-first-client.md``).
+for each waits for the import, in a thread beside the loop
+(``docs/decisions/0078-frontends-loaded-by-their-first-client.md``).
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from importlib import import_module
 from typing import Protocol
 
 import attrs
+import trio
 
 from gossipreg.frontends.serving.context import ServerContext
 from gossipreg.frontends.serving.request import Request
@@ -44,6 +47,11 @@ class DeferredApi:
     prefixes: tuple[str, ...]
     routine: frozenset[tuple[str, str]] = frozenset()
     _answers: ApiAnswers | None = attrs.field(init=False, default=None)  # from the first request on
+
+    async def load(self) -> None:
+        """Import what answers in a thread, if it was not yet: without kept bytecode that takes hundreds of ms."""
+        if self.module not in sys.modules:
+            await trio.to_thread.run_sync(import_module, self.module)
 
     @property
     def loaded(self) -> ApiAnswers:

@@ -13,6 +13,7 @@ from gossipreg.frontends.serving import access_log, audit_log, reliability
 from gossipreg.frontends.serving.access import Token
 from gossipreg.frontends.serving.compatibility_api import CompatibilityApi
 from gossipreg.frontends.serving.context import ServerContext
+from gossipreg.frontends.serving.deferred_api import DeferredApi
 from gossipreg.frontends.serving.guard import Guard
 from gossipreg.frontends.serving.request import Request
 from gossipreg.frontends.serving.response import DeferredResponse, HttpError, Reply, Response, http_error
@@ -156,6 +157,8 @@ class Dispatcher:
         if api is None:
             api = self.default
             method = "GET" if method == "HEAD" else method
+        if isinstance(api, DeferredApi):
+            await api.load()
         if not self.server.access.is_open:
             self._enter(name, self._found(request, api))
         pattern, reply = await api.answer(request, self.server)

@@ -4,6 +4,7 @@ import gc
 import itertools
 import json
 from collections.abc import AsyncGenerator
+from email.utils import formatdate
 from typing import Any
 
 import h11
@@ -15,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gossipreg.frontends.serving import limits
-from gossipreg.frontends.serving.connection import Connection
+from gossipreg.frontends.serving.connection import Connection, http_date
 from gossipreg.model import Address, Event, Instance, Member, Snapshot
 from gossipreg.spec import InstanceSpec
 from tests.frontends.fake_node import FakeNode
@@ -536,3 +537,8 @@ async def test_a_connection_that_is_over_leaves_nothing_to_collect(fake: FakeNod
         assert not [each for each in gc.get_objects() if isinstance(each, Connection | h11.Connection)]
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize("second", [0, 784111777, 951782400, 1_795_996_799, 4_102_444_800])
+def test_a_date_is_written_as_http_has_it(second: int) -> None:
+    assert http_date(second).decode() == formatdate(second, usegmt=True)

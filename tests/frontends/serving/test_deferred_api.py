@@ -12,11 +12,12 @@ from gossipreg.frontends.serving.compatibility_api import load
 from gossipreg.frontends.serving.context import ServerContext
 from gossipreg.frontends.serving.deferred_api import DeferredApi
 from gossipreg.frontends.serving.request import Request
-from gossipreg.frontends.serving.response import Reply
+from gossipreg.frontends.serving.response import Reply, Response
 from gossipreg.frontends.serving.router import Router
 from gossipreg.frontends.serving.scopes import Action
 from gossipreg.frontends.web import create_page
 from tests.frontends.fake_node import FakeNode
+from tests.frontends.test_scopes import HERE
 from tests.frontends.wire import dispatcher
 
 #: Says which modules of a frontend have been imported: once all are there, once one of them has been asked.
@@ -29,6 +30,20 @@ apis = (*load(COMPATIBILITY_APIS), create_page())
 print(*(name for name in sys.modules if name.startswith("gossipreg.frontends.")))
 apis[0].routes
 print(*(name for name in sys.modules if name.startswith("gossipreg.frontends.")))
+"""
+
+#: Says whether the main thread imported what answers, and whether it is there.
+IN_A_THREAD = """\
+import sys, threading, trio
+from gossipreg.frontends.traefik import create_api
+class Watch:
+    threads = set()
+    def find_spec(self, name, path=None, target=None):
+        if name == "gossipreg.frontends.traefik.api":
+            self.threads.add(threading.current_thread())
+sys.meta_path.insert(0, Watch())
+trio.run(create_api().load)
+print(threading.main_thread() in Watch.threads, "gossipreg.frontends.traefik.api" in sys.modules)
 """
 
 
@@ -45,7 +60,7 @@ class Made:
         return request.token
 
     async def answer(self, request: Request, server: ServerContext) -> tuple[str, Reply]:
-        raise NotImplementedError
+        return "/made/one", Response(204)
 
 
 @pytest.fixture
@@ -61,6 +76,26 @@ def test_those_that_are_bundled_load_nothing_until_one_is_asked() -> None:
     assert [name for name in first if name.startswith(tuple(own))] == []
     assert "gossipreg.frontends.consul.api" in second
     assert [name for name in second if name.startswith(tuple(own[1:]))] == []
+
+
+def test_the_first_request_imports_it_in_a_thread() -> None:
+    ran = subprocess.run([sys.executable, "-c", IN_A_THREAD], capture_output=True, text=True, check=True)
+    assert ran.stdout.split() == ["False", "True"]
+
+
+async def test_a_request_for_it_loads_it_first(
+    fake: FakeNode, made: DeferredApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded: list[DeferredApi] = []
+
+    async def load(self: DeferredApi) -> None:
+        assert Made.count == 0
+        loaded.append(self)
+
+    monkeypatch.setattr(DeferredApi, "load", load)
+    reply = await dispatcher(fake, None, made).answer(Request("GET", "/made/one", str(HERE)), b"name")
+    assert isinstance(reply, Response)
+    assert (reply.status, loaded, Made.count) == (204, [made], 1)
 
 
 def test_what_answers_is_made_once(made: DeferredApi) -> None:

@@ -1,0 +1,12 @@
+"""The median of numbers; `statistics` brings fractions and decimals along, which take 5 ms of a start."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+def median(values: Iterable[float]) -> float:
+    """The middle one of ``values``, or the mean of the two; there is at least one."""
+    ranked = sorted(values)
+    middle = len(ranked) // 2
+    return ranked[middle] if len(ranked) % 2 else (ranked[middle - 1] + ranked[middle]) / 2
