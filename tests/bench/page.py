@@ -31,6 +31,7 @@ _IDLE: Final = "python tests/bench/serf.py --nodes {} --rows idle"
 _LOSS: Final = "python tests/bench/loss.py --nice -15"
 _ANOMALIES: Final = "python tests/bench/anomalies.py --nice -15"
 _STARTUP: Final = "python tests/bench/startup.py"
+_ATTACH: Final = "python tests/bench/attach.py"
 _RECONCILIATION: Final = "python -m tests.bench.reconciliation"
 _READS: Final = "python -m tests.bench.reads"
 _HTTP: Final = "python -m tests.bench.http_reads"
@@ -198,6 +199,27 @@ LINES: Final = (
     Line("CPU of one agent until it is ready, sealed", _STARTUP, Cell("agent, sealed: CPU until ready", _SPREAD)),
     Line("a node in a program that has trio: CPU added", _STARTUP, Cell("a node in a program that has trio", _SPREAD)),
     Line("a node in a program, resident", _STARTUP, Cell("open node: resident", _SPREAD)),
+    Line("memory of an agent, resident", _STARTUP, Cell("agent: resident", _SPREAD)),
+    *(
+        Line(f"an attached process, {kind}: CPU that its start adds", _ATTACH, Cell(f"start, {kind}: CPU", _SPREAD))
+        for kind in ("trio", "asyncio", "threads")
+    ),
+    *(
+        Line(f"an attached process, {kind}: memory added", _ATTACH, Cell(f"start, {kind}: resident", _SPREAD))
+        for kind in ("trio", "asyncio", "threads")
+    ),
+    Line("200 attached processes at rest: CPU of each", _ATTACH, Cell("200 processes: CPU at rest", _SPREAD)),
+    Line(
+        "the same: bytes read and written in ten seconds, by all", _ATTACH, Cell("200 processes: bytes read", _SPREAD)
+    ),
+    Line("the same: what each adds to the agent's memory", _ATTACH, Cell("200 processes: of the agent's", _SPREAD)),
+    Line(
+        "`kill -9` of an attached process: gone from the last of 4 nodes",
+        _ATTACH,
+        Cell("kill -9 of an attached process", _SPREAD),
+        "`kill -9` of a member",
+        Cell("kill -9 of a member", _SPREAD),
+    ),
     _read("`lookup` in the program, a second", "lookup |"),
     _read("`pick` in the program, a second", "pick |"),
     Line(
