@@ -10,7 +10,7 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -244,17 +244,28 @@ async def _handle_signals(
     That is as safe as being killed, which an agent must survive anyway: its data directory is whole at all times.
     SIGHUP only has files read again, unless it reports that the terminal of the agent has closed.
     """
-    in_terminal = os.isatty(0)
+    in_terminal = [stream for stream in (0, 1, 2) if os.isatty(stream)]
     async for number in signals:
         name = signal.Signals(number).name
-        if number == signal.SIGHUP and not (in_terminal and not os.isatty(0)):
-            nursery.start_soon(run_contained, node.counters, "SIGHUP", reload)
-        elif leave.is_set():
+        if number == signal.SIGHUP:
+            if 0 not in in_terminal or os.isatty(0):
+                nursery.start_soon(run_contained, node.counters, "SIGHUP", reload)
+                continue
+            _write_to_nothing(in_terminal)
+        if leave.is_set():
             _log.warning("%s while leaving: stopping at once", name)
             os._exit(1)
         else:
             _log.info("%s: leaving", name)
             leave.set()
+
+
+def _write_to_nothing(streams: Iterable[int]) -> None:
+    """Connect these standard streams to nothing: what their closed terminal did not take would fail the exit."""
+    null = os.open(os.devnull, os.O_RDWR)
+    for stream in streams:
+        os.dup2(null, stream)
+    os.close(null)
 
 
 async def _reload(reloads: Sequence[Reload], turn: trio.Lock, manager: ServiceManager) -> None:

@@ -131,7 +131,9 @@ def test_a_signal_makes_it_leave_and_exit_with_0(start: Starter, number: signal.
     assert stays.agent.get("services", "orders")["instances"] == []
 
 
-def test_it_leaves_when_its_terminal_is_closed() -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_it_leaves_when_its_terminal_is_closed(unbuffered: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
     with terminal(*command()[3:], "--name", "web-1") as window:
         window.until("gossipreg agent web-1 ready: [^\n]*\n")
         window.process.send_signal(signal.SIGHUP)
