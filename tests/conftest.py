@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, given, settings, strategies
 
 #: Folders whose tests start agents or programs of others and wait for them: all of them are slow.
 _SLOW_FOLDERS: Final = ("drills", "peers")
@@ -55,8 +55,15 @@ def pytest_collection() -> Generator[None, object, object]:
     try:
         return (yield)
     finally:
+        _draw_something()
         gc.freeze()
         gc.enable()
+
+
+@settings(max_examples=1, database=None)
+@given(strategies.none())
+def _draw_something(_: None) -> None:
+    """Have hypothesis register its random generator: it asks the collector who refers to it, which a freeze hides."""
 
 
 def pytest_collectstart(collector: pytest.Collector) -> None:

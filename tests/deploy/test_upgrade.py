@@ -76,8 +76,8 @@ async def roll(agents: Agents, caller: Caller, packages: Path | None) -> None:
         assert await before.leave() == 0
         others = list(caller.up.values())
         after = await agents.again(before, join=others, packages=packages)
-        caller.up[name] = after
         await agents.agree([*others, after], offers={"orders": {f"orders-{each}" for each in _NAMES}})
+        caller.up[name] = after  # not before: an agent answers before it has joined, when `/readyz` says 503 still
         caller.expected.add(f"orders-{name}")
 
 

@@ -68,6 +68,7 @@ class NativeContext(RequestContext):
         regions = () if text is None else tuple(text.split(","))
         if not all(regions):
             raise HttpError(400, f"failover: {shown(text)} is not a list of regions with commas between")
+        self.share("failover_threshold")  # refused where it is none, also where nothing can fail over
         return regions
 
     def text(self, name: str) -> str | None:

@@ -395,7 +395,7 @@ async def test_another_region_is_answered_with_its_age(client: httpx.AsyncClient
         "failover=eu,",
     ):
         assert (await client.get(f"/api/v1/services/shop?{query}")).status_code == 400, query
-    for query in ("failover=eu&index=1", "failover=eu,", "region="):
+    for query in ("failover=eu&index=1", "failover=eu,", "failover_threshold=false", "region="):
         assert (await client.get(f"/api/v1/services/shop?{query}")).status_code == 400, query
     assert (await client.get("/api/v1/services/shop?failover=asia")).status_code == 404
     assert (await client.get("/api/v1/events?region=eu")).status_code == 400
