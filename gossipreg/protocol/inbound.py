@@ -36,7 +36,7 @@ from gossipreg.protocol.registry.policy_version import PolicyVersion
 from gossipreg.protocol.registry.records import Announcement, Record, RecordRequest, TableDigest
 from gossipreg.protocol.registry.terms import TermRegister
 from gossipreg.protocol.state import ClusterState
-from gossipreg.protocol.stream_sessions import Purpose, StreamSession, answers, corrections
+from gossipreg.protocol.stream_sessions import Purpose, StreamSession, answers, bucket_of, corrections
 from gossipreg.protocol.wire.messages import Junk, Message, pack
 from gossipreg.protocol.wire.reader import Reader
 
@@ -151,7 +151,7 @@ class Inbound:
                 if not context.over_stream:
                     self.disseminator.handle(message, context, now)
             case _:
-                if context.over_stream:
+                if context.over_stream and context.admit_question(message, bucket_of(message)):
                     context.replies += answers(message, self.state, now)
 
     def _handle_claim(

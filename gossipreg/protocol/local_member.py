@@ -310,16 +310,19 @@ class LocalMember:
         """
         if query.name != self.identity.name or query.run_id == self.identity.run_id or self.identity.left:
             return
-        answer = pack(self._query_to(query.run_id))
-        if context.stream is None:
-            self.outbox.tell(query.run_id, context.source, answer, now)
-        elif context.stream < 0:  # an answer on our own stream needs no answer
-            context.replies.append(answer)
+        if not context.admit_question(query):
+            return
         wall = self.state.clock.wall(now) / 1000
         refusal = self.state.authenticator.check_query(query, self.identity.run_id, wall)
         if refusal is not None:
             self.expulsion.refuse(f"the name {query.name}, this node's own", refusal, context)
             return
+        if context.stream is None or context.stream < 0:  # an answer on our own stream needs no answer
+            answer = pack(self._query_to(query.run_id))
+            if context.stream is None:
+                self.outbox.tell(query.run_id, context.source, answer, now)
+            else:
+                context.replies.append(answer)
         other = self.identity.rival
         if other is None or not self._was_asked(other, context):
             if not self.identity.yields_to(query):

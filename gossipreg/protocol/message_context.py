@@ -28,6 +28,7 @@ class MessageContext:
     )  # owner -> ids of obsolete records that the sender still holds
     answered: set[str] = attrs.field(factory=set)  # owners whose tables the sender has requested in this packet
     later_digests: dict[str, bytes] = attrs.field(factory=dict)  # owner -> digest to tell the sender: it holds less
+    asked: set[tuple[type, int]] = attrs.field(factory=set)  # kinds of questions in this packet, and buckets they name
     is_unproven: bool = False  # whether it bears the run id of a member without the proof that is required
 
     @property
@@ -39,6 +40,17 @@ class MessageContext:
     def over_stream(self) -> bool:
         """Whether the message came over a stream, as part of a comparison of states."""
         return self.stream is not None
+
+    def admit_question(self, question: object, bucket: int = 0) -> bool:
+        """Whether no such question, about this ``bucket``, came in the packet or frame before; notes it.
+
+        A peer has no reason to repeat one, and the answer to a few bytes can be long.
+        """
+        key = (type(question), bucket)
+        if key in self.asked:
+            return False
+        self.asked.add(key)
+        return True
 
     def admit_forward(self, *, announced: bool) -> bool:
         """Whether one more new entry may be gossiped on; counts it. What a joining node receives is new to no other."""

@@ -93,9 +93,12 @@ class ObservationQueries:
             self.outbox.put(ObservationsEnded(query.report("too many streams are open")))
 
     def requested(self, context: MessageContext) -> None:
-        """A peer asks; strangers get no answer."""
-        if context.member is not None and context.stream is not None and context.stream < 0:
-            self.outbox.put(ObservationsRequested(context.stream))
+        """A peer asks; strangers get no answer, and members one on each stream."""
+        session = None if context.stream is None or context.stream > 0 else self.streams.sessions.find(context.stream)
+        if context.member is None or context.stream is None or session is None or session.observed:
+            return
+        session.observed = True
+        self.outbox.put(ObservationsRequested(context.stream))
 
     def tell(self, stream: int, version: str, problems: Sequence[str]) -> None:
         """Answer on ``stream`` with what this node believes, its version, and its problems."""

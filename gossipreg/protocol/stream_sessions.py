@@ -53,6 +53,7 @@ class StreamSession:
     accepted: bool = False  # whether it ever has
     news: int = 0  # new entries received
     sender: int = 0  # the run id under which the peer has sent its last frame
+    observed: bool = False  # whether the peer has asked what this node observes
     requested: bool = False  # whether a user has asked for it, so that `JoinEnded` is due
 
     @property
@@ -148,6 +149,11 @@ class StreamSessions:
 
 #: Peers remembered as having one large record; the first of them nearly always serves.
 _SOURCES_MAX = 4
+
+
+def bucket_of(question: Message) -> int:
+    """The bucket that a peer's request is about; 0 for one that is about none."""
+    return question.bucket if isinstance(question, Listing | Want) else 0
 
 
 def answers(question: Message, state: ClusterState, now: float) -> list[bytes]:

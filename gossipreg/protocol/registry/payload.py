@@ -104,7 +104,10 @@ def _shared(text: Any) -> Any:
 
 def _health(offer: dict[str, Any]) -> Health:
     """The health that the owner states; one that only a later version knows counts as critical."""
+    stated = offer.get("health", Health.PASSING)
+    if not isinstance(stated, str):  # an error about what is nested could not be worded
+        return Health.CRITICAL
     try:
-        return Health(offer.get("health", Health.PASSING))
+        return Health(stated)
     except ValueError:
         return Health.CRITICAL

@@ -96,16 +96,30 @@ def test_fields_that_a_later_version_adds_are_skipped(later: dict[str, Any]) -> 
     assert read(msgpack.packb({**later, **offer()})) == instance("x", owner="b")
 
 
-@pytest.mark.parametrize("field", ["host", "service", "port", "weight", "role", "zone", "tags", "meta"])
-@pytest.mark.parametrize("depth", [10, 500, 1000, 1020, 5000])
+@pytest.mark.parametrize(
+    "field",
+    [
+        *("host", "service", "port", "weight", "role", "zone", "tags", "meta"),
+        *("reason", "term", "sealed", "portless"),
+    ],
+)
+@pytest.mark.parametrize("depth", [1, 10, 500, 970, 1000, 1020, 5000])
 def test_an_offer_nested_however_deep_is_none(field: str, depth: int) -> None:
     fields = offer()
-    del fields[field]
+    fields.pop(field, None)
     packed = bytearray(msgpack.packb(fields))
     packed[0] += 1  # a map with one more entry
     deep = b"\x91" * depth + b"\xc0"
     value = b"\x81\xa1k" + deep if field == "meta" else deep
     assert read(bytes(packed) + msgpack.packb(field) + value) is None
+
+
+@pytest.mark.parametrize("depth", [1, 500, 900, 960, 970, 980, 1000, 1020, 5000])
+def test_a_health_nested_however_deep_ends_no_reader(depth: int) -> None:
+    packed = bytearray(msgpack.packb(offer()))
+    packed[0] += 1  # a map with one more entry
+    found = read(bytes(packed) + msgpack.packb("health") + b"\x91" * depth + b"\xc0")
+    assert found is None or found.health is Health.CRITICAL
 
 
 @pytest.mark.parametrize(
