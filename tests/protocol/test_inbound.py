@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gossipreg.protocol.anti_entropy.fingerprint import BUCKETS
-from gossipreg.protocol.anti_entropy.reconcile import Compare, End
+from gossipreg.protocol.anti_entropy.reconcile import Compare, End, Listing
 from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.membership.probe import Ack, Ping, PingReq
 from gossipreg.protocol.registry.records import Fetch
@@ -13,7 +13,7 @@ from tests.protocol.delivering import (
     receive_over_stream,
     replies,
 )
-from tests.protocol.making import BORN, said_to
+from tests.protocol.making import BORN, instance, said_to
 from tests.protocol.test_engine import B, C, among
 
 
@@ -52,3 +52,22 @@ def test_a_ping_on_a_stream_is_answered_there() -> None:
 def test_questions_are_answered_in_sessions_only() -> None:
     node = among(B)
     assert deliver(node, B, Compare((0,) * BUCKETS), Fetch("b", BORN, 1, "x"), End()) == []
+
+
+def test_a_question_that_a_frame_repeats_is_answered_once() -> None:
+    node = among(B)
+    node.register(instance("big", owner="a"), 1.0)
+    table = node.state.registry.table("a")
+    assert table is not None
+    [record] = table
+    fetch = Fetch("a", record.generation, record.version, record.id)
+    assert replies(receive_over_stream(node, D, *[fetch] * 20, End())) == [record, End()]
+
+
+def test_a_frame_may_list_every_bucket_and_each_of_them_once() -> None:
+    node = among(B)
+    node.drain(1.0)
+    listings = [Listing(bucket, ()) for bucket in range(BUCKETS)]
+    once = replies(receive_over_stream(node, D, *listings, End()))
+    assert len(once) > 2
+    assert replies(receive_over_stream(node, C, *listings, *listings, End())) == once

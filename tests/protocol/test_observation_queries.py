@@ -187,3 +187,12 @@ def test_answers_of_helpers_count_as_indirect_and_an_own_answer_ends_that() -> N
     assert node.detector.prober.indirect.found().keys() == {B.run_id}
     deliver(node, B, Ack(numbers[-1], 0, 0), now=now)
     assert node.detector.prober.indirect.found() == {}
+
+
+def test_a_stream_is_answered_once_however_often_it_asks() -> None:
+    node = among(B, C)
+    outputs = node.stream_frame(-1, packet(B, *[ObservationRequest()] * 3), B.address, 6.0)
+    outputs += node.stream_frame(-1, packet(B, ObservationRequest(), End()), B.address, 6.1)
+    assert [each.stream for each in outputs if isinstance(each, ObservationsRequested)] == [-1]
+    other = node.stream_frame(-2, packet(B, ObservationRequest(), End()), B.address, 6.2)
+    assert [each.stream for each in other if isinstance(each, ObservationsRequested)] == [-2]

@@ -73,3 +73,19 @@ def test_without_the_requirement_an_unsigned_answer_counts() -> None:
 def test_a_node_without_a_certificate_answers_unsigned() -> None:
     said = NameConflictQuery("a", 1, BORN, True)
     assert authenticator(None, IdentityMode.PREFER).sign_query(said, 2) is said
+
+
+def test_a_query_that_is_refused_gets_no_answer() -> None:
+    here = node("a", IdentityMode.REQUIRE)
+    asked = [NameConflictQuery("a", run, 1, False) for run in range(1, 100)]
+    assert not any(
+        isinstance(each, NameConflictQuery)
+        for each in said_to(deliver(here, ELDER.state(), *asked), ELDER.state().address)
+    )
+
+
+def test_a_packet_of_many_queries_gets_one_answer() -> None:
+    here = node("a", IdentityMode.PREFER)
+    asked = [NameConflictQuery("a", run, 1, False) for run in range(1, 100)]
+    said = said_to(deliver(here, ELDER.state(), *asked), ELDER.state().address)
+    assert len([each for each in said if isinstance(each, NameConflictQuery)]) == 1
