@@ -41,6 +41,7 @@ class AgentEvents:
     _stream: trio.abc.Stream
     _http: h11.Connection
     _text: bytes = b""
+    heard_at: float = attrs.field(factory=trio.current_time)  # when the agent sent anything, a keep-alive too
 
     @classmethod
     async def open(
@@ -128,6 +129,7 @@ class AgentEvents:
         try:
             while (event := self._http.next_event()) is h11.NEED_DATA:
                 self._http.receive_data(bytes(await self._stream.receive_some(_READ_BYTES)))
+                self.heard_at = trio.current_time()
         except (trio.BrokenResourceError, h11.RemoteProtocolError) as error:
             raise self._broken(str(error)) from None
         if not isinstance(event, h11.Event) or isinstance(event, h11.ConnectionClosed):

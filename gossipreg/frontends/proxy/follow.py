@@ -205,12 +205,12 @@ async def follow_agent(
 async def _next(events: AgentEvents, resumed: ResumedStream) -> list[Event]:
     """The next events, or removals that are now believed. Raises ``AgentUnreachable``."""
     while True:
-        silent_at = trio.current_time() + limits.AGENT_SILENCE_SECONDS
-        with trio.move_on_at(min(silent_at, resumed.deadline)):
+        with trio.move_on_at(min(events.heard_at + limits.AGENT_SILENCE_SECONDS, resumed.deadline)):
             return resumed.apply(await events.next(), trio.current_time())
-        if trio.current_time() >= silent_at:
+        now = trio.current_time()
+        if now >= events.heard_at + limits.AGENT_SILENCE_SECONDS:  # it may have sent keep-alives meanwhile
             raise AgentUnreachable(f"the agent at {events.address} is silent")
-        if gone := resumed.expire_missing():
+        if now >= resumed.deadline and (gone := resumed.expire_missing()):
             return gone
 
 

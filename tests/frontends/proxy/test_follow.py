@@ -12,15 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+import h11
 import pytest
 import trio
+import trio.testing
 
 from gossipreg import AgentUnreachable, Config, open_node
 from gossipreg.errors import GossipregError
 from gossipreg.frontends.http import serve_http
+from gossipreg.frontends.http.events import KEEP_ALIVE
 from gossipreg.frontends.proxy import Forward, follow_agent, follow_node, limits
 from gossipreg.frontends.proxy.agent import AgentEvents, _event
-from gossipreg.frontends.proxy.follow import FollowRule, ResumedStream
+from gossipreg.frontends.proxy.follow import FollowRule, ResumedStream, _next
 from gossipreg.frontends.proxy.instance_table import InstanceTable
 from gossipreg.frontends.serving.access import Access, Token
 from gossipreg.frontends.serving.scopes import Scope
@@ -293,3 +296,31 @@ async def test_an_agent_that_dies_without_a_word_is_missed(
 async def test_a_service_may_have_any_name(agent: tuple[FakeNode, Address]) -> None:
     async with await AgentEvents.open(agent[1], "a b&c") as events:
         assert await events.next() == [Snapshot((member("alpha", 7940),), ())]
+
+
+async def _talk(stream: trio.abc.Stream, *pauses_and_parts: tuple[float, bytes]) -> None:
+    """Answer a request for events with these parts, each after a pause (seconds)."""
+    await stream.receive_some(65_536)
+    await stream.send_all(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
+    for pause, part in pauses_and_parts:
+        await trio.sleep(pause)
+        await stream.send_all(b"%x\r\n%b\r\n" % (len(part), part))
+    await trio.sleep_forever()
+
+
+async def test_an_agent_that_sends_keep_alives_is_not_silent_and_one_that_sends_nothing_is(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    ours, theirs = trio.testing.memory_stream_pair()
+    told = b'event: snapshot\ndata: {"members": [], "instances": []}\n\n'
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(partial(_talk, theirs, *[(15.0, KEEP_ALIVE)] * 6, (15.0, told)))
+        events = AgentEvents(Address("127.0.0.1", 1), ours, h11.Connection(h11.CLIENT))
+        await events._ask("orders", None, {})
+        begun = trio.current_time()
+        assert await _next(events, ResumedStream(InstanceTable())) == [Snapshot((), ())]
+        assert trio.current_time() - begun == pytest.approx(7 * 15.0)
+        with pytest.raises(AgentUnreachable, match="is silent"):
+            await _next(events, ResumedStream(InstanceTable()))
+        assert trio.current_time() - begun == pytest.approx(7 * 15.0 + limits.AGENT_SILENCE_SECONDS)
+        nursery.cancel_scope.cancel()
