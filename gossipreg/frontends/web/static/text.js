@@ -206,6 +206,7 @@ export const T = {
   },
   /** What to do about a problem that an agent reports of itself, by what its sentence is about; the first that fits. */
   remedies: [
+    [/shown as stale/, "No agent of that region answers: look at the agents there, and at the network between."],
     [/clock/, "Synchronise the clock of its host, for example with NTP."],
     [/disk|directory|stored/, "Make room on the disk, or make the data directory writable: what is registered meanwhile is refused."],
     [/certificate|signs/, "Renew the certificate with gossipreg ca renew before it ends, and send SIGHUP."],

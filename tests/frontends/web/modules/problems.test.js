@@ -108,3 +108,9 @@ test("a policy is idle when it is about nothing, or a share of it is", () => {
   assert.equal(whyIdle({ kind: "weight", service: "orders", instance: "a", owner: null }, service), null);
   assert.match(whyIdle({ kind: "weight", service: "orders", instance: "a", owner: "beta" }, service), /called a/);
 });
+
+test("a region that is stale has a remedy of its own, not that of regions that differ", () => {
+  const said = (problem) => found({ node: { problems: [problem] } }).map((each) => each.todo).join(" ");
+  assert.match(said("the region eu was last confirmed 23 s ago, and is shown as stale: refused"), /agents there/);
+  assert.match(said("the nodes of this cluster are in several regions: eu, us"), /the same region/);
+});
