@@ -161,10 +161,16 @@ class LocalMember:
     def renew(self, now: float) -> None:
         """Have this node's certificate, which has changed, replace the former one everywhere.
 
-        The records signed with another key are registered again, in a later generation.
+        What was signed stays true of a certificate that only lasts longer. Otherwise the records are registered again,
+        in a later generation: they are signed with another key, or may have to go.
         """
-        signs_alike = self.state.own is not None and self.state.own.proof == self._proof
-        if not signs_alike:
+        own = self.state.own
+        if own is not None and own.proof == self._proof:
+            return
+        if own is not None and self.state.authenticator.prolongs(own, self.state.clock.wall(now) / 1000):
+            self.identity.restate()
+            self.announce(now)
+        else:
             self._reclaim(self.identity.generation, now)
 
     @property

@@ -11,6 +11,7 @@ from typing import Any
 import attrs
 import pytest
 import trio
+import trio.lowlevel
 
 from gossipreg import ConfigError, InvalidInstance, Node, Status, limits, open_node
 from gossipreg.authority import (
@@ -311,3 +312,29 @@ async def test_members_whose_certificates_end_are_dropped_and_come_back_with_new
             place.sign(name)
         await until(lambda: alive(one) == alive(two) == alive(three) == {"a", "b", "c"})
         await until(lambda: three.lookup("orders") and one.lookup("orders"))
+
+
+async def test_while_a_certificate_is_renewed_no_lookup_misses_an_instance(place: Place) -> None:
+    place.sign("a")
+    place.sign("b", not_after=NOW + 3600 * 24)
+    async with open_node(place.config("a")) as one, open_node(place.config("b", one)) as two:
+        await two.register("orders", port=80)
+        await until(lambda: one.lookup("orders"))
+        begun, missed = two.info().generation, 0
+        async with trio.open_nursery() as nursery:
+
+            @nursery.start_soon
+            async def count_missed() -> None:
+                nonlocal missed
+                while True:
+                    missed += not one.lookup("orders")
+                    await trio.lowlevel.checkpoint()
+
+            renewed = place.sign("b", not_after=NOW + 3600 * 24 * 90)
+            await two.reread_keys()
+            await until(lambda: renewed.serial_text in [each.certificate for each in one.identity().members])
+            await until(lambda: one.lookup("orders"))
+            nursery.cancel_scope.cancel()
+        assert missed == 0
+        assert two.info().generation == begun
+        assert next(each.generation for each in one.members() if each.name == "b") == begun

@@ -118,6 +118,15 @@ class Authenticator:
         self.signer = signer
         self._own = {}
 
+    def prolongs(self, own: MemberUpdate, wall: float) -> bool:
+        """Whether this node's certificate only lasts longer than that of its ``own`` update, which still counts."""
+        before = self.held_certificate(own)
+        if before is None or self.signer is None or self.has_ended(own.proof, wall):
+            return False
+        now = self.signer.certificate
+        lasting = attrs.evolve(before, not_before=now.not_before, not_after=now.not_after)
+        return attrs.evolve(lasting, serial=now.serial, data=now.data) == now
+
     def sign_record(self, record: Record) -> bytes:
         """The signature of one of this node's own records; none without a certificate."""
         if self.signer is None:

@@ -122,6 +122,10 @@ class Identity:
         if self._rival is not None and self._rival.generation < self.generation:
             self.close_query()  # else that run is the later one still, and must be queried
 
+    def restate(self) -> None:
+        """Take the next incarnation, so that what this run says of itself outranks what it said before."""
+        self.incarnation += 1
+
     def drain(self) -> None:
         """Say that no new work is wanted."""
         self.draining = True

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import attrs
@@ -13,9 +15,9 @@ from gossipreg.errors import InvalidInstance, NotAllowed
 from gossipreg.model import Status
 from gossipreg.policy import Split
 from gossipreg.protocol.engine import Engine
-from gossipreg.protocol.identity.authenticator import IdentityMode
+from gossipreg.protocol.identity.authenticator import IdentityMode, Signer
 from gossipreg.protocol.membership.member_update import MemberUpdate
-from gossipreg.protocol.outputs import MemberExpelled, StatementRefused
+from gossipreg.protocol.outputs import InstancesChanged, MemberExpelled, StatementRefused
 from gossipreg.protocol.registry.policy_version import PolicyVersion, pack_rule, revocation_version
 from gossipreg.protocol.registry.records import TableDigest
 from gossipreg.protocol.registry.table import table_proof
@@ -32,7 +34,7 @@ from tests.protocol.identity.signing import (
     receive_over_stream,
     signer,
 )
-from tests.protocol.making import BORN, update
+from tests.protocol.making import BORN, instance, update
 
 B = Peer("b")
 EVIL = Peer("evil", 7666)
@@ -346,3 +348,47 @@ def test_a_node_without_identity_passes_proofs_on() -> None:
     assert held.proof == B.state().proof
     assert [each.proof for each in table] == [record.proof]
     assert table.latest_digest.proof == table_proof(record)
+
+
+def test_a_certificate_that_only_lasts_longer_needs_no_new_run() -> None:
+    here = meeting(B)
+    here.register(instance("x"), 6.0)
+    run, records = here.identity.run_id, list(here.state.registry.table("a") or ())
+    own = here.state.authenticator.signer
+    assert own is not None
+    longer = AUTHORITY.renew(own.certificate, not_before=UNTIL - 100, not_after=UNTIL + 9999)
+    here.set_wall_clock(1000 * (UNTIL - 50), 7.0)
+    outputs = here.renew_certificate(attrs.evolve(own, certificate=longer), 7.0)
+    assert (here.identity.run_id, here.identity.incarnation) == (run, 1)
+    assert list(here.state.registry.table("a") or ()) == records
+    assert not any(isinstance(each, InstancesChanged) for each in outputs)
+    assert here.state.own is not None
+    assert here.state.own.proof.endswith(longer.data)
+    assert here.renew_certificate(attrs.evolve(own, certificate=longer), 7.1) is not None
+    assert here.identity.incarnation == 1, "it has been stated"
+
+
+def test_a_certificate_with_another_key_that_allows_other_things_or_comes_too_late_needs_a_new_run() -> None:
+    def renewed(certificate: Callable[[Signer], Signer], *, at: float) -> bool:
+        here = meeting(B)
+        own = here.state.authenticator.signer
+        assert own is not None
+        here.set_wall_clock(1000 * at, 7.0)
+        run = here.identity.run_id
+        here.renew_certificate(certificate(own), 7.0)
+        return here.identity.run_id != run
+
+    def allowing(own: Signer, **fields: Any) -> Signer:
+        given = {
+            "names": ("a",),
+            "grants": ("policies", "forget"),
+            "not_before": UNTIL - 100,
+            "not_after": UNTIL + 9999,
+        }
+        return attrs.evolve(own, certificate=AUTHORITY.sign(own.key.public, **{**given, **fields}))
+
+    assert not renewed(allowing, at=UNTIL - 50)
+    assert renewed(partial(allowing, services=("billing",)), at=UNTIL - 50)
+    assert renewed(partial(allowing, grants=()), at=UNTIL - 50)
+    assert renewed(lambda _: signer("a", grants=("policies", "forget")), at=UNTIL - 50)
+    assert renewed(allowing, at=UNTIL + 61), "the others have expelled it"
