@@ -39,7 +39,9 @@ class NativeApi:
     )
 
     prefixes: ClassVar[tuple[str, ...]] = ("",)
-    routine: ClassVar[frozenset[tuple[str, str]]] = frozenset({("PUT", "/api/v1/heartbeats/ID")})
+    routine: ClassVar[frozenset[tuple[str, str]]] = frozenset(
+        {("PUT", "/api/v1/heartbeats/ID"), ("POST", "/api/v1/follow")}  # to follow is a blocking read
+    )
     probes: ClassVar[frozenset[str]] = PROBES
 
     @property

@@ -14,7 +14,7 @@ Outcome = tuple[str, str, int]
 
 @attrs.define(eq=False, repr=False)
 class LogLevels:
-    """The level of each outcome; ``routine`` are frequent requests that change something, by method and route."""
+    """The level of each outcome; ``routine`` are frequent requests that are no GET, by method and route."""
 
     _routine: frozenset[tuple[str, str]] = frozenset()
     _known: dict[Outcome, int] = attrs.field(init=False, factory=dict)

@@ -113,6 +113,7 @@ async def test_a_change_is_logged_with_all_that_is_known_of_it(
     [
         ("GET", "/api/v1/node", 200, logging.DEBUG),
         ("PUT", "/api/v1/heartbeats/ID", 204, logging.DEBUG),
+        ("POST", "/api/v1/follow", 200, logging.DEBUG),
         ("PUT", "/eureka/apps/{app}/{id}", 200, logging.DEBUG),
         ("HEAD", "/v1/status/leader", 200, logging.DEBUG),
         ("PUT", "/api/v1/instances", 201, logging.INFO),
