@@ -135,7 +135,9 @@ def _is_usage_error(error: Exception) -> bool:
 
 
 def _fail(sentence: str, status: int, code: str, field: str | None, *, as_json: bool) -> NoReturn:
-    line = " ".join(sentence.split())
+    from gossipreg.text import escaped  # needed only on the way to an error
+
+    line = escaped(" ".join(sentence.split()))  # it may quote what another host sent
     if as_json:
         document = {"error": line, "code": code, **({} if field is None else {"field": field})}
         print(json.dumps(document), file=sys.stderr)

@@ -10,7 +10,7 @@ from importlib.metadata import version
 import click
 import pytest
 
-from gossipreg.cli import cli
+from gossipreg.cli import _fail, cli
 from tests.cli.conftest import Ran
 from tests.cli.fake_agent import FakeAgent
 
@@ -146,3 +146,9 @@ def test_what_a_command_does_not_need_is_not_imported(arguments: list[str], unwa
 def test_h_is_short_for_help(run: Callable[..., Ran], arguments: tuple[str, ...]) -> None:
     assert run(*arguments) == run(*arguments[:-1], "--help")
     assert run(*arguments).status == 0
+
+
+def test_what_another_host_sent_does_not_reach_the_terminal_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        _fail("the region eu: \x1b]0;owned\x07\x1b[2J\nfake", 1, "region_unavailable", None, as_json=False)
+    assert capsys.readouterr().err == "gossipreg: the region eu: \\x1b]0;owned\\x07\\x1b[2J fake\n"
