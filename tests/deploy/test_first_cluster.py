@@ -19,6 +19,9 @@ from tests.deploy.hosts import PATIENCE, Host, needs_hosts, open_hosts
 ROOT: Final = Path(__file__).parents[2]
 PAGE: Final = ROOT / "docs" / "first-cluster.md"
 
+#: Columns with other values in each run: a busy host is suspected, and refutes it with the next incarnation.
+_VARYING: Final = ("started", "incarnation")
+
 #: How long what a console shows may take to be so (seconds).
 _SETTLE: Final = 60.0
 
@@ -85,12 +88,11 @@ class Shell:
 
     def shows(self, console: str) -> None:
         """Wait until a command prints the rows that the page shows, and no others."""
-        command, _, *rows = console.removeprefix("$ ").splitlines()
-        cells = [re.split(r"\s{2,}", row.strip()) for row in rows if not row.startswith("─")]
+        command, cells = rows_shown(console)
         deadline = time.monotonic() + _SETTLE
         while True:
             printed = [line.split("\t") for line in self.run(f"{command} 2>&1").splitlines() if line]
-            if len(printed) == len(cells) and all(map(_is_row, cells, printed)):
+            if len(printed) == len(cells) and all(map(is_row, cells, printed)):
                 return
             assert time.monotonic() < deadline, f"{command} on {self.host.name} prints {printed}"
             time.sleep(0.2)
@@ -104,11 +106,35 @@ class Shell:
         self.process.stdout.close()
 
 
-def _is_row(shown: list[str], printed: list[str]) -> bool:
-    """Whether a row is as shown, but for times and columns that are empty."""
-    return [cell for cell in shown if ":" not in cell[10:]] == [
-        cell for cell in printed if cell in shown and ":" not in cell[10:]
-    ] and {cell for cell in shown if not re.match(r"\d{4}-", cell)} <= set(printed)
+def rows_shown(console: str) -> tuple[str, list[list[str]]]:
+    """The command of a console, and its rows without the columns that differ from one run to the next."""
+    command, header, *rows = (re.split(r"\s{2,}", line.strip()) for line in console.removeprefix("$ ").splitlines())
+    kept = [index for index, column in enumerate(header) if column not in _VARYING]
+    return " ".join(command), [[row[index] for index in kept] for row in rows if not row[0].startswith("─")]
+
+
+def is_row(shown: list[str], printed: list[str]) -> bool:
+    """Whether the cells shown are among those printed, in this order: a page leaves out columns, as a terminal does."""
+    rest = iter(printed)
+    return all(cell in rest for cell in shown)
+
+
+MEMBERS: Final = """\
+$ gossipreg members
+name    address          status   started               incarnation
+───────────────────────────────────────────────────────────────────
+web-3   10.0.0.13:7940   alive    2026-11-29 19:20:14             0
+"""
+
+
+def test_a_row_is_as_shown_whenever_it_started_and_whatever_was_suspected_of_it() -> None:
+    command, [shown] = rows_shown(MEMBERS)
+    assert command == "gossipreg members"
+    refuted = ["web-3", "10.0.0.13:7940", "alive", "-", "2026-11-30 01:27:35.079", "1", "-"]
+    assert is_row(shown, refuted)
+    assert not is_row(shown, [*refuted[:2], "suspect", *refuted[3:]])
+    assert not is_row(shown, ["web-2", *refuted[1:]])
+    assert not is_row(shown, ["web-3", "10.0.0.12:7940", *refuted[2:]])
 
 
 def furnish(host: Host, dist: Path) -> None:
