@@ -81,7 +81,7 @@ class Disseminator:
         for batch in batches:
             origin = batch.origin
             for target in members.sample(fanout) if origin is None else members.children(origin, fanout):
-                self.outbox.send(target.address, *batch.messages)
+                self.outbox.send(target.destination, *batch.messages)
 
     def handle(self, message: ReceiptRequest | Receipt | RecordRequest, context: MessageContext, now: float) -> None:
         """Handle a peer's message about the delivery of others."""

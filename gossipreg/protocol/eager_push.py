@@ -22,13 +22,12 @@ import attrs
 
 from gossipreg import limits
 from gossipreg.counters import Count
-from gossipreg.model import Address
 from gossipreg.protocol.dissemination.broadcast_queue import TreeMessage
 from gossipreg.protocol.dissemination.deliveries import Deliveries, Delivery
 from gossipreg.protocol.dissemination.receipt_times import ReceiptTimes
 from gossipreg.protocol.dissemination.receipts import RECEIPT_REQUEST_BYTES, OwedReceipts, Receipt, ReceiptRequest
 from gossipreg.protocol.engine_settings import EngineSettings
-from gossipreg.protocol.membership.member_update import MemberUpdate
+from gossipreg.protocol.membership.member_update import Destination, MemberUpdate
 from gossipreg.protocol.membership.round_trips import RoundTrips
 from gossipreg.protocol.message_context import MessageContext
 from gossipreg.protocol.outbox import Outbox
@@ -87,7 +86,7 @@ class EagerPush:
             begun: list[Delivery] = []
             for message in messages:
                 if not self.deliveries.has_room:
-                    self.outbox.send(target.address, message.data)
+                    self.outbox.send(target.destination, message.data)
                     self.state.broadcasts.gossip(message, now)
                     continue
                 delivery = self.deliveries.begin(message, target.run_id, target.name, is_adopted=are_adopted)
@@ -122,9 +121,9 @@ class EagerPush:
             copies = self.deliveries.copies(packet)
             parts = [delivery.message.data for delivery in packet]
             parts.append(pack(ReceiptRequest(self.deliveries.send(packet, now))))
-            parts += self._owed_receipt(parts, target.address, now)
+            parts += self._owed_receipt(parts, target.destination, now)
             for _ in range(copies):
-                self.outbox.send(target.address, *parts)
+                self.outbox.send(target.destination, *parts)
 
     def _packets(self, deliveries: list[Delivery]) -> list[list[Delivery]]:
         """``deliveries`` in groups that fit a packet each, with the request for a receipt."""
@@ -195,7 +194,7 @@ class EagerPush:
     def handle_receipt_request(self, request: ReceiptRequest, context: MessageContext, now: float) -> None:
         """A peer asks for a receipt of a packet."""
         if self.state.has_receipts:
-            self.owed.owe(context.source, request.number, now)
+            self.owed.owe(context.origin, request.number, now)
 
     def send_receipts(self, now: float) -> None:
         """Send the receipts that are due."""
@@ -204,7 +203,7 @@ class EagerPush:
             assert receipt is not None, "it is due"
             self.outbox.send(to, pack(receipt))
 
-    def _owed_receipt(self, parts: list[bytes], to: Address, now: float) -> list[bytes]:
+    def _owed_receipt(self, parts: list[bytes], to: Destination, now: float) -> list[bytes]:
         """What is owed to the peer at ``to``, if it fits in a packet beside ``parts``."""
         left = self.outbox.room - sum(map(len, parts))
         if left < _RECEIPT_BYTES + _NUMBER_BYTES * limits.RECEIPT_NUMBERS_MAX:

@@ -94,7 +94,7 @@ class Inbound:
             return MessageContext(0, source, None, stream), []
         member = self.state.members.by_run_id(sender)
         proofs = self.outbox.proofs
-        if member is not None and proofs.are_required and not proofs.verify(data, member, self.identity.run_id, source):
+        if member is not None and proofs.are_required and not proofs.verify(data, member, self.identity.run_id):
             return self._unproven(member, source, stream), messages
         if member is not None:
             if self.detector.is_isolated(now):
@@ -190,7 +190,7 @@ class Inbound:
             # A stranger gets no more bytes than it sent: no amplification.
             self.outbox.put(Transmit(self.outbox.sender + ack, context.source))
         else:
-            self.outbox.send(context.source, clock, ack, now=now)
+            self.outbox.send(context.origin, clock, ack, now=now)
             if not self.identity.left:
                 self.membership_handler.probe_early(now)
         if not context.is_unproven:
@@ -198,7 +198,7 @@ class Inbound:
 
     def _handle_ping_req(self, request: PingReq, context: MessageContext, now: float) -> None:
         if context.member is not None:
-            pinging = self.detector.prober.handle_ping_req(request, context.source, self.state.fingerprint.total, now)
+            pinging = self.detector.prober.handle_ping_req(request, context.origin, self.state.fingerprint.total, now)
             self.membership_handler.perform(pinging, now)
 
     def _handle_update(self, update: MemberUpdate, context: MessageContext, now: float) -> None:
@@ -330,7 +330,7 @@ class Inbound:
 
     def _compare(self, theirs: int, context: MessageContext, now: float) -> None:
         if context.member is None:
-            peer, may_compare = context.source, not context.over_stream
+            peer, may_compare = context.origin, not context.over_stream
         else:
-            peer, may_compare = context.member.address, self.identity.announced or not context.over_stream
-        self.streams.met(theirs, context.sender, peer, now, may_compare=may_compare and not self.identity.left)
+            peer, may_compare = context.member.destination, self.identity.announced or not context.over_stream
+        self.streams.met(theirs, peer, now, may_compare=may_compare and not self.identity.left)

@@ -18,6 +18,7 @@ from gossipreg.model import Address
 from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg.protocol.local_member import LocalMember
 from gossipreg.protocol.membership.identity import Identity
+from gossipreg.protocol.membership.member_update import Destination
 from gossipreg.protocol.membership.members import Members
 from gossipreg.protocol.membership.probe import Ping
 from gossipreg.protocol.outbox import Outbox
@@ -67,7 +68,7 @@ class Joining:
         if failed:
             lost = failed[self.rng.randrange(len(failed))]
             ping = Ping(0, lost.run_id, self.streams.state.fingerprint.total)
-            self.outbox.send(lost.address, pack(lost), pack(ping), now=now)
+            self.outbox.send(lost.destination, pack(lost), pack(ping), now=now)
         if self.has_seeds:
             self.outbox.put(SeekSeeds())
 
@@ -92,12 +93,12 @@ class Joining:
         sessions = self.streams.sessions
         if len(seeds) == 1 and not sessions.is_open(Purpose.SEED_PING):
             if not sessions.is_open(Purpose.JOIN, seeds[0]):
-                self.streams.open_comparison(Purpose.JOIN, seeds[0], now)
+                self.streams.open_comparison(Purpose.JOIN, Destination(0, seeds[0]), now)
             return
         for seed in seeds:
             if not sessions.is_open(Purpose.SEED_PING, seed) and not sessions.is_open(Purpose.JOIN, seed):
                 ping = Ping(0, 0, self.streams.state.fingerprint.total)
-                self.streams.open(Purpose.SEED_PING, seed, [self.outbox.clock(now), ping])
+                self.streams.open(Purpose.SEED_PING, Destination(0, seed), [self.outbox.clock(now), ping])
 
     def join(self, addresses: Sequence[Address], now: float) -> None:
         """Compare states with the peer at each of ``addresses``, member or not; a `JoinEnded` follows for each.
@@ -110,7 +111,9 @@ class Joining:
                 self.outbox.put(JoinEnded(address, compared=True))
                 continue
             under_way = [stream for stream, session in sessions.of(Purpose.JOIN) if session.to == address]
-            stream = under_way[0] if under_way else self.streams.open_comparison(Purpose.JOIN, address, now)
+            stream = (
+                under_way[0] if under_way else self.streams.open_comparison(Purpose.JOIN, Destination(0, address), now)
+            )
             session = None if stream is None else sessions.find(stream)
             if session is None:  # too many streams are open
                 self.outbox.put(JoinEnded(address, compared=False))

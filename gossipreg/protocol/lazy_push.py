@@ -24,10 +24,10 @@ import attrs
 
 from gossipreg import limits
 from gossipreg.counters import Count
-from gossipreg.model import Address
 from gossipreg.protocol.dissemination.answer_budget import AnswerBudget, fill_packets
 from gossipreg.protocol.dissemination.record_requests import RecordRequests
 from gossipreg.protocol.engine_settings import EngineSettings
+from gossipreg.protocol.membership.member_update import Destination
 from gossipreg.protocol.message_context import MessageContext
 from gossipreg.protocol.outbox import Outbox
 from gossipreg.protocol.registry.records import RecordRequest, TableDigest
@@ -83,7 +83,7 @@ class LazyPush:
         for target in self.state.members.sample(1):
             rest = iter(digests)
             while packet := list(islice(rest, max(1, self.outbox.room // self.state.digest_bytes))):
-                self.outbox.send(target.address, *packet)
+                self.outbox.send(target.destination, *packet)
 
     def handle_digest(self, digest: TableDigest, context: MessageContext, now: float) -> None:
         """A peer holds this version of a table: request what is lacking here, or tell it that it lacks something."""
@@ -98,7 +98,7 @@ class LazyPush:
         if not table.is_complete:
             # The table has just changed: what it lacks is most likely still on its way down the tree.
             wait = self.settings.gossip_tree_gap if is_fresh else 0.0
-            self.requests.want(digest.owner, context.member.address, now, wait=wait)
+            self.requests.want(digest.owner, context.member.destination, now, wait=wait)
         else:
             self.requests.got(digest.owner)
             if table.latest_digest.version > digest.version and not is_fresh:
@@ -108,9 +108,9 @@ class LazyPush:
         """Tell the sender of a packet all at once of what tables hold more than its digests said."""
         if context.later_digests:
             assert context.member is not None, "only a member's digests are answered"
-            self._send_on_budget(iter(context.later_digests.values()), context.member.address, now)
+            self._send_on_budget(iter(context.later_digests.values()), context.member.destination, now)
 
-    def _send_on_budget(self, messages: Iterator[bytes], to: Address, now: float) -> int:
+    def _send_on_budget(self, messages: Iterator[bytes], to: Destination, now: float) -> int:
         """Send these answers to digests as far as their budget goes; returns how many were sent."""
         packets, is_all = fill_packets(messages, self.outbox.room, self._digest_budget.left(now))
         self._digest_budget.spend(len(packets))
@@ -123,13 +123,13 @@ class LazyPush:
 
     def send_requests(self, now: float) -> None:
         """Request the tables that are due, each of the member that holds it whole or, if that is not known, of any."""
-        tables: dict[Address, list[Table]] = {}
+        tables: dict[Destination, list[Table]] = {}
         for owner, source in self.requests.take_due(now):
             table = self.state.registry.table(owner)
             if table is None or table.is_complete or self.state.is_barred(table):
                 self.requests.got(owner)
                 continue
-            for to in [member.address for member in self.state.members.sample(1)] if source is None else [source]:
+            for to in [member.destination for member in self.state.members.sample(1)] if source is None else [source]:
                 tables.setdefault(to, []).append(table)
         for to, lacking in tables.items():
             requests = (
@@ -154,7 +154,7 @@ class LazyPush:
         self.state.counters[Count.REQUESTS_ANSWERED] += len(packets)
         self.state.counters[Count.REQUESTS_OVER_BUDGET] += not is_all
         for packet in packets:
-            self.outbox.send(context.member.address, *packet)
+            self.outbox.send(context.member.destination, *packet)
 
     def _lacking(self, table: Table, request: RecordRequest) -> Iterator[bytes]:
         """What a peer with this request lacks, each message made when it is taken."""

@@ -128,7 +128,7 @@ class Lifelines:
             self.streams.close(self._lifelines.pop(run_id))
         for run_id, update in wanted.items():
             if run_id not in self._lifelines:
-                stream = self.streams.open(Purpose.LIFELINE, update.address, [KeepOpen()], about=update, idle=True)
+                stream = self.streams.open(Purpose.LIFELINE, update.destination, [KeepOpen()], about=update, idle=True)
                 if stream is not None:
                     self._lifelines[run_id] = stream
                     self._ping_at = min(self._ping_at, now + _PING_SECONDS)
@@ -180,7 +180,7 @@ class Lifelines:
             return
         self._rechecked_at[target.run_id] = now
         ping = Ping(0, target.run_id, self.streams.state.fingerprint.total)
-        self.streams.open(Purpose.RECHECK, target.address, [ping, End()], about=_Recheck(target, number))
+        self.streams.open(Purpose.RECHECK, target.destination, [ping, End()], about=_Recheck(target, number))
 
     def _refused(self, target: MemberUpdate, now: float) -> None:
         """Report to all members, first to those that watch the same member, that its kernel has refused us."""

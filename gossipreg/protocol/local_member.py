@@ -21,7 +21,7 @@ from gossipreg.protocol.identity.authenticator import StatementRefusal
 from gossipreg.protocol.membership.detector import Detector
 from gossipreg.protocol.membership.flap_damping import FlapDamping
 from gossipreg.protocol.membership.identity import Identity, NameConflictQuery, Reaction
-from gossipreg.protocol.membership.member_update import MemberUpdate
+from gossipreg.protocol.membership.member_update import Destination, MemberUpdate
 from gossipreg.protocol.message_context import MessageContext
 from gossipreg.protocol.outbox import Outbox
 from gossipreg.protocol.outputs import MemberChanged, NameConflicted, NameConflictFound
@@ -213,7 +213,7 @@ class LocalMember:
     def _tell(self, said: MemberUpdate, context: MessageContext, now: float) -> None:
         if context.member is not None and not context.over_stream:
             self.state.counters[Count.CORRECTIONS] += 1
-            self.outbox.tell(context.sender, context.source, pack(said), now)
+            self.outbox.tell(context.origin, pack(said), now)
 
     def _is_own_fault(self, accusation: MemberUpdate, now: float) -> bool:
         """Whether this node was the unreachable one, rather than the accuser or its side of a partition.
@@ -292,9 +292,9 @@ class LocalMember:
         if not self.identity.next_try(now):
             self.rival_gone(now)
             return
-        self.outbox.send(other.address, pack(query))
+        self.outbox.send(other.destination, pack(query))
         if not self.streams.sessions.is_open(Purpose.NAME_CONFLICT):
-            self.streams.open(Purpose.NAME_CONFLICT, other.address, [query, End()])
+            self.streams.open(Purpose.NAME_CONFLICT, other.destination, [query, End()])
 
     def _query_to(self, run_id: int) -> NameConflictQuery:
         """What this node states of its name to the run ``run_id`` of the same name."""
@@ -326,7 +326,7 @@ class LocalMember:
         if context.stream is None or context.stream < 0:  # an answer on our own stream needs no answer
             answer = pack(self._query_to(query.run_id))
             if context.stream is None:
-                self.outbox.tell(query.run_id, context.source, answer, now)
+                self.outbox.tell(Destination(query.run_id, context.source), answer, now)
             else:
                 context.replies.append(answer)
         other = self.identity.rival

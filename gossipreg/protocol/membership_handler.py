@@ -279,7 +279,7 @@ class MembershipHandler:
         """Probe the members that are due, and suspect those that have not answered."""
         self.perform(self.detector.prober.handle_timeout(self.state.fingerprint.total, now), now)
         for target in self.detector.reachability_pings(now):
-            self.outbox.send(target.address, pack(Ping(0, target.run_id, self.state.fingerprint.total)))
+            self.outbox.send(target.destination, pack(Ping(0, target.run_id, self.state.fingerprint.total)))
 
     def probe_early(self, now: float) -> None:
         """A ping has woken this node: begin the probe that will soon be due."""
@@ -308,7 +308,7 @@ class MembershipHandler:
         known = {peer.name: peer for peer in nearest if peer is not None and peer.status is Status.ALIVE}
         known |= {peer.name: peer for peer in members.sample(_WITNESS_PINGS)}
         for peer in islice(known.values(), _WITNESS_PINGS):
-            self.outbox.send(peer.address, pack(Ping(0, peer.run_id, self.state.fingerprint.total)), now=now)
+            self.outbox.send(peer.destination, pack(Ping(0, peer.run_id, self.state.fingerprint.total)), now=now)
 
     def perform(self, findings: Sequence[ProbeEvent], now: float) -> None:
         """Carry out what the prober wants done, and act on what it found."""
@@ -318,7 +318,7 @@ class MembershipHandler:
                     self._send(finding, now)
                 case ProbeOverStream(target, seq):
                     ping = Ping(seq, target.run_id, self.state.fingerprint.total)
-                    self.streams.open(Purpose.PROBE, target.address, [ping, End()], about=seq)
+                    self.streams.open(Purpose.PROBE, target.destination, [ping, End()], about=seq)
                 case ProbeFailed():
                     self._probe_failed(finding, now)
                 case IndirectPingFailed(target):
@@ -356,7 +356,7 @@ class MembershipHandler:
         for name in confidants:
             confidant = self.state.members.get(name)
             assert confidant is not None, "every name on the ring is a member"
-            self.outbox.send(confidant.address, version)
+            self.outbox.send(confidant.destination, version)
 
     def _may_be_accused(self, target: MemberUpdate) -> bool:
         held = self.state.members.get(target.name)

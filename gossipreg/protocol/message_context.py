@@ -5,7 +5,7 @@ from __future__ import annotations
 import attrs
 
 from gossipreg.model import Address
-from gossipreg.protocol.membership.member_update import MemberUpdate
+from gossipreg.protocol.membership.member_update import Destination, MemberUpdate
 
 #: New entries received over one stream that are also gossiped: anti-entropy repairs what gossip missed, and must not
 #: cause a storm itself.
@@ -30,6 +30,11 @@ class MessageContext:
     later_digests: dict[str, bytes] = attrs.field(factory=dict)  # owner -> digest to tell the sender: it holds less
     asked: set[tuple[type, int]] = attrs.field(factory=set)  # kinds of questions in this packet, and buckets they name
     is_unproven: bool = False  # whether it bears the run id of a member without the proof that is required
+
+    @property
+    def origin(self) -> Destination:
+        """Where an answer goes: to the run that has sent this, at the address that it came from."""
+        return Destination(self.sender, self.source)
 
     @property
     def name(self) -> str | None:

@@ -89,7 +89,7 @@ class ObservationQueries:
             self.outbox.put(ObservationsEnded(ObserverReport(name, zone, f"it is {status}")))
             return
         query = ObservationQuery(member)
-        if self.streams.open(Purpose.OBSERVE, member.address, [ObservationRequest(), End()], query) is None:
+        if self.streams.open(Purpose.OBSERVE, member.destination, [ObservationRequest(), End()], query) is None:
             self.outbox.put(ObservationsEnded(query.report("too many streams are open")))
 
     def requested(self, context: MessageContext) -> None:

@@ -8,11 +8,10 @@ from __future__ import annotations
 import attrs
 
 from gossipreg import limits
-from gossipreg.model import Address
 from gossipreg.protocol.dissemination.receipts import RECEIPT_REQUEST_BYTES
 from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg.protocol.identity.packet_proofs import PacketProofs
-from gossipreg.protocol.membership.member_update import MemberUpdate
+from gossipreg.protocol.membership.member_update import Destination, MemberUpdate
 from gossipreg.protocol.membership.paths import PathMonitor
 from gossipreg.protocol.membership.peer_clocks import WallClock
 from gossipreg.protocol.outputs import Output, Transmit
@@ -74,35 +73,35 @@ class Outbox:
         outputs, self._outputs = self._outputs, []
         return outputs
 
-    def send(self, to: Address, *messages: bytes, now: float | None = None) -> None:
+    def send(self, to: Destination, *messages: bytes, now: float | None = None) -> None:
         """Send a packet of ``messages``; with ``now``, updates are piggybacked in the room that is left."""
         data = self.sender + b"".join(messages)
         if now is not None:
             data += b"".join(self.state.broadcasts.piggyback(self._room - len(data), now))
             data += b"".join(self.state.piggyback_digests(self._room - len(data), now))
-        self.put(Transmit(self.proven(data, to), to))
+        self.put(Transmit(self.proven(data, to), to.address))
 
-    def proven(self, data: bytes, to: Address, run_id: int = 0) -> bytes:
-        """A packet or frame with a code for the run ``run_id``, or else for the member at ``to``, if there is one."""
+    def proven(self, data: bytes, to: Destination) -> bytes:
+        """A packet or frame with a code for the run that it is for; if that is not known, for the member there."""
         proofs = self.proofs
         if not proofs.are_made:
             return data
         members = self.state.members
-        member = members.by_run_id(run_id or proofs.member_at(to) or 0) or members.held_at(to)
+        member = members.by_run_id(to.run_id) or members.held_at(to.address)
         return proofs.seal(data, member)
 
-    def tell(self, run_id: int, to: Address, message: bytes, now: float) -> None:
-        """Send ``message`` to the peer ``run_id`` unasked, unless it was sent one a moment ago."""
-        if now - self._told.get(run_id, -_TELL_SECONDS) >= _TELL_SECONDS:
+    def tell(self, to: Destination, message: bytes, now: float) -> None:
+        """Send ``message`` to a peer unasked, unless it was sent one a moment ago."""
+        if now - self._told.get(to.run_id, -_TELL_SECONDS) >= _TELL_SECONDS:
             if len(self._told) >= limits.TOLD_MAX:
                 del self._told[next(iter(self._told))]
-            self._told[run_id] = now
+            self._told[to.run_id] = now
             self.send(to, message)
 
     def tell_accused(self, accused: MemberUpdate, now: float) -> None:
         """Tell a member that it is suspected or failed, so that it can refute."""
         if self.settings.tell_accused:
-            self.tell(accused.run_id, accused.address, pack(accused), now)
+            self.tell(accused.destination, pack(accused), now)
 
     def forget(self, now: float) -> None:
         """Drop what no longer matters."""

@@ -30,13 +30,13 @@ class PathTests:
                 continue
             ping = Ping(test.seq, member.run_id, self.state.fingerprint.total)
             if test.over_stream:
-                self.streams.open(Purpose.PROBE, member.address, [ping, End()], about=test.seq)
+                self.streams.open(Purpose.PROBE, member.destination, [ping, End()], about=test.seq)
             elif test.size:
                 self.outbox.send(
-                    member.address, pack_padded(ping, test.size - SENDER_BYTES - self.outbox.proofs.overhead)
+                    member.destination, pack_padded(ping, test.size - SENDER_BYTES - self.outbox.proofs.overhead)
                 )
             else:
-                self.outbox.send(member.address, pack(ping))
+                self.outbox.send(member.destination, pack(ping))
 
     def report(self) -> None:
         """Report the paths that have changed, and fit further packets to them."""

@@ -17,6 +17,7 @@ from gossipreg.counters import Count
 from gossipreg.model import Address
 from gossipreg.protocol.anti_entropy.reconcile import Compare, End, KeepOpen
 from gossipreg.protocol.engine_settings import EngineSettings
+from gossipreg.protocol.membership.member_update import Destination
 from gossipreg.protocol.membership.paths import SIZE_MIN, Passes
 from gossipreg.protocol.message_context import MessageContext
 from gossipreg.protocol.outbox import Outbox
@@ -55,7 +56,13 @@ class PeerStreams:
     _narrow: dict[Address, None] = attrs.field(factory=dict)  # unknown peers with whom a comparison failed
 
     def open(
-        self, purpose: Purpose, to: Address, messages: Sequence[Message], about: object = None, *, idle: bool = False
+        self,
+        purpose: Purpose,
+        to: Destination,
+        messages: Sequence[Message],
+        about: object = None,
+        *,
+        idle: bool = False,
     ) -> int | None:
         """Open a stream, which may be ``idle`` once it is open; its number, or None when too many are open."""
         stream = self.sessions.open(purpose, to, about)
@@ -65,7 +72,9 @@ class PeerStreams:
         self.state.counters[Count.STREAMS_OPENED] += 1
         [frame] = frames(self.outbox.sender, map(pack, messages))
         frame = self.outbox.proven(frame, to)
-        self.outbox.put(OpenStream(stream, to, frame, self.settings.stream_patience, idle, self._segment(to)))
+        self.outbox.put(
+            OpenStream(stream, to.address, frame, self.settings.stream_patience, idle, self._segment(to.address))
+        )
         return stream
 
     def _segment(self, to: Address) -> int:
@@ -90,7 +99,7 @@ class PeerStreams:
             self._narrow.clear()
         self._narrow[to] = None
 
-    def open_comparison(self, purpose: Purpose, to: Address, now: float) -> int | None:
+    def open_comparison(self, purpose: Purpose, to: Destination, now: float) -> int | None:
         """Open a stream to compare states; a newcomer sends its clock first. Returns what `open` does."""
         clock = [self.outbox.clock(now)] if purpose is Purpose.JOIN else []
         return self.open(purpose, to, [*clock, *self._comparison()])
@@ -110,7 +119,7 @@ class PeerStreams:
             replies.append(_END)
             session.spoken = session.compared = False
         for frame in frames(self.outbox.sender, replies):
-            self.outbox.put(SendFrame(stream, self.outbox.proven(frame, session.to, session.sender)))
+            self.outbox.put(SendFrame(stream, self.outbox.proven(frame, session.destination)))
         if closing:
             if session.is_comparison:
                 self._unequal_since = self._differs_since = None
@@ -122,7 +131,7 @@ class PeerStreams:
         """Send messages on a stream that is open, outside the half-duplex order."""
         session = self.sessions.find(stream)
         for frame in frames(self.outbox.sender, map(pack, messages)):
-            data = frame if session is None else self.outbox.proven(frame, session.to, session.sender)
+            data = frame if session is None else self.outbox.proven(frame, session.destination)
             self.outbox.put(SendFrame(stream, data))
 
     def keep_open(self, context: MessageContext) -> None:
@@ -149,15 +158,15 @@ class PeerStreams:
         source = self.sessions.next_source(key)
         if source is None:
             return
-        wanted, address = source
+        wanted, to = source
         fetch = Fetch(key[0], wanted.generation, wanted.version, key[1])
-        if self.open(Purpose.FETCH, address, [fetch, End()], about=key) is None:
+        if self.open(Purpose.FETCH, to, [fetch, End()], about=key) is None:
             self.sessions.got(key)
 
     # Anti-entropy
 
-    def met(self, fingerprint: int, run_id: int, peer: Address, now: float, *, may_compare: bool) -> None:
-        """The peer ``run_id`` has this ``fingerprint``: compare states, if ours differs for longer than gossip needs.
+    def met(self, fingerprint: int, peer: Destination, now: float, *, may_compare: bool) -> None:
+        """The run ``peer`` has this ``fingerprint``: compare states, if ours differs for longer than gossip needs.
 
         Where packets do not pass, gossip is not waited for; where streams do not, another peer has to do.
         """
@@ -171,12 +180,12 @@ class PeerStreams:
             self._unequal_since = now
         if self._differs_since is None or now - self._differs_since > _DIFFERS_PERIODS * self.settings.probe_interval:
             self._differs_since = now
-        passes = self.outbox.paths.passes(run_id)
+        passes = self.outbox.paths.passes(peer.run_id)
         is_time = self._is_time(now) or (passes is Passes.STREAMS_ONLY and now >= self._compare_after)
         if may_compare and is_time and passes is not Passes.PACKETS_ONLY and not self._is_comparing():
             self._compare_after = now + self.settings.reconcile_gap * (0.75 + self.rng.random() / 2)
             self.state.counters[Count.RECONCILIATIONS] += 1
-            self.outbox.paths.gossip_missed(run_id, now)
+            self.outbox.paths.gossip_missed(peer.run_id, now)
             self.open_comparison(Purpose.RECONCILE, peer, now)
 
     def _is_comparing(self) -> bool:

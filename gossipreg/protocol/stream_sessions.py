@@ -17,7 +17,7 @@ from gossipreg.protocol.anti_entropy.reconcile import (
     answer_listing,
     answer_want,
 )
-from gossipreg.protocol.membership.member_update import MemberUpdate
+from gossipreg.protocol.membership.member_update import Destination, MemberUpdate
 from gossipreg.protocol.registry.records import Fetch
 from gossipreg.protocol.state import ClusterState
 from gossipreg.protocol.wire.messages import SENDER_BYTES, Message, pack
@@ -54,7 +54,13 @@ class StreamSession:
     news: int = 0  # new entries received
     sender: int = 0  # the run id under which the peer has sent its last frame
     observed: bool = False  # whether the peer has asked what this node observes
+    run_id: int = 0  # the run for which it was opened; 0: it was not known
     requested: bool = False  # whether a user has asked for it, so that `JoinEnded` is due
+
+    @property
+    def destination(self) -> Destination:
+        """Where its frames go: to the run that has sent the last one, or for which it was opened."""
+        return Destination(self.sender or self.run_id, self.to)
 
     @property
     def answered(self) -> bool:
@@ -73,7 +79,7 @@ class Wanted:
 
     generation: int
     version: int
-    sources: tuple[Address, ...]
+    sources: tuple[Destination, ...]
 
 
 @attrs.define(eq=False, repr=False)
@@ -84,12 +90,12 @@ class StreamSessions:
     _last: int = 0
     _wanted: dict[tuple[str, str], Wanted] = attrs.field(factory=dict)
 
-    def open(self, purpose: Purpose, to: Address, about: object = None) -> int | None:
+    def open(self, purpose: Purpose, to: Destination, about: object = None) -> int | None:
         """The number of a new stream; None when too many are open."""
         if sum(1 for stream in self._sessions if stream > 0) >= limits.STREAMS_OUT_MAX:
             return None
         self._last += 1
-        self._sessions[self._last] = StreamSession(purpose, to, about)
+        self._sessions[self._last] = StreamSession(purpose, to.address, about, run_id=to.run_id)
         return self._last
 
     def is_open(self, purpose: Purpose, to: Address | None = None) -> bool:
@@ -121,7 +127,7 @@ class StreamSessions:
 
     # Large records to be fetched
 
-    def want(self, key: tuple[str, str], generation: int, version: int, source: Address) -> bool:
+    def want(self, key: tuple[str, str], generation: int, version: int, source: Destination) -> bool:
         """Note a peer that has a large record; True when it is the first, so the record is to be fetched now."""
         wanted = self._wanted.get(key)
         if wanted is not None and (wanted.generation, wanted.version) == (generation, version):
@@ -133,7 +139,7 @@ class StreamSessions:
         self._wanted[key] = Wanted(generation, version, (source,))
         return True
 
-    def next_source(self, key: tuple[str, str]) -> tuple[Wanted, Address] | None:
+    def next_source(self, key: tuple[str, str]) -> tuple[Wanted, Destination] | None:
         """The next peer to fetch a wanted record from; each is asked once. None when unwanted, or none is left."""
         wanted = self._wanted.pop(key, None)
         if wanted is None or not wanted.sources:

@@ -30,7 +30,7 @@ def main() -> None:
     sealed = iter([peer.proofs.seal(data, own) for _ in range(_ROUNDS)])
     proofs, run_id = node.outbox.proofs, node.identity.run_id
     _each("to make the code of a packet", lambda: peer.proofs.seal(data, own))
-    _each("to verify it", lambda: proofs.verify(next(sealed), sender, run_id, sender.address))
+    _each("to verify it", lambda: proofs.verify(next(sealed), sender, run_id))
     _each("to derive the secret of a pair", lambda: shared_secret(peer.signer.key, own.proof[:32]), 2000)
 
 

@@ -95,7 +95,7 @@ class Pair:
     def talk(self, opener: Engine, accepter: Engine) -> Talk:
         """Have them compare their states until the opener closes the talk."""
         opener.handle_timeout(self.now)
-        opener.streams.open_comparison(Purpose.RECONCILE, accepter.identity.address, 0.0)
+        opener.streams.open_comparison(Purpose.RECONCILE, accepter.identity.own_update().destination, 0.0)
         said = {True: 0, False: 0}
         trips = 0
         waiting: deque[tuple[bool, int, bytes]] = deque()  # whether the opener says it, the stream, the frame

@@ -7,6 +7,7 @@ import pytest
 from gossipreg import limits
 from gossipreg.protocol.anti_entropy.reconcile import Compare, End
 from gossipreg.protocol.engine import Engine
+from gossipreg.protocol.membership.member_update import Destination
 from gossipreg.protocol.membership.paths import Passes
 from gossipreg.protocol.membership.probe import Ack, Ping
 from gossipreg.protocol.outputs import OpenStream, Output, PathChanged, Transmit
@@ -88,7 +89,7 @@ def test_a_node_that_has_not_settled_compares_with_no_seed_because_of_an_ack_in_
 
 def test_where_streams_are_lost_no_comparison_is_tried_with_that_member() -> None:
     node = among(B, C)
-    stream = node.streams.open(Purpose.RECONCILE, B.address, [End()])
+    stream = node.streams.open(Purpose.RECONCILE, B.destination, [End()])
     assert stream is not None
     node.stream_ended(stream, 6.0)
     outputs = run(node, 25, streams=False)
@@ -113,9 +114,9 @@ def test_where_large_packets_are_lost_it_sends_smaller_ones_and_cuts_segments() 
     ]
     assert sent
     assert max(len(output.data) for output in sent) <= 900 - 50
-    assert node.streams.open(Purpose.FETCH, B.address, [End()]) is not None
-    assert node.streams.open(Purpose.FETCH, C.address, [End()]) is not None
-    assert node.streams.open(Purpose.FETCH, node.identity.address, [End()]) is not None
+    assert node.streams.open(Purpose.FETCH, B.destination, [End()]) is not None
+    assert node.streams.open(Purpose.FETCH, C.destination, [End()]) is not None
+    assert node.streams.open(Purpose.FETCH, Destination(0, node.identity.address), [End()]) is not None
     segments = [output.segment for output in node.deregister("large", 20.0) if isinstance(output, OpenStream)]
     assert segments[:3] == [876, 0, 0]
 
@@ -151,7 +152,7 @@ def test_tests_of_paths_to_members_that_have_gone_are_not_sent(monkeypatch: pyte
 def test_an_answer_on_the_first_stream_of_ours_shows_that_streams_pass_and_one_of_a_peers_does_not() -> None:
     node = among(B)
     node.paths.stream_stalled(B.run_id, 6.0)
-    assert node.streams.open(Purpose.PROBE, B.address, [End()]) == 1
+    assert node.streams.open(Purpose.PROBE, B.destination, [End()]) == 1
     node.stream_frame(-1, packet(B, Ping(0, 0, 0)), B.address, 6.1)
     assert node.paths._paths[B.run_id].stalled == 1
     node.stream_frame(1, packet(B, End()), B.address, 6.2)

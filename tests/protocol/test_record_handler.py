@@ -39,7 +39,7 @@ def test_a_known_record_in_a_session_is_not_held_against_the_peer() -> None:
 def test_a_record_that_came_by_gossip_is_not_fetched_any_more() -> None:
     node = among(B)
     sessions = node.streams.sessions
-    assert sessions.want(("b", "x"), BORN, 1, B.address)
+    assert sessions.want(("b", "x"), BORN, 1, B.destination)
     node.receive(packet(B, RECORD), B.address, 1.0)
     assert sessions.next_source(("b", "x")) is None
 

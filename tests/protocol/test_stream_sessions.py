@@ -14,7 +14,7 @@ from gossipreg.model import Status
 from gossipreg.protocol.anti_entropy.reconcile import End
 from gossipreg.protocol.engine import Engine
 from gossipreg.protocol.engine_settings import EngineSettings
-from gossipreg.protocol.membership.member_update import MemberUpdate
+from gossipreg.protocol.membership.member_update import Destination, MemberUpdate
 from gossipreg.protocol.membership.probe import Ping
 from gossipreg.protocol.outputs import CloseStream, OpenStream, Output, SendFrame
 from gossipreg.protocol.registry.records import Fetch, Record, TableDigest
@@ -167,13 +167,17 @@ def test_a_joiner_learns_everything_in_one_session_however_many_there_are() -> N
 # Streams
 
 
+def at(port: int) -> Destination:
+    return Destination(port, address(port))
+
+
 def test_streams_are_numbered_and_only_so_many_are_open() -> None:
     sessions = StreamSessions()
-    numbers = [sessions.open(Purpose.PROBE, address(port)) for port in range(limits.STREAMS_OUT_MAX)]
+    numbers = [sessions.open(Purpose.PROBE, at(port)) for port in range(limits.STREAMS_OUT_MAX)]
     assert numbers == list(range(1, limits.STREAMS_OUT_MAX + 1))
-    assert sessions.open(Purpose.JOIN, address(1)) is None
+    assert sessions.open(Purpose.JOIN, at(1)) is None
     sessions.end(1)
-    assert sessions.open(Purpose.JOIN, address(1)) == limits.STREAMS_OUT_MAX + 1
+    assert sessions.open(Purpose.JOIN, at(1)) == limits.STREAMS_OUT_MAX + 1
 
 
 def test_streams_that_peers_open_do_not_count_against_ours() -> None:
@@ -182,13 +186,13 @@ def test_streams_that_peers_open_do_not_count_against_ours() -> None:
         accepted = sessions.get(-number, address(9))
         assert accepted is not None
         assert accepted.purpose is None
-    assert sessions.open(Purpose.JOIN, address(1)) == 1
+    assert sessions.open(Purpose.JOIN, at(1)) == 1
     assert sessions.get(77, address(9)) is None
 
 
 def test_a_purpose_is_open_to_one_peer_or_to_any() -> None:
     sessions = StreamSessions()
-    sessions.open(Purpose.JOIN, address(1))
+    sessions.open(Purpose.JOIN, at(1))
     assert sessions.is_open(Purpose.JOIN)
     assert sessions.is_open(Purpose.JOIN, address(1))
     assert not sessions.is_open(Purpose.JOIN, address(2))
@@ -202,31 +206,31 @@ KEY = ("b", "x")
 
 def test_each_of_those_that_have_a_record_is_asked_once() -> None:
     sessions = StreamSessions()
-    assert sessions.want(KEY, 1, 1, address(1))
-    assert not sessions.want(KEY, 1, 1, address(2))
-    assert not sessions.want(KEY, 1, 1, address(1))
+    assert sessions.want(KEY, 1, 1, at(1))
+    assert not sessions.want(KEY, 1, 1, at(2))
+    assert not sessions.want(KEY, 1, 1, at(1))
     asked = []
     while (source := sessions.next_source(KEY)) is not None:
         asked.append(source[1])
-    assert asked == [address(1), address(2)]
-    assert sessions.want(KEY, 1, 1, address(1)), "once no announcer is left it may be announced again"
+    assert asked == [at(1), at(2)]
+    assert sessions.want(KEY, 1, 1, at(1)), "once no announcer is left it may be announced again"
 
 
 def test_a_newer_version_is_wanted_instead() -> None:
     sessions = StreamSessions()
-    sessions.want(KEY, 1, 1, address(1))
-    assert sessions.want(KEY, 1, 2, address(2))
+    sessions.want(KEY, 1, 1, at(1))
+    assert sessions.want(KEY, 1, 2, at(2))
     source = sessions.next_source(KEY)
     assert source is not None
-    assert (source[0].version, source[1]) == (2, address(2))
+    assert (source[0].version, source[1]) == (2, at(2))
 
 
 def test_only_so_many_sources_and_so_many_records_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "BROADCAST_QUEUE_MAX", 1)
     sessions = StreamSessions()
     for port in range(10):
-        sessions.want(KEY, 1, 1, address(port))
-    assert not sessions.want(("b", "y"), 1, 1, address(1))
+        sessions.want(KEY, 1, 1, at(port))
+    assert not sessions.want(("b", "y"), 1, 1, at(1))
     asked = 0
     while sessions.next_source(KEY) is not None:
         asked += 1
@@ -235,7 +239,7 @@ def test_only_so_many_sources_and_so_many_records_are_remembered(monkeypatch: py
 
 def test_what_arrived_is_wanted_no_more() -> None:
     sessions = StreamSessions()
-    sessions.want(KEY, 1, 1, address(1))
+    sessions.want(KEY, 1, 1, at(1))
     sessions.got(KEY)
     sessions.got(KEY)
     assert sessions.next_source(KEY) is None

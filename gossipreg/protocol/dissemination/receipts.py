@@ -16,7 +16,7 @@ import math
 import attrs
 
 from gossipreg import limits
-from gossipreg.model import Address
+from gossipreg.protocol.membership.member_update import Destination
 from gossipreg.values import frozen
 
 #: Bytes of the largest packed `ReceiptRequest`: the head of a list, a kind, 32 bits with their head.
@@ -39,19 +39,19 @@ class Receipt:
 
 @attrs.define(eq=False, repr=False)
 class OwedReceipts:
-    """The receipts that this node owes to peers, by address. ``gap`` is the least time between two to one (seconds)."""
+    """The receipts that this node owes to peers. ``gap`` is the least time between two to one (seconds)."""
 
     gap: float
-    _numbers: dict[Address, list[int]] = attrs.field(factory=dict)
-    _due: dict[Address, float] = attrs.field(factory=dict)  # when those are to be sent (seconds)
-    _sent: dict[Address, float] = attrs.field(factory=dict)  # when a receipt was last sent there (seconds)
+    _numbers: dict[Destination, list[int]] = attrs.field(factory=dict)
+    _due: dict[Destination, float] = attrs.field(factory=dict)  # when those are to be sent (seconds)
+    _sent: dict[Destination, float] = attrs.field(factory=dict)  # when a receipt was last sent there (seconds)
 
     @property
     def deadline(self) -> float:
         """When the next receipt is due (seconds), or infinity."""
         return min(self._due.values(), default=math.inf)
 
-    def owe(self, to: Address, number: int, now: float) -> None:
+    def owe(self, to: Destination, number: int, now: float) -> None:
         """The packet ``number`` of the peer at ``to`` has arrived."""
         numbers = self._numbers.setdefault(to, [])
         if len(numbers) < limits.RECEIPT_NUMBERS_MAX:
@@ -61,7 +61,7 @@ class OwedReceipts:
         else:
             self._due.setdefault(to, max(now, self._sent.get(to, -math.inf) + self.gap))
 
-    def take(self, to: Address, now: float) -> Receipt | None:
+    def take(self, to: Destination, now: float) -> Receipt | None:
         """What is owed to the peer at ``to``, due or not, for a packet that goes there."""
         numbers = self._numbers.pop(to, None)
         if numbers is None:
@@ -72,6 +72,6 @@ class OwedReceipts:
         self._sent[to] = now
         return Receipt(tuple(numbers))
 
-    def due(self, now: float) -> list[Address]:
+    def due(self, now: float) -> list[Destination]:
         """The peers whose receipts are due."""
         return [to for to, due in self._due.items() if due <= now]

@@ -12,7 +12,7 @@ import math
 import attrs
 
 from gossipreg import limits
-from gossipreg.model import Address
+from gossipreg.protocol.membership.member_update import Destination
 
 #: How often one table is requested after a digest, if it does not become whole.
 _TRIES = 3
@@ -20,7 +20,7 @@ _TRIES = 3
 
 @attrs.define(eq=False, repr=False)
 class _Wanted:
-    source: Address | None
+    source: Destination | None
     due: float
     tries: int = 0
 
@@ -33,7 +33,7 @@ class RecordRequests:
     _wanted: dict[str, _Wanted] = attrs.field(factory=dict)  # owner -> whom to ask, and when
     deadline: float = math.inf  # when the next request is due (seconds)
 
-    def want(self, owner: str, source: Address | None, now: float, *, wait: float) -> None:
+    def want(self, owner: str, source: Destination | None, now: float, *, wait: float) -> None:
         """Request what is lacking of the table of ``owner`` in ``wait`` seconds, from ``source`` or any member."""
         held = self._wanted.get(owner)
         if held is not None:
@@ -47,7 +47,7 @@ class RecordRequests:
         if self._wanted.pop(owner, None) is not None:
             self._reset_deadline()
 
-    def take_due(self, now: float) -> list[tuple[str, Address | None]]:
+    def take_due(self, now: float) -> list[tuple[str, Destination | None]]:
         """The tables to be requested now, and where (None: anywhere); each is tried again elsewhere, a few times."""
         if now < self.deadline:
             return []

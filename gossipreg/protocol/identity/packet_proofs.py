@@ -14,12 +14,12 @@ is not heard as that member. A number counts once: a recorded packet is no packe
 from __future__ import annotations
 
 import hashlib
+from hmac import compare_digest
 from typing import Final
 
 import attrs
 
 from gossipreg import limits
-from gossipreg.model import Address
 from gossipreg.protocol.identity.authenticator import Authenticator, IdentityMode, Signer
 from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.wire.messages import SENDER_BYTES
@@ -69,7 +69,6 @@ class PacketProofs:
     _number: int = 0  # of the last packet
     _own_run: int = 0  # the run that the windows are of
     _windows: dict[int, _Window] = attrs.field(factory=dict)  # by the sender's run id
-    _sources: dict[Address, int] = attrs.field(factory=dict)  # where members send from, if elsewhere than at their own
 
     @property
     def are_made(self) -> bool:
@@ -86,10 +85,6 @@ class PacketProofs:
         """How many bytes of each packet are kept free for a code."""
         return PROOF_BYTES if self.are_made else 0
 
-    def member_at(self, address: Address) -> int | None:
-        """The run id of the member that sends from ``address`` although its own is another."""
-        return self._sources.get(address)
-
     def seal(self, data: bytes, to: MemberUpdate | None) -> bytes:
         """``data`` with a code for the run ``to``; as it is, if that has no certificate."""
         key = None if to is None else self._key_of(to)
@@ -104,27 +99,23 @@ class PacketProofs:
         has_code = self.are_made and data.startswith(_HEAD, max(0, len(data) - PROOF_BYTES))
         return data[:-PROOF_BYTES] if has_code else data
 
-    def verify(self, data: bytes, sender: MemberUpdate, own_run: int, source: Address) -> bool:
+    def verify(self, data: bytes, sender: MemberUpdate, own_run: int) -> bool:
         """Return whether ``data`` ends with a code that the member ``sender`` has made for the run ``own_run``.
 
-        A code counts once only. ``source``: the address that the packet came from.
+        A code counts once only.
         """
         body, tail = data[:-PROOF_BYTES], data[-PROOF_BYTES:]
         if len(body) < SENDER_BYTES or not tail.startswith(_HEAD):
             return False
         key = self._key_of(sender)
         number = tail[len(_HEAD) : -_CODE_BYTES]
-        if key is None or _code(key, own_run, body, number) != tail[-_CODE_BYTES:]:
+        if key is None or not compare_digest(_code(key, own_run, body, number), tail[-_CODE_BYTES:]):
             return False
         if own_run != self._own_run:
             self._own_run = own_run
             self._windows.clear()
         window = self._windows.setdefault(sender.run_id, _Window())
-        if not window.admit(int.from_bytes(number)):
-            return False
-        if source != sender.address and source not in self._sources and len(self._sources) < limits.MEMBERS_MAX:
-            self._sources[source] = sender.run_id
-        return True
+        return window.admit(int.from_bytes(number))
 
     def is_proven(self, run_id: int, own_run: int) -> bool:
         """Whether the run ``run_id`` has proven a packet to the run ``own_run``: from then on it proves each."""
@@ -133,7 +124,6 @@ class PacketProofs:
     def keep(self, run_ids: frozenset[int]) -> None:
         """Forget all members but these."""
         self._windows = {run_id: window for run_id, window in self._windows.items() if run_id in run_ids}
-        self._sources = {source: run_id for source, run_id in self._sources.items() if run_id in run_ids}
 
     def _key_of(self, member: MemberUpdate) -> bytes | None:
         """The key that this node shares with a member; None if either has no certificate that counts."""

@@ -4,11 +4,23 @@ from __future__ import annotations
 
 import hashlib
 from functools import cached_property
+from typing import NamedTuple
 
 import attrs
 
 from gossipreg.model import Address, Member, Status
 from gossipreg.values import frozen
+
+
+class Destination(NamedTuple):
+    """The run that a packet or frame is for, 0 if it is not known, and where it goes.
+
+    The run is named by the sender of the packet, and not looked up by the address: a member may state whatever address,
+    another member's too.
+    """
+
+    run_id: int
+    address: Address
 
 
 @frozen
@@ -46,6 +58,11 @@ class MemberUpdate:
     def run_id(self) -> int:
         """64 bits that identify this run of the member at this address, on the wire and in tables (cf. Redis)."""
         return run_id_of(self.name, self.generation, self.address)
+
+    @property
+    def destination(self) -> Destination:
+        """Where packets for this run go."""
+        return Destination(self.run_id, self.address)
 
     @cached_property
     def digest(self) -> int:

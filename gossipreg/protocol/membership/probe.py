@@ -22,11 +22,10 @@ from collections import OrderedDict
 
 import attrs
 
-from gossipreg.model import Address
 from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg.protocol.membership.indirect_answers import IndirectAnswers
 from gossipreg.protocol.membership.local_health import LocalHealth
-from gossipreg.protocol.membership.member_update import MemberUpdate
+from gossipreg.protocol.membership.member_update import Destination, MemberUpdate
 from gossipreg.protocol.membership.members import Members
 from gossipreg.protocol.membership.round_trips import RoundTrips
 from gossipreg.values import frozen
@@ -76,9 +75,9 @@ class PingReq:
 
 @frozen
 class Send:
-    """A message to send to a member's address; ``about``: the member whose update goes along (Lifeguard's buddy)."""
+    """A message to send to a member; ``about``: the member whose update goes along (Lifeguard's buddy)."""
 
-    to: Address
+    to: Destination
     message: Ping | Ack | Nack | PingReq
     about: str | None = None
 
@@ -143,7 +142,7 @@ def _due(probe: _Probe) -> float:
 
 @frozen
 class _Relay:
-    origin: Address
+    origin: Destination
     origin_seq: int
     target: int
     nack_at: float
@@ -234,7 +233,7 @@ class Prober:
         self._remember(probe)
         found.append(
             Send(
-                target.address,
+                target.destination,
                 Ping(seq, target.run_id, fingerprint),
                 about=target.name if self.settings.buddy else None,
             )
@@ -250,21 +249,21 @@ class Prober:
         seq = self._next_seq()
         self._remember(_Probe(seq, suspect, now, timeout_at=now, ends_at=now, next_at=now, over=True))
         ping = Ping(seq, suspect.run_id, fingerprint)
-        return [Send(suspect.address, ping, about=suspect.name if self.settings.buddy else None)]
+        return [Send(suspect.destination, ping, about=suspect.name if self.settings.buddy else None)]
 
     def ask_helpers(self, suspect: MemberUpdate) -> list[ProbeEvent]:
         """Ask members to ping ``suspect``: those that get no answer accuse it, too."""
         patience = int(1000 * self.trips.timeout(suspect.run_id))
         helpers = self.members.sample(self.settings.indirect_probes, without=suspect.name)
         request = PingReq(self._next_seq(), suspect.run_id, patience)
-        return [Send(helper.address, request, about=suspect.name) for helper in helpers]
+        return [Send(helper.destination, request, about=suspect.name) for helper in helpers]
 
     def _probe_indirectly(self, probe: _Probe, found: list[ProbeEvent], now: float) -> None:
         probe.is_indirect = True
         patience = int(1000 * max(0.0, probe.ends_at - now))
         helpers = self.members.sample(self.settings.indirect_probes, without=probe.target.name)
         probe.helpers = len(helpers)
-        found += (Send(helper.address, PingReq(probe.seq, probe.target.run_id, patience)) for helper in helpers)
+        found += (Send(helper.destination, PingReq(probe.seq, probe.target.run_id, patience)) for helper in helpers)
         if self.settings.stream_probe:
             found.append(ProbeOverStream(probe.target, probe.seq))
 
@@ -327,8 +326,8 @@ class Prober:
         if probe is not None and not probe.acked:
             probe.refused = True
 
-    def handle_ping_req(self, request: PingReq, origin: Address, fingerprint: int, now: float) -> list[ProbeEvent]:
-        """Ping on behalf of the member at ``origin``; only known members.
+    def handle_ping_req(self, request: PingReq, origin: Destination, fingerprint: int, now: float) -> list[ProbeEvent]:
+        """Ping on behalf of the member ``origin``; only known members.
 
         A ping-req must not let a peer make us send to an arbitrary address.
         """
@@ -338,7 +337,7 @@ class Prober:
         seq = self._next_seq()
         patience = min(request.patience / 1000, self.health.stretch(self.settings.probe_interval) * 10)
         self._relays[seq] = _Relay(origin, request.seq, request.target, now + patience * self.settings.nack_fraction)
-        return [Send(target.address, Ping(seq, target.run_id, fingerprint))]
+        return [Send(target.destination, Ping(seq, target.run_id, fingerprint))]
 
     def sweep(self, now: float) -> None:
         """Forget relays that were nacked long ago, and probes too old for a late ack to mean anything."""

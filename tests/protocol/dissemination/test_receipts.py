@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from gossipreg import limits
 from gossipreg.protocol.dissemination.receipts import OwedReceipts, Receipt
+from gossipreg.protocol.membership.member_update import Destination
 from tests.protocol.making import address
 
-B, C = address(7001), address(7002)
+B, C = Destination(1, address(7001)), Destination(2, address(7002))
 
 
 def test_a_node_that_owes_none_has_no_deadline() -> None:
@@ -70,6 +71,6 @@ def test_it_remembers_no_more_peers_than_it_may(monkeypatch) -> None:  # type: i
     monkeypatch.setattr(limits, "TOLD_MAX", 2)
     owed = OwedReceipts(0.005)
     for port in range(5):
-        owed.owe(address(8000 + port), 1, 1.0)
-        owed.take(address(8000 + port), 1.0)
+        owed.owe(Destination(port, address(8000)), 1, 1.0)
+        owed.take(Destination(port, address(8000)), 1.0)
         assert len(owed._sent) <= 2

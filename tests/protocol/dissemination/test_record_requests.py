@@ -6,9 +6,10 @@ import pytest
 
 from gossipreg import limits
 from gossipreg.protocol.dissemination.record_requests import RecordRequests
+from gossipreg.protocol.membership.member_update import Destination
 from tests.protocol.making import address
 
-B, C = address(7001), address(7002)
+B, C = Destination(1, address(7001)), Destination(2, address(7002))
 
 
 def test_a_table_is_requested_where_it_is_whole_and_then_elsewhere() -> None:

@@ -177,7 +177,7 @@ def test_in_a_pair_one_accuser_is_enough() -> None:
 def test_a_newcomer_takes_what_it_asked_for_and_nothing_of_the_kind_that_it_did_not_ask_for() -> None:
     failed = unsigned(accusation(D, status=Status.FAILED))
     here = meeting()
-    stream = here.streams.open_comparison(Purpose.JOIN, C.state().address, 6.0)
+    stream = here.streams.open_comparison(Purpose.JOIN, C.state().destination, 6.0)
     assert stream is not None
     receive_over_stream(here, C.state(), failed, stream=stream)
     assert status_of(here) is Status.FAILED

@@ -18,11 +18,12 @@ from gossipreg.protocol.identity.packet_proofs import PROOF_BYTES, PacketProofs
 from gossipreg.protocol.membership.peer_clocks import WallClock
 from gossipreg.protocol.membership.probe import Ack, Nack, Ping, PingReq
 from gossipreg.protocol.outputs import OpenStream, Output, SendFrame, StatementRefused, Transmit
+from gossipreg.protocol.stream_sessions import Purpose
 from gossipreg.protocol.wire.messages import Message
 from gossipreg.signatures import SigningKey, shared_secret
 from tests.protocol.delivering import believed
 from tests.protocol.identity.signing import AUTHORITY, FROM, UNTIL, Peer, authenticator, deliver, meeting, node, signer
-from tests.protocol.making import packet, said_to, spoken, update
+from tests.protocol.making import BORN, packet, said_to, spoken, update
 
 B, C = Peer("b"), Peer("c", 7002)
 OUTSIDE = Address("10.6.6.6", 7666)
@@ -132,7 +133,7 @@ def test_frames_are_proven_in_both_directions() -> None:
     [answer] = [each.frame for each in outputs if isinstance(each, SendFrame)]
     other = PacketProofs(B.authenticator)
     assert here.state.own is not None
-    assert other.verify(answer, here.state.own, B.state().run_id, here.state.own.address)
+    assert other.verify(answer, here.state.own, B.state().run_id)
     assert other.without_code(answer) == answer[:-PROOF_BYTES]
     assert spoken(other.without_code(answer)) == spoken(answer)
     here.stream_frame(-2, packet(B.state(), Compare(here.state.fingerprint.sums), End()), OUTSIDE, 7.0)
@@ -146,11 +147,67 @@ def test_a_member_that_sends_from_another_address_is_answered_with_a_proof() -> 
     outputs = here.receive(B.proven(ping, here), elsewhere, 7.0)
     [answer] = [each.data for each in outputs if isinstance(each, Transmit) and each.to == elsewhere]
     assert here.state.own is not None
-    assert PacketProofs(B.authenticator).verify(answer, here.state.own, B.state().run_id, elsewhere)
-    here.handle_timeout(60.0)
-    assert here.outbox.proofs.member_at(elsewhere) == B.state().run_id
-    here.outbox.proofs.keep(frozenset())
-    assert here.outbox.proofs.member_at(elsewhere) is None
+    assert PacketProofs(B.authenticator).verify(answer, here.state.own, B.state().run_id)
+
+
+def liar(here: Engine, victim: Peer) -> None:
+    """Have a member with a certificate of its own state another member's address, and send from there."""
+    there = C.authenticator.sign_update(update("c", port=victim.port, generation=BORN + 1))
+    here.receive(packet(there, there), victim.state().address, 7.0)
+    assert believed(here, "c").address == victim.state().address
+    here.receive(C.proofs.seal(packet(there, Nack(1)), here.state.own), victim.state().address, 7.0)
+
+
+def takes(peer: Peer, here: Engine, data: bytes) -> bool:
+    """Whether a peer takes a packet or frame for the word of a node."""
+    assert here.state.own is not None
+    return PacketProofs(peer.authenticator).verify(data, here.state.own, peer.state().run_id)
+
+
+def test_a_member_at_the_address_of_another_takes_none_of_what_is_for_that_one() -> None:
+    here = meeting(B, C)
+    liar(here, B)
+    pings, now = 0, 8.0
+    while pings < 20:
+        now = max(now + 0.001, here.deadline())
+        for each in here.handle_timeout(now):
+            for said in spoken(each.data) if isinstance(each, Transmit) else ():
+                if isinstance(said, Ping) and said.target == B.state().run_id:
+                    pings += 1
+                    assert isinstance(each, Transmit)
+                    assert takes(B, here, each.data)
+
+
+ASKED: dict[str, Callable[[Engine], Message]] = {
+    "ping": lambda here: Ping(5, here.identity.run_id, here.fingerprint),
+    "ping request": lambda _: PingReq(1, 77, 500),
+    "request of a receipt": lambda _: ReceiptRequest(7),
+}
+
+
+@pytest.mark.parametrize("said", ASKED.values(), ids=ASKED)
+def test_an_answer_is_for_the_run_that_asked_whichever_member_has_stated_that_address(
+    said: Callable[[Engine], Message],
+) -> None:
+    here = meeting(B, C)
+    liar(here, B)
+    outputs = deliver(here, B.state(), said(here), now=8.0)
+    outputs += here.handle_timeout(8.1)
+    sent = [each.data for each in outputs if isinstance(each, Transmit) and each.to == B.state().address]
+    answers = [data for data in sent if any(isinstance(each, Ack | Nack | Receipt) for each in spoken(data))]
+    assert answers
+    assert all(takes(B, here, data) for data in answers)
+
+
+def test_a_stream_is_opened_for_the_run_that_is_meant_whichever_member_has_stated_that_address() -> None:
+    here = meeting(B, C)
+    liar(here, B)
+    here.streams.open(Purpose.PROBE, B.state().destination, [End()])
+    [opened] = [each for each in here.outbox.take() if isinstance(each, OpenStream)]
+    assert takes(B, here, opened.frame)
+    here.streams.send(opened.stream, [KeepOpen()])
+    [sent] = [each for each in here.outbox.take() if isinstance(each, SendFrame)]
+    assert takes(B, here, sent.frame)
 
 
 def test_codes_are_made_but_not_required_while_identity_is_preferred() -> None:
@@ -177,9 +234,9 @@ def test_junk_at_the_end_of_a_packet_is_no_code() -> None:
     here = meeting(B)
     proofs = here.outbox.proofs
     for data in (b"", b"\x92\x18\xc4\x18", packet(B.state()) + b"\x92\x18\xc4\x18" + bytes(24), bytes(40)):
-        assert not proofs.verify(data, B.state(), here.identity.run_id, B.state().address)
+        assert not proofs.verify(data, B.state(), here.identity.run_id)
     strange = attrs.evolve(B.state(), proof=b"")
-    assert not proofs.verify(packet(B.state()) + b"\x92\x18\xc4\x18" + bytes(24), strange, 1, strange.address)
+    assert not proofs.verify(packet(B.state()) + b"\x92\x18\xc4\x18" + bytes(24), strange, 1)
 
 
 def test_two_keys_share_one_secret_and_a_key_without_one_has_none() -> None:

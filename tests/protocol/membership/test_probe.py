@@ -10,7 +10,7 @@ import pytest
 from gossipreg.model import Status
 from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg.protocol.membership.local_health import LocalHealth
-from gossipreg.protocol.membership.member_update import MemberUpdate
+from gossipreg.protocol.membership.member_update import Destination, MemberUpdate
 from gossipreg.protocol.membership.members import Members
 from gossipreg.protocol.membership.probe import (
     Ack,
@@ -43,7 +43,7 @@ class Probing:
     def target(self) -> MemberUpdate:
         [say] = self.begun
         assert isinstance(say, Send)
-        return next(other for other in self.others if other.address == say.to)
+        return next(other for other in self.others if other.destination == say.to)
 
     @property
     def seq(self) -> int:
@@ -77,7 +77,7 @@ def test_nothing_is_said_before_the_period_begins() -> None:
 
 def test_a_period_begins_with_a_ping_that_brings_the_update_about_its_target() -> None:
     one = probing()
-    assert one.begun == [Send(one.target.address, Ping(1, one.target.run_id, FINGERPRINT), about=one.target.name)]
+    assert one.begun == [Send(one.target.destination, Ping(1, one.target.run_id, FINGERPRINT), about=one.target.name)]
     assert one.prober.deadline == 1.5
 
 
@@ -111,7 +111,7 @@ def test_who_is_woken_by_a_ping_begins_the_probe_that_would_soon_be_due() -> Non
     assert one.prober.begin_early(FINGERPRINT, 1.49) == []
     [ping] = one.prober.begin_early(FINGERPRINT, 1.5)
     assert isinstance(ping, Send)
-    assert ping.message == Ping(2, next(o.run_id for o in one.others if o.address == ping.to), FINGERPRINT)
+    assert ping.message == Ping(2, next(o.run_id for o in one.others if o.destination == ping.to), FINGERPRINT)
     assert one.prober.deadline == 2.0  # its timeout
 
 
@@ -119,7 +119,7 @@ def test_an_early_probe_moves_none_of_the_later_ones() -> None:
     one = answered(probing())
     [ping] = one.prober.begin_early(FINGERPRINT, 1.5)
     assert isinstance(ping, Send)
-    assert one.prober.handle_ack(Ack(2, 0, 0), next(o.run_id for o in one.others if o.address == ping.to), 1.51)
+    assert one.prober.handle_ack(Ack(2, 0, 0), next(o.run_id for o in one.others if o.destination == ping.to), 1.51)
     assert one.prober.deadline == 3.0
     assert one.prober.begin_early(FINGERPRINT, 2.49) == []
 
@@ -130,7 +130,7 @@ def test_periods_that_passed_while_this_node_was_stopped_are_not_made_up_for() -
         [ping] = [found for found in one.handle_timeout(begun) if isinstance(found, Send)]
         assert isinstance(ping.message, Ping)
         assert ping.message.seq == seq
-        target = next(other.run_id for other in one.others if other.address == ping.to)
+        target = next(other.run_id for other in one.others if other.destination == ping.to)
         assert one.prober.handle_ack(Ack(seq, 0, 0), target, begun + 0.01)
         assert one.prober.deadline == begun + 1.0
         assert one.handle_timeout(begun + 0.99) == []
@@ -178,7 +178,7 @@ def test_without_an_ack_others_are_asked_and_a_stream_is_tried() -> None:
     assert len(asked) == 3
     for say in asked:
         assert isinstance(say, Send)
-        assert say.to != one.target.address
+        assert say.to != one.target.destination
         assert say.message == PingReq(one.seq, one.target.run_id, 500)
     assert one.prober.deadline == 2.0
     assert one.handle_timeout(1.6) == []
@@ -275,9 +275,9 @@ def test_a_node_that_was_stopped_gives_its_target_the_time_back() -> None:
 def test_a_helper_pings_and_passes_the_ack_on() -> None:
     one = probing(2)
     target = next(other for other in one.others if other != one.target)
-    origin = address(9000)
+    origin = Destination(9, address(9000))
     [say] = one.prober.handle_ping_req(PingReq(44, target.run_id, 500), origin, FINGERPRINT, 2.0)
-    assert say == Send(target.address, Ping(2, target.run_id, FINGERPRINT))
+    assert say == Send(target.destination, Ping(2, target.run_id, FINGERPRINT))
     assert one.prober.handle_ack(Ack(2, 0, 5), target.run_id, 2.1) == [Send(origin, Ack(44, target.run_id, 5))]
     assert one.prober.handle_ack(Ack(2, 0, 5), target.run_id, 2.2) == []
 
@@ -285,7 +285,7 @@ def test_a_helper_pings_and_passes_the_ack_on() -> None:
 def test_a_helper_without_an_ack_says_so_once_in_time_and_still_passes_on_a_late_one() -> None:
     one = probing(2)
     one.prober.handle_ack(Ack(one.seq, 0, 0), one.target.run_id, 1.1)
-    target, origin = one.others[0], address(9000)
+    target, origin = one.others[0], Destination(9, address(9000))
     one.prober.handle_ping_req(PingReq(44, target.run_id, 500), origin, FINGERPRINT, 1.2)
     assert one.prober.deadline == pytest.approx(1.6)
     assert not one.prober.is_unreachable(target.run_id, 1.6)
@@ -299,14 +299,14 @@ def test_a_helper_without_an_ack_says_so_once_in_time_and_still_passes_on_a_late
 
 def test_a_helper_pings_no_address_that_is_not_a_members() -> None:
     one = probing(2)
-    origin = address(9000)
+    origin = Destination(9, address(9000))
     assert one.prober.handle_ping_req(PingReq(44, 123, 500), origin, FINGERPRINT, 2.0) == [Send(origin, Nack(44))]
 
 
 def test_a_helper_takes_on_only_so_much_and_forgets_it_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gossipreg.protocol.membership.probe._OPEN_MAX", 2)
     one = probing(2)
-    target, origin = one.others[0], address(9000)
+    target, origin = one.others[0], Destination(9, address(9000))
     ask = PingReq(44, target.run_id, 0xFFFF_FFFF)
 
     def pinged(now: float) -> bool:
@@ -383,7 +383,7 @@ def test_one_whose_round_trips_are_known_is_given_less_time() -> None:
 def test_a_ping_on_another_members_behalf_is_evidence_for_a_while_only() -> None:
     one = probing(2)
     target = one.others[0]
-    one.prober.handle_ping_req(PingReq(44, target.run_id, 500), address(9000), FINGERPRINT, 1.2)
+    one.prober.handle_ping_req(PingReq(44, target.run_id, 500), Destination(9, address(9000)), FINGERPRINT, 1.2)
     one.handle_timeout(1.7)
     assert one.prober.is_unreachable(target.run_id, 3.6)
     assert not one.prober.is_unreachable(target.run_id, 3.8)
@@ -396,7 +396,7 @@ def test_a_ping_on_another_members_behalf_is_evidence_for_a_while_only() -> None
 def test_a_node_in_bad_health_remembers_for_longer_which_members_it_could_not_reach() -> None:
     one = probing(2, health=3)
     target = one.others[0]
-    one.prober.handle_ping_req(PingReq(44, target.run_id, 500), address(9000), FINGERPRINT, 1.2)
+    one.prober.handle_ping_req(PingReq(44, target.run_id, 500), Destination(9, address(9000)), FINGERPRINT, 1.2)
     one.handle_timeout(1.7)
     assert one.prober.is_unreachable(target.run_id, 9.6)
     assert not one.prober.is_unreachable(target.run_id, 9.8)

@@ -26,7 +26,9 @@ def fail(made: Cluster, status: Status = Status.FAILED) -> None:
     """Make n0 tell n1, which has poor local health, and no other node, that it is believed to have failed."""
     n0, n1 = made.processes["n0"], made.processes["n1"]
     n1.engine.detector.health.worse(8)
-    n0.engine.outbox.send(n1.address, pack(n1.engine.identity.own_update().graver(status)))
+    n0.engine.outbox.send(
+        n1.engine.identity.own_update().destination, pack(n1.engine.identity.own_update().graver(status))
+    )
     n0.act(n0.engine.outbox.take())
     run_for(made, 0.01)
 
@@ -49,7 +51,8 @@ def test_a_failure_learned_over_a_stream_counts_from_then_on() -> None:
     fail(made)
     n0, n1 = made.processes["n0"], made.processes["n1"]
     n1.engine.detector.health.worse(8)
-    n0.engine.streams.open(Purpose.PROBE, n1.address, [n1.engine.identity.own_update().graver(Status.FAILED), End()])
+    own = n1.engine.identity.own_update()
+    n0.engine.streams.open(Purpose.PROBE, own.destination, [own.graver(Status.FAILED), End()])
     n0.act(n0.engine.outbox.take())
     run_for(made, 1.0)
     fail(made)
@@ -72,7 +75,7 @@ def test_superseding_a_failure_before_learning_of_it_counts_as_a_return() -> Non
     n0, n1 = made.processes["n0"], made.processes["n1"]
     result = pack(n1.engine.identity.own_update().graver(Status.FAILED))
     fail(made, Status.SUSPECT)
-    n0.engine.outbox.send(n1.address, result)
+    n0.engine.outbox.send(n1.engine.identity.own_update().destination, result)
     n0.act(n0.engine.outbox.take())
     run_for(made, 0.01)
     assert returns.checks == 0
@@ -93,7 +96,9 @@ def test_a_healthy_node_need_not_wait() -> None:
     made, returns = watched(DampedReturns, settings=QUICK)
     n0, n1 = made.processes["n0"], made.processes["n1"]
     for _ in range(3):
-        n0.engine.outbox.send(n1.address, pack(n1.engine.identity.own_update().graver(Status.FAILED)))
+        n0.engine.outbox.send(
+            n1.engine.identity.own_update().destination, pack(n1.engine.identity.own_update().graver(Status.FAILED))
+        )
         n0.act(n0.engine.outbox.take())
         run_for(made, 0.01)
     assert n1.engine.identity.incarnation == 3

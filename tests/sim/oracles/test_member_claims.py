@@ -32,7 +32,9 @@ def test_a_claim_that_its_member_never_announced_is_reported() -> None:
 def accuse(made: Cluster, status: Status) -> None:
     """Make n0 tell n1, over the network, that it is believed to be ``status``."""
     n0, n1 = made.processes["n0"], made.processes["n1"]
-    n0.engine.outbox.send(n1.address, pack(n1.engine.identity.own_update().graver(status)))
+    n0.engine.outbox.send(
+        n1.engine.identity.own_update().destination, pack(n1.engine.identity.own_update().graver(status))
+    )
     n0.act(n0.engine.outbox.take())
     run_for(made, 0.01)
 
