@@ -59,6 +59,11 @@ class Count(Described):
         "statements",
         "Statements of peers refused: not signed, where they have to be.",
     )
+    STATEMENTS_NOT_VERIFIED = (
+        "statements_not_verified",
+        "statements",
+        "Signed statements of peers left out for now: their sender had too many signatures verified, or wrong ones.",
+    )
     PACKETS_FORGED_AS_MEMBERS = (
         "packets_forged_as_members",
         "packets",

@@ -169,6 +169,26 @@ AUTHORITIES_MAX: Final = 8
 #: Certificates of members that are remembered as verified: one for each member, and some of those that were before.
 CERTIFICATES_REMEMBERED_MAX: Final = 32_768
 
+#: Signatures whose result is remembered, right or wrong (about 200 bytes each): what comes again is not verified again.
+SIGNATURES_REMEMBERED_MAX: Final = 16_384
+
+#: Signatures that one sender can have verified at once, and in a second. One takes 0.1 ms. A join of a thousand members
+#: with ten thousand records takes 11,000; two thousand registrations in a second are more than a cluster spreads.
+SIGNATURES_BURST: Final = 32_768
+SIGNATURES_RATE: Final = 2048.0
+
+#: Right signatures that count as much as a wrong one: of those, one sender can have 256 verified at once, and 16 a
+#: second. Members pass on only what they have verified, so honest ones send none.
+SIGNATURE_WRONG_COST: Final = 128
+
+#: Wrong signatures in one packet or frame, of which the rest is then not verified.
+SIGNATURES_WRONG_PER_PACKET_MAX: Final = 8
+
+#: Senders whose signatures are counted (about 250 bytes each), and how many sources without a proven member can use up
+#: what is theirs at one time: packets can be made under any address.
+SIGNATURE_SENDERS_MAX: Final = 4096
+SIGNATURE_SOURCES_AT_ONCE: Final = 4
+
 #: Revocations that are remembered until their certificates end. An authority that revokes more begins anew.
 REVOCATIONS_MAX: Final = 4096
 

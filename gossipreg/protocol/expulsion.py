@@ -23,7 +23,9 @@ class Expulsion:
     streams: PeerStreams
 
     def refuse(self, what: str, refusal: StatementRefusal, context: MessageContext) -> None:
-        """Count a statement of a peer that is not believed, and name the peer."""
+        """Count a statement of a peer that is not believed, and name the peer; not if it could not be verified yet."""
+        if self.state.authenticator.verifier.is_over:
+            return
         if refusal.unsigned:
             self.state.counters[Count.STATEMENTS_UNSIGNED] += 1
         else:

@@ -15,6 +15,7 @@ from gossipreg.protocol.anti_entropy.reconcile import Compare, End, KeepOpen, an
 from gossipreg.protocol.clock_watch import ClockWatch
 from gossipreg.protocol.dissemination.receipts import Receipt, ReceiptRequest
 from gossipreg.protocol.disseminator import Disseminator
+from gossipreg.protocol.identity.signature_verifier import SignatureVerifier
 from gossipreg.protocol.isolation import Isolation
 from gossipreg.protocol.joining import Joining
 from gossipreg.protocol.lifelines import Lifelines
@@ -72,9 +73,21 @@ class Inbound:
         """Handle the messages of a datagram's payload. Junk is counted and dropped."""
         self.state.counters[Count.PACKETS_RECEIVED] += 1
         context, messages = self._read(data, source, None, now)
+        self._begin_reading(context, len(data), now)
         for message in messages:
             self._handle(message, context, now)
+        self._verifier.end()
         self.disseminator.lazy.answer_digests(context, now)
+
+    @property
+    def _verifier(self) -> SignatureVerifier:
+        return self.state.authenticator.verifier
+
+    def _begin_reading(self, context: MessageContext, size: int, now: float) -> None:
+        """Bound the signatures that a packet or frame of ``size`` bytes has this node verify."""
+        if self.state.authenticator.is_on:
+            member = context.sender if context.member is not None and self.outbox.proofs.are_required else None
+            self._verifier.begin(member, context.source.host, size, now, over_stream=context.over_stream)
 
     def _read(
         self, data: bytes, source: Address, stream: int | None, now: float
@@ -125,6 +138,12 @@ class Inbound:
         return context
 
     def _handle(self, message: Message, context: MessageContext, now: float) -> None:
+        self._dispatch(message, context, now)
+        if self._verifier.is_over:
+            self.state.counters[Count.STATEMENTS_NOT_VERIFIED] += 1
+            self._verifier.next_statement()
+
+    def _dispatch(self, message: Message, context: MessageContext, now: float) -> None:
         if isinstance(message, MemberUpdate | Record | TableDigest | Announcement):
             self._handle_claim(message, context, now)
         elif not (context.is_unproven and isinstance(message, _OF_MEMBERS)):
@@ -274,6 +293,7 @@ class Inbound:
         session.sender = context.sender
         context.news = session.news
         ended = False
+        self._begin_reading(context, len(frame), now)
         for message in messages:
             if isinstance(message, Compare):
                 session.compared = True
@@ -283,9 +303,11 @@ class Inbound:
             self._handle(message, context, now)
             if isinstance(message, WallClock) and self.clocks.is_refused(context, session, now):
                 self.clocks.refuse(stream, context, session, now)
+                self._verifier.end()
                 self.streams.close(stream)
                 self._ended(session, now)
                 return
+        self._verifier.end()
         session.news = context.news
         if stream < 0 and context.clock is not None:
             context.replies.insert(0, pack(self.outbox.clock(now)))

@@ -6,7 +6,8 @@ digest carries the signature of the record that made it. Policies outlive their 
 own.
 
 A statement is verified once, where it would change something: what is held already, or superseded, is not looked at. So
-an idle node verifies nothing. Certificates are verified once each.
+an idle node verifies nothing. Certificates are verified once each; what is refused is refused from memory when it comes
+again, and `SignatureVerifier` bounds what one sender can have verified.
 
 Without identity (`Identity mode OFF`) proofs are carried along, and not looked at.
 """
@@ -15,15 +16,17 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 import attrs
 
 from gossipreg import limits
 from gossipreg.authority import Authority
-from gossipreg.certificate import Certificate, Revocation
+from gossipreg.certificate import Certificate, Revocation, authority_id
 from gossipreg.errors import InvalidCertificate
 from gossipreg.model import PRIMARY, Instance, Status
+from gossipreg.protocol.identity.signature_verifier import SignatureVerifier
 from gossipreg.protocol.identity.statements import (
     MEMBER,
     NAME,
@@ -92,7 +95,8 @@ class Authenticator:
     signer: Signer | None = None
     authorities: tuple[Authority, ...] = ()
     revoked: dict[bytes, Revocation] = attrs.field(factory=dict)  # by serial number
-    _certificates: dict[bytes, Certificate | StatementRefusal] = attrs.field(factory=dict)  # by document
+    verifier: SignatureVerifier = attrs.field(factory=SignatureVerifier)
+    _certificates: dict[bytes, Certificate] = attrs.field(factory=dict)  # that were verified, by document
     _own: dict[bytes, bytes] = attrs.field(factory=dict)  # what this node states of itself -> its proof
 
     @property
@@ -252,7 +256,7 @@ class Authenticator:
         if isinstance(certificate, StatementRefusal):
             return certificate
         said = member_statement(self.cluster, update)
-        if not certificate.key.is_signed(MEMBER, said, update.proof[:SIGNATURE_BYTES]):
+        if not self._is_signed(certificate, (MEMBER,), said, update.proof[:SIGNATURE_BYTES]):
             return StatementRefusal("its signature is wrong")
         return _beyond_name(certificate, update.name) or _beyond_zone(certificate, update.zone) or update
 
@@ -290,7 +294,7 @@ class Authenticator:
             if certificate is None or (grant and grant not in certificate.grants):
                 continue
             said = verdict_statement(self.cluster, update, run_id)
-            if any(certificate.key.is_signed(kind, said, signature) for kind in kinds):
+            if self._is_signed(certificate, kinds, said, signature):
                 found[certificate.public] = run_id, signature
         return found
 
@@ -330,7 +334,7 @@ class Authenticator:
         if certificate is None:
             return StatementRefusal("the certificate of its owner does not count")
         stated = record_statement(self.cluster, said, content)
-        if not certificate.key.is_signed(RECORD, stated, signature):
+        if not self._is_signed(certificate, (RECORD,), stated, signature):
             return StatementRefusal("its signature is wrong")
         return None
 
@@ -344,9 +348,8 @@ class Authenticator:
         if isinstance(certificate, StatementRefusal):
             return certificate
         grant = grant_for(version.key)
-        if not certificate.key.is_signed(
-            POLICY, policy_statement(self.cluster, version), version.proof[:SIGNATURE_BYTES]
-        ):
+        stated = policy_statement(self.cluster, version)
+        if not self._is_signed(certificate, (POLICY,), stated, version.proof[:SIGNATURE_BYTES]):
             return StatementRefusal("its signature is wrong")
         if grant not in certificate.grants:
             return StatementRefusal(f"its certificate does not allow {grant}", is_excess=True)
@@ -388,7 +391,7 @@ class Authenticator:
         else:
             kind, stated = TERM, term_statement(self.cluster, said, term, claimed=claimed)
             beyond = _beyond_terms(certificate, said.service, claimed=claimed)
-        if not certificate.key.is_signed(kind, stated, proof[:SIGNATURE_BYTES]):
+        if not self._is_signed(certificate, (kind,), stated, proof[:SIGNATURE_BYTES]):
             return StatementRefusal("its signature is wrong")
         return None if beyond is None else StatementRefusal(f"its certificate does not allow {beyond}", is_excess=True)
 
@@ -400,7 +403,8 @@ class Authenticator:
             return b""
         instance = record.instance
         stated = term_statement(self.cluster, register, instance.term, claimed=instance.role == PRIMARY)
-        is_signed = certificate.key.is_signed(TERM, stated, signature)
+        # One that was signed in another epoch is an honest member's.
+        is_signed = self._is_signed(certificate, (TERM,), stated, signature, may_differ=True)
         return signature + certificate.data if is_signed else b""
 
     def check_query(self, query: NameConflictQuery, own_run: int, wall: float) -> StatementRefusal | None:
@@ -413,15 +417,35 @@ class Authenticator:
         if isinstance(certificate, StatementRefusal):
             return certificate
         stated = name_statement(self.cluster, query, own_run)
-        if not certificate.key.is_signed(NAME, stated, query.proof[:SIGNATURE_BYTES]):
+        if not self._is_signed(certificate, (NAME,), stated, query.proof[:SIGNATURE_BYTES]):
             return StatementRefusal("its signature is wrong")
         return _beyond_name(certificate, query.name)
 
+    def _is_signed(
+        self,
+        certificate: Certificate,
+        kinds: tuple[bytes, ...],
+        said: bytes,
+        signature: bytes,
+        *,
+        may_differ: bool = False,
+    ) -> bool:
+        """Whether ``signature`` is that of the certificate's holder, of a statement of one of these kinds."""
+
+        def verify() -> bool:
+            return any(certificate.key.is_signed(kind, said, signature) for kind in kinds)
+
+        content = certificate.public, signature, b"|".join(kinds), said
+        return self.verifier.verify(content, verify, may_differ=may_differ)
+
     # Certificates
 
-    def certificate_of(self, proof: bytes, wall: float) -> Certificate | StatementRefusal:
-        """The certificate in a proof, if it counts at ``wall`` (seconds since the epoch); or why it does not."""
-        certificate = self._verified(proof[SIGNATURE_BYTES:])
+    def certificate_of(self, proof: bytes, wall: float, *, is_held: bool = False) -> Certificate | StatementRefusal:
+        """The certificate in a proof, if it counts at ``wall`` (seconds since the epoch); or why it does not.
+
+        ``is_held``: the statement that it proves is held.
+        """
+        certificate = self._verified(proof[SIGNATURE_BYTES:], is_held=is_held)
         if isinstance(certificate, StatementRefusal):
             return certificate
         if certificate.serial in self.revoked:
@@ -432,35 +456,44 @@ class Authenticator:
 
     def held_certificate(self, member: MemberUpdate) -> Certificate | None:
         """The certificate of a member whose update is held, unless it was revoked since."""
-        certificate = self._verified(member.proof[SIGNATURE_BYTES:]) if member.proof else None
+        certificate = self._verified(member.proof[SIGNATURE_BYTES:], is_held=True) if member.proof else None
         if not isinstance(certificate, Certificate) or certificate.serial in self.revoked:
             return None
         return certificate
 
-    def _verified(self, document: bytes) -> Certificate | StatementRefusal:
+    def _verified(self, document: bytes, *, is_held: bool) -> Certificate | StatementRefusal:
         found = self._certificates.get(document)
-        if found is None:
+        if found is not None:
+            return found
+        verified = self._verify(document, is_held=is_held)
+        if isinstance(verified, Certificate):  # what is refused takes no room from what counts
             if len(self._certificates) >= limits.CERTIFICATES_REMEMBERED_MAX:
                 del self._certificates[next(iter(self._certificates))]
-            found = self._certificates[document] = self._verify(document)
-        return found
+            self._certificates[document] = verified
+        return verified
 
-    def _verify(self, document: bytes) -> Certificate | StatementRefusal:
+    def _verify(self, document: bytes, *, is_held: bool) -> Certificate | StatementRefusal:
         try:
             certificate = Certificate.read(document)
         except InvalidCertificate:
             return StatementRefusal("its certificate cannot be read")
-        authority = self._authority_of(certificate)
-        if authority is None or certificate.cluster != self.cluster:
+        if certificate.cluster != self.cluster or not self._is_of_authority(certificate, is_held=is_held):
             return StatementRefusal("its certificate is of another authority or cluster")
         return certificate
 
-    def _authority_of(self, document: Certificate | Revocation) -> Authority | None:
-        return next((each for each in self.authorities if document.is_signed_by(each.public)), None)
+    def _is_of_authority(self, document: Certificate | Revocation, *, is_held: bool = False) -> bool:
+        """Whether an authority that this node trusts has signed ``document``."""
+        return any(
+            self.verifier.verify(
+                (each.public, document.data), partial(document.is_signed_by, each.public), is_held=is_held
+            )
+            for each in self.authorities
+            if authority_id(each.public) == document.authority
+        )
 
     def has_ended(self, proof: bytes, wall: float) -> bool:
         """Whether the certificate in a proof that was verified counts no more."""
-        return isinstance(self.certificate_of(proof, wall), StatementRefusal)
+        return isinstance(self.certificate_of(proof, wall, is_held=True), StatementRefusal)
 
     def check_revocation(self, revocation: Revocation | None) -> StatementRefusal | None:
         """Why a revocation that a peer states is not believed; else it counts from now on.
@@ -469,7 +502,7 @@ class Authenticator:
         """
         if revocation is None or revocation.cluster != self.cluster:
             return StatementRefusal("it is no revocation of this cluster")
-        if self._authority_of(revocation) is None:
+        if not self._is_of_authority(revocation):
             return StatementRefusal("it is of another authority")
         self.revoked[revocation.serial] = revocation
         return None

@@ -13,34 +13,16 @@ import attrs
 
 from gossipreg import limits
 from gossipreg.hosts import source_of
-
-
-@attrs.define(eq=False, repr=False)
-class _Bucket:
-    """Tokens that come back with time."""
-
-    size: float
-    rate: float  # a second
-    filled_at: float  # s
-    tokens: float = attrs.field(init=False)
-
-    def __attrs_post_init__(self) -> None:
-        self.tokens = self.size
-
-    def fill(self, now: float) -> bool:
-        """Bring it up to ``now``; whether a token is there. A clock that was set back fills nothing."""
-        self.tokens = min(self.size, self.tokens + max(0.0, now - self.filled_at) * self.rate)
-        self.filled_at = now
-        return self.tokens >= 1
+from gossipreg.protocol.token_bucket import TokenBucket
 
 
 @attrs.define(eq=False, repr=False)
 class DerivationBudget:
     """The derivations that one node may still make; ``now`` is any clock in seconds."""
 
-    _sources: dict[str, _Bucket] = attrs.field(factory=dict)  # the longest unused first
+    _sources: dict[str, TokenBucket] = attrs.field(factory=dict)  # the longest unused first
     _vouched: dict[str, None] = attrs.field(factory=dict)  # likewise
-    _all: dict[bool, _Bucket] = attrs.field(factory=dict)  # for vouched sources, and for strangers
+    _all: dict[bool, TokenBucket] = attrs.field(factory=dict)  # for vouched sources, and for strangers
 
     def take(self, host: str, now: float) -> bool:
         """Whether one more subkey may be derived for a packet from ``host``; if so it is paid for."""
@@ -49,7 +31,7 @@ class DerivationBudget:
         if bucket is None:
             if len(self._sources) >= limits.DERIVATION_SOURCES_MAX:
                 del self._sources[next(iter(self._sources))]
-            bucket = _Bucket(limits.DERIVATIONS_PER_SOURCE_BURST, limits.DERIVATIONS_PER_SOURCE_RATE, now)
+            bucket = TokenBucket(limits.DERIVATIONS_PER_SOURCE_BURST, limits.DERIVATIONS_PER_SOURCE_RATE, now)
         self._sources[source] = bucket
         shared = self._shared(source in self._vouched, now)
         if not (bucket.fill(now) and shared.fill(now)):
@@ -66,8 +48,8 @@ class DerivationBudget:
             del self._vouched[next(iter(self._vouched))]
         self._vouched[source] = None
 
-    def _shared(self, vouched: bool, now: float) -> _Bucket:
+    def _shared(self, vouched: bool, now: float) -> TokenBucket:
         bucket = self._all.get(vouched)
         if bucket is None:
-            bucket = self._all[vouched] = _Bucket(limits.DERIVATIONS_BURST, limits.DERIVATIONS_RATE, now)
+            bucket = self._all[vouched] = TokenBucket(limits.DERIVATIONS_BURST, limits.DERIVATIONS_RATE, now)
         return bucket
