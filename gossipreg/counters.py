@@ -59,6 +59,11 @@ class Count(Described):
         "statements",
         "Statements of peers refused: not signed, where they have to be.",
     )
+    ANSWERS_TOO_LONG = (
+        "answers_too_long",
+        "packets",
+        "Answers not sent: three times as long as the question, or more, and for an address that proves nothing.",
+    )
     STATEMENTS_NOT_VERIFIED = (
         "statements_not_verified",
         "statements",

@@ -253,6 +253,10 @@ DELETED_IDS_MAX: Final = 64
 #: Owners whose tables a node requests at one time. Beyond it states are compared.
 TABLES_REQUESTED_MAX: Final = 256
 
+#: How many times as long as a packet what is sent in answer to it may be, where its sender is not proven to be at its
+#: address (RFC 9000 §8.1 has the same): a packet can be made under any address.
+ANSWER_FACTOR_MAX: Final = 3
+
 #: Packets that answer one request for records: eight are some sixty small records, or eight of the largest that gossip
 #: carries.
 ANSWER_PACKETS_MAX: Final = 8

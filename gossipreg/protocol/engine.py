@@ -128,14 +128,15 @@ class Engine:
         reader: Reader | None = None,
         index: int = 0,
         checks_clocks: bool = False,
+        is_open: bool = False,
         authenticator: Authenticator | None = None,
     ) -> Engine:
         """Create the engine of a node booted in the millisecond ``generation``. It is alone until it learns of others.
 
         ``packet_room`` is the size of a datagram's payload before it is encoded (bytes). Engines of one thread may
-        share a reader. ``checks_clocks``: see `ClockWatch.keeps_out`. ``index`` is below every index that the view
-        gives, if an earlier run is known to have gone so far. ``authenticator``: what signs and verifies; without it
-        the node has no identity.
+        share a reader. ``checks_clocks``: see `ClockWatch.keeps_out`. ``is_open``: any process can send packets, since
+        the cluster has no key. ``index`` is below every index that the view gives, if an earlier run is known to have
+        gone so far. ``authenticator``: what signs and verifies; without it the node has no identity.
         """
         counters = Counter() if counters is None else counters
         settings = engine_settings(settings)
@@ -154,6 +155,9 @@ class Engine:
         if state.authenticator.signer is not None:
             state.registry.sign = state.sign_record
         outbox = Outbox(settings, state, packet_room)
+        if is_open:
+            detector.prober.draw_numbers(rng)
+            outbox.has_answered = detector.prober.trips.is_measured
         streams = PeerStreams(settings, rng, state, outbox)
         expulsion = Expulsion(state, detector, streams)
         local_member = LocalMember(identity, state, detector, streams, outbox, expulsion)

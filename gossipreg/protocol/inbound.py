@@ -11,7 +11,7 @@ import attrs
 from gossipreg.counters import Count
 from gossipreg.model import Address, Status
 from gossipreg.protocol.answer_pacing import WAITING_FRAME_BYTES_MAX, AnswerPacing, WaitingFrame
-from gossipreg.protocol.anti_entropy.reconcile import Compare, End, KeepOpen, answer_size
+from gossipreg.protocol.anti_entropy.reconcile import Compare, End, KeepOpen, Listing, Want, answer_size
 from gossipreg.protocol.clock_watch import ClockWatch
 from gossipreg.protocol.dissemination.receipts import Receipt, ReceiptRequest
 from gossipreg.protocol.disseminator import Disseminator
@@ -34,7 +34,7 @@ from gossipreg.protocol.outputs import JoinEnded, Transmit
 from gossipreg.protocol.peer_streams import PeerStreams
 from gossipreg.protocol.record_handler import RecordHandler
 from gossipreg.protocol.registry.policy_version import PolicyVersion
-from gossipreg.protocol.registry.records import Announcement, Record, RecordRequest, TableDigest
+from gossipreg.protocol.registry.records import Announcement, Fetch, Record, RecordRequest, TableDigest
 from gossipreg.protocol.registry.terms import TermRegister
 from gossipreg.protocol.state import ClusterState
 from gossipreg.protocol.stream_sessions import Purpose, StreamSession, answers, bucket_of, corrections
@@ -78,6 +78,7 @@ class Inbound:
             self._handle(message, context, now)
         self._verifier.end()
         self.disseminator.lazy.answer_digests(context, now)
+        self.outbox.end_answers()
 
     @property
     def _verifier(self) -> SignatureVerifier:
@@ -108,29 +109,38 @@ class Inbound:
         member = self.state.members.by_run_id(sender)
         proofs = self.outbox.proofs
         if member is not None and proofs.are_required and not proofs.verify(data, member, self.identity.run_id):
-            return self._unproven(member, source, stream), messages
+            return self._unproven(member, source, stream, len(data)), messages
+        context = MessageContext(sender, source, member, stream)
+        if stream is None:
+            self.outbox.begin_answers(source, member, len(data))
         if member is not None:
-            if self.detector.is_isolated(now):
-                self.streams.hurry(now)  # what was broadcast meanwhile has not arrived, in either direction
-                self.isolation.note(isolated=False, now=now)
-            self.detector.message_received(sender, now)
-            self.detector.prober.indirect.heard(sender)
-            if stream is None:
-                self.outbox.paths.packet_heard(sender, now)
-                if source == member.address:
-                    self.state.members.prove(member.name)
-            elif stream > 0:
-                self.outbox.paths.stream_answered(sender)
-            if member.status in (Status.SUSPECT, Status.FAILED) or member.is_forgotten:
-                self.outbox.tell_accused(member, now)
-        return MessageContext(sender, source, member, stream), messages
+            self._member_heard(member, context, now)
+        return context, messages
 
-    def _unproven(self, claimed: MemberUpdate, source: Address, stream: int | None) -> MessageContext:
+    def _member_heard(self, member: MemberUpdate, context: MessageContext, now: float) -> None:
+        """Note that a packet or frame of a member has come."""
+        if self.detector.is_isolated(now):
+            self.streams.hurry(now)  # what was broadcast meanwhile has not arrived, in either direction
+            self.isolation.note(isolated=False, now=now)
+        self.detector.message_received(context.sender, now)
+        self.detector.prober.indirect.heard(context.sender)
+        if context.stream is None:
+            self.outbox.paths.packet_heard(context.sender, now)
+            if context.source == member.address:
+                self.state.members.prove(member.name)
+        elif context.stream > 0:
+            self.outbox.paths.stream_answered(context.sender)
+        if member.status in (Status.SUSPECT, Status.FAILED) or member.is_forgotten:
+            self.outbox.tell_accused(member, now)
+
+    def _unproven(self, claimed: MemberUpdate, source: Address, stream: int | None, size: int) -> MessageContext:
         """The context of what bears a member's run id without its proof: a stranger's, which may be a forgery.
 
         It is one, if that member has proven what it sent before. Else it may not know this node's present run yet.
         """
         context = MessageContext(claimed.run_id, source, None, stream, is_unproven=True)
+        if stream is None:
+            self.outbox.begin_answers(source, None, size)
         if self.outbox.proofs.is_proven(claimed.run_id, self.identity.run_id):
             self.membership_handler.expulsion.impersonated(claimed.name, context)
         else:
@@ -170,8 +180,23 @@ class Inbound:
                 if not context.over_stream:
                     self.disseminator.handle(message, context, now)
             case _:
-                if context.over_stream and context.admit_question(message, bucket_of(message)):
+                if self._may_ask(message, context) and context.admit_question(message, bucket_of(message)):
                     context.replies += answers(message, self.state, now)
+
+    def _may_ask(self, question: Message, context: MessageContext) -> bool:
+        """Whether a peer is answered on its stream: any for a comparison, for what follows from one, else a member."""
+        session = None if context.stream is None else self.streams.sessions.find(context.stream)
+        match question:
+            case _ if session is None:
+                return False
+            case Listing():
+                return session.purpose in (Purpose.JOIN, Purpose.RECONCILE)
+            case Want():
+                return session.accepted
+            case Fetch():
+                return context.member is not None
+            case _:
+                return True
 
     def _handle_claim(
         self, claim: MemberUpdate | Record | TableDigest | Announcement, context: MessageContext, now: float
@@ -211,7 +236,9 @@ class Inbound:
         else:
             self.outbox.send(context.origin, clock, ack, now=now)
             if not self.identity.left:
+                answers = self.outbox.end_answers()  # a probe is this node's own
                 self.membership_handler.probe_early(now)
+                self.outbox.resume_answers(answers)
         if not context.is_unproven:
             self._compare(ping.fingerprint, context, now)
 

@@ -324,7 +324,8 @@ class LocalMember:
             self.expulsion.refuse(f"the name {query.name}, this node's own", refusal, context)
             return
         if context.stream is None or context.stream < 0:  # an answer on our own stream needs no answer
-            answer = pack(self._query_to(query.run_id))
+            # A question that proves nothing is answered likewise: any process can ask in any other's name.
+            answer = pack(self._query_to(query.run_id) if query.proof else self.identity.query())
             if context.stream is None:
                 self.outbox.tell(Destination(query.run_id, context.source), answer, now)
             else:

@@ -5,9 +5,13 @@ Everything that a verb of the engine causes gathers here until the verb returns 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import attrs
 
 from gossipreg import limits
+from gossipreg.counters import Count
+from gossipreg.model import Address
 from gossipreg.protocol.dissemination.receipts import RECEIPT_REQUEST_BYTES
 from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg.protocol.identity.packet_proofs import PacketProofs
@@ -23,6 +27,14 @@ _TELL_SECONDS = 0.5
 
 
 @attrs.define(eq=False, repr=False)
+class AnswerRoom:
+    """What may still be sent in answer to one packet to where its sender is not proven to be."""
+
+    source: Address | None  # where it came from; None: from where its member is stated to be
+    room: int  # bytes
+
+
+@attrs.define(eq=False, repr=False)
 class Outbox:
     """The outputs of the verb under way."""
 
@@ -34,6 +46,8 @@ class Outbox:
     sender: bytes = b""
     _room: int = attrs.field(init=False)  # bytes of a datagram before it is sealed, as far as the paths pass it
     _outputs: list[Output] = attrs.field(factory=list)
+    _answers: AnswerRoom | None = None  # of the packet that is being handled, if its source is not proven
+    has_answered: Callable[[int], bool] | None = None  # in an open cluster: whether a run has answered at its address
     _told: dict[int, float] = attrs.field(factory=dict)  # run id -> when it was last sent an unsolicited message
 
     def __attrs_post_init__(self) -> None:
@@ -73,13 +87,56 @@ class Outbox:
         outputs, self._outputs = self._outputs, []
         return outputs
 
+    def begin_answers(self, source: Address, member: MemberUpdate | None, size: int) -> None:
+        """Begin to answer a packet of ``size`` bytes under the run id of ``member``, maybe with a false ``source``.
+
+        A code proves a sender. So does the address of a member; in an open cluster, where any process can state one,
+        once it has answered a ping there, or if it has signed that it is there.
+        """
+        is_elsewhere = member is None or source != member.address
+        if member is not None and self.proofs.are_required:
+            self._answers = None
+        elif is_elsewhere or self.has_answered is not None:
+            self._answers = AnswerRoom(source if is_elsewhere else None, size * limits.ANSWER_FACTOR_MAX)
+
+    def end_answers(self) -> AnswerRoom | None:
+        """What is sent from now on answers no packet; returns what `resume_answers` goes on with."""
+        answers, self._answers = self._answers, None
+        return answers
+
+    def resume_answers(self, answers: AnswerRoom | None) -> None:
+        """What is sent from now on answers the packet again."""
+        self._answers = answers
+
+    def _answer_room(self, to: Destination) -> AnswerRoom | None:
+        """What bounds a packet to ``to``; None if nothing does."""
+        answers = self._answers
+        if answers is None or to.address == answers.source or self.has_answered is None:
+            return answers
+        member = self.state.members.by_run_id(to.run_id)
+        if member is None:
+            return answers
+        is_signed = self.state.authenticator.is_on and bool(member.proof)
+        return None if is_signed or self.has_answered(member.run_id) else answers
+
     def send(self, to: Destination, *messages: bytes, now: float | None = None) -> None:
-        """Send a packet of ``messages``; with ``now``, updates are piggybacked in the room that is left."""
+        """Send a packet of ``messages``; with ``now``, updates are piggybacked in the room that is left.
+
+        What is too long an answer for an address that is not proven is not sent.
+        """
+        answers = self._answer_room(to)
+        room = self._room if answers is None else min(self._room, answers.room - self.proofs.overhead)
         data = self.sender + b"".join(messages)
         if now is not None:
-            data += b"".join(self.state.broadcasts.piggyback(self._room - len(data), now))
-            data += b"".join(self.state.piggyback_digests(self._room - len(data), now))
-        self.put(Transmit(self.proven(data, to), to.address))
+            data += b"".join(self.state.broadcasts.piggyback(max(0, room - len(data)), now))
+            data += b"".join(self.state.piggyback_digests(max(0, room - len(data)), now))
+        packet = self.proven(data, to)
+        if answers is not None:
+            if len(packet) > answers.room:
+                self.state.counters[Count.ANSWERS_TOO_LONG] += 1
+                return
+            answers.room -= len(packet)
+        self.put(Transmit(packet, to.address))
 
     def proven(self, data: bytes, to: Destination) -> bytes:
         """A packet or frame with a code for the run that it is for; if that is not known, for the member there."""

@@ -198,6 +198,7 @@ def _create(
         now=trio.current_time(),
         counters=counters,
         checks_clocks=keyring is not None,
+        is_open=keyring is None,
         authenticator=keys.identity.authenticator(config.cluster),
         index=index,
     )

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from gossipreg.protocol.anti_entropy.fingerprint import BUCKETS
-from gossipreg.protocol.anti_entropy.reconcile import Compare, End, Listing
+from gossipreg.protocol.anti_entropy.reconcile import Compare, End, Listing, Want
 from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.membership.probe import Ack, Ping, PingReq
 from gossipreg.protocol.registry.records import Fetch
+from gossipreg.protocol.stream_sessions import Purpose
 from tests.protocol.delivering import (
     D,
     deliver,
@@ -61,13 +62,39 @@ def test_a_question_that_a_frame_repeats_is_answered_once() -> None:
     assert table is not None
     [record] = table
     fetch = Fetch("a", record.generation, record.version, record.id)
-    assert replies(receive_over_stream(node, D, *[fetch] * 20, End())) == [record, End()]
+    assert replies(receive_over_stream(node, B, *[fetch] * 20, End())) == [record, End()]
+
+
+def test_a_record_is_fetched_by_members_only() -> None:
+    node = among(B)
+    node.register(instance("big", owner="a"), 1.0)
+    table = node.state.registry.table("a")
+    assert table is not None
+    [record] = table
+    fetch = Fetch("a", record.generation, record.version, record.id)
+    assert replies(receive_over_stream(node, D, fetch, End())) == [End()]
+
+
+def test_a_listing_is_answered_where_this_node_compares_states_and_a_want_where_the_peer_does() -> None:
+    node = among(B)
+    node.drain(1.0)
+    entries = [entry for bucket in range(BUCKETS) for entry in node.state.fingerprint.digests(bucket)]
+    bucket = next(bucket for bucket in range(BUCKETS) if node.state.fingerprint.digests(bucket))
+    want = Want(bucket, tuple(node.state.fingerprint.digests(bucket)))
+    assert entries
+    assert replies(receive_over_stream(node, D, Listing(bucket, ()), want, End())) == [End()]
+    compared = tuple(node.state.fingerprint.sums)
+    assert replies(receive_over_stream(node, D, Compare(compared), End(), stream=-2)) == [End()]
+    assert len(replies(receive_over_stream(node, D, want, End(), stream=-2))) > 1
 
 
 def test_a_frame_may_list_every_bucket_and_each_of_them_once() -> None:
     node = among(B)
     node.drain(1.0)
     listings = [Listing(bucket, ()) for bucket in range(BUCKETS)]
-    once = replies(receive_over_stream(node, D, *listings, End()))
+    first, second = (node.streams.open_comparison(Purpose.RECONCILE, peer.destination, 1.0) for peer in (D, C))
+    assert first is not None
+    assert second is not None
+    once = replies(receive_over_stream(node, D, *listings, End(), stream=first))
     assert len(once) > 2
-    assert replies(receive_over_stream(node, C, *listings, *listings, End())) == once
+    assert replies(receive_over_stream(node, C, *listings, *listings, End(), stream=second)) == once

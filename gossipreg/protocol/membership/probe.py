@@ -19,6 +19,7 @@ The prober decides nothing about membership: it reports `ProbeFailed` and `Probe
 from __future__ import annotations
 
 from collections import OrderedDict
+from random import Random
 
 import attrs
 
@@ -148,6 +149,10 @@ class _Relay:
     nack_at: float
 
 
+#: Highest number of a ping (32 bits).
+_SEQ_MAX = 0xFFFF_FFFF
+
+
 @attrs.define(eq=False, repr=False)
 class Prober:
     """The probe under way, those just over, and the pings made for others."""
@@ -157,6 +162,7 @@ class Prober:
     health: LocalHealth
     next_period: float
     _seq: int = 0
+    _numbers: Random | None = None  # draws the numbers of pings, where any process can send acks
     _current: _Probe | None = None
     _probes: OrderedDict[int, _Probe] = attrs.field(factory=OrderedDict)
     _relays: OrderedDict[int, _Relay] = attrs.field(factory=OrderedDict)
@@ -178,8 +184,14 @@ class Prober:
             return min(nack_at, self.next_period)
         return min(nack_at, _due(probe))
 
+    def draw_numbers(self, rng: Random) -> None:
+        """Number pings at random, so that an ack shows that its sender has received the ping."""
+        self._numbers = rng
+
     def _next_seq(self) -> int:
-        self._seq = self._seq % 0xFFFF_FFFF + 1
+        if self._numbers is not None:
+            return self._numbers.randrange(_SEQ_MAX) + 1
+        self._seq = self._seq % _SEQ_MAX + 1
         return self._seq
 
     def handle_timeout(self, fingerprint: int, now: float) -> list[ProbeEvent]:

@@ -48,6 +48,10 @@ class RoundTrips:
         trip = self._trips.get(run_id)
         return None if trip is None else trip.smoothed
 
+    def is_measured(self, run_id: int) -> bool:
+        """Whether ``run_id`` has answered a ping of this node."""
+        return run_id in self._trips
+
     def typical(self) -> float | None:
         """The median of the smoothed round trips (seconds); None if none was measured."""
         trips = sorted(trip.smoothed for trip in self._trips.values())
