@@ -64,6 +64,11 @@ class Count(Described):
         "packets",
         "Answers not sent: three times as long as the question, or more, and for an address that proves nothing.",
     )
+    MESSAGES_FAILED = (
+        "messages_failed",
+        "messages",
+        "Messages of peers left out for a bug in gossipreg, before they had changed anything. This should be 0.",
+    )
     STATEMENTS_NOT_VERIFIED = (
         "statements_not_verified",
         "statements",

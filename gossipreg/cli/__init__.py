@@ -60,6 +60,9 @@ SECTIONS: Final[Mapping[str, Sequence[CommandName]]] = {
 }
 
 
+#: The exit status of a node that has ended by a bug (EX_SOFTWARE of sysexits.h).
+_STATUS_BUG: Final = 70
+
 #: The variable in which a shell asks click to complete a command line.
 _COMPLETION: Final = "_GOSSIPREG_COMPLETE"
 
@@ -91,6 +94,11 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except KeyboardInterrupt:
         sys.exit(130)
     except (GossipregError, ExceptionGroup) as error:
+        if not isinstance(error, GossipregError) and (half_changed := _half_changed(error)) is not None:
+            import traceback  # needed only on the way to an error
+
+            traceback.print_exception(error)
+            _fail(half_changed, _STATUS_BUG, "bug", None, as_json=as_json)
         failure = _failure(error)
         _fail(
             str(failure),
@@ -161,6 +169,19 @@ def _failure(error: GossipregError | ExceptionGroup[Exception]) -> GossipregErro
     if len(sentences) < len(leaves):
         raise error
     return sentences[0]
+
+
+def _half_changed(error: ExceptionGroup[Exception]) -> str | None:
+    """The last line of a node whose state cannot be relied on any more, since ``error`` came up in its protocol."""
+    supervision = sys.modules.get("gossipreg.runtime.supervision")
+    if supervision is None or not supervision.is_broken_invariant(error):
+        return None
+    bug = next(leaf for leaf in _leaves(error) if supervision.is_broken_invariant(leaf))
+    name = type(bug.__cause__ or bug).__name__
+    return (
+        f"the node has ended, by a bug in gossipreg: {name} came up while its state changed. What is on disk "
+        "is whole: start it again, and report the traceback above"
+    )
 
 
 def _leaves(error: Exception) -> Iterator[Exception]:

@@ -62,6 +62,7 @@ class Expulsion:
             self.streams.outbox.put(PoliciesChanged(tuple(version.key for version in ended)))
 
     def _drop(self, member: MemberUpdate) -> None:
+        self.state.begin_change()
         self.detector.end_suspicion(member.name)
         self.state.counters[Count.MEMBERS_EXPELLED] += 1
         self.streams.outbox.put(MemberExpelled(member))

@@ -30,7 +30,7 @@ from gossipreg.protocol.membership_handler import MembershipHandler
 from gossipreg.protocol.message_context import MessageContext
 from gossipreg.protocol.observation_queries import ObservationQueries
 from gossipreg.protocol.outbox import Outbox
-from gossipreg.protocol.outputs import JoinEnded, Transmit
+from gossipreg.protocol.outputs import JoinEnded, MessageFailed, Transmit
 from gossipreg.protocol.peer_streams import PeerStreams
 from gossipreg.protocol.record_handler import RecordHandler
 from gossipreg.protocol.registry.policy_version import PolicyVersion
@@ -46,6 +46,10 @@ _OF_MEMBERS = (
     *(Ack, Nack, PingReq, ReceiptRequest, Receipt, RecordRequest, WallClock, KeepOpen),
     *(ObservationRequest, Observations),
 )
+
+
+class HalfChanged(AssertionError):
+    """An unforeseen exception came while a message changed the node's state, which cannot be relied on any more."""
 
 
 @attrs.define(eq=False, repr=False)
@@ -98,6 +102,9 @@ class Inbound:
         except Junk:
             self.state.counters[Count.JUNK_PACKETS] += 1
             return MessageContext(0, source, None, stream), []
+        except Exception as error:  # noqa: BLE001 - nothing has changed, and it is reported
+            self._contained("a packet" if stream is None else "a frame", source, error)
+            return MessageContext(0, source, None, stream), []
         if self.reader.junk:
             self.state.counters[Count.JUNK_MESSAGES] += self.reader.junk
             self.state.counters[Count.JUNK_PACKETS] += not messages
@@ -148,10 +155,21 @@ class Inbound:
         return context
 
     def _handle(self, message: Message, context: MessageContext, now: float) -> None:
-        self._dispatch(message, context, now)
+        before = self.state.changes
+        try:
+            self._dispatch(message, context, now)
+        except Exception as error:
+            if self.state.changes != before:
+                raise HalfChanged(f"a {type(message).__name__} of {context.source} was handled in part") from error
+            self._contained(f"a {type(message).__name__}", context.source, error)
         if self._verifier.is_over:
             self.state.counters[Count.STATEMENTS_NOT_VERIFIED] += 1
             self._verifier.next_statement()
+
+    def _contained(self, what: str, source: Address, error: Exception) -> None:
+        """Count and report an unforeseen exception that was raised before anything had changed."""
+        self.state.counters[Count.MESSAGES_FAILED] += 1
+        self.outbox.put(MessageFailed(what, source, error))
 
     def _dispatch(self, message: Message, context: MessageContext, now: float) -> None:
         if isinstance(message, MemberUpdate | Record | TableDigest | Announcement):
@@ -165,6 +183,7 @@ class Inbound:
             case Ping():
                 self._answer_ping(message, context, now)
             case Ack() | Nack():
+                self.state.begin_change()
                 self._handle_answer(message, context, now)
             case PingReq():
                 self._handle_ping_req(message, context, now)
@@ -178,6 +197,8 @@ class Inbound:
                 self._handle_aside(message, context)
             case ReceiptRequest() | Receipt() | RecordRequest():
                 if not context.over_stream:
+                    if not isinstance(message, RecordRequest):
+                        self.state.begin_change()
                     self.disseminator.handle(message, context, now)
             case _:
                 if self._may_ask(message, context) and context.admit_question(message, bucket_of(message)):
@@ -217,12 +238,14 @@ class Inbound:
         """Handle a message that changes no member, no instance and no policy."""
         match message:
             case KeepOpen():
+                self.state.begin_change()
                 self.streams.keep_open(context)
             case WallClock():
                 context.clock = message.ms
             case ObservationRequest():
                 self.observations.requested(context)
             case _:
+                self.state.begin_change()
                 self.observations.answered(message, context)
 
     def _answer_ping(self, ping: Ping, context: MessageContext, now: float) -> None:
@@ -236,14 +259,17 @@ class Inbound:
         else:
             self.outbox.send(context.origin, clock, ack, now=now)
             if not self.identity.left:
+                self.state.begin_change()
                 answers = self.outbox.end_answers()  # a probe is this node's own
                 self.membership_handler.probe_early(now)
                 self.outbox.resume_answers(answers)
         if not context.is_unproven:
+            self.state.begin_change()
             self._compare(ping.fingerprint, context, now)
 
     def _handle_ping_req(self, request: PingReq, context: MessageContext, now: float) -> None:
         if context.member is not None:
+            self.state.begin_change()
             pinging = self.detector.prober.handle_ping_req(request, context.origin, self.state.fingerprint.total, now)
             self.membership_handler.perform(pinging, now)
 

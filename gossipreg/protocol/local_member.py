@@ -133,6 +133,7 @@ class LocalMember:
         """Handle an update that bears this node's name."""
         if not self._is_stated_by_owner(update, context, now):
             return
+        self.state.begin_change()
         match self.identity.reaction_to(update):
             case Reaction.REFUTE:
                 self._handle_accusation(update, context, now)
@@ -256,6 +257,7 @@ class LocalMember:
         """
         if self.identity.left or not self.state.is_foreign(said):
             return False
+        self.state.begin_change()
         self._reclaim(said.generation, now)
         return True
 
@@ -330,6 +332,7 @@ class LocalMember:
                 self.outbox.tell(Destination(query.run_id, context.source), answer, now)
             else:
                 context.replies.append(answer)
+        self.state.begin_change()
         other = self.identity.rival
         if other is None or not self._was_asked(other, context):
             if not self.identity.yields_to(query):

@@ -178,6 +178,7 @@ class MembershipHandler:
         if goes is None or not self._admission.try_admit(now, in_person=in_person):
             self.state.counters[Count.UPDATES_OVER_MEMBER_LIMIT] += 1
             return False
+        self.state.begin_change()
         self.state.counters[Count.MEMBERS_GAVE_WAY] += 1
         self.detector.end_suspicion(goes)
         self.outbox.put(MemberChanged(self.state.forget(goes), None))
@@ -208,9 +209,11 @@ class MembershipHandler:
             if verifies:
                 self.detector.shorten_suspicion(failure.name)
         elif verifies:
+            self.state.begin_change()
             self.detector.failure_received(failure)
 
     def _believe(self, update: MemberUpdate, now: float, *, spread: bool) -> None:
+        self.state.begin_change()
         members = self.state.members
         if not members.present and not members.has_failed:
             self.detector.reachability.expect(now)
@@ -234,6 +237,7 @@ class MembershipHandler:
         refused: bool = False,
         witnesses: tuple[tuple[int, bytes], ...] = (),
     ) -> None:
+        self.state.begin_change()
         if accuser == self.identity.run_id:
             self.detector.probe_failed(held.name)
             if not refused:

@@ -140,6 +140,15 @@ class StatementRefused:
 
 
 @frozen
+class MessageFailed:
+    """A bug in gossipreg kept a message, packet or frame of a peer from being read or checked; nothing has changed."""
+
+    what: str
+    source: Address
+    error: Exception
+
+
+@frozen
 class MemberExpelled:
     """A member was dropped, since its certificate was revoked or has ended."""
 
@@ -211,6 +220,7 @@ Output = (
     | TermsChanged
     | PolicyFromFuture
     | StatementRefused
+    | MessageFailed
     | MemberExpelled
     | ClockChanged
     | ClockRefused

@@ -151,5 +151,6 @@ class RecordHandler:
             self.state.counters[Count.RECORDS_OVER_TOTAL_LIMIT] += 1
         elif freshness is Freshness.NEW:
             key = (said.owner, said.id)
+            self.state.begin_change()
             if self.streams.sessions.want(key, said.generation, said.version, context.member.destination):
                 self.streams.fetch(key)

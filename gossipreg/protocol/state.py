@@ -66,6 +66,7 @@ class ClusterState:
     message_room: int = limits.PACKET_BYTES_MAX  # bytes of the largest message that fits a packet now
     may_hold_future_stamps: bool = False  # the wall clock was set back, or a stored stamp was too far in the future
     own: MemberUpdate | None = None  # this node's own update: it counts in its own view even before it is announced
+    changes: int = 0  # how often anything here, or in the parts around it, has begun to change
     _filed: dict[str, int] = attrs.field(factory=dict)  # owner -> generation whose records are in the fingerprint
     _deprioritized: dict[str, None] = attrs.field(factory=dict)  # owners that more than one member could not reach
     _no_strangers_until: float = float("-inf")  # until when no unknown owner is assumed to hold records (seconds)
@@ -76,10 +77,15 @@ class ClusterState:
         self.broadcasts = BroadcastQueue(self.settings)
         self.digests = DigestRounds(self.settings.gossip_tree_gap)
 
+    def begin_change(self) -> None:
+        """Something is about to change: an exception from now on may leave it half-changed (docs/decisions/0092)."""
+        self.changes += 1
+
     # Members
 
     def believe(self, update: MemberUpdate, now: float, *, spread: bool) -> MemberUpdate | None:
         """Hold ``update``, which is new; returns the update that was held before."""
+        self.begin_change()
         before = self.members.put(update, now)
         held = self.members.get(update.name)
         assert held is not None, "it was just put there"
@@ -101,6 +107,7 @@ class ClusterState:
 
     def deprioritize(self, name: str) -> None:
         """Prefer other members' instances to those of ``name``, which several members suspect."""
+        self.begin_change()
         self._deprioritized[name] = None
         self.registry.touch(name)
 
@@ -160,6 +167,7 @@ class ClusterState:
         if term > self.clock.highest_term(now):
             self.counters[Count.TERMS_TOO_HIGH] += 1
             return False
+        self.begin_change()
         if not self._make_room(record, now):
             return False
         self._make_way(record.owner, record.generation, now)
@@ -269,6 +277,7 @@ class ClusterState:
         table = self.registry.table(digest.owner)
         if table is not None and digest.generation < table.generation:
             return None
+        self.begin_change()
         self._make_way(digest.owner, digest.generation, now)
         change = self.registry.apply_digest(digest, proven=self.authenticator.is_on and bool(digest.proof))
         self._refile(digest.owner, change)
@@ -288,6 +297,7 @@ class ClusterState:
 
     def drop_table(self, owner: str) -> None:
         """Drop all records of ``owner``."""
+        self.begin_change()
         if owner in self._filed:
             table = self.registry.table(owner)
             assert table is not None, "what is filed is held"
@@ -336,6 +346,7 @@ class ClusterState:
         if not self.policies.has_room(version, self.clock.wall(now)):
             self.counters[Count.POLICIES_OVER_LIMIT] += 1
             return ()
+        self.begin_change()
         if not self.clock.observe(version.stamp, now):
             self.counters[Count.POLICIES_FROM_THE_FUTURE] += 1
             return None
@@ -452,6 +463,7 @@ class ClusterState:
         merged = register if held is None else held.merged(register)
         if merged == held:
             return False
+        self.begin_change()
         is_later = merged.reset is not None and (held is None or merged.epoch != held.epoch)
         if is_later and not self.clock.observe(Stamp(*merged.epoch), now):
             if not stored:

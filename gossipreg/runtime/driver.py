@@ -29,6 +29,7 @@ from gossipreg.protocol.outputs import (
     KeepStream,
     MemberChanged,
     MemberExpelled,
+    MessageFailed,
     NameConflicted,
     NameConflictFound,
     ObservationsEnded,
@@ -53,7 +54,7 @@ from gossipreg.runtime.diagnostics import ClockReporter, LogLimiter, PrimaryConf
 from gossipreg.runtime.joining import JoinFailureReason, JoinReport, Seeds
 from gossipreg.runtime.observer_reports import ObserverReports
 from gossipreg.runtime.streams import Streams
-from gossipreg.runtime.supervision import log_bug, run_contained, run_restarting
+from gossipreg.runtime.supervision import log_bug, log_contained, run_contained, run_restarting
 
 log = logging.getLogger(__name__)
 
@@ -68,6 +69,7 @@ News = (
     | ClockRefused
     | PolicyFromFuture
     | StatementRefused
+    | MessageFailed
     | MemberExpelled
     | InstancesChanged
     | PoliciesChanged
@@ -243,6 +245,8 @@ class Driver:
                 self._tell_of_conflict(news)
             case ClockRefused(joining=True):
                 self.join_report.failed(news.peer, JoinFailureReason.CLOCK, clock_detail(news.skew))
+            case MessageFailed(what, source, error):
+                log_contained(self.engine.counters, f"{what} of {source}", error)
             case StatementRefused() | MemberExpelled():
                 self._tell_of_identity(news)
             case _:

@@ -1,9 +1,10 @@
 """Supervision: an unforeseen exception of one task is logged and counted, and ends neither other tasks nor the node.
 
 Whatever a user, a peer or an outsider can cause must be handled where it happens. This is for the rest: a bug costs
-the one check, connection or write in which it occurs. Only the engine's own invariants end the node:
-it cannot be trusted any more when they do not hold. So an assertion that fails in a call of the engine is passed on,
-whichever task made the call.
+the one check, connection or write in which it occurs. Only the engine's own state ends the node, where it cannot be
+trusted any more: an assertion has failed in a call of the engine, or any exception has come out of a call by which it
+takes what peers send, or runs a timer. What is raised there before anything has changed, it keeps to itself
+(docs/decisions/0092). All else is passed on, whichever task made the call.
 """
 
 from __future__ import annotations
@@ -31,6 +32,9 @@ _occurrences: Final[dict[int, Counter[str]]] = {}
 
 _ENGINE: Final = "gossipreg.protocol.engine"
 
+#: The engine's calls that no user makes.
+_INPUTS: Final = frozenset({"receive", "stream_frame", "stream_ended", "handle_timeout", "unsent"})
+
 
 def count_bug(counters: Counter[str], error: BaseException) -> bool:
     """Count ``error`` as a bug. Returns whether it is to be logged.
@@ -41,10 +45,20 @@ def count_bug(counters: Counter[str], error: BaseException) -> bool:
     if is_broken_invariant(error):
         raise error
     counters[Count.TASKS_FAILED] += 1
+    return _is_to_be_logged(counters, error)
+
+
+def _is_to_be_logged(counters: Counter[str], error: BaseException) -> bool:
     times = 1
     for place in dict.fromkeys(map(_place, leaves(error))):
         times = _times(counters, place)
     return times & (times - 1) == 0
+
+
+def log_contained(counters: Counter[str], what: str, error: BaseException) -> None:
+    """Log ``error``, for which the engine has left out ``what``, unless it was just logged; it has counted it."""
+    if _is_to_be_logged(counters, error):
+        log.error("%s is left out, by a bug in gossipreg; nothing has changed, the node goes on", what, exc_info=error)
 
 
 def log_bug(counters: Counter[str], what: str, error: BaseException) -> None:
@@ -54,13 +68,18 @@ def log_bug(counters: Counter[str], what: str, error: BaseException) -> None:
 
 
 def is_broken_invariant(error: BaseException) -> bool:
-    """Whether an assertion failed in a call of the engine, so that its state cannot be relied on any more."""
-    for leaf in leaves(error):
-        trace = leaf.__traceback__ if isinstance(leaf, AssertionError) else None
-        while trace is not None:
-            if trace.tb_frame.f_globals.get("__name__") == _ENGINE:
-                return True
-            trace = trace.tb_next
+    """Whether an exception came out of the engine after which its state cannot be relied on any more."""
+    return any(map(_is_of_engine, leaves(error)))
+
+
+def _is_of_engine(error: BaseException) -> bool:
+    trace = error.__traceback__
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        if trace.tb_frame.f_globals.get("__name__") == _ENGINE:
+            is_bug = isinstance(error, AssertionError) or code.co_name in _INPUTS
+            return is_bug and isinstance(error, Exception)
+        trace = trace.tb_next
     return False
 
 

@@ -19,7 +19,7 @@ import attrs
 
 from gossipreg.model import Address
 from gossipreg.protocol.engine import Engine
-from gossipreg.protocol.outputs import CloseStream, OpenStream, Output, SendFrame, Transmit
+from gossipreg.protocol.outputs import CloseStream, MessageFailed, OpenStream, Output, SendFrame, Transmit
 from gossipreg.protocol.wire.packets import PacketCodec, Refused
 from gossipreg_sim.world import EPOCH_MS, SECOND, World
 
@@ -198,6 +198,9 @@ class Process:
 
     def act(self, outputs: list[Output]) -> None:
         """Perform what the engine returned; sends wait while the process is blocked."""
+        for output in outputs:
+            if isinstance(output, MessageFailed):
+                raise output.error  # what a real node contains is a fault of the protocol here
         if self.blocked:
             self._held_outputs += [output for output in outputs if isinstance(output, _SENDING)]
             outputs = [output for output in outputs if not isinstance(output, _SENDING)]

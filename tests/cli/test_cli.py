@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,9 +11,11 @@ from importlib.metadata import version
 import click
 import pytest
 
-from gossipreg.cli import _fail, cli
+from gossipreg.cli import _fail, cli, main
+from gossipreg.protocol.membership.probe import Prober
 from tests.cli.conftest import Ran
 from tests.cli.fake_agent import FakeAgent
+from tests.protocol.making import engine
 
 
 def test_alone_it_shows_its_help(run: Callable[..., Ran]) -> None:
@@ -152,3 +155,36 @@ def test_what_another_host_sent_does_not_reach_the_terminal_as_it_is(capsys: pyt
     with pytest.raises(SystemExit):
         _fail("the region eu: \x1b]0;owned\x07\x1b[2J\nfake", 1, "region_unavailable", None, as_json=False)
     assert capsys.readouterr().err == "gossipreg: the region eu: \\x1b]0;owned\\x07\\x1b[2J fake\n"
+
+
+def test_an_agent_that_a_bug_has_ended_says_so_in_its_last_line_and_by_its_exit_status(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    importlib.import_module("gossipreg.runtime.supervision")  # as an agent does
+    node = engine()
+
+    def fail(*_: object) -> None:
+        raise KeyError("unforeseen")
+
+    def end(*_: object) -> None:
+        try:
+            monkeypatch.setattr(Prober, "handle_timeout", fail)
+            node.handle_timeout(99.0)
+        except KeyError as bug:
+            raise ExceptionGroup("tasks", [bug]) from None
+
+    monkeypatch.setattr("gossipreg.cli._run", end)
+    with pytest.raises(SystemExit) as ended:
+        main([])
+    assert ended.value.code == 70
+    *_, last = capsys.readouterr().err.strip().splitlines()
+    assert last.startswith("gossipreg: the node has ended, by a bug in gossipreg: KeyError came up")
+
+
+def test_a_bug_elsewhere_is_raised_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    def end(*_: object) -> None:
+        raise ExceptionGroup("tasks", [KeyError("elsewhere")])
+
+    monkeypatch.setattr("gossipreg.cli._run", end)
+    with pytest.raises(ExceptionGroup):
+        main([])

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import logging
 import signal
+import socket
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -17,9 +19,11 @@ import trio
 
 from gossipreg import Check, Node, WeightOverride, open_node
 from gossipreg.cli import run_agent
-from gossipreg.protocol.inbound import Inbound
+from gossipreg.protocol.inbound import HalfChanged, Inbound
+from gossipreg.protocol.membership.probe import Ping, Prober
 from gossipreg.protocol.registry.credentials import CredentialKeyring
 from gossipreg.protocol.wire.packets import ChecksummedPackets
+from gossipreg.protocol.wire.reader import Reader
 from gossipreg.protocol.wire.streams import StreamCodec
 from gossipreg.runtime import advertised_address, state_writer
 from gossipreg.runtime.advertised_address import AdvertisedAddress
@@ -31,6 +35,7 @@ from gossipreg.runtime.snapshot_file import SnapshotFile
 from gossipreg.runtime.state_store import AsyncStateStore
 from gossipreg.runtime.state_writer import StateWriter
 from gossipreg.runtime.streams import Streams
+from tests.protocol.making import packet
 from tests.runtime.nodes import PATIENCE, config
 
 Patch = pytest.MonkeyPatch
@@ -211,6 +216,60 @@ async def test_an_invariant_of_the_engine_that_does_not_hold_ends_the_node_which
             await stream.send_all(codec.frame(b"frame"))
             with trio.fail_after(PATIENCE):
                 await node.wait_closed()
+
+
+@pytest.mark.parametrize("over_stream", [False, True])
+async def test_a_bug_that_a_peer_brings_up_is_logged_and_contained_before_anything_has_changed(
+    over_stream: bool, monkeypatch: Patch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(Reader, "read", fail)
+    async with open_node(config("ann")) as node:
+        await sent(node, over_stream=over_stream)
+        with trio.fail_after(PATIENCE):
+            while not node.counters["messages_failed"]:  # noqa: ASYNC110 - a counter is no event
+                await trio.sleep(0.005)
+        await node.register("alive", port=1, id="alive")
+        assert not node.is_closed
+    assert "is left out, by a bug in gossipreg; nothing has changed" in caplog.text
+    assert not node.counters["tasks_failed"]
+
+
+@pytest.mark.parametrize("over_stream", [False, True])
+async def test_a_bug_that_a_peer_brings_up_ends_the_node_once_something_has_changed(
+    over_stream: bool, monkeypatch: Patch
+) -> None:
+    def half(self: Inbound, *_: Any) -> NoReturn:
+        self.state.begin_change()
+        fail()
+
+    monkeypatch.setattr(Inbound, "_dispatch", half)
+    with pytest.RaisesGroup(pytest.RaisesExc(HalfChanged, match="handled in part"), flatten_subgroups=True):
+        async with open_node(config("ann")) as node:
+            await sent(node, over_stream=over_stream)
+            with trio.fail_after(PATIENCE):
+                await node.wait_closed()
+
+
+async def test_a_bug_in_a_timer_ends_the_node(monkeypatch: Patch) -> None:
+    with pytest.RaisesGroup(pytest.RaisesExc(ZeroDivisionError), flatten_subgroups=True):
+        async with open_node(config("ann")) as node:
+            monkeypatch.setattr(Prober, "handle_timeout", fail)
+            with trio.fail_after(PATIENCE):
+                await node.wait_closed()
+
+
+async def sent(node: Node, *, over_stream: bool) -> None:
+    """Send a node a ping of a stranger, in clear."""
+    data = packet(77, Ping(1, 0, 1))
+    if over_stream:
+        codec = StreamCodec("default", None, bytes(16), opened_by_us=True)
+        async with await trio.open_tcp_stream(*node.address) as stream:
+            await stream.send_all(codec.hello())
+            codec.feed(await stream.receive_some())
+            await stream.send_all(codec.frame(data))
+    else:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+            udp.sendto(ChecksummedPackets("default").encode(data, time.time()), tuple(node.address))
 
 
 async def test_an_assertion_outside_of_the_engine_ends_what_made_it(monkeypatch: Patch) -> None:

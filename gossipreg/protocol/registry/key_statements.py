@@ -18,7 +18,7 @@ import attrs
 import msgpack
 
 from gossipreg import config, limits
-from gossipreg.protocol.registry.payload import BadPayload
+from gossipreg.protocol.registry.payload import BadPayload, contained
 from gossipreg.values import frozen
 
 #: What the keys of all statements begin with, in the table that holds policies.
@@ -86,6 +86,7 @@ def pack_statement(statement: Statement) -> bytes:
     return packed
 
 
+@contained
 def unpack_statement(payload: bytes, table_key: str) -> Statement:
     """The statement that was packed for ``table_key``. Raises `BadPayload` for anything else, whatever the bytes."""
     try:

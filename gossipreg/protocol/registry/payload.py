@@ -6,15 +6,19 @@ later version adds survive a pass through nodes of this one, and a record's dige
 
 from __future__ import annotations
 
+import functools
 import sys
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Callable, Mapping
+from typing import Any, Final, ParamSpec, TypeVar
 
 import msgpack
 
 from gossipreg import limits
 from gossipreg.errors import InvalidInstance
 from gossipreg.model import Health, Instance
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _KEYS: Final = ("service", "host", "port", "tags", "meta", "weight", "role", "zone")
 _SELDOM: Final = ("reason", "term", "sealed")
@@ -56,6 +60,22 @@ def pack_instance(instance: Instance, extra: Mapping[str, Any] | None = None) ->
     return packed
 
 
+def contained(read: Callable[P, T]) -> Callable[P, T]:
+    """``read``, with any exception that it raises by a bug as a `BadPayload`: every node reads what one has stated."""
+
+    @functools.wraps(read)
+    def reading(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return read(*args, **kwargs)
+        except BadPayload:
+            raise
+        except Exception as error:
+            raise BadPayload(f"a bug in gossipreg: {type(error).__name__}") from error
+
+    return reading
+
+
+@contained
 def unpack_instance(payload: bytes, *, id: str, owner: str) -> Instance:
     """The instance that ``owner`` packed. Raises `BadPayload` for anything else, whatever the bytes."""
     try:

@@ -19,7 +19,7 @@ from gossipreg.errors import InvalidCertificate, InvalidPolicy
 from gossipreg.policy import KINDS, Maintenance, Policy, Rule, Split, WeightOverride
 from gossipreg.protocol.registry.clock import Stamp
 from gossipreg.protocol.registry.key_statements import Statement, is_about_keys, unpack_statement
-from gossipreg.protocol.registry.payload import BadPayload
+from gossipreg.protocol.registry.payload import BadPayload, contained
 from gossipreg.protocol.registry.token_statements import TokenStatement, is_about_tokens, unpack_token
 from gossipreg.values import frozen
 
@@ -143,6 +143,7 @@ def pack_rule(rule: Rule) -> bytes:
     return packed
 
 
+@contained
 def unpack_rule(payload: bytes, key: str) -> Rule:
     """The rule that was packed for ``key``. Raises `BadPayload` for anything else, whatever the bytes."""
     try:

@@ -14,7 +14,7 @@ import msgpack
 
 from gossipreg import limits
 from gossipreg.errors import InvalidToken
-from gossipreg.protocol.registry.payload import BadPayload
+from gossipreg.protocol.registry.payload import BadPayload, contained
 from gossipreg.tokens import ClusterToken
 from gossipreg.values import frozen
 
@@ -76,6 +76,7 @@ def pack_token(statement: TokenStatement) -> bytes:
     return packed
 
 
+@contained
 def unpack_token(payload: bytes, table_key: str) -> TokenStatement:
     """The statement that was packed for ``table_key``. Raises `BadPayload` for anything else, whatever the bytes."""
     try:

@@ -48,7 +48,7 @@ class Reader:
         """The sender's run id and the messages of a packet or frame; `junk` counts what could not be read.
 
         A message that cannot be read is left out; so is all from where the bytes are no msgpack. Raises `Junk` for
-        bytes that are too short to be a packet; nothing else, whatever the bytes.
+        bytes that are too short to be a packet; nothing else, whatever the bytes, unless by a bug.
         """
         self.junk, self.is_broken = 0, False
         if len(data) < SENDER_BYTES:
@@ -60,6 +60,9 @@ class Reader:
             self.junk += 1
             self.is_broken = True
             self._unpacker = _new_unpacker()  # the old one may be waiting for the rest
+        except Exception:
+            self._unpacker = _new_unpacker()
+            raise
         return int.from_bytes(data[:SENDER_BYTES]), messages
 
     def _read_into(self, messages: list[Message], data: bytes) -> None:
