@@ -135,6 +135,7 @@ class MemberObservation:
     status: Status
     link: LinkState = LinkState.DIRECT
     round_trip: float | None = None  # smoothed (seconds); None if none was measured
+    unanswered: int = 0  # pings in a row that the member itself has not answered in time, 255 at most
 
 
 @frozen
@@ -150,6 +151,7 @@ class ObserverReport:
     version: str = ""  # of gossipreg
     problems: tuple[str, ...] = ()  # as in `NodeInfo`
     observed: tuple[MemberObservation, ...] = ()
+    is_silent: bool = False  # it was asked, and nothing came: it may be down, paused or cut off
 
 
 def _text_tuple(value: Iterable[str]) -> tuple[str, ...]:

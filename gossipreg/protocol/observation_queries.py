@@ -43,10 +43,10 @@ class ObservationQuery:
             if len(self.observed) < limits.MEMBERS_MAX:
                 self.observed[each.name] = each
 
-    def report(self, failure: str) -> ObserverReport:
-        """What came of it; ``failure``: why there is no answer, if there is none."""
+    def report(self, failure: str, *, is_silent: bool = False) -> ObserverReport:
+        """What came of it; ``failure``: why there is no answer, if there is none; see `ObserverReport`."""
         if not self.is_answered:
-            return ObserverReport(self.member.name, self.member.zone, failure)
+            return ObserverReport(self.member.name, self.member.zone, failure, is_silent=is_silent)
         observed = tuple(sorted(self.observed.values(), key=lambda each: each.name))
         return ObserverReport(self.member.name, self.member.zone, "", self.version, self.problems, observed)
 
@@ -67,8 +67,9 @@ class ObservationQueries:
         return [self._observation(each) for each in sorted(seen, key=lambda each: each.name)]
 
     def _observation(self, member: MemberUpdate) -> MemberObservation:
-        link, trip = self.link(member), self.detector.prober.trips.smoothed(member.run_id)
-        return MemberObservation(member.name, member.status, link, trip)
+        prober, run_id = self.detector.prober, member.run_id
+        trip, unanswered = prober.trips.smoothed(run_id), prober.indirect.unanswered(run_id)
+        return MemberObservation(member.name, member.status, self.link(member), trip, unanswered)
 
     def link(self, member: MemberUpdate) -> LinkState:
         """What passes directly between this node and ``member``."""
@@ -125,4 +126,4 @@ class ObservationQueries:
         query, session.about = session.about, None
         if isinstance(query, ObservationQuery):
             why = "its version is earlier: it does not know the question" if session.answered else "it does not answer"
-            self.outbox.put(ObservationsEnded(query.report(why)))
+            self.outbox.put(ObservationsEnded(query.report(why, is_silent=not session.answered)))

@@ -73,15 +73,23 @@ class ObserverReports:
                 question = self._open[name] = _Question()
                 self._perform(self._engine.ask_observations(name))
             try:
-                with trio.move_on_after(limits.OBSERVER_SECONDS):
+                with trio.move_on_after(self._patience(name)):
                     await question.answered.wait()
             finally:
                 if is_first and self._open.get(name) is question:
                     del self._open[name]
                     self._perform(self._engine.give_up_observations(name))
-            if question.report is not None:
-                reports[name] = question.report
+            reports[name] = question.report or self._unanswered(name, is_silent=True)
 
-    def _unanswered(self, name: str) -> ObserverReport:
+    def _patience(self, name: str) -> float:
+        """How long the member of that name may take (seconds)."""
         member = self._engine.members.get(name)
-        return ObserverReport(name, "" if member is None else member.zone, "it does not answer in time")
+        trip = None if member is None else self._engine.detector.prober.trips.smoothed(member.run_id)
+        if trip is None:
+            return limits.OBSERVER_SECONDS
+        return min(limits.OBSERVER_SECONDS, limits.OBSERVER_SECONDS_MIN + limits.OBSERVER_ROUND_TRIPS * trip)
+
+    def _unanswered(self, name: str, *, is_silent: bool = False) -> ObserverReport:
+        member = self._engine.members.get(name)
+        zone = "" if member is None else member.zone
+        return ObserverReport(name, zone, "it does not answer in time", is_silent=is_silent)

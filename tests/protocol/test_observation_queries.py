@@ -85,10 +85,11 @@ def test_why_there_is_no_answer_is_told(monkeypatch: pytest.MonkeyPatch) -> None
     node = among(B, C, update("gone", Status.FAILED, port=7009))
     assert [each.failure for each in reports(node.ask_observations("gone"))] == ["it is failed"]
     assert [each.failure for each in reports(node.ask_observations("nix"))] == ["it is unknown"]
-    assert [each.failure for each in reports(node.stream_ended(ask(node), 6.1))] == ["it does not answer"]
+    assert reports(node.stream_ended(ask(node), 6.1)) == [ObserverReport("b", "", "it does not answer", is_silent=True)]
     stream = ask(node)
     [report] = reports(node.stream_frame(stream, packet(B, End()), B.address, 6.2))
     assert "earlier" in report.failure
+    assert not report.is_silent, "its end came"
     stream = ask(node)
     [report] = reports(node.stream_frame(stream, b"junk", B.address, 6.2))
     assert report.failure == "it does not answer"
@@ -171,6 +172,12 @@ def test_what_path_tests_have_found_is_told_too() -> None:
     assert {each.name: each.link for each in node.observations.observe()}["b"] is LinkState.STREAMS_ONLY
 
 
+def unanswered(node: Engine) -> int:
+    """How many pings ``b`` has not answered, as a peer that asks is told."""
+    entries = packed(node.observations.observe())
+    return {each.name: each.unanswered for each in unpacked(entries)}["b"]
+
+
 def test_answers_of_helpers_count_as_indirect_and_an_own_answer_ends_that() -> None:
     node = among(B, C)
     numbers: list[int] = []
@@ -187,6 +194,17 @@ def test_answers_of_helpers_count_as_indirect_and_an_own_answer_ends_that() -> N
     assert node.detector.prober.indirect.found().keys() == {B.run_id}
     deliver(node, B, Ack(numbers[-1], 0, 0), now=now)
     assert node.detector.prober.indirect.found() == {}
+
+
+def test_a_ping_that_is_not_answered_in_time_is_told_before_the_probe_is_over() -> None:
+    node, now = among(B), 10.0
+    [ping] = [each for each in said_to(node.handle_timeout(now), B.address) if isinstance(each, Ping) and each.seq]
+    assert unanswered(node) == 0
+    node.handle_timeout(node.detector.prober.deadline)
+    assert unanswered(node) == 1
+    assert node.members.get("b") == B, "it is not suspected yet"
+    deliver(node, B, Ack(ping.seq, 0, 0), now=now + 0.9)
+    assert unanswered(node) == 0
 
 
 def test_a_stream_is_answered_once_however_often_it_asks() -> None:

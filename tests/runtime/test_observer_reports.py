@@ -89,6 +89,7 @@ async def test_silent_members_hold_up_the_answer_for_a_bounded_time(autojump_clo
     assert asked.most <= limits.OBSERVERS_AT_ONCE
     assert [each.name for each in reports if not each.failure] == ["a", "m3"]
     assert {each.failure for each in reports if each.failure} == {"it does not answer in time"}
+    assert 0 < sum(each.is_silent for each in reports) < 19, "some have had no time to answer"
     assert asked.reports._open == {}
     left = [session.to.port for _, session in asked.node.sessions.of(Purpose.OBSERVE)]
     assert left == [7103], "that of m3 alone, which only the test has answered"
@@ -101,7 +102,19 @@ async def test_one_silent_member_takes_no_longer_than_its_own_time(
     began = trio.current_time()
     reports = await asked.collect()
     assert trio.current_time() - began == pytest.approx(limits.OBSERVER_SECONDS, abs=0.2)
-    assert [each.name for each in reports if each.failure] == ["m19"]
+    assert [(each.name, each.is_silent) for each in reports if each.failure] == [("m19", True)]
+
+
+async def test_a_member_whose_round_trip_is_known_takes_less(autojump_clock: trio.testing.MockClock) -> None:
+    least = limits.OBSERVER_SECONDS_MIN + 0.01 * limits.OBSERVER_ROUND_TRIPS
+    for trip, patience in ((0.01, least), (9.0, limits.OBSERVER_SECONDS)):
+        asked = Asked(answering=[f"m{number}" for number in range(19)])
+        last = asked.node.members.get("m19")
+        assert last is not None
+        asked.node.detector.prober.trips.measured(last.run_id, trip)
+        began = trio.current_time()
+        assert [each.name for each in await asked.collect() if each.is_silent] == ["m19"]
+        assert trio.current_time() - began == pytest.approx(patience, abs=0.1)
 
 
 async def test_of_too_many_members_some_are_drawn(

@@ -23,7 +23,7 @@ _EVENTS_MIN: Final = 6
 _GAP: Final = "   "
 _BY_SEVERITY: Final = ("failed", "suspect", "draining", "alive", "left")
 _BARS: Final = "▁▂▃▄▅▆▇█"
-_PLAIN_SIGNS: Final = {"bad": "x", "warn": "!", "note": "-"}
+_PLAIN_SIGNS: Final = {"bad": "x", "warn": "!", "early": "?", "note": "-"}
 _PLAIN_BARS: Final = "_.:-=+*#"
 
 _Row = TypeVar("_Row")

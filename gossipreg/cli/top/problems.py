@@ -17,7 +17,12 @@ from gossipreg.cli.show import state_of
 from gossipreg.values import frozen
 
 #: Levels, gravest first, each with its sign on a terminal and its style.
-LEVELS: Final[Mapping[str, tuple[str, str]]] = {"bad": ("✖", "bold red"), "warn": ("▲", "yellow"), "note": ("●", "dim")}
+LEVELS: Final[Mapping[str, tuple[str, str]]] = {
+    "bad": ("✖", "bold red"),
+    "warn": ("▲", "yellow"),
+    "early": ("◌", "dim"),
+    "note": ("●", "dim"),
+}
 
 #: Seconds between two members that were lost by one cause, perhaps.
 _AT_ONCE: Final = 5.0
@@ -55,7 +60,8 @@ class ClusterFacts:
 
 def find_problems(facts: ClusterFacts) -> list[Problem]:
     """Every problem, the gravest and then the latest first."""
-    found = [*_of_node(facts), *_of_members(facts), *_of_observers(facts), *_of_services(facts), *_of_checks(facts)]
+    members = [*_of_members(facts), *_of_unsure(facts), *_of_observers(facts)]
+    found = [*_of_node(facts), *members, *_of_services(facts), *_of_checks(facts)]
     order = list(LEVELS)
     return sorted(found, key=lambda each: (order.index(each.level), -(each.since or 0.0), each.key))
 
@@ -84,10 +90,10 @@ def _of_node(facts: ClusterFacts) -> Iterator[Problem]:
 
 
 def _of_members(facts: ClusterFacts) -> Iterator[Problem]:
-    sick = [each for each in facts.members if each["status"] in ("failed", "suspect")]
-    for group in _together(sick, facts.since):
+    failed = [each for each in facts.members if each["status"] == "failed"]
+    for group in _together(failed, facts.since):
         since = facts.since.get(group[0]["name"])
-        if len(group) > 1 and all(each["status"] == "failed" for each in group):
+        if len(group) > 1:
             names = sorted(each["name"] for each in group)
             why = "perhaps by one cause: their hosts went down, or the network is split"
             yield Problem(
@@ -100,13 +106,58 @@ def _of_members(facts: ClusterFacts) -> Iterator[Problem]:
             continue
         for each in group:
             name, at = each["name"], facts.since.get(each["name"])
-            if each["status"] == "failed":
-                yield Problem(f"m {name}", "bad", f"member {name} has failed", f"it was at {each['address']}", at)
-            else:
-                yield Problem(f"m {name}", "warn", f"member {name} is suspect", f"no answer at {each['address']}", at)
+            yield Problem(f"m {name}", "bad", f"member {name} has failed", f"it was at {each['address']}", at)
     draining = [each["name"] for each in facts.members if state_of(each) == "draining"]
     if draining:
         yield Problem("draining", "note", f"{len(draining)} draining: {_listed(draining)}")
+
+
+def _of_unsure(facts: ClusterFacts) -> Iterator[Problem]:
+    """Members that do not answer and may be about to fail: suspect ones, and those that were asked and are silent."""
+    status = {each["name"]: each["status"] for each in facts.members}
+    suspects = [each for each in facts.members if each["status"] == "suspect"]
+    observed = None if facts.node.get("isolated") else facts.observed
+    silent = [] if observed is None else [name for name in _silent(observed) if status.get(name) == "alive"]
+    unsure = [*(each["name"] for each in suspects), *silent]
+    level = "warn" if suspects else "early"
+    since = min([at for each in suspects if (at := facts.since.get(each["name"])) is not None], default=None)
+    if len(unsure) > 1:
+        several = f"{len(unsure)} members do not answer: {_listed(unsure)}"
+        why = "perhaps by one cause: their hosts are down, or the network is split"
+        if observed and all(each["failure"] for each in observed["observers"] if each["name"] != observed["observer"]):
+            several = f"none of the other members answers: {_listed(unsure)}"
+            why = "this agent is probably isolated"
+        yield Problem("unsure", level, several, why, since)
+    elif suspects:
+        [each] = suspects
+        yield Problem(
+            f"m {each['name']}", level, f"member {each['name']} is suspect", f"no answer at {each['address']}", since
+        )
+    elif silent:
+        yield Problem(
+            f"q {silent[0]}", level, f"member {silent[0]} does not answer", "it may be busy, paused, down or cut off"
+        )
+    for name, observers in _unanswered(observed).items() if observed else ():
+        if name not in unsure and not set(observers) <= set(unsure) and status.get(name) != "failed":
+            title = f"member {name} did not answer the last ping of {_listed(observers)}"
+            yield Problem(f"e {name}", "early", title, "a packet may have been lost")
+
+
+def _silent(observed: Json) -> list[str]:
+    """Members that were asked and are silent, except those of which a lost link is known: that says why."""
+    troubled = {name for source, target, _ in lost_links(observed) for name in (source, target)}
+    return [each["name"] for each in observed["observers"] if each.get("silent") and each["name"] not in troubled]
+
+
+def _unanswered(observed: Json) -> dict[str, list[str]]:
+    """Members that did not answer the last ping of observers in time, where no more is known of the link."""
+    troubled = {frozenset((source, target)) for source, target, _ in lost_links(observed)}
+    found: dict[str, list[str]] = defaultdict(list)
+    for each in observed["differences"]:
+        is_known = each["link"] != "direct" or frozenset((each["observer"], each["member"])) in troubled
+        if each.get("unanswered") and not is_known:
+            found[each["member"]].append(each["observer"])
+    return found
 
 
 def _together(members: Sequence[Json], since: Mapping[str, float | None]) -> list[list[Json]]:
@@ -133,7 +184,7 @@ def _of_observers(facts: ClusterFacts) -> Iterator[Problem]:
         yield Problem(f"l {source} {target}", "bad", title, "they answer each other through other members only")
     yield from _of_beliefs(facts, facts.observed)
     for each in facts.observed["observers"]:
-        if each["failure"] and each["name"] not in troubled:
+        if each["failure"] and not each.get("silent") and each["name"] not in troubled:
             yield Problem(
                 f"q {each['name']}", "note", f"{each['name']} does not tell what it observes", each["failure"]
             )

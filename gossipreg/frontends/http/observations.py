@@ -23,7 +23,7 @@ _UNKNOWN: Final = "unknown"
 
 @attrs.define(eq=False, repr=False)
 class ObservationCache:
-    """The latest answer, made for all clients that ask within `limits.OBSERVATIONS_KEPT_SECONDS`: it asks all members.
+    """The latest answer, made for all clients that ask soon after: it asks all members.
 
     ``clock``: seconds, steady.
     """
@@ -31,11 +31,11 @@ class ObservationCache:
     node: NodeApi
     _clock: Callable[[], float] = time.monotonic
     _flight: SingleFlight[bytes] = attrs.field(init=False, factory=SingleFlight)
-    _kept: tuple[float, bytes] | None = attrs.field(init=False, default=None)
+    _kept: tuple[float, bytes] | None = attrs.field(init=False, default=None)  # until when, and the answer
 
     async def body(self) -> bytes:
         """The answer in JSON."""
-        if self._kept is not None and self._clock() - self._kept[0] < limits.OBSERVATIONS_KEPT_SECONDS:
+        if self._kept is not None and self._clock() < self._kept[0]:
             return self._kept[1]
         return await self._flight.get("", self._ask)
 
@@ -56,7 +56,9 @@ class ObservationCache:
             zones,
             trips,
         )
-        self._kept = self._clock(), body
+        kept = limits.OBSERVATIONS_KEPT_PER_MEMBER * len(reports)
+        kept = min(limits.OBSERVATIONS_KEPT_MAX, max(limits.OBSERVATIONS_KEPT_MIN, kept))
+        self._kept = self._clock() + kept, body
         return body
 
 
@@ -65,6 +67,7 @@ def _observer(report: ObserverReport) -> Json:
         "name": report.name,
         "zone": report.zone,
         "failure": report.failure,
+        "silent": report.is_silent,
         "version": report.version,
         "problems": list(report.problems),
     }
@@ -84,9 +87,10 @@ def _differences(mine: ObserverReport, reports: Sequence[ObserverReport]) -> Ite
 def _difference(observer: str, name: str, seen: MemberObservation | None, expected: str) -> Json | None:
     status = _UNKNOWN if seen is None else str(seen.status)
     link = LinkState.DIRECT if seen is None else seen.link
-    if status == expected and link is LinkState.DIRECT:
+    unanswered = 0 if seen is None else seen.unanswered
+    if status == expected and link is LinkState.DIRECT and not unanswered:
         return None
-    return {"observer": observer, "member": name, "status": status, "link": str(link)}
+    return {"observer": observer, "member": name, "status": status, "link": str(link), "unanswered": unanswered}
 
 
 def _zones(reports: Sequence[ObserverReport]) -> Iterator[Json]:

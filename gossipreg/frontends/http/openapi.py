@@ -176,8 +176,10 @@ _OBSERVATIONS: Final = _object(
     observer=_TEXT,
     asked=_WHOLE,
     answered=_WHOLE,
-    observers=_list(_object(name=_TEXT, zone=_TEXT, failure=_TEXT, version=_TEXT, problems=_list(_TEXT))),
-    differences=_list(_object(observer=_TEXT, member=_TEXT, status=_TEXT, link=_TEXT)),
+    observers=_list(
+        _object(name=_TEXT, zone=_TEXT, failure=_TEXT, silent=_BOOLEAN, version=_TEXT, problems=_list(_TEXT))
+    ),
+    differences=_list(_object(observer=_TEXT, member=_TEXT, status=_TEXT, link=_TEXT, unanswered=_WHOLE)),
     zones=_list(
         {
             "type": "object",

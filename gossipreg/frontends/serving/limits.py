@@ -45,8 +45,11 @@ WAIT_JITTER: Final = 16
 #: Picks that one request has drawn. A thousand show a share of 1 % well enough; each takes a walk over the service.
 PICKS_MAX: Final = 1000
 
-#: How long what the members observe is answered again (seconds): asking them costs each a stream.
-OBSERVATIONS_KEPT_SECONDS: Final = 2.0
+#: How long what the members observe is answered again: so long for each member that was asked, since asking costs it a
+#: stream, but within these bounds (seconds). So some ten streams a second are opened while a small cluster is watched.
+OBSERVATIONS_KEPT_PER_MEMBER: Final = 0.1
+OBSERVATIONS_KEPT_MIN: Final = 0.4
+OBSERVATIONS_KEPT_MAX: Final = 2.0
 
 #: Observers up to which each round trip is told: a matrix of more is not looked at cell by cell, and would be 200 KB.
 OBSERVED_TRIPS_MAX: Final = 64

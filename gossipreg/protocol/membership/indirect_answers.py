@@ -1,4 +1,4 @@
-"""Indirect answers: the members that answer this node's pings through other members only.
+"""Indirect answers: the members that do not answer this node's pings themselves, or through other members only.
 
 Such a member is alive, so the failure detector is content; but what passes between it and this node is lost, in one
 direction or in both. Whether its own packets arrive tells the direction.
@@ -17,6 +17,9 @@ _TIMES = 2
 
 #: The same where nothing of the member has arrived since the first of them: its own probe of this node may be due yet.
 _SILENT_TIMES = 3
+
+#: The most unanswered pings that are told: what a byte holds.
+_UNANSWERED_MAX = 255
 
 #: Probes during which a packet of the member counts as lately heard: it need not send one between any two.
 _HEARD_PROBES = 4
@@ -42,6 +45,18 @@ class IndirectAnswers:
     """The evidence, by run id. It decides nothing about membership."""
 
     _evidence: dict[int, _Evidence] = attrs.field(factory=dict)
+    _unanswered: dict[int, int] = attrs.field(factory=dict)  # pings in a row, by run id
+
+    def no_answer(self, run_id: int) -> None:
+        """The member ``run_id`` itself has not answered a ping in time: others are asked to ping it."""
+        self._unanswered[run_id] = min(_UNANSWERED_MAX, self.unanswered(run_id) + 1)
+
+    def unanswered(self, run_id: int) -> int:
+        """How many pings in a row the member ``run_id`` itself has not answered in time.
+
+        One is common where packets get lost: it is told to people who watch, and nothing follows from it.
+        """
+        return self._unanswered.get(run_id, 0)
 
     def through_others(self, run_id: int, now: float) -> None:
         """A probe of ``run_id`` was answered by another member's word."""
@@ -53,6 +68,7 @@ class IndirectAnswers:
     def directly(self, run_id: int) -> None:
         """The member ``run_id`` itself has answered a ping of this node."""
         self._evidence.pop(run_id, None)
+        self._unanswered.pop(run_id, None)
 
     def heard(self, run_id: int) -> None:
         """A packet or frame of ``run_id`` came in."""
@@ -76,3 +92,4 @@ class IndirectAnswers:
     def keep(self, known: Callable[[int], bool]) -> None:
         """Forget the runs that are not ``known`` any more."""
         self._evidence = {run_id: each for run_id, each in self._evidence.items() if known(run_id)}
+        self._unanswered = {run_id: count for run_id, count in self._unanswered.items() if known(run_id)}

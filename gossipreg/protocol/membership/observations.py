@@ -14,8 +14,9 @@ LINKS: Final = tuple(LinkState)
 #: The longest round trip that can be told (microseconds); 0 stands for none.
 _MICROSECONDS_MAX: Final = 0xFFFF_FFFF
 
-#: An observation as a message carries it: name, status, link, round trip (microseconds).
-Entry = tuple[str, int, int, int]
+#: An observation as a message carries it: name, status, link, round trip (microseconds), and pings in a row that were
+#: not answered. The last is left out where it is 0: earlier versions skip it.
+Entry = tuple[str, int, int, int] | tuple[str, int, int, int, int]
 
 
 @frozen
@@ -37,7 +38,12 @@ class Observations:
 
 def packed(observed: Iterable[MemberObservation]) -> tuple[Entry, ...]:
     """``observed`` as a message carries it."""
-    return tuple((each.name, int(each.status), LINKS.index(each.link), _ticks(each.round_trip)) for each in observed)
+    return tuple(map(_entry, observed))
+
+
+def _entry(each: MemberObservation) -> Entry:
+    entry = (each.name, int(each.status), LINKS.index(each.link), _ticks(each.round_trip))
+    return (*entry, each.unanswered) if each.unanswered else entry
 
 
 def _ticks(seconds: float | None) -> int:
@@ -47,6 +53,6 @@ def _ticks(seconds: float | None) -> int:
 def unpacked(entries: Iterable[Entry]) -> tuple[MemberObservation, ...]:
     """What a message carried."""
     return tuple(
-        MemberObservation(name, Status(status), LINKS[link], ticks / 1_000_000 if ticks else None)
-        for name, status, link, ticks in entries
+        MemberObservation(name, Status(status), LINKS[link], ticks / 1_000_000 if ticks else None, *unanswered)
+        for name, status, link, ticks, *unanswered in entries
     )

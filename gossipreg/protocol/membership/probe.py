@@ -272,6 +272,7 @@ class Prober:
 
     def _probe_indirectly(self, probe: _Probe, found: list[ProbeEvent], now: float) -> None:
         probe.is_indirect = True
+        self.indirect.no_answer(probe.target.run_id)
         patience = int(1000 * max(0.0, probe.ends_at - now))
         helpers = self.members.sample(self.settings.indirect_probes, without=probe.target.name)
         probe.helpers = len(helpers)

@@ -233,12 +233,14 @@ def _observation(value: Any) -> Entry:
     if type(value) is not list or len(value) < _OBSERVATION_FIELDS:
         raise Junk("not an observation")
     name, status, link, ticks = value[:_OBSERVATION_FIELDS]
+    unanswered = _u8(value[_OBSERVATION_FIELDS]) if len(value) > _OBSERVATION_FIELDS else 0
     if _u8(link) >= len(LINKS):
         raise Junk("not a link that this version knows")
-    return _name(name), int(_status(status)), link, _u32(ticks)
+    entry = _name(name), int(_status(status)), link, _u32(ticks)
+    return (*entry, unanswered) if unanswered else entry
 
 
-#: Fields of one observation; later versions may add some.
+#: Fields that each observation has. The next is told where it is not 0; later versions may add some.
 _OBSERVATION_FIELDS: Final = 4
 
 _digests = _list_of(_u64, limits.LISTING_DIGESTS_MAX)

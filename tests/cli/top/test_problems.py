@@ -93,6 +93,43 @@ CLUSTERS: Final[dict[str, dict[str, Any]]] = {
     },
 }
 
+
+def observed(*silent: str, **unanswered: str) -> dict[str, Any]:
+    """What three members answer: those that are ``silent``, and whose last ping each has not answered."""
+    observers: list[dict[str, Any]] = [
+        {"name": name, "failure": "no answer" if name in silent else "", "silent": name in silent, "version": "1"}
+        | {"problems": []}
+        for name in ("web-1", "web-2", "web-3")
+    ]
+    differences = [
+        {"observer": by.replace("_", "-"), "member": name, "status": "alive", "link": "direct", "unanswered": 1}
+        for by, name in unanswered.items()
+    ]
+    return OBSERVED | {"observers": observers, "differences": differences}
+
+
+_THREE: Final = [member(f"web-{number}") for number in (1, 2, 3)]
+_SUSPECT: Final = [member("web-1"), member("web-2", "suspect"), member("web-3")]
+
+CLUSTERS.update(
+    {
+        "one member is silent": {"members": _THREE, "observed": observed("web-2")},
+        "a suspect is silent": {"members": _SUSPECT, "since": {"web-2": 7.0}, "observed": observed("web-2")},
+        "a suspect, and one that is silent": {"members": _SUSPECT, "observed": observed("web-3")},
+        "none answers": {"members": _THREE, "observed": observed("web-2", "web-3")},
+        "none answers an isolated agent": {
+            "members": _THREE,
+            "observed": observed("web-2", "web-3"),
+            "node": {"isolated": True},
+        },
+        "a ping was not answered": {"members": _THREE, "observed": observed(web_1="web-3", web_2="web-3")},
+        "pings from and to a silent member": {
+            "members": _THREE,
+            "observed": observed("web-2", web_2="web-3", web_1="web-2"),
+        },
+    }
+)
+
 _SCRIPT: Final = """
 import { Registry } from "./model.js";
 import { findProblems } from "./problems.js";

@@ -14,9 +14,13 @@ from tests.frontends.fake_node import FakeNode
 
 
 def sees(
-    name: str, status: Status = Status.ALIVE, link: LinkState = LinkState.DIRECT, trip: float | None = None
+    name: str,
+    status: Status = Status.ALIVE,
+    link: LinkState = LinkState.DIRECT,
+    trip: float | None = None,
+    unanswered: int = 0,
 ) -> Any:
-    return MemberObservation(name, status, link, trip)
+    return MemberObservation(name, status, link, trip, unanswered)
 
 
 def report(name: str, *observed: MemberObservation, zone: str = "north", **fields: Any) -> ObserverReport:
@@ -31,22 +35,29 @@ async def told(client: httpx.AsyncClient) -> Any:
 
 async def test_only_differences_are_told(fake: FakeNode, client: httpx.AsyncClient) -> None:
     fake.reports = (
-        report("alpha", sees("beta"), sees("delta", Status.FAILED), sees("gamma")),
-        report("beta", sees("alpha"), sees("delta", Status.FAILED), sees("gamma", link=LinkState.OUTGOING_LOST)),
+        report("alpha", sees("beta"), sees("delta", Status.FAILED), sees("gamma", unanswered=1)),
+        report(
+            "beta",
+            sees("alpha"),
+            sees("delta", Status.FAILED),
+            sees("gamma", link=LinkState.OUTGOING_LOST, unanswered=2),
+        ),
         report("gamma", sees("alpha", Status.SUSPECT), sees("beta"), sees("delta"), sees("other"), problems=("full",)),
     )
     answer = await told(client)
     assert (answer["observer"], answer["asked"], answer["answered"]) == ("alpha", 3, 3)
     assert answer["differences"] == [
-        {"observer": "beta", "member": "gamma", "status": "alive", "link": "outgoing_lost"},
-        {"observer": "gamma", "member": "alpha", "status": "suspect", "link": "direct"},
-        {"observer": "gamma", "member": "delta", "status": "alive", "link": "direct"},
-        {"observer": "gamma", "member": "other", "status": "alive", "link": "direct"},
+        {"observer": "alpha", "member": "gamma", "status": "alive", "link": "direct", "unanswered": 1},
+        {"observer": "beta", "member": "gamma", "status": "alive", "link": "outgoing_lost", "unanswered": 2},
+        {"observer": "gamma", "member": "alpha", "status": "suspect", "link": "direct", "unanswered": 0},
+        {"observer": "gamma", "member": "delta", "status": "alive", "link": "direct", "unanswered": 0},
+        {"observer": "gamma", "member": "other", "status": "alive", "link": "direct", "unanswered": 0},
     ]
     assert answer["observers"][2] == {
         "name": "gamma",
         "zone": "north",
         "failure": "",
+        "silent": False,
         "version": "1.0",
         "problems": ["full"],
     }
@@ -57,15 +68,19 @@ async def test_a_member_that_an_observer_does_not_know_is_a_difference(
 ) -> None:
     fake.reports = (report("alpha", sees("beta"), sees("gamma")), report("beta", sees("alpha")))
     assert (await told(client))["differences"] == [
-        {"observer": "beta", "member": "gamma", "status": "unknown", "link": "direct"}
+        {"observer": "beta", "member": "gamma", "status": "unknown", "link": "direct", "unanswered": 0}
     ]
 
 
 async def test_a_member_without_an_answer_differs_in_nothing(fake: FakeNode, client: httpx.AsyncClient) -> None:
-    fake.reports = (report("alpha", sees("beta")), ObserverReport("beta", "south", "it does not answer"))
+    fake.reports = (
+        report("alpha", sees("beta")),
+        ObserverReport("beta", "south", "it does not answer", is_silent=True),
+    )
     answer = await told(client)
     assert (answer["asked"], answer["answered"], answer["differences"]) == (2, 1, [])
     assert answer["observers"][1]["failure"] == "it does not answer"
+    assert [each["silent"] for each in answer["observers"]] == [False, True]
 
 
 async def test_round_trips_are_told_by_zone(fake: FakeNode, client: httpx.AsyncClient) -> None:
@@ -94,10 +109,15 @@ async def test_of_many_observers_single_round_trips_are_left_out(fake: FakeNode,
 async def test_members_are_asked_once_for_all_clients_of_a_moment() -> None:
     fake, now = FakeNode(), [100.0]
     cache = ObservationCache(fake, lambda: now[0])
-    first = await cache.body()
-    now[0] += limits.OBSERVATIONS_KEPT_SECONDS - 0.1
-    assert await cache.body() is first
-    assert fake.observed == 1
-    now[0] += 0.2
-    assert json.loads(await cache.body())["observer"] == "alpha"
-    assert fake.observed == 2
+    per_member = limits.OBSERVATIONS_KEPT_PER_MEMBER
+    for members, kept in ((1, limits.OBSERVATIONS_KEPT_MIN), (9, 9 * per_member), (99, limits.OBSERVATIONS_KEPT_MAX)):
+        now[0] += 60
+        asked = fake.observed
+        fake.reports = tuple(report(f"m{number}") for number in range(members))
+        first = await cache.body()
+        now[0] += kept - 0.1
+        assert await cache.body() is first
+        assert fake.observed == asked + 1
+        now[0] += 0.2
+        assert json.loads(await cache.body())["observer"] == "m0"
+        assert fake.observed == asked + 2

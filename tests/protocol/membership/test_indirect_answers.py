@@ -42,10 +42,26 @@ def test_a_member_counts_as_heard_for_some_probes_after_its_last_packet() -> Non
     assert answers.find(1) == Indirect(10.0, is_heard=False)
 
 
+def test_unanswered_pings_are_counted_until_the_member_itself_answers() -> None:
+    answers = IndirectAnswers()
+    assert answers.unanswered(1) == 0
+    answers.no_answer(1)
+    answers.through_others(1, 10.0)
+    answers.no_answer(1)
+    assert [answers.unanswered(run_id) for run_id in (1, 2)] == [2, 0]
+    answers.directly(1)
+    assert answers.unanswered(1) == 0
+    for _ in range(300):
+        answers.no_answer(1)
+    assert answers.unanswered(1) == 255
+
+
 def test_members_that_are_gone_are_forgotten() -> None:
     answers = IndirectAnswers()
     for run_id in (1, 2):
+        answers.no_answer(run_id)
         for now in (1.0, 2.0, 3.0):
             answers.through_others(run_id, now)
     answers.keep(lambda run_id: run_id == 1)
     assert answers.found().keys() == {1}
+    assert [answers.unanswered(run_id) for run_id in (1, 2)] == [1, 0]

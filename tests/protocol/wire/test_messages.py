@@ -423,6 +423,9 @@ def test_an_observation_that_cannot_be_read_is_left_out_and_a_long_version_is_ju
     read_, unreadable = read_message(msgpack.packb([23, "1", [], [*bad, good]]))
     assert read_ == Observations("1", (), (("b", 0, 1, 7),))
     assert unreadable == len(bad)
+    told, unreadable = read_message(msgpack.packb([23, "1", [], [[*good, 0, "later"], [*good, 255], [*good, 256]]]))
+    assert told == Observations("1", (), (("b", 0, 1, 7), ("b", 0, 1, 7, 255)))
+    assert unreadable == 1
     for version in (7, "x" * (limits.OBSERVER_PROBLEM_CHARS_MAX + 1)):
         with pytest.raises(Junk):
             read_message(msgpack.packb([23, version, [], []]))

@@ -8,7 +8,7 @@ import { Members } from "./members.js";
 import { Registry } from "./model.js";
 import { Overview } from "./overview.js";
 import { Policies } from "./policies.js";
-import { findProblems } from "./problems.js";
+import { findProblems, isGrave } from "./problems.js";
 import { hash, parse } from "./route.js";
 import { ServicePage } from "./service.js";
 import { Services } from "./services.js";
@@ -18,7 +18,8 @@ import { T } from "./text.js";
 import { clock } from "./time.js";
 import { TokenDialog } from "./token.js";
 
-const POLL_MS = 2000; // what has no events: the agent itself, policies, checks
+const POLL_MS = 1000; // what has no events: the agent itself, policies, checks
+const POLL_SHARE = 5; // how many times as long as an answer took passes before the next is asked for
 const HIDDEN_MS = 60_000; // a page in the background lets its connection go after that
 
 const PAGES = {
@@ -50,6 +51,7 @@ class App {
   #panics = null;
   #seen = new Map(); // by the key of a problem: since when it is known
   #polled = 0;
+  #pollFrom = 0; // when the next regular poll may be (ms)
 
   constructor() {
     this.stream = new EventStream(this.api, {
@@ -62,7 +64,7 @@ class App {
     addEventListener("hashchange", () => this.#go());
     addEventListener("keydown", (event) => this.#key(event));
     document.addEventListener("visibilitychange", () => this.#visible());
-    setInterval(() => this.#poll(), POLL_MS);
+    setInterval(() => { if (Date.now() >= this.#pollFrom) this.#poll(); }, POLL_MS);
     setInterval(() => { this.#state(); this.changed(); }, 1000); // ages, and the countdown to the next attempt
     this.stream.start();
     this.#poll();
@@ -141,6 +143,8 @@ class App {
 
   async #poll() {
     if (document.hidden || this.tokens.element.open) return;
+    const begun = Date.now();
+    this.#pollFrom = Infinity;
     try {
       const [node, policies, checks, token] = await Promise.all(["node", "policies", "checks", "token"].map((path) => this.api.get(path)));
       const panics = node.counters.panicked_lookups ?? 0;
@@ -156,6 +160,7 @@ class App {
       this.tokenButton.hidden = !token.required;
       this.changed();
     } catch { /* the state of the connection says so */ }
+    this.#pollFrom = begun + POLL_SHARE * (Date.now() - begun);
   }
 
   #tokenName = null;
@@ -192,7 +197,7 @@ class App {
 
   #render() {
     this.#frame = 0;
-    const problems = this.registry.known ? this.problems.filter((each) => each.level !== "note").length : 0;
+    const problems = this.registry.known ? this.problems.filter((each) => isGrave(each)).length : 0;
     document.title = `${problems ? `(${problems}) ` : ""}${this.#view.title} · ${this.node?.name ?? "gossipreg"}`;
     this.#navigation(problems);
     this.#view.render(this.route);

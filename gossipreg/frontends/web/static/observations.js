@@ -1,24 +1,33 @@
 // What the members observe: asked of the agent while a page needs it, rarely in a large cluster.
 
-const ASKED_MS = 2500;
+const MEMBER_MS = 100; // for each member: asking costs it a stream
+const ASKED_MS = [500, 2500]; // at least and at most
 const LARGE = 64; // members from which on it is asked for rarely
 const LARGE_MS = 30_000;
+const WANTED_MS = 3000; // a page that needs it says so more often than that
 
 export class Observations {
   told = null; // the latest answer, with `ownStatus`: what this agent believed then
   error = "";
-  #askedAt = 0;
+  #wantedAt = 0;
+  #timer = 0; // until the next is asked for
   #isAsking = false;
 
   constructor(app) {
     this.app = app;
   }
 
-  async ask() {
-    const { members } = this.app.registry;
-    const pause = members.size > LARGE ? LARGE_MS : ASKED_MS;
-    if (this.#isAsking || document.hidden || Date.now() - this.#askedAt < pause) return;
+  /** A page needs it now. */
+  ask() {
+    this.#wantedAt = Date.now();
+    if (!this.#isAsking && !this.#timer) this.#run();
+  }
+
+  async #run() {
+    this.#timer = 0;
+    if (document.hidden || Date.now() - this.#wantedAt > WANTED_MS) return;
     this.#isAsking = true;
+    const { members } = this.app.registry;
     try {
       const told = await this.app.api.get("observations");
       this.told = { ...told, ownStatus: [...members.values()].map((each) => [each.name, each.status]).concat([[told.observer, "alive"]]) };
@@ -27,8 +36,9 @@ export class Observations {
       this.told = null;
       this.error = error.message;
     }
-    this.#askedAt = Date.now();
     this.#isAsking = false;
+    const pause = members.size > LARGE ? LARGE_MS : Math.max(ASKED_MS[0], Math.min(ASKED_MS[1], MEMBER_MS * members.size));
+    this.#timer = setTimeout(() => this.#run(), pause);
     this.app.changed();
   }
 }

@@ -10,16 +10,17 @@ const RANK = ["alive", "suspect", "failed", "unknown"];
 export function matrix(told, members) {
   const own = new Map([...members.values()].filter((each) => each.status !== "left").map((each) => [each.name, each.status]));
   own.set(told.observer, "alive");
-  const differences = new Map(told.differences.map((each) => [`${each.observer} ${each.member}`, each]));
+  const lasting = told.differences.filter((each) => each.link !== "direct" || each.status !== (own.get(each.member) ?? "unknown"));
+  const differences = new Map(lasting.map((each) => [`${each.observer} ${each.member}`, each]));
   const trips = new Map(told.round_trips.map((each) => [each.observer, each.members]));
   const zones = new Map([...members.values()].map((each) => [each.name, each.zone]));
   const byPlace = (one, other) => RANK.indexOf(own.get(one)) - RANK.indexOf(own.get(other))
     || collator.compare(zones.get(one) ?? "", zones.get(other) ?? "") || collator.compare(one, other);
-  const names = [...new Set([...own.keys(), ...told.differences.map((each) => each.member)])].sort(byPlace);
+  const names = [...new Set([...own.keys(), ...lasting.map((each) => each.member)])].sort(byPlace);
   const isWhole = names.length <= FULL_MAX;
-  const differing = new Set(told.differences.flatMap((each) => [each.observer, each.member]));
+  const differing = new Set(lasting.flatMap((each) => [each.observer, each.member]));
   const columns = isWhole ? names : names.filter((name) => differing.has(name)).slice(0, ROWS_MAX);
-  const observers = told.observers.filter((each) => isWhole || each.failure || told.differences.some((one) => one.observer === each.name));
+  const observers = told.observers.filter((each) => isWhole || each.failure || lasting.some((one) => one.observer === each.name));
   const rows = observers.sort((one, other) => byPlace(one.name, other.name)).map((observer) => {
     const cells = columns.map((member) => cellOf(observer, member, own, differences, trips));
     return { name: observer.name, failure: observer.failure, differs: cells.some((each) => each.differs), cells };
@@ -56,6 +57,23 @@ export function lostLinks(told) {
 /** Links on which some kinds of packets do not pass: `{observer, member, link}`. */
 export function impairedLinks(told) {
   return told.differences.filter((each) => ["streams_only", "packets_only", "small_packets"].includes(each.link));
+}
+
+/** Members that were asked and are silent, except those of which a lost link is known: that says why. */
+export function silentMembers(told) {
+  const inTrouble = new Set(lostLinks(told).flatMap((each) => [each.from, each.to]));
+  return told.observers.filter((each) => each.silent && !inTrouble.has(each.name)).map((each) => each.name);
+}
+
+/** Members that did not answer the last ping of others in time, where no more is known of the link: `{member, observers}`. */
+export function unansweredPings(told) {
+  const troubled = new Set(lostLinks(told).flatMap((each) => [`${each.from} ${each.to}`, `${each.to} ${each.from}`]));
+  const found = new Map();
+  for (const { observer, member, link, unanswered } of told.differences) {
+    if (!unanswered || link !== "direct" || troubled.has(`${observer} ${member}`)) continue;
+    found.set(member, [...(found.get(member) ?? []), observer]);
+  }
+  return [...found].map(([member, observers]) => ({ member, observers }));
 }
 
 /** Members of which observers believe another status than this agent: `{member, status, observers}`. */

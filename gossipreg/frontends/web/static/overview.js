@@ -1,11 +1,12 @@
 // The overview: what is wrong, since when, why, and what to do; one quiet line if nothing is.
 
 import { el, fill, given, keyed, say } from "./dom.js";
+import { isGrave } from "./problems.js";
 import { Rates } from "./rates.js";
 import { T, many } from "./text.js";
 import { age, clock } from "./time.js";
 
-const LEVEL = { bad: ["✖", "bad"], warn: ["▲", "attention"], note: ["●", "note"] };
+const LEVEL = { bad: ["✖", "bad"], warn: ["▲", "attention"], early: ["◌", "not certain yet"], note: ["●", "note"] };
 
 export class Overview {
   title = T.overview;
@@ -26,10 +27,12 @@ export class Overview {
     if (!registry.known) return void say(this.line, T.loading);
     app.observations.ask();
     const problems = app.problems;
-    const grave = problems.filter((each) => each.level !== "note").length;
+    const grave = problems.filter((each) => isGrave(each)).length;
+    const early = problems.filter((each) => each.level === "early").length;
     const alive = [...registry.members.values()].filter((each) => each.status === "alive").length;
-    say(this.line, grave ? T.problems(grave) : T.allWell(registry.services.size, registry.instanceCount, alive));
-    this.line.className = `lead ${grave ? "bad" : "well"}`;
+    const well = () => (early ? T.early(early) : T.allWell(registry.services.size, registry.instanceCount, alive));
+    say(this.line, grave ? T.problems(grave) : well());
+    this.line.className = `lead ${grave ? "bad" : early ? "" : "well"}`;
     const now = app.now();
     keyed(this.list, problems, (each) => each.key, (each) => JSON.stringify(each), (each) => problem(each, now));
     for (const each of this.list.querySelectorAll("time")) say(each, ageOf(Number(each.dataset.at), now, "seen" in each.dataset));

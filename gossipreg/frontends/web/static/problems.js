@@ -3,9 +3,9 @@
 import { hash } from "./route.js";
 import { T } from "./text.js";
 import { stateOf } from "./model.js";
-import { disagreements, impairedLinks, lostLinks, versions } from "./observed.js";
+import { disagreements, impairedLinks, lostLinks, silentMembers, unansweredPings, versions } from "./observed.js";
 
-const LEVELS = ["bad", "warn", "note"];
+const LEVELS = ["bad", "warn", "early", "note"]; // early: a sign of trouble that may pass
 const LISTED_MAX = 40; // of one kind: the rest is counted, and found behind the link
 const AT_ONCE = 5; // seconds between two members that were lost by one cause, perhaps
 const LOST_MAX = 0.5; // share of a service's instances that are left, below which callers may panic
@@ -19,7 +19,7 @@ const LOST_MAX = 0.5; // share of a service's instances that are left, below whi
  */
 export function findProblems(state) {
   const found = [
-    ...ofNode(state), ...ofMembers(state), ...ofObservers(state), ...ofServices(state), ...ofChecks(state), ...ofPolicies(state),
+    ...ofNode(state), ...ofMembers(state), ...ofUnsure(state), ...ofObservers(state), ...ofServices(state), ...ofChecks(state), ...ofPolicies(state),
   ];
   for (const each of found) {
     each.isSeen = each.since === null; // then it may be older than the page knows
@@ -29,6 +29,9 @@ export function findProblems(state) {
   return found.sort((one, other) => rank(one) - rank(other) || (other.since ?? 0) - (one.since ?? 0)
     || (one.key < other.key ? -1 : 1));
 }
+
+/** Whether a problem counts as one: not what may pass, nor what may be meant. */
+export const isGrave = ({ level }) => level === "bad" || level === "warn";
 
 const made = (key, level, texts, more = {}) => ({ key, level, why: "", todo: "", since: null, ...texts, ...more });
 
@@ -49,22 +52,46 @@ function* ofNode({ node, panicked, registry, observed }) {
 }
 
 function* ofMembers({ registry }) {
-  const sick = [...registry.members.values()].filter((each) => each.status === "failed" || each.status === "suspect");
+  const failed = [...registry.members.values()].filter((each) => each.status === "failed");
   const href = hash("members", "", { state: "problems" });
   const single = [];
-  for (const group of together(sick, registry)) {
-    if (group.length === 1 || group.some((each) => each.status === "suspect")) single.push(...group);
+  for (const group of together(failed, registry)) {
+    if (group.length === 1) single.push(...group);
     else yield made(`m ${group.map((each) => each.name).sort().join(" ")}`, "bad", T.problem.lostTogether(names(group), group.length), { since: registry.memberSince(group[0]), href });
   }
   for (const member of single.slice(0, LISTED_MAX)) {
-    const failed = member.status === "failed";
-    yield made(`m ${member.name}`, failed ? "bad" : "warn", failed ? T.problem.failed(member) : T.problem.suspect(member),
-      { since: registry.memberSince(member), href: hash("members", "", { q: member.name }) });
+    yield made(`m ${member.name}`, "bad", T.problem.failed(member), { since: registry.memberSince(member), href: hash("members", "", { q: member.name }) });
   }
   if (single.length > LISTED_MAX) yield more(T.problem.moreMembers(single.length - LISTED_MAX), "members", { state: "problems" });
   const draining = [...registry.members.values()].filter((each) => stateOf(each) === "draining");
   if (draining.length) {
     yield made("draining", "note", T.problem.membersDraining(draining.length, names(draining)), { since: latest(draining, registry), href: hash("members", "", { state: "draining" }) });
+  }
+}
+
+/** Members that do not answer and may be about to fail: suspect ones, and those that were asked just now and are silent. */
+function* ofUnsure({ registry, observed, node }) {
+  const suspects = [...registry.members.values()].filter((each) => each.status === "suspect");
+  const told = observed && node && !node.isolated ? observed : null;
+  const silent = told ? silentMembers(told).map((name) => registry.members.get(name)).filter((each) => each?.status === "alive") : [];
+  const unsure = [...suspects, ...silent];
+  const level = suspects.length ? "warn" : "early";
+  const since = suspects.length ? suspects.map((each) => registry.memberSince(each)).reduce((one, other) => Math.min(one ?? Infinity, other ?? Infinity)) : null;
+  const more = { since: Number.isFinite(since) ? since : null, href: hash("members", "", { state: "problems" }) };
+  if (unsure.length > 1) {
+    const all = told && !told.observers.some(({ name, failure }) => name !== told.observer && !failure);
+    yield made("unsure", level, (all ? T.problem.noneAnswers : T.problem.severalSilent)(names(unsure), unsure.length), more);
+  } else if (suspects.length) {
+    const [{ name }] = suspects;
+    yield made(`m ${name}`, level, T.problem.suspect(suspects[0]), { ...more, href: hash("members", "", { q: name }) });
+  } else if (silent.length) {
+    yield made(`q ${silent[0].name}`, level, T.problem.silent(silent[0]), { href: hash("members", "", { q: silent[0].name }) });
+  }
+  if (!told) return;
+  const doubted = new Set(unsure.map((each) => each.name));
+  for (const { member, observers } of unansweredPings(told).slice(0, LISTED_MAX)) {
+    if (doubted.has(member) || observers.every((name) => doubted.has(name)) || registry.members.get(member)?.status === "failed") continue;
+    yield made(`e ${member}`, "early", T.problem.unanswered(member, names(observers.map((name) => ({ name })))), { href: hash("members") });
   }
 }
 
@@ -91,8 +118,8 @@ function* ofObservers({ observed, node }) {
     yield made(`b ${each.member} ${each.status}`, "warn", T.problem.disagree(each, names(each.observers.map((name) => ({ name })))), { href });
   }
   const inTrouble = new Set(links.flatMap((each) => [each.from, each.to]));
-  for (const { name, failure } of observed.observers) {
-    if (failure && !inTrouble.has(name)) yield made(`q ${name}`, "note", T.problem.noAnswer(name, failure), { href });
+  for (const { name, failure, silent } of observed.observers) {
+    if (failure && !silent && !inTrouble.has(name)) yield made(`q ${name}`, "note", T.problem.noAnswer(name, failure), { href });
   }
   const reported = new Map();
   for (const { name, problems } of observed.observers) {

@@ -57,6 +57,7 @@ export const T = {
   allWell: (services, instances, members) =>
     `All is well: ${many(members, "member")} alive, ${many(services, "service")} with ${many(instances, "instance")}.`,
   problems: (count) => many(count, "problem"),
+  early: (count) => `Perhaps something is wrong: ${many(count, "sign")} of it so far.`,
   since: (clock, age) => `since ${clock}, ${age}`,
   seenSince: (clock, age) => `seen since ${clock}, ${age}`,
   toDo: "What to do",
@@ -150,6 +151,24 @@ export const T = {
     failed: ({ name, address }) => ({
       title: `Member ${name} has failed`, why: `It was at ${address} and did not answer. Its instances are not called.`,
       todo: `Start it again; if it will not return: gossipreg forget ${name}`,
+    }),
+    silent: ({ name, address }) => ({
+      title: `Member ${name} does not answer`, why: `It was asked just now at ${address}. It may be busy, paused or down, or the way there is lost.`,
+      todo: "Wait some seconds: the members find out whether it has failed.",
+    }),
+    severalSilent: (names, count) => ({
+      title: `${many(count, "member")} do not answer: ${names}`,
+      why: "Perhaps by one cause: their hosts are down, or the network is split between them and this agent.",
+      todo: "Wait some seconds: the members find out whether they have failed.",
+    }),
+    noneAnswers: (names, count) => ({
+      title: `None of the other members answers: ${names}`,
+      why: `All ${number(count)} at once: this agent is probably isolated.`,
+      todo: "Check the network of this agent's host, if that lasts.",
+    }),
+    unanswered: (member, observers) => ({
+      title: `Member ${member} did not answer the last ping of ${observers}`, why: "A packet may have been lost, or the way between them is.",
+      todo: "Wait some seconds: if more pings are lost, the direction is named here.",
     }),
     suspect: ({ name, address }) => ({
       title: `Member ${name} is suspect`, why: `It does not answer at ${address}; it may be about to fail.`,

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Registry } from "./model.js";
-import { findProblems, whyIdle } from "./problems.js";
+import { findProblems, isGrave, whyIdle } from "./problems.js";
 
 const NODE = {
   name: "alpha", address: "10.0.0.1:7940", generation: 1000, isolated: false, silence: 0, joined: true, join_failures: {},
@@ -44,7 +44,7 @@ test("each kind of trouble is named with its cause", () => {
   assert.ok(all.find((each) => each.title.includes("orders has no")).why.startsWith("2 × http: 500"));
   assert.ok(all.find((each) => each.title.includes("not joined")).why.includes("10.0.0.9:7940: refused"));
   assert.ok(all.find((each) => each.title.includes("beta")).todo.includes("gossipreg forget beta"));
-  const levels = all.map((each) => ["bad", "warn", "note"].indexOf(each.level));
+  const levels = all.map((each) => ["bad", "warn", "early", "note"].indexOf(each.level));
   assert.deepEqual(levels, [...levels].sort());
   assert.equal(new Set(all.map((each) => each.key)).size, all.length);
 });
@@ -113,4 +113,24 @@ test("a region that is stale has a remedy of its own, not that of regions that d
   const said = (problem) => found({ node: { problems: [problem] } }).map((each) => each.todo).join(" ");
   assert.match(said("the region eu was last confirmed 23 s ago, and is shown as stale: refused"), /agents there/);
   assert.match(said("the nodes of this cluster are in several regions: eu, us"), /the same region/);
+});
+
+test("signs of trouble that may pass are told at once, and do not count as problems", () => {
+  const observer = (name, silent) => ({ name, failure: silent ? "it does not answer in time" : "", silent, version: "1", problems: [] });
+  const told = (silent, differences = []) => ({
+    observer: "alpha", observers: ["alpha", "beta", "gamma", "delta"].map((name) => observer(name, silent.includes(name))), differences,
+    ownStatus: ["alpha", "beta", "gamma", "delta"].map((name) => [name, "alive"]), zones: [], round_trips: [],
+  });
+  const members = ["alpha", "beta", "gamma", "delta"].map((name) => member(name, "alive"));
+  const titles = (observed, more = {}) => found({ observed, members, ...more }).map((each) => [each.level, each.title]);
+  assert.deepEqual(titles(told(["beta"])), [["early", "Member beta does not answer"]]);
+  assert.deepEqual(titles(told(["gamma", "delta"])), [["early", "2 members do not answer: gamma, delta"]]);
+  assert.deepEqual(titles(told(["beta", "gamma", "delta"])), [["early", "None of the other members answers: beta, gamma, delta"]]);
+  const unanswered = { observer: "beta", member: "gamma", status: "alive", link: "direct", unanswered: 1 };
+  assert.deepEqual(titles(told([], [unanswered])), [["early", "Member gamma did not answer the last ping of beta"]]);
+  const lost = [unanswered, { ...unanswered, link: "outgoing_lost" }];
+  assert.deepEqual(titles(told([], lost)), [["bad", "What beta sends to gamma is lost"]]);
+  const some = [members[0], member("beta", "suspect"), member("gamma", "suspect"), members[3]];
+  assert.deepEqual(titles(told([]), { members: some }), [["warn", "2 members do not answer: beta, gamma"]]);
+  assert.equal(found({ observed: told(["beta"]), members }).filter(isGrave).length, 0);
 });
