@@ -23,6 +23,7 @@ __all__ = [
     "NODE_REASON",
     "NODE_SERVICE",
     "PRIMARY",
+    "PROTOCOL_VERSION",
     "Address",
     "CheckEvent",
     "Health",
@@ -44,6 +45,9 @@ __all__ = [
     "is_name",
     "place",
 ]
+
+#: The version of the protocol between nodes: packets and streams begin with it, and those of another are refused.
+PROTOCOL_VERSION: Final = 1
 
 _NAME: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 _ID: Final = re.compile(r"[!-~]+")
@@ -479,5 +483,6 @@ class NodeInfo:
     send_errors: Mapping[str, int] = attrs.field(factory=dict)  # how often this host's kernel refused to send, by errno
     name_conflict: Address | None = None  # the address of an older node with the same name; see docs/resilience.md
     version: str = ""  # of gossipreg
+    protocol: int = PROTOCOL_VERSION  # the version that it speaks with other nodes
     problems: tuple[str, ...] = ()  # between this node and its peers, a sentence each
     warnings: tuple[str, ...] = ()  # about how it is set up, a sentence each with the remedy

@@ -16,14 +16,18 @@ def members(agent: AgentClient, *, as_json: bool) -> None:
 
     Columns when piped, tab-separated, "-" for nothing:
       name, address, status (alive, suspect, failed, left), zone, started,
-      incarnation, draining
+      incarnation, draining, version of gossipreg, version of the protocol
+
+    The members are asked for their versions; one that does not answer has
+    none. A terminal that is too narrow shows no incarnation, no protocol
+    and no start.
 
     Examples:
       gossipreg members
       gossipreg members --json
       gossipreg members | cut -f1,3
     """
-    document = agent.lookup("members")
+    document = agent.lookup("members", versions="true")
     show.write(show.members(document), document, as_json=as_json)
     note_isolation(agent, document)
 

@@ -24,7 +24,7 @@ _EVENT_WIDTHS: Final = (12, 16, 18, 11, 21, 10, 10, 1)
 def members(document: Any) -> TextTable:
     """The table of ``GET /api/v1/members``, or of the members in a snapshot."""
     return TextTable(
-        ("name", "address", "status", "zone", "started", "incarnation", "draining"),
+        ("name", "address", "status", "zone", "started", "incarnation", "draining", "version", "protocol"),
         [
             (
                 member["name"],
@@ -34,9 +34,12 @@ def members(document: Any) -> TextTable:
                 local(member["generation"] / 1000),
                 str(member["incarnation"]),
                 "draining" if state_of(member) == "draining" else "",
+                member.get("version") or "",
+                str(member.get("protocol", "")),
             )
             for member in document["members"]
         ],
+        spare=("incarnation", "protocol", "started"),
     )
 
 
@@ -293,6 +296,8 @@ def state_of(member: Mapping[str, Any]) -> str:
 
 
 def _plain(value: Any) -> str:
+    if value is None:
+        return ""
     if isinstance(value, Mapping):
         return ", ".join(map(_plain, value.values()))
     if isinstance(value, bool):

@@ -5,7 +5,7 @@ An id, a name or an address is never broken: it is copied from there into the ne
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from gossipreg.text import escaped
@@ -42,18 +42,31 @@ _GAP: Final = 3
 
 
 class TextTable(NamedTuple):
-    """Rows of text below the names of their columns; an empty cell is shown as ``-``."""
+    """Rows of text below the names of their columns; an empty cell is shown as ``-``.
+
+    ``spare``: columns that a terminal which is too narrow leaves out, the first before the next. A pipe gets all.
+    """
 
     columns: tuple[str, ...]
     rows: Sequence[tuple[str, ...]]
+    spare: tuple[str, ...] = ()
+
+    def without(self, left_out: Container[str]) -> TextTable:
+        """The table without the columns of these names."""
+        kept = [place for place, column in enumerate(self.columns) if column not in left_out]
+        rows = [tuple(row[place] for place in kept) for row in self.rows]
+        return TextTable(tuple(self.columns[place] for place in kept), rows)
 
 
 def print_table(table: TextTable, console: Console) -> None:
     """Print ``table``, without columns that are empty, as it fits the terminal."""
+    spare = table.spare
     table = _filled(table)
-    if _least_width(table) <= console.width:
-        console.print(rich_table(table))
-        return
+    for count in range(len(spare) + 1):
+        fitted = table.without(spare[:count])
+        if _least_width(fitted) <= console.width:
+            console.print(rich_table(fitted))
+            return
     for line in _blocks(table):
         console.print(line, soft_wrap=True)  # what is longer than a line is the terminal's to wrap, and stays one word
 
@@ -77,11 +90,8 @@ def rich_table(table: TextTable) -> RichTable:
 
 def _filled(table: TextTable) -> TextTable:
     """The table without empty columns: on a terminal they would take room from the others."""
-    filled = [place for place in range(len(table.columns)) if any(row[place] for row in table.rows)]
-    return TextTable(
-        tuple(table.columns[place] for place in filled),
-        [tuple(row[place] for place in filled) for row in table.rows],
-    )
+    cells = zip(table.columns, *table.rows, strict=True)
+    return table.without({column for column, *filled in cells if not any(filled)})
 
 
 def _least_width(table: TextTable) -> int:

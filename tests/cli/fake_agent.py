@@ -19,6 +19,8 @@ MEMBER = {
     "incarnation": 2,
     "zone": "eu-1",
     "draining": False,
+    "version": "0.1.0",
+    "protocol": 1,
 }
 
 INSTANCE = {

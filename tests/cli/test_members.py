@@ -5,23 +5,32 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
+import pytest
+
 from gossipreg.cli.time_format import local
 from tests.cli.conftest import Ran
 from tests.cli.fake_agent import MEMBER, NODE, FakeAgent
 
 
 def test_members_are_tab_separated_in_a_pipe(fake: FakeAgent, ask: Callable[..., Ran]) -> None:
-    fake.members.append(MEMBER | {"name": "web-2", "zone": "", "draining": True})
+    fake.members.append(MEMBER | {"name": "web-2", "zone": "", "draining": True, "version": None})
     started = local(1_700_000_000.123)
     assert ask("members").out.splitlines() == [
-        f"web-1\t127.0.0.1:7940\talive\teu-1\t{started}\t2\t-",
-        f"web-2\t127.0.0.1:7940\talive\t-\t{started}\t2\tdraining",
+        f"web-1\t127.0.0.1:7940\talive\teu-1\t{started}\t2\t-\t0.1.0\t1",
+        f"web-2\t127.0.0.1:7940\talive\t-\t{started}\t2\tdraining\t-\t1",
     ]
 
 
 def test_json_is_the_document_of_the_api(ask: Callable[..., Ran]) -> None:
     assert json.loads(ask("members", "--json").out) == {"members": [MEMBER]}
     assert json.loads(ask("info", "--json").out) == NODE
+
+
+def test_what_is_none_is_a_dash(fake: FakeAgent, monkeypatch: pytest.MonkeyPatch, ask: Callable[..., Ran]) -> None:
+    monkeypatch.setitem(NODE, "name_conflict", None)
+    monkeypatch.setitem(NODE, "clock_skew", None)
+    lines = ask("info").out.splitlines()
+    assert {"name_conflict\t-", "clock_skew\t-"} <= set(lines)
 
 
 def test_info_has_a_fact_a_line(ask: Callable[..., Ran]) -> None:

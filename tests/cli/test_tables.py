@@ -39,6 +39,17 @@ def test_what_fits_is_a_table() -> None:
     assert len(lines) == 4
 
 
+def test_spare_columns_are_left_out_one_by_one_where_the_terminal_is_too_narrow() -> None:
+    versions = {"version": "0.1.0", "protocol": 1, "draining": True}
+    table = show.members({"members": [member(zone="north", **versions), member(name="beta", zone="south", **versions)]})
+    seen = [printed(table, width)[0].split() for width in (200, 100, 90, 80, 60)]
+    everything = ["name", "address", "status", "zone", "started", "incarnation", "draining", "version", "protocol"]
+    assert seen[0] == everything
+    assert seen[1] == [name for name in everything if name != "incarnation"]
+    assert seen[2] == [name for name in everything if name not in ("incarnation", "protocol")]
+    assert seen[3] == seen[4] == [name for name in everything if name not in ("incarnation", "protocol", "started")]
+
+
 def test_sentences_are_broken_before_words() -> None:
     reason = "its owner beta has failed and nothing was heard of it for a long while"
     lines = printed(show.instances({"instances": [instance(reason=reason)]}, reasons=True))

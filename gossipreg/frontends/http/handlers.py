@@ -18,7 +18,7 @@ from gossipreg.frontends.serving.node_api import NodeApi, each_check
 from gossipreg.frontends.serving.response import DeferredResponse, HttpError, Response, encode
 from gossipreg.frontends.serving.time_slices import TimeSlicer
 from gossipreg.json_documents import read_json
-from gossipreg.model import Health
+from gossipreg.model import PROTOCOL_VERSION, Health, Member
 from gossipreg.spec import FIELDS, NEXT, InstanceSpec
 from gossipreg.text import shortened, shown
 
@@ -54,18 +54,25 @@ async def node(context: NativeContext) -> Response:
 
 
 async def members(context: NativeContext) -> Response | DeferredResponse:
-    """Every member that this node remembers."""
+    """Every member that this node remembers, with what it is known to run; ``versions`` asks those not known yet."""
+    asks = context.flag("versions")
 
     async def body() -> bytes:
-        rows = (render.member(each) | _round_trip(context.node, each.name) for each in context.node.members())
+        if asks:
+            await context.observations.learn_versions()
+        rows = (_member(context, each) for each in context.node.members())
         return b'{"members":%b}' % await TimeSlicer().json_list(rows)
 
     return await reply(context, None, body)
 
 
-def _round_trip(node: NodeApi, name: str) -> render.Json:
-    seconds = node.round_trip(name)
-    return {"round_trip": None if seconds is None else round(seconds, 6)}
+def _member(context: NativeContext, member: Member) -> render.Json:
+    seconds = context.node.round_trip(member.name)
+    return render.member(member) | {
+        "round_trip": None if seconds is None else round(seconds, 6),
+        "version": context.observations.version(member),
+        "protocol": PROTOCOL_VERSION,
+    }
 
 
 async def forget(context: NativeContext) -> Response:

@@ -15,7 +15,7 @@ from gossipreg.frontends.serving.node_api import NodeApi
 from gossipreg.frontends.serving.response import encode
 from gossipreg.frontends.serving.time_slices import SingleFlight, TimeSlicer
 from gossipreg.median import median
-from gossipreg.model import LinkState, MemberObservation, ObserverReport, Status
+from gossipreg.model import LinkState, Member, MemberObservation, ObserverReport, Status
 
 #: What an observer believes of a member that it does not know.
 _UNKNOWN: Final = "unknown"
@@ -33,6 +33,18 @@ class ObservationCache:
     _flight: SingleFlight[bytes] = attrs.field(init=False, factory=SingleFlight)
     _kept: tuple[float, bytes] | None = attrs.field(init=False, default=None)  # until when, and the answer
 
+    _versions: dict[str, tuple[int, str]] = attrs.field(init=False, factory=dict)  # by name: a run, and what it is of
+
+    def version(self, member: Member) -> str | None:
+        """The release of gossipreg that ``member`` runs; None if it has not told yet."""
+        run, version = self._versions.get(member.name, (None, None))
+        return version if run == member.generation else None
+
+    async def learn_versions(self) -> None:
+        """Ask the members if the release of one that is present is not known."""
+        if any(self.version(each) is None for each in self.node.members() if each.status.is_present):
+            await self.body()
+
     async def body(self) -> bytes:
         """The answer in JSON."""
         if self._kept is not None and self._clock() < self._kept[0]:
@@ -42,6 +54,7 @@ class ObservationCache:
     async def _ask(self) -> bytes:
         mine, *others = await self.node.observer_reports()
         reports = [mine, *others]
+        self._note_versions(reports)
         slicer = TimeSlicer()
         observers = await slicer.json_list(map(_observer, reports))
         differences = await slicer.json_list(_differences(mine, reports))
@@ -60,6 +73,14 @@ class ObservationCache:
         kept = min(limits.OBSERVATIONS_KEPT_MAX, max(limits.OBSERVATIONS_KEPT_MIN, kept))
         self._kept = self._clock() + kept, body
         return body
+
+    def _note_versions(self, reports: Sequence[ObserverReport]) -> None:
+        told = {each.name: each.version for each in reports if each.version}
+        members = self.node.members()
+        known = {each.name: (each.generation, version) for each in members if (version := self.version(each))}
+        self._versions = known | {
+            each.name: (each.generation, told[each.name]) for each in members if each.name in told
+        }
 
 
 def _observer(report: ObserverReport) -> Json:

@@ -283,6 +283,7 @@ _PARAMETERS: Final[Mapping[str, tuple[Json, str]]] = {
         {"type": "number", "minimum": 0, "maximum": 1},
         "If less than this share can be reached because many owners failed at once, include the lost ones, as stale.",
     ),
+    "versions": (_FLAG, "Ask the members whose version is not known yet; it takes 1.5 s if one does not answer."),
     "stated": (_FLAG, "Give `stated_weight`, too: the weight before policies and drains."),
     "service": (_WORD, "Return only what concerns this service."),
     "owner": (_WORD, "Return only instances that this member registered."),
@@ -542,9 +543,9 @@ def _schemas() -> dict[str, Json]:
 
 
 def _member_seen() -> Json:
-    """A member, with the round trip from this node to it (seconds); null if none was measured."""
+    """A member, with the round trip from this node to it (seconds), and what it runs; null where that is not known."""
     member = _noun(Member)
-    return _object(**member["properties"], round_trip=_optional(_NUMBER))
+    return _object(**member["properties"], round_trip=_optional(_NUMBER), version=_optional(_TEXT), protocol=_WHOLE)
 
 
 def _role() -> Json:

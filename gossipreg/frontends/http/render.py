@@ -113,6 +113,7 @@ def node(info: NodeInfo) -> Json:
     return {
         "name": info.name,
         "version": info.version,
+        "protocol": info.protocol,
         "cluster": info.cluster,
         "region": info.region,
         "address": str(info.address),
@@ -135,7 +136,7 @@ def node(info: NodeInfo) -> Json:
         "instances": info.instances,
         "counters": dict(info.counters),
         "paths": dict(info.paths),
-        "clock_skew": None if info.clock_skew is None else round(info.clock_skew, 3),
+        "clock_skew": None if info.clock_skew is None else round(info.clock_skew, 3) + 0.0,  # not -0.0
         "send_errors": dict(info.send_errors),
         "name_conflict": None if info.name_conflict is None else str(info.name_conflict),
         "problems": list(info.problems),

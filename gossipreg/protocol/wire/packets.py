@@ -34,6 +34,7 @@ import attrs
 
 from gossipreg import limits
 from gossipreg.counters import Count
+from gossipreg.model import PROTOCOL_VERSION
 from gossipreg.protocol.cipher import Cipher
 from gossipreg.protocol.wire.derivations import DerivationBudget
 from gossipreg.protocol.wire.keyring import GossipKeyring
@@ -63,8 +64,8 @@ _LEAD_SECONDS: Final = 1.0
 _RECENT_SECONDS: Final = 3600.0
 
 #: First byte of a packet: the version, with the high bit for "sealed", so that each kind can name the other.
-_CLEAR: Final = b"\x01"
-_SEALED: Final = b"\x81"
+_CLEAR: Final = bytes([PROTOCOL_VERSION])
+_SEALED: Final = bytes([0x80 | PROTOCOL_VERSION])
 
 _WINDOW_MASK: Final = (1 << WINDOW_PACKETS) - 1
 _HEADER: Final = struct.Struct(">1s4s8sQ")  # version, key id, sender id, counter

@@ -32,6 +32,7 @@ import attrs
 
 from gossipreg import limits
 from gossipreg.counters import Count
+from gossipreg.model import PROTOCOL_VERSION
 from gossipreg.protocol.cipher import Cipher
 from gossipreg.protocol.wire.keyring import KEY_ID_BYTES, GossipKeyring, id_of
 
@@ -39,7 +40,6 @@ from gossipreg.protocol.wire.keyring import KEY_ID_BYTES, GossipKeyring, id_of
 NONCE_BYTES: Final = 16
 
 _MAGIC: Final = b"GREG"
-_VERSION: Final = 1
 _CLEAR: Final = 0
 _SEALED: Final = 1
 _HELLO: Final = struct.Struct(">4sBB16s8s")  # magic, version, kind, nonce, proof
@@ -178,7 +178,7 @@ class StreamCodec:
 
     def hello(self) -> bytes:
         """What to send first, without waiting for the peer."""
-        return _HELLO.pack(_MAGIC, _VERSION, self._kind, self.nonce, self._proof(self.nonce))
+        return _HELLO.pack(_MAGIC, PROTOCOL_VERSION, self._kind, self.nonce, self._proof(self.nonce))
 
     def frame(self, body: bytes) -> bytes:
         """``body``, at most ``limits.FRAME_BYTES_MAX`` bytes, as it goes on the stream next."""
@@ -223,7 +223,7 @@ class StreamCodec:
         if len(self._buffer) < _HELLO.size:
             return
         _, version, kind, nonce, proof = _HELLO.unpack_from(self._buffer)
-        if version != _VERSION or kind not in (_CLEAR, _SEALED):
+        if version != PROTOCOL_VERSION or kind not in (_CLEAR, _SEALED):
             raise StreamRefused(StreamRefusal.WRONG_VERSION)
         if kind != self._kind:
             raise StreamRefused(StreamRefusal.IN_CLEAR if kind == _CLEAR else StreamRefusal.SEALED)

@@ -11,7 +11,7 @@ import trio.testing
 from gossipreg import limits
 from gossipreg.errors import NameConflict, StorageError
 from gossipreg.frontends.serving.dispatcher import Dispatcher
-from gossipreg.model import Health, Instance, JoinFailure, Status
+from gossipreg.model import Health, Instance, JoinFailure, ObserverReport, Status
 from tests.frontends.fake_node import FakeNode, member
 from tests.frontends.wire import acceptor, ask, dial, get
 
@@ -32,6 +32,7 @@ async def test_a_node_describes_itself(client: httpx.AsyncClient) -> None:
     assert answer.json() == {
         "name": "alpha",
         "version": "0.1.0",
+        "protocol": 1,
         "cluster": "default",
         "region": "default",
         "address": "127.0.0.1:7940",
@@ -145,9 +146,28 @@ async def test_members_are_listed_with_their_status(client: httpx.AsyncClient, f
         "zone": "north",
         "draining": False,
         "round_trip": None,
+        "version": None,
+        "protocol": 1,
     }
     fake.round_trips["beta"] = 0.0012345678
     assert (await client.get("/api/v1/members")).json()["members"][1]["round_trip"] == 0.001235
+
+
+async def test_members_are_asked_for_their_versions_on_request_and_once_for_each_run(
+    client: httpx.AsyncClient, fake: FakeNode
+) -> None:
+    async def versions(query: str = "?versions") -> list[str | None]:
+        return [each["version"] for each in (await client.get(f"/api/v1/members{query}")).json()["members"]]
+
+    fake.see("alive", member("beta", 7941))
+    fake.reports = (ObserverReport("alpha", "", version="0.1.0"), ObserverReport("beta", "", version="0.2.0"))
+    assert await versions("") == [None, None]
+    assert fake.observed == 0
+    assert await versions() == ["0.1.0", "0.2.0"]
+    assert await versions() == await versions("") == ["0.1.0", "0.2.0"]
+    assert fake.observed == 1
+    fake.see("alive", attrs.evolve(member("beta", 7941), generation=1_700_000_000_001))
+    assert await versions("") == ["0.1.0", None], "it was started anew, perhaps as another release"
 
 
 async def test_services_are_counted(client: httpx.AsyncClient, fake: FakeNode) -> None:
