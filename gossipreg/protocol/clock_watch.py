@@ -55,7 +55,7 @@ class ClockWatch:
         if abs(moved) <= _SET_MS:
             return False
         if moved < 0:
-            self.state.may_hold_future_stamps = True
+            self.state.clock.note_future_stamps()
         self.report_skew(now)
         return True
 
@@ -106,7 +106,7 @@ class ClockWatch:
     def new_policy_version(self, key: str, payload: bytes | None, now: float) -> PolicyVersion:
         """A version that all nodes will take. Raises `ClockWrong` when our clock is so far off that they would not."""
         self._check_skew(f"policy {key:.80}", now)
-        version = self.state.new_policy_version(key, payload, now)
+        version = self.state.policy_state.new_version(key, payload, now)
         held = self.state.policies.get(key)
         if held is not None and version.rank <= held.rank:
             raise self._outranked(f"policy {key:.80}", held.writer, held.ms, now)
@@ -115,7 +115,7 @@ class ClockWatch:
     def new_reset(self, service: str, now: float) -> TermRegister:
         """A reset of a service's terms that all nodes will take. Raises `ClockWrong` as `new_policy_version` does."""
         self._check_skew(f"role {service}", now)
-        register = self.state.new_reset(service, now)
+        register = self.state.term_state.new_reset(service, now)
         held = self.state.terms.get(service)
         if held is not None and register.epoch <= held.epoch:
             raise self._outranked(f"role {service}", held.writer, held.ms, now)
@@ -139,12 +139,12 @@ class ClockWatch:
     def sweep(self, now: float) -> None:
         """Publish again what is stamped so far ahead that no other node would take it, if our clock was wrong."""
         self.report_skew(now)
-        if not self.state.may_hold_future_stamps or self._is_off:
+        if not self.state.clock.may_hold_future_stamps or self._is_off:
             return
-        for version, keys in self.state.restamp(now):
+        for version, keys in self.state.policy_state.restamp(now):
             ahead = (version.ms - self.state.clock.wall(now)) / 1000
             self.outbox.put(PolicyFromFuture(version.key, version.writer, ahead, restamped=True))
             self.outbox.put(PoliciesChanged(keys))
-        for register in self.state.restamp_terms(now):
+        for register in self.state.term_state.restamp(now):
             ahead = (register.ms - self.state.clock.wall(now)) / 1000
             self.outbox.put(PolicyFromFuture(f"role {register.service}", register.writer, ahead, restamped=True))

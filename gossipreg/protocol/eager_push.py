@@ -193,7 +193,7 @@ class EagerPush:
 
     def handle_receipt_request(self, request: ReceiptRequest, context: MessageContext, now: float) -> None:
         """A peer asks for a receipt of a packet."""
-        if self.state.has_receipts:
+        if self.state.broadcaster.has_receipts:
             self.owed.owe(context.origin, request.number, now)
 
     def send_receipts(self, now: float) -> None:

@@ -399,7 +399,7 @@ class Engine:
     def publish_policy(self, version: PolicyVersion, now: float) -> list[Output]:
         """Broadcast a version of this node's own, unless a later one of its policy has arrived since it was made."""
         self._check_open()
-        keys = self.state.publish_policy(version, now)
+        keys = self.state.policy_state.publish(version, now)
         if keys:
             self.outbox.put(PoliciesChanged(keys))
         if version.revocation is not None:
@@ -456,7 +456,7 @@ class Engine:
     def publish_reset(self, register: TermRegister, now: float) -> list[Output]:
         """Broadcast a reset made by this node."""
         self._check_open()
-        self.state.handle_term_register(register, now, spread=True)
+        self.state.term_state.handle(register, now, spread=True)
         self._refresh()
         return self._done()
 
@@ -465,10 +465,10 @@ class Engine:
     ) -> list[Output]:
         """Restore the policies and the ``terms`` of services that were stored before a restart."""
         for version in versions:
-            self.state.restore_policy(version, now)
+            self.state.policy_state.restore(version, now)
         for register in terms:
-            self.state.handle_term_register(register, now, spread=False, stored=True)
-        self.state.vouch_for_terms(now)
+            self.state.term_state.handle(register, now, spread=False, stored=True)
+        self.state.term_state.vouch(now)
         self._refresh()
         return self._done()
 

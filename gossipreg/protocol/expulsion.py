@@ -56,8 +56,8 @@ class Expulsion:
             if version.proof and authenticator.has_ended(version.proof, version.ms / 1000)
         ]
         for version in ended:
-            self.state.drop_policy(version)
-        self.state.vouch_for_terms(now)
+            self.state.policy_state.drop(version)
+        self.state.term_state.vouch(now)
         if ended:
             self.streams.outbox.put(PoliciesChanged(tuple(version.key for version in ended)))
 

@@ -87,7 +87,7 @@ class LazyPush:
 
     def handle_digest(self, digest: TableDigest, context: MessageContext, now: float) -> None:
         """A peer holds this version of a table: request what is lacking here, or tell it that it lacks something."""
-        if context.member is None or not self.state.has_receipts:
+        if context.member is None or not self.state.broadcaster.has_receipts:
             return
         table = self.state.registry.table(digest.owner)
         if table is None or table.generation != digest.generation:

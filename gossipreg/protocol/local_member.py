@@ -280,7 +280,7 @@ class LocalMember:
         for instance, payload in offered:
             record, change = self.state.registry.offer(instance, self.identity.generation, payload)
             self.state.remake(record, change)
-            self.state.raise_term(record, now, spread=self.identity.announced)
+            self.state.term_state.raise_by(record, now, spread=self.identity.announced)
             if self.identity.announced:
                 self.state.spread(record, now)
 

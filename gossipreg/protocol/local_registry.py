@@ -124,7 +124,7 @@ class LocalRegistry:
         self.state.remake(record, change)
         if self.identity.announced:  # else everything is published when the join completes
             self.state.spread(record, now)
-        self.state.raise_term(record, now, spread=self.identity.announced)
+        self.state.term_state.raise_by(record, now, spread=self.identity.announced)
 
     def own(self, id: str) -> Instance | None:
         """This node's own instance of that id, as it was registered."""

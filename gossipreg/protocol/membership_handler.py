@@ -79,7 +79,7 @@ class MembershipHandler:
             if update.rank == held.rank and update.status is Status.SUSPECT:
                 self._confirm(held, update.accuser, now, refused=update.refused, witnesses=update.witnesses)
             elif update.rank == held.rank and not context.over_stream:
-                self.state.note_duplicate(Topic.MEMBERSHIP, update.name, now)
+                self.state.broadcaster.note_duplicate(Topic.MEMBERSHIP, update.name, now)
             return
         if held is not None and update.is_forgotten and held.status.is_present and update.is_same_run(held):
             # Forgotten where it was held failed; here it may be alive, so it gets the chance to refute.

@@ -89,7 +89,7 @@ class RecordHandler:
         table = self.state.registry.table(said.owner)
         held = None if table is None else table.get(said.id)
         if held is not None and held.version == said.version:
-            self.state.note_duplicate(Topic.INSTANCES, (said.owner, said.id), now)
+            self.state.broadcaster.note_duplicate(Topic.INSTANCES, (said.owner, said.id), now)
 
     def handle_policy(self, version: PolicyVersion, context: MessageContext, now: float) -> None:
         """Handle a version of a policy."""
@@ -97,7 +97,7 @@ class RecordHandler:
             if not self._may_set(version, context):
                 return
             spread = context.admit_forward(announced=self.local_member.identity.announced)
-            keys = self.state.handle_policy(version, now, spread=spread, received_from=context.name)
+            keys = self.state.policy_state.handle(version, now, spread=spread, received_from=context.name)
             if keys is None:
                 ahead = version.ms / 1000 - self.state.clock.wall(now) / 1000
                 self.streams.outbox.put(PolicyFromFuture(version.key, version.writer, ahead, restamped=False))
@@ -106,7 +106,7 @@ class RecordHandler:
                 if version.revocation is not None:
                     self.expulsion.expel(now)
         elif not context.over_stream and version == self.state.policies.get(version.key):
-            self.state.note_duplicate(Topic.POLICIES, version.key, now)
+            self.state.broadcaster.note_duplicate(Topic.POLICIES, version.key, now)
 
     def _may_set(self, version: PolicyVersion, context: MessageContext) -> bool:
         """Whether the writer of a policy version may write it, as far as identity is asked for."""
@@ -124,12 +124,12 @@ class RecordHandler:
     def handle_term_register(self, said: TermRegister, context: MessageContext, now: float) -> None:
         """Handle the term register of a service."""
         if said == self.state.terms.get(said.service):
-            self.state.attest_terms(said, now)
+            self.state.term_state.attest(said, now)
             if not context.over_stream:
-                self.state.note_duplicate(Topic.TERMS, said.service, now)
+                self.state.broadcaster.note_duplicate(Topic.TERMS, said.service, now)
         elif self._may_state(said, context, now):
             spread = context.admit_forward(announced=self.local_member.identity.announced)
-            if self.state.handle_term_register(said, now, spread=spread) is None:
+            if self.state.term_state.handle(said, now, spread=spread) is None:
                 ahead = said.ms / 1000 - self.state.clock.wall(now) / 1000
                 self.streams.outbox.put(PolicyFromFuture(f"role {said.service}", said.writer, ahead, restamped=False))
 

@@ -11,29 +11,30 @@ An owner's records count in the fingerprint only while the owner is known in the
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable
 
 import attrs
 
 from gossipreg import limits
 from gossipreg.counters import Count
-from gossipreg.model import FENCED, PRIMARY, Instance, Status
+from gossipreg.model import PRIMARY, Instance, Status
 from gossipreg.protocol.anti_entropy.fingerprint import Fingerprint
+from gossipreg.protocol.broadcaster import Broadcaster
 from gossipreg.protocol.dissemination.broadcast_queue import BroadcastQueue, Topic
 from gossipreg.protocol.dissemination.digest_rounds import DigestRounds
 from gossipreg.protocol.engine_settings import EngineSettings
-from gossipreg.protocol.identity.authenticator import Authenticator, IdentityMode
+from gossipreg.protocol.identity.authenticator import Authenticator
 from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.membership.members import Members
-from gossipreg.protocol.registry.clock import Clock, Stamp
+from gossipreg.protocol.policy_state import PolicyState
+from gossipreg.protocol.registry.clock import Clock
 from gossipreg.protocol.registry.payload import BadPayload
 from gossipreg.protocol.registry.policies import Policies
-from gossipreg.protocol.registry.policy_version import PolicyVersion, is_about_revocation
 from gossipreg.protocol.registry.records import CONTENT_BYTES, Record, TableDigest
 from gossipreg.protocol.registry.registry import Change, Registry, announcement, is_inline
 from gossipreg.protocol.registry.table import Freshness, Table
-from gossipreg.protocol.registry.terms import TermProofs, TermRegister, Terms
+from gossipreg.protocol.registry.terms import TermRegister, Terms
 from gossipreg.protocol.registry.view import View
+from gossipreg.protocol.term_state import TermState
 from gossipreg.protocol.wire.messages import pack
 from gossipreg.signatures import SIGNATURE_BYTES
 
@@ -61,10 +62,11 @@ class ClusterState:
     policies: Policies = attrs.field(factory=Policies)
     terms: Terms = attrs.field(factory=Terms)
     fingerprint: Fingerprint = attrs.field(factory=Fingerprint)
-    broadcasts: BroadcastQueue = attrs.field(init=False)
+    broadcaster: Broadcaster = attrs.field(init=False)
+    policy_state: PolicyState = attrs.field(init=False)
+    term_state: TermState = attrs.field(init=False)
     digests: DigestRounds = attrs.field(init=False)  # owners whose tables changed lately
     message_room: int = limits.PACKET_BYTES_MAX  # bytes of the largest message that fits a packet now
-    may_hold_future_stamps: bool = False  # the wall clock was set back, or a stored stamp was too far in the future
     own: MemberUpdate | None = None  # this node's own update: it counts in its own view even before it is announced
     changes: int = 0  # how often anything here, or in the parts around it, has begun to change
     _filed: dict[str, int] = attrs.field(factory=dict)  # owner -> generation whose records are in the fingerprint
@@ -74,8 +76,41 @@ class ClusterState:
     _barred: dict[str, int] = attrs.field(factory=dict)  # owner -> generation in which it has stated what it may not
 
     def __attrs_post_init__(self) -> None:
-        self.broadcasts = BroadcastQueue(self.settings)
         self.digests = DigestRounds(self.settings.gossip_tree_gap)
+        self._connect()
+
+    def _connect(self) -> None:
+        """Make the parts that change the others' tables."""
+        self.broadcaster = Broadcaster(self.settings, self.members, BroadcastQueue(self.settings))
+        self.policy_state = PolicyState(
+            self.members.own_name,
+            self.policies,
+            self.registry,
+            self.fingerprint,
+            self.broadcaster,
+            self.clock,
+            self.counters,
+            self.authenticator,
+            self.begin_change,
+        )
+        self.term_state = TermState(
+            self.members.own_name,
+            self.terms,
+            self.registry,
+            self.view,
+            self.fingerprint,
+            self.broadcaster,
+            self.clock,
+            self.counters,
+            self.authenticator,
+            self.owner_of,
+            self.begin_change,
+        )
+
+    @property
+    def broadcasts(self) -> BroadcastQueue:
+        """What is still to be broadcast."""
+        return self.broadcaster.queue
 
     def begin_change(self) -> None:
         """Something is about to change: an exception from now on may leave it half-changed (docs/decisions/0092)."""
@@ -175,7 +210,7 @@ class ClusterState:
         self._refile(record.owner, change)
         if spread:
             self.spread(record, now, received_from)
-        self.raise_term(record, now, spread=spread, received_from=received_from)
+        self.term_state.raise_by(record, now, spread=spread, received_from=received_from)
         return True
 
     def _make_room(self, record: Record, now: float) -> bool:
@@ -218,14 +253,9 @@ class ClusterState:
         if len(data) > self.message_room:
             data = pack(announcement(record))
         about = (record.owner, record.id)
-        self._broadcast(Topic.INSTANCES, about, data, now, origin=record.owner, received_from=received_from)
-        if self.has_receipts:
+        self.broadcaster.broadcast(Topic.INSTANCES, about, data, now, origin=record.owner, received_from=received_from)
+        if self.broadcaster.has_receipts:
             self.digests.changed(record.owner, now)
-
-    @property
-    def has_receipts(self) -> bool:
-        """Whether what goes down a tree is acknowledged, and table digests follow."""
-        return self.settings.gossip_receipts and self.settings.gossip_tree
 
     def whole_digest(self, owner: str) -> TableDigest | None:
         """The digest of the table of ``owner``, if this node holds it whole."""
@@ -243,25 +273,6 @@ class ClusterState:
             return []
         owners = self.digests.piggyback(room // self.digest_bytes, now)
         return [pack(digest) for digest in map(self.whole_digest, owners) if digest is not None]
-
-    def _broadcast(
-        self, topic: Topic, about: Hashable, data: bytes, now: float, *, origin: str, received_from: str | None
-    ) -> None:
-        """Broadcast a message: down its origin's tree if it came from our parent there, else at random."""
-        if origin == self.members.own_name:
-            self.broadcasts.enqueue_own(topic, about, data, now, origin=origin)
-        elif self.has_receipts:
-            # Each node that has it sends it to its own children, which acknowledge it. What came over a stream was
-            # missed by more than this node.
-            is_on_tree = received_from is not None and self.members.has_seat(origin)
-            self.broadcasts.enqueue(topic, about, data, now, origin=origin if is_on_tree else None)
-        else:
-            is_on_tree = self.members.is_parent(received_from, origin, self.settings.gossip_fanout)
-            self.broadcasts.enqueue(topic, about, data, now, origin=origin if is_on_tree else None)
-
-    def note_duplicate(self, topic: Topic, about: Hashable, now: float) -> None:
-        """Count a broadcast of a peer that this node already holds."""
-        self.broadcasts.note_duplicate(topic, about, self.members.present_count, now)
 
     def would_change(self, digest: TableDigest) -> bool:
         """Whether a digest may change anything here: else nothing of it need be verified."""
@@ -333,201 +344,6 @@ class ClusterState:
             before = change.digest_before if change.digest_before.version else None
             self.fingerprint.replace(before, change.digest_after)
 
-    # Policies
-
-    def handle_policy(
-        self, version: PolicyVersion, now: float, *, spread: bool, received_from: str | None = None
-    ) -> tuple[str, ...] | None:
-        """Apply a policy version that outranks the held one; returns the keys whose latest version changed.
-
-        None when it is refused for its stamp.
-        """
-        assert self.policies.outranks(version), "only a version that outranks the held one is applied"
-        if not self.policies.has_room(version, self.clock.wall(now)):
-            self.counters[Count.POLICIES_OVER_LIMIT] += 1
-            return ()
-        self.begin_change()
-        if not self.clock.observe(version.stamp, now):
-            self.counters[Count.POLICIES_FROM_THE_FUTURE] += 1
-            return None
-        keys = self._apply_policy(version, now)
-        if spread:
-            self._broadcast(
-                Topic.POLICIES, version.key, pack(version), now, origin=version.writer, received_from=received_from
-            )
-        return keys
-
-    def restore_policy(self, version: PolicyVersion, now: float) -> None:
-        """Apply a version that was stored on disk. One that is stamped too far ahead counts until it is restamped."""
-        believed = self._restored(version)
-        if believed is not None and self.policies.is_news(believed, self.clock.wall(now)):
-            version = believed
-            if not self.clock.observe(version.stamp, now):
-                self.may_hold_future_stamps = True
-            self._apply_policy(version, now)
-
-    def _restored(self, version: PolicyVersion) -> PolicyVersion | None:
-        """A version from the disk, if it would be believed of a peer; this node's own is signed again."""
-        if not self.authenticator.is_on:
-            return version
-        if is_about_revocation(version.key):
-            refused = self.authenticator.check_revocation(version.revocation) is not None
-            return None if refused else version
-        if not version.proof and version.writer == self.members.own_name:
-            version = self.authenticator.sign_policy(version)
-        return version if self.authenticator.check_policy(version) is None else None
-
-    def restamp(self, now: float) -> list[tuple[PolicyVersion, tuple[str, ...]]]:
-        """Publish again, with a stamp of now, the versions so far in the future that other nodes refuse them.
-
-        Returns each such version with the keys whose latest version changed.
-        """
-        far = [version for version in self.policies if self.clock.is_too_far(version.ms, now)]
-        self.may_hold_future_stamps = False
-        restamped = []
-        for version in far:
-            anew = self.new_policy_version(version.key, version.payload, now)
-            restamped.append((version, self._apply_policy(anew, now)))
-            self._broadcast(Topic.POLICIES, anew.key, pack(anew), now, origin=anew.writer, received_from=None)
-        return restamped
-
-    def new_policy_version(self, key: str, payload: bytes | None, now: float) -> PolicyVersion:
-        """A version of ``key`` later than any seen; it takes effect with `publish_policy`."""
-        stamp = self.clock.stamp(now)
-        return self.authenticator.sign_policy(PolicyVersion(key, stamp.ms, stamp.counter, stamp.writer, payload))
-
-    def publish_policy(self, version: PolicyVersion, now: float) -> tuple[str, ...]:
-        """Apply and spread a version of our own, unless a later one is known; returns keys as `handle_policy`."""
-        if not self.policies.is_news(version, self.clock.wall(now)):
-            return ()
-        keys = self._apply_policy(version, now)
-        self._broadcast(Topic.POLICIES, version.key, pack(version), now, origin=version.writer, received_from=None)
-        return keys
-
-    def _apply_policy(self, version: PolicyVersion, now: float) -> tuple[str, ...]:
-        before = self.policies.get(version.key)
-        gone = self.policies.take(version, self.clock.wall(now))
-        for each in gone:
-            self.fingerprint.replace(each, None)
-        self.fingerprint.replace(None, version)
-        for rule in (version.rule, None if before is None else before.rule):
-            if rule is not None:
-                self.registry.touch_rule(rule)
-        return tuple(dict.fromkeys((version.key, *(each.key for each in gone))))
-
-    # Terms
-
-    def raise_term(self, record: Record, now: float, *, spread: bool, received_from: str | None = None) -> None:
-        """Raise a service's register if ``record``, just taken or published, states its highest term yet.
-
-        The register is also broadcast by itself: the old primary must not be called even where the record does not
-        arrive (a later one replaced it) or arrives late (it is large).
-        """
-        if record.payload is None or not record.instance.term:
-            return
-        service = record.service
-        held = self.terms.get(service) or TermRegister(service)
-        if held.raised(record.instance) == held:
-            return
-        proof = self._term_proof(held, record)
-        if not proof and record.owner != self.members.own_name and self.authenticator.mode is IdentityMode.REQUIRE:
-            return  # signed in another epoch: its owner states it again in this one
-        raised = held.raised(record.instance, proof)
-        if self._put_register(raised) and spread:
-            self._broadcast_register(raised, now, origin=record.owner, received_from=received_from)
-
-    def _term_proof(self, register: TermRegister, record: Record) -> bytes:
-        """What proves that the owner of ``record`` states its term, in the epoch of ``register``."""
-        instance = record.instance
-        if record.owner == self.members.own_name:
-            return self.authenticator.sign_term(register, instance.term, claimed=instance.role == PRIMARY)
-        if not self.authenticator.is_on:
-            return b""
-        return self.authenticator.term_proof_of(register, record, self.owner_of(record))
-
-    def handle_term_register(
-        self, register: TermRegister, now: float, *, spread: bool, stored: bool = False
-    ) -> bool | None:
-        """Merge a register of a peer, or one ``stored`` on disk, into our own; returns whether ours changed.
-
-        Returns None for a reset from the far future, which is refused since it could not be reset again. A stored one
-        is not refused: this node's clock may have been set back meanwhile, and to lose its terms would be worse.
-        """
-        if register.claimed > register.seen or (register.is_empty and register.reset is None):
-            self.counters[Count.TERMS_MALFORMED] += 1
-            return False
-        if register.seen > self.clock.highest_term(now):
-            self.counters[Count.TERMS_TOO_HIGH] += 1
-            return False
-        held = self.terms.get(register.service)
-        merged = register if held is None else held.merged(register)
-        if merged == held:
-            return False
-        self.begin_change()
-        is_later = merged.reset is not None and (held is None or merged.epoch != held.epoch)
-        if is_later and not self.clock.observe(Stamp(*merged.epoch), now):
-            if not stored:
-                self.counters[Count.TERMS_FROM_THE_FUTURE] += 1
-                return None
-            self.may_hold_future_stamps = True
-        if not self._put_register(merged):
-            return False
-        if spread:
-            self._broadcast_register(merged, now, origin=None, received_from=None)
-        if held is None or held.epoch != merged.epoch:
-            self._claim_again(register.service, now, spread=spread)
-        return True
-
-    def new_reset(self, service: str, now: float) -> TermRegister:
-        """The register that begins a new epoch, with the terms that the service's instances state now."""
-        instances = self.view.service(service).instances
-        seen = max([each.term for each in instances], default=0)
-        claimed = max([each.term for each in instances if each.role in (PRIMARY, FENCED)], default=0)
-        stamp = self.clock.stamp(now)
-        register = TermRegister(service, stamp.ms, stamp.counter, stamp.writer, claimed, seen)
-        return self.authenticator.sign_reset(register)
-
-    def restamp_terms(self, now: float) -> list[TermRegister]:
-        """Publish again, with a stamp of now, resets that other nodes refuse; returns their former registers."""
-        far = [register for register in self.terms if self.clock.is_too_far(register.ms, now)]
-        for register in far:
-            stamp = self.clock.stamp(now)
-            anew = attrs.evolve(register, ms=stamp.ms, counter=stamp.counter, writer=stamp.writer, proofs=TermProofs())
-            anew = self.authenticator.vouch(anew, stamp.ms / 1000)
-            self._put_register(anew)
-            self._broadcast_register(anew, now, origin=stamp.writer, received_from=None)
-        return far
-
-    def _claim_again(self, service: str, now: float, *, spread: bool) -> None:
-        """Raise the register again by this node's own instances, after a reset that did not include their terms.
-
-        Only by its own: other owners may have withdrawn theirs, and the reset may be meant to forget those terms.
-        """
-        for record in self.registry.table(self.members.own_name) or ():
-            if record.service == service:
-                self.raise_term(record, now, spread=spread)
-
-    def _put_register(self, register: TermRegister) -> bool:
-        if not self.terms.accepts(register):
-            self.counters[Count.TERMS_OVER_LIMIT] += 1
-            return False
-        gone = self.terms.put(register)
-        self.fingerprint.replace(None, register)
-        for each in gone:
-            self.fingerprint.replace(each, None)
-        self.registry.touch_term(register.service)
-        return True
-
-    def _broadcast_register(
-        self, register: TermRegister, now: float, *, origin: str | None, received_from: str | None
-    ) -> None:
-        """Broadcast a register: down the tree of the record that raised it, or at random if it came by itself."""
-        data = pack(register)
-        if origin is None:
-            self.broadcasts.enqueue(Topic.TERMS, register.service, data, now)
-        else:
-            self._broadcast(Topic.TERMS, register.service, data, now, origin=origin, received_from=received_from)
-
     # Identity
 
     def sign_record(self, record: Record, instance: Instance | None) -> bytes:
@@ -538,27 +354,6 @@ class ClusterState:
         register = self.terms.get(instance.service) or TermRegister(instance.service)
         term_proof = self.authenticator.sign_term(register, instance.term, claimed=instance.role == PRIMARY)
         return proof + term_proof[:SIGNATURE_BYTES]
-
-    def attest_terms(self, said: TermRegister, now: float) -> None:
-        """Keep the proofs of a register that a peer states as it is held here, if those held count no more."""
-        held, wall = self.terms.get(said.service), self.clock.wall(now) / 1000
-        lacks_proof = self.authenticator.lacks_proof
-        assert held == said, "only a register that is held already is attested"
-        is_better = lacks_proof(held, wall) and not lacks_proof(said, wall)
-        if is_better and self.authenticator.check_terms(said, None, wall) is None:
-            self.terms.attest(said)
-
-    def vouch_for_terms(self, now: float) -> None:
-        """Prove the registers held again, where their proofs count no more: their signers' certificates have ended."""
-        wall = self.clock.wall(now) / 1000
-        for held in list(self.terms):
-            vouched = self.authenticator.vouch(held, wall)
-            if vouched == held:
-                self.terms.attest(vouched)
-                continue
-            self.fingerprint.replace(held, None if vouched.is_empty else vouched)
-            self.terms.void(vouched)
-            self.registry.touch_service(held.service)
 
     def owner_of(self, said: Record | TableDigest) -> MemberUpdate | None:
         """What is held of the member that ``said`` is about."""
@@ -571,13 +366,6 @@ class ClusterState:
     def is_barred(self, table: Table) -> bool:
         """Whether the records of a table are not requested."""
         return self._barred.get(table.owner) == table.generation
-
-    def drop_policy(self, version: PolicyVersion) -> None:
-        """Drop a version that counts no more, and is broadcast by no member."""
-        self.policies.discard(version)
-        self.fingerprint.replace(version, None)
-        if version.rule is not None:
-            self.registry.touch_rule(version.rule)
 
     # View, and expiry
 

@@ -144,7 +144,7 @@ def test_a_stamp_at_the_edge_of_the_future_can_be_outranked(counter: int) -> Non
         deliver(one, B if one is node else A, edge)
     mine = node.clocks.new_policy_version("split:orders", None, 6.1)
     assert mine.rank > edge.rank
-    assert peer.state.handle_policy(mine, 6.1, spread=False) is not None
+    assert peer.state.policy_state.handle(mine, 6.1, spread=False) is not None
 
 
 # Terms

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from gossipreg.protocol.broadcaster import Broadcaster
 from gossipreg.protocol.dissemination.broadcast_queue import Topic
 from gossipreg.protocol.message_context import MessageContext
-from gossipreg.protocol.state import ClusterState
 from tests.protocol.making import BORN, history, packet
 from tests.protocol.test_engine import A, B, among
 
@@ -19,7 +19,7 @@ def test_a_record_that_is_known_is_a_duplicate_in_gossip_and_none_in_a_session(
     """A duplicate ends gossip sooner; a session repeats what one side lacks, and proves nothing about others."""
     node = among(B)
     duplicates: list[tuple[Topic, object]] = []
-    monkeypatch.setattr(ClusterState, "note_duplicate", lambda _, topic, about, __: duplicates.append((topic, about)))
+    monkeypatch.setattr(Broadcaster, "note_duplicate", lambda _, topic, about, __: duplicates.append((topic, about)))
     node.receive(packet(B, RECORD), B.address, 1.0)
     assert duplicates == []
     node.stream_frame(-1, packet(B, RECORD), B.address, 1.1)

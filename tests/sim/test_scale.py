@@ -45,7 +45,7 @@ def teach(source: ClusterState, target: ClusterState, now: float) -> None:
         for record in table if table.owner != own else ():
             target.take(record, now, spread=False)
     target.refresh()
-    target.broadcasts = BroadcastQueue(target.settings)
+    target.broadcaster.queue = BroadcastQueue(target.settings)
 
 
 def eventful(quiet: float) -> str:

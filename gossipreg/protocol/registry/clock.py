@@ -37,6 +37,7 @@ class Clock:
     writer: str
     offset: float
     _latest: tuple[int, int] = (0, 0)
+    may_hold_future_stamps: bool = False  # it was set back, or a stored stamp was too far in the future
 
     @classmethod
     def started(cls, writer: str, epoch: int, now: float) -> Clock:
@@ -46,6 +47,14 @@ class Clock:
     def set(self, ms: float, now: float) -> None:
         """At ``now`` the wall clock shows ``ms`` since the epoch: it was set, or the steady one stood still."""
         self.offset = ms - now * 1000
+
+    def note_future_stamps(self) -> None:
+        """This node may hold a stamp that others would refuse, as too far in the future."""
+        self.may_hold_future_stamps = True
+
+    def forget_future_stamps(self) -> None:
+        """Each such stamp was replaced."""
+        self.may_hold_future_stamps = False
 
     def wall(self, now: float) -> int:
         """Milliseconds since the epoch; within what can be written, whatever the clock shows."""

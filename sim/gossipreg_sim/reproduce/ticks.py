@@ -95,4 +95,4 @@ def use_ticks(process: Process) -> None:
     broadcasts = TickQueue(engine.settings, next_tick=process.now + engine.rng.random() * TICK)
     if engine.identity.announced:
         broadcasts.enqueue(Topic.MEMBERSHIP, engine.identity.name, pack(engine.identity.own_update()), process.now)
-    engine.state.broadcasts = broadcasts
+    engine.state.broadcaster.queue = broadcasts

@@ -13,7 +13,6 @@ import copy
 import attrs
 
 from gossipreg.protocol.anti_entropy.fingerprint import Entry, Fingerprint, bucket_of
-from gossipreg.protocol.dissemination.broadcast_queue import BroadcastQueue
 from gossipreg.protocol.registry.records import Record
 from gossipreg.protocol.registry.registry import Registry
 from gossipreg.protocol.registry.table import Table
@@ -77,4 +76,4 @@ def share_state(source: ClusterState, target: ClusterState, now: float) -> None:
     )
     target.view = View(target.view._index, dict(source.view._services))
     target._filed = copy.copy(source._filed)
-    target.broadcasts = BroadcastQueue(target.settings)
+    target._connect()

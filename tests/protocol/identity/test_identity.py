@@ -273,7 +273,7 @@ def test_a_revoked_member_is_expelled_with_all_that_it_stated_and_stays_out() ->
     deliver(here, evil.state(), evil.state(incarnation=5), evil.offer("again"), policy)
     deliver(here, evil.state(), attrs.evolve(revocation_version(gone), ms=BORN + 5, payload=None))
     assert (names(here), orders(here)) == (["a", "b"], [])
-    here.state.drop_policy(revocation_version(gone))
+    here.state.policy_state.drop(revocation_version(gone))
     assert here.fingerprint == fingerprint, "nothing of it is left"
 
 

@@ -236,7 +236,7 @@ def test_without_the_requirement_a_term_that_is_not_signed_is_believed() -> None
     deliver(here, B.state(), attrs.evolve(RESET, claimed=1, seen=1))
     assert term_of(here) == (1, 1)
     here.state.authenticator.signer = None
-    here.state.vouch_for_terms(6.0)
+    here.state.term_state.vouch(6.0)
     assert held(here).reset is not None
 
 
@@ -260,7 +260,7 @@ def test_a_node_without_a_certificate_signs_no_term() -> None:
 def test_a_reset_that_is_stamped_anew_is_signed_anew() -> None:
     here = node()
     here.recall([], 1.0, terms=[attrs.evolve(RESET, ms=BORN + 3 * 86_400_000)])
-    [before] = here.state.restamp_terms(2.0)
+    [before] = here.state.term_state.restamp(2.0)
     assert held(here).epoch < before.epoch
     third = meeting()
     deliver(third, B.state(), held(here))

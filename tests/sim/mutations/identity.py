@@ -11,10 +11,10 @@ from gossipreg.certificate import Certificate, Revocation
 from gossipreg.protocol.expulsion import Expulsion
 from gossipreg.protocol.identity import authenticator as module
 from gossipreg.protocol.identity.authenticator import Authenticator
+from gossipreg.protocol.policy_state import PolicyState
 from gossipreg.protocol.registry.policies import Policies
 from gossipreg.protocol.registry.policy_version import PolicyVersion
 from gossipreg.protocol.registry.table import Table
-from gossipreg.protocol.state import ClusterState
 from tests.sim.mutations.mutation import mutation
 from tests.sim.mutations.scenarios import EXPULSION, IMPOSTORS, LATE_RECORDS
 
@@ -114,7 +114,7 @@ def a_revocation_expels_no_member(patch: pytest.MonkeyPatch) -> None:
 
 @mutation(EXPULSION, "Expelled")
 def policies_of_expelled_members_stay(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(ClusterState, "drop_policy", lambda *_: None)
+    patch.setattr(PolicyState, "drop", lambda *_: None)
 
 
 @mutation(EXPULSION, "Expelled")
@@ -130,12 +130,12 @@ def expelled_members_may_come_back(patch: pytest.MonkeyPatch) -> None:
 
 @mutation(EXPULSION, "Expelled", "Healing")
 def revocations_are_not_passed_on(patch: pytest.MonkeyPatch) -> None:
-    original = ClusterState.handle_policy
+    original = PolicyState.handle
 
-    def handle_policy(self: ClusterState, version: PolicyVersion, now: float, **how: Any) -> Any:
+    def handle(self: PolicyState, version: PolicyVersion, now: float, **how: Any) -> Any:
         return () if version.revocation is not None else original(self, version, now, **how)
 
-    patch.setattr(ClusterState, "handle_policy", handle_policy)
+    patch.setattr(PolicyState, "handle", handle)
 
 
 @mutation(EXPULSION, "Expelled")

@@ -6,9 +6,9 @@ import pytest
 
 from gossipreg.protocol.anti_entropy.fingerprint import Entry, Fingerprint
 from gossipreg.protocol.engine import Engine
+from gossipreg.protocol.policy_state import PolicyState
 from gossipreg.protocol.registry.clock import Clock
 from gossipreg.protocol.registry.policy_version import PolicyVersion
-from gossipreg.protocol.state import ClusterState
 from tests.sim.mutations.mutation import mutation
 from tests.sim.mutations.scenarios import ISOLATED, POLICIES, SAME_TIME
 
@@ -20,17 +20,17 @@ def concurrent_policy_versions_have_equal_rank(patch: pytest.MonkeyPatch) -> Non
 
 @mutation(SAME_TIME, "LastWriterWins")
 def a_policy_removal_is_forgotten_at_once(patch: pytest.MonkeyPatch) -> None:
-    original = ClusterState._apply_policy
+    original = PolicyState._apply
 
-    def apply_policy(self: ClusterState, version: PolicyVersion, now: float) -> tuple[str, ...]:
-        held = self.policies.get(version.key)
+    def apply(self: PolicyState, version: PolicyVersion, now: float) -> tuple[str, ...]:
+        held = self.versions.get(version.key)
         if version.payload is not None or held is None:
             return original(self, version, now)
-        self.policies._drop(held)
+        self.versions._drop(held)
         self.fingerprint.replace(held, None)
         return (version.key,)
 
-    patch.setattr(ClusterState, "_apply_policy", apply_policy)
+    patch.setattr(PolicyState, "_apply", apply)
 
 
 @mutation(POLICIES, "LastWriterWins", "raised")

@@ -9,7 +9,7 @@ import pytest
 from gossipreg.model import Instance
 from gossipreg.protocol.registry.records import Record
 from gossipreg.protocol.registry.terms import TermRegister, Terms
-from gossipreg.protocol.state import ClusterState
+from gossipreg.protocol.term_state import TermState
 from tests.sim.mutations.mutation import mutation
 from tests.sim.mutations.scenarios import POLICIES, PRIMARIES
 
@@ -44,11 +44,11 @@ def the_last_received_term_register_wins(patch: pytest.MonkeyPatch) -> None:
 
 @mutation(PRIMARIES, "Primaries")
 def only_own_instances_raise_the_term_register_and_it_is_not_gossiped(patch: pytest.MonkeyPatch) -> None:
-    original = ClusterState.raise_term
+    original = TermState.raise_by
 
-    def raise_term(self: ClusterState, record: Record, now: float, **how: Any) -> None:
-        if record.owner == self.members.own_name:
+    def raise_by(self: TermState, record: Record, now: float, **how: Any) -> None:
+        if record.owner == self.own_name:
             original(self, record, now, **{**how, "spread": False})
 
-    patch.setattr(ClusterState, "raise_term", raise_term)
-    patch.setattr(ClusterState, "handle_term_register", lambda *_, **__: False)
+    patch.setattr(TermState, "raise_by", raise_by)
+    patch.setattr(TermState, "handle", lambda *_, **__: False)
