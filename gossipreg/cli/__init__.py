@@ -5,60 +5,19 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-from gossipreg.cli.declare import CommandName, DeclaredCommand
+from gossipreg.cli.declare import DeclaredCommand
 from gossipreg.cli.plain_line import NotPlain, values_of
+from gossipreg.cli.sections import SECTIONS
 from gossipreg.errors import ConfigError, GossipregError
 
 if TYPE_CHECKING:
     import click
 
     from gossipreg.cli.root import cli as cli
-
-#: The commands under the headings of the help page, and the modules that have them. A command line imports its own:
-#: most of the others bring more than asking an agent takes.
-SECTIONS: Final[Mapping[str, Sequence[CommandName]]] = {
-    "Run": (
-        CommandName("agent", "gossipreg.cli.agent"),
-        CommandName("proxy", "gossipreg.cli.proxy"),
-        CommandName("render", "gossipreg.cli.render"),
-        CommandName("migrate", "gossipreg.cli.migrate"),
-        CommandName("demo", "gossipreg.cli.demo"),
-        CommandName("keygen", "gossipreg.cli.keygen"),
-        CommandName("ca", "gossipreg.cli.authority"),
-    ),
-    "Ask the agent": (
-        CommandName("lookup", "gossipreg.cli.services"),
-        CommandName("services", "gossipreg.cli.services"),
-        CommandName("checks", "gossipreg.cli.checks"),
-        CommandName("credentials", "gossipreg.cli.credentials"),
-        CommandName("members", "gossipreg.cli.members"),
-        CommandName("top", "gossipreg.cli.top"),
-        CommandName("watch", "gossipreg.cli.watch"),
-        CommandName("info", "gossipreg.cli.members"),
-        CommandName("doctor", "gossipreg.cli.doctor"),
-    ),
-    "Tell the agent": (
-        CommandName("register", "gossipreg.cli.services"),
-        CommandName("deregister", "gossipreg.cli.services"),
-        CommandName("heartbeat", "gossipreg.cli.checks"),
-        CommandName("maintenance", "gossipreg.cli.checks"),
-        CommandName("weight", "gossipreg.cli.policies"),
-        CommandName("policy", "gossipreg.cli.policies"),
-        CommandName("role", "gossipreg.cli.roles"),
-        CommandName("keys", "gossipreg.cli.keys"),
-        CommandName("tokens", "gossipreg.cli.tokens"),
-        CommandName("join", "gossipreg.cli.members"),
-        CommandName("drain", "gossipreg.cli.members"),
-        CommandName("forget", "gossipreg.cli.members"),
-        CommandName("leave", "gossipreg.cli.members"),
-    ),
-    "Try it out": (CommandName("sim", "gossipreg.cli.sim"),),
-}
-
 
 #: The exit status of a node that has ended by a bug (EX_SOFTWARE of sysexits.h).
 _STATUS_BUG: Final = 70

@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from gossipreg.cli import show
+from gossipreg.cli.agent_token import TOKEN_VARIABLE, read_token
 from gossipreg.cli.client import AgentClient
 from gossipreg.cli.declare import bad_parameter, option, path
-from gossipreg.errors import ConfigError
 from gossipreg.hosts import DEFAULT_HTTP
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-#: The variable that holds a token. There is no flag for one: any user of the machine can read command lines.
-TOKEN_VARIABLE = "GOSSIPREG_TOKEN"  # noqa: S105 -- its name
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -74,25 +67,3 @@ def note_isolation(agent: AgentClient, document: Any) -> None:
     if document.get("isolated"):
         silence = agent.get("node").get("silence", 0.0)
         show.note(f"{agent.address} hears no other member since {silence:.0f} s: the answer may be stale")
-
-
-def read_token(file: Path | None) -> str | None:
-    """The token in ``file``, else the one in the environment, if any. Raises ``ConfigError``; quotes no token."""
-    if file is None:
-        text, where = os.environ.get(TOKEN_VARIABLE, ""), TOKEN_VARIABLE
-        if not text:
-            return None
-    else:
-        from gossipreg.runtime.files import read_secret
-
-        where = f"--token-file {file}"
-        try:
-            text = read_secret(file).decode()
-        except OSError as error:
-            raise ConfigError(f"cannot read {file}: {error.strerror}") from None
-        except UnicodeDecodeError:
-            raise ConfigError(f"{where}: holds no token") from None
-    found = text.strip()
-    if not found or not all("!" <= each <= "~" for each in found):
-        raise ConfigError(f"{where}: holds no token: one is printable ASCII characters without a space")
-    return found

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from gossipreg.cli.agent_options import read_token
+from gossipreg.cli.agent_token import read_token
 from gossipreg.cli.client import AgentClient
 from gossipreg.hosts import DEFAULT_HTTP
 

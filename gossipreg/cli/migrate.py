@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from gossipreg.cli.agent_options import duration, read_token, token_file
+from gossipreg.cli.agent_options import duration, token_file
+from gossipreg.cli.agent_token import read_token
 from gossipreg.cli.client import AgentClient
 from gossipreg.cli.help_page import command as page_command
 from gossipreg.hosts import DEFAULT_HTTP

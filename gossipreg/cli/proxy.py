@@ -11,7 +11,8 @@ from typing import Any, Final, TypeVar
 import click
 
 from gossipreg.cli import completion
-from gossipreg.cli.agent_options import duration, read_token, token_file
+from gossipreg.cli.agent_options import duration, token_file
+from gossipreg.cli.agent_token import read_token
 from gossipreg.cli.client import AgentClient
 from gossipreg.cli.help_page import command
 from gossipreg.cli.logs import write_logs

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from gossipreg.cli import SECTIONS
 from gossipreg.cli.help_page import SectionedGroup
+from gossipreg.cli.sections import SECTIONS
 
 
 @click.group(

@@ -10,10 +10,11 @@ from typing import Any, Final
 import click
 import pytest
 
-from gossipreg.cli import SECTIONS, cli
+from gossipreg.cli import cli
 from gossipreg.cli.declare import DeclaredCommand
 from gossipreg.cli.help_page import made
 from gossipreg.cli.plain_line import NotPlain, values_of
+from gossipreg.cli.sections import SECTIONS
 
 COMMANDS: Final = {
     each.name: command
