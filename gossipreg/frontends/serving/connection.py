@@ -23,20 +23,18 @@ What goes wrong here ends this connection and nothing else.
 from __future__ import annotations
 
 import functools
-import http
 import logging
 import math
 import random
-import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Final, Protocol
+from typing import Protocol
 
 import attrs
 import h11
 import trio
 
-from gossipreg.frontends.serving import limits, request_id
+from gossipreg.frontends.serving import limits
 from gossipreg.frontends.serving.access import token_of_certificate
 from gossipreg.frontends.serving.capacity import Capacity, ConnectionSlot
 from gossipreg.frontends.serving.request import (
@@ -55,16 +53,10 @@ from gossipreg.frontends.serving.response import (
     Response,
     StreamingResponse,
 )
+from gossipreg.frontends.serving.response_head import CLOSE, head_of, headers_of, polled_head, stream_head
 from gossipreg.runtime.supervision import count_bug
 
 log = logging.getLogger(__name__)
-
-_DAYS: Final = (b"Mon", b"Tue", b"Wed", b"Thu", b"Fri", b"Sat", b"Sun")
-_MONTHS: Final = (b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec")
-_REASONS: Final = {status.value: status.phrase.encode("ascii") for status in http.HTTPStatus}
-_WITHOUT_BODY: Final = frozenset({204, 304})
-_CLOSE: Final = (b"connection", b"close")
-_STREAM: Final = ((b"content-type", b"text/event-stream"), (b"cache-control", b"no-store"), _CLOSE)
 
 
 def _h11() -> h11.Connection:
@@ -327,10 +319,10 @@ class Connection:
     # Writing
 
     async def _answer(self, answer: Response, *, last: bool = False) -> None:
-        headers = _headers(answer, self._name or new_name())
+        headers = headers_of(answer, self._name or new_name())
         if last or self._is_last:
-            headers.append(_CLOSE)
-        parts = [self._http.send(_head(answer.status, headers))]
+            headers.append(CLOSE)
+        parts = [self._http.send(head_of(answer.status, headers))]
         if answer.body and not self._is_head:
             parts += self._passed_on(answer.body)
         await self._send(*parts, self._http.send(h11.EndOfMessage()))
@@ -344,7 +336,7 @@ class Connection:
 
     async def _write(self, answer: Response) -> None:
         """Hand a polled answer to the client, which has its time for that already, or gets it for each piece."""
-        head = _raw_answer_head(answer, self._name)
+        head = polled_head(answer, self._name)
         if len(head) + len(answer.body) <= limits.SEND_BYTES:
             await self._stream.send_all(head + answer.body)
         else:
@@ -353,7 +345,7 @@ class Connection:
     async def _stream_events(self, events: StreamingResponse) -> None:
         """Send events for as long as there are any and the client is there. The answer begins with the first."""
         if self._is_head:
-            await self._send(self._http.send(_stream_head(self._name, events)), self._http.send(h11.EndOfMessage()))
+            await self._send(self._http.send(stream_head(self._name, events)), self._http.send(h11.EndOfMessage()))
             return
         ended = False
         try:
@@ -374,7 +366,7 @@ class Connection:
 
     async def _send_part(self, events: StreamingResponse, data: bytes | ByteChunks) -> None:
         begins = self._http.our_state is h11.SEND_RESPONSE
-        head = self._http.send(_stream_head(self._name, events)) if begins else b""
+        head = self._http.send(stream_head(self._name, events)) if begins else b""
         await self._send(head, *self._passed_on(data))
 
     async def _until_disconnected(self, scope: trio.CancelScope, keep: Callable[[bytes], None]) -> None:
@@ -441,48 +433,3 @@ def _without_empty_lines(data: bytes) -> bytes:
 
 def _forget(_: bytes) -> None:
     """Nothing more can be asked on this connection, as we said in its head."""
-
-
-def _head(status: int, headers: list[tuple[bytes, bytes]]) -> h11.Response:
-    return h11.Response(status_code=status, headers=headers, reason=_REASONS[status])
-
-
-def _headers(answer: Response, name: bytes) -> list[tuple[bytes, bytes]]:
-    return [_date(int(time.time())), (request_id.HEADER, name), *answer.headers, *_about_body(answer)]
-
-
-def _about_body(answer: Response) -> tuple[tuple[bytes, bytes], ...]:
-    """What a client must know to find the answer's end (RFC 9112 §6.3)."""
-    if answer.body:
-        return (b"content-type", answer.media), (b"content-length", b"%d" % len(answer.body))
-    return () if answer.status in _WITHOUT_BODY else ((b"content-length", b"0"),)
-
-
-def _raw_answer_head(answer: Response, name: bytes) -> bytes:
-    """The head of an answer to a GET, as h11 would write it."""
-    headers = (*answer.headers, *_about_body(answer))
-    return b"%bx-request-id: %b\r\n\r\n" % (_raw_head(answer.status, headers, int(time.time())), name)
-
-
-@functools.lru_cache(maxsize=64)
-def _raw_head(status: int, headers: tuple[tuple[bytes, bytes], ...], second: int) -> bytes:
-    """The beginning of an answer: the same for all that are polled or waited for in this second."""
-    lines = [b"HTTP/1.1 %d %b" % (status, _REASONS[status])]
-    lines += [b"%b: %b" % header for header in (_date(second), *headers)]
-    return b"\r\n".join([*lines, b""])
-
-
-def _stream_head(name: bytes, events: StreamingResponse) -> h11.Response:
-    return _head(200, [_date(int(time.time())), (request_id.HEADER, name), *events.headers, *_STREAM])
-
-
-@functools.lru_cache(maxsize=1)
-def _date(second: int) -> tuple[bytes, bytes]:
-    return (b"date", http_date(second))
-
-
-def http_date(second: int) -> bytes:
-    """A time in seconds since the epoch, as HTTP has it (RFC 9110 §5.6.7). `email` takes longer to be imported."""
-    at = time.gmtime(second)
-    clock = b"%02d:%02d:%02d GMT" % (at.tm_hour, at.tm_min, at.tm_sec)
-    return b"%b, %02d %b %04d %b" % (_DAYS[at.tm_wday], at.tm_mday, _MONTHS[at.tm_mon - 1], at.tm_year, clock)

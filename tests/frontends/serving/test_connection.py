@@ -16,7 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gossipreg.frontends.serving import limits
-from gossipreg.frontends.serving.connection import Connection, http_date
+from gossipreg.frontends.serving.connection import Connection
+from gossipreg.frontends.serving.response_head import http_date
 from gossipreg.model import Address, Event, Instance, Member, Snapshot
 from gossipreg.spec import InstanceSpec
 from tests.frontends.fake_node import FakeNode
