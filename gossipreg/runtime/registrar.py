@@ -49,6 +49,7 @@ from gossipreg.errors import GossipregError, InvalidInstance, NodeClosed, Storag
 from gossipreg.model import Address, Instance
 from gossipreg.protocol.registry.credentials import NONCE_BYTES, CredentialKeyring
 from gossipreg.runtime.checks.monitor import Monitor
+from gossipreg.runtime.id_locks import IdLocks
 from gossipreg.runtime.instance_health import InstanceHealth
 from gossipreg.runtime.node_context import NodeContext
 from gossipreg.runtime.permission import permission
@@ -65,14 +66,6 @@ Changes = Mapping[str, LocalRegistration | None]
 
 
 @attrs.define(eq=False, repr=False)
-class _IdLock:
-    """The lock of one id."""
-
-    changes: int = 0  # that hold it, or will
-    lock: trio.Lock = attrs.field(factory=trio.Lock)
-
-
-@attrs.define(eq=False, repr=False)
 class Registrar:
     """The registrations of one node. The theory of operation is the module's."""
 
@@ -86,7 +79,7 @@ class Registrar:
         init=False, factory=dict
     )  # files defined these before a restart, and have not since
     health: InstanceHealth = attrs.field(init=False)
-    _locks: dict[str, _IdLock] = attrs.field(init=False, factory=dict)  # of all ids that changes in progress are about
+    _locks: IdLocks = attrs.field(init=False, factory=IdLocks)
 
     def __attrs_post_init__(self) -> None:
         self.health = InstanceHealth(
@@ -194,17 +187,7 @@ class Registrar:
     async def exclusively(self, *ids: str) -> AsyncIterator[None]:
         """Step 1: hold these ids, so that what is registered under them is changed here only."""
         self._context.check_open()
-        locks = [self._locks.setdefault(id_, _IdLock()) for id_ in sorted(ids)]  # in one order: no two wait crosswise
-        for each in locks:
-            each.changes += 1
-        held: list[trio.Lock] = []
-        try:
-            for each in locks:
-                try:
-                    each.lock.acquire_nowait()  # nearly always: without a turn of the event loop
-                except trio.WouldBlock:
-                    await each.lock.acquire()
-                held.append(each.lock)
+        async with self._locks.held(*ids):
             self._context.check_open()
             permit = permission.get()
             for id_ in ids if permit is not None else ():
@@ -212,13 +195,6 @@ class Registrar:
                 if before is not None and permit is not None:
                     permit(before.instance)
             yield
-        finally:
-            for lock in held:
-                lock.release()
-            for id_ in ids:
-                self._locks[id_].changes -= 1
-                if not self._locks[id_].changes:
-                    del self._locks[id_]
 
     async def commit(self, changes: Changes, *, place_of: Callable[[int], str] | None = None) -> None:
         """Make changes of instances that are held `exclusively`, all or none: steps 2 to 5.

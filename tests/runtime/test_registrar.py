@@ -213,7 +213,7 @@ async def test_a_change_that_is_cancelled_while_it_is_written_is_made_all_the_sa
         assert node.next_term("pg") == (1 if is_full else 4)
         assert set(registrar_of(node).registrations) == offered
         assert set(after_a_crash(tmp_path / "data", tmp_path / "copy").instances) == offered
-        assert registrar_of(node)._locks == {}
+        assert not len(registrar_of(node)._locks)
 
 
 async def test_one_that_is_cancelled_before_its_turn_changes_nothing(tmp_path: Path, disk: Disk) -> None:
@@ -236,7 +236,7 @@ async def test_one_that_is_cancelled_before_its_turn_changes_nothing(tmp_path: P
                 disk.let_go()
         assert [each.id for each in node.lookup("pg", healthy=False)] == ["a"]
         assert node.next_term("pg") == 2
-        assert registrar_of(node)._locks == {}
+        assert not len(registrar_of(node)._locks)
 
 
 # Terms
@@ -360,7 +360,7 @@ async def test_two_requests_for_many_of_the_same_ids_do_not_wait_for_each_other(
                 disk.let_go()
         [port] = {each.port for each in node.lookup("orders")}
         assert (port in (2, 3), [each.id for each in node.lookup("orders")]) == (True, ids)
-        assert registrar_of(node)._locks == {}
+        assert not len(registrar_of(node)._locks)
 
 
 async def test_an_instance_is_found_in_its_service_without_a_look_at_the_others(

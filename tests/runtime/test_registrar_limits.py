@@ -46,7 +46,7 @@ async def test_what_is_being_registered_during_a_move_is_at_the_new_address(tmp_
                 assert node.address.host == NEW
                 disk.let_go()
         assert hosts(node) == {"old": NEW, "far": "10.9.8.7", "a": NEW, "b": NEW}
-        assert registrar._locks == {}
+        assert not len(registrar._locks)
         saved = after_a_crash(tmp_path / "data", tmp_path / "copy")
         assert sum(NEW.encode() in body for body in saved.instances.values()) == 3
 
