@@ -82,7 +82,7 @@ def loaded_by_agent(flags: Sequence[str]) -> set[str]:
     """The heavy modules that an agent has loaded when it is ready."""
     with agent(*flags) as process:
         process.terminate()
-        _, told = process.communicate(timeout=30)
+        _, told = process.communicate(timeout=120)
     imported = {line.rpartition("|")[2].strip() for line in told.splitlines() if line.startswith("import time:")}
     return set(HEAVY & imported)
 

@@ -196,7 +196,7 @@ class Frontends:
         ):
             for type_ in ("A", "SRV", "TXT", "ANY"):
                 asked = dns.message.make_query(name, type_)
-                answer = await dns.asyncquery.udp(asked, self.dns.host, timeout=10, port=self.dns.port)
+                answer = await dns.asyncquery.udp(asked, self.dns.host, timeout=60, port=self.dns.port)
                 self.recorder.record(f"{self.node.name} dns", answer.to_text() + repr(answer.to_wire()))
         node = self.node
         seen = (node, node.info(), node.lookup("pg", healthy=False), node.members(), node.checks(), node.policies())

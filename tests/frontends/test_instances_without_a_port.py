@@ -63,7 +63,7 @@ async def test_its_address_is_still_found_by_name(nursery: trio.Nursery) -> None
 
         async def records(type_: str) -> list[str]:
             asked = dns.message.make_query("worker.service.gossipreg", type_)
-            answer = await dns.asyncquery.udp(asked, at.host, timeout=10, port=at.port)
+            answer = await dns.asyncquery.udp(asked, at.host, timeout=60, port=at.port)
             return [record.to_text() for each in answer.answer for record in each]
 
         assert await records("A") == ["127.0.0.9"]

@@ -50,7 +50,7 @@ class Frontends:
 
     async def srv(self) -> Mapping[int, int]:
         asked = dns.message.make_query("orders.service.gossipreg", "SRV")
-        answer = await dns.asyncquery.udp(asked, self.dns.host, timeout=10, port=self.dns.port)
+        answer = await dns.asyncquery.udp(asked, self.dns.host, timeout=60, port=self.dns.port)
         return {record.port: record.weight for each in answer.answer for record in each}
 
     async def consul(self) -> Mapping[int, int]:

@@ -63,7 +63,7 @@ async def test_a_consul_is_followed_both_ways(tmp_path: Path) -> None:
                 async def holds(*ids: str) -> None:
                     assert (await instances(alpha)).keys() == set(ids)
 
-                await eventually(lambda: holds("web-1", "web-2"), within=20)
+                await eventually(lambda: holds("web-1", "web-2"))
                 found = await instances(alpha)
                 one = found["web-1"]
                 assert (one["host"], one["port"], one["weight"], one["tags"]) == ("10.0.0.5", 8080, 5, ["v1", "blue"])
@@ -74,7 +74,7 @@ async def test_a_consul_is_followed_both_ways(tmp_path: Path) -> None:
                 async def is_copied() -> None:
                     assert "billing-1" in consul.services
 
-                await eventually(is_copied, within=20)
+                await eventually(is_copied)
                 assert consul.services["billing-1"]["Weights"]["Passing"] == 4
 
                 consul.answer("PUT", "/v1/agent/service/maintenance/web-1?enable=true&reason=disk", b"")
@@ -82,9 +82,9 @@ async def test_a_consul_is_followed_both_ways(tmp_path: Path) -> None:
                 async def is_out() -> None:
                     assert (await instances(alpha))["web-1"]["health"] == "maintenance"
 
-                await eventually(is_out, within=20)
+                await eventually(is_out)
                 consul.answer("PUT", "/v1/agent/service/deregister/web-2", b"")
-                await eventually(lambda: holds("web-1"), within=20)
+                await eventually(lambda: holds("web-1"))
                 consul.is_away = True
                 await trio.sleep(1)
                 await holds("web-1")
@@ -97,7 +97,7 @@ async def test_a_consul_is_followed_both_ways(tmp_path: Path) -> None:
                 async def has_moved() -> None:
                     assert consul.services.get("web-1", WEB)["Meta"].get("moved") == "yes"
 
-                await eventually(has_moved, within=20)
+                await eventually(has_moved)
                 await holds("web-1")
     text = log.read_text()
     assert text.count("No cluster leader") <= 2, "each side of it is told once"

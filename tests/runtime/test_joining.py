@@ -128,7 +128,7 @@ def test_every_refusal_has_a_trouble_and_every_trouble_a_sentence() -> None:
 
 
 @contextmanager
-def soon(within: float = 20.0) -> Iterator[None]:
+def soon(within: float = 60.0) -> Iterator[None]:
     with trio.fail_after(within):
         yield
 

@@ -25,7 +25,7 @@ def run(hash_seed: str) -> str:
     """Return a digest of all outputs of all engines in a few scenes."""
     environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
     done = subprocess.run(
-        [sys.executable, "-c", CODE], cwd=ROOT, env=environment, capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", CODE], cwd=ROOT, env=environment, capture_output=True, text=True, check=True, timeout=120
     )
     return done.stdout
 

@@ -27,7 +27,7 @@ async def test_an_instance_comes_and_goes() -> None:
 
         async def ask(name: str, type_: str) -> dns.message.Message:
             query = dns.message.make_query(name, type_)
-            return await dns.asyncquery.udp(query, bound.host, timeout=10, port=bound.port)
+            return await dns.asyncquery.udp(query, bound.host, timeout=60, port=bound.port)
 
         assert data(await ask("alpha.node.gossipreg", "A")) == ["127.0.0.1"]
         assert data(await ask("alpha.node.north-1.dc.gossipreg", "A")) == ["127.0.0.1"]

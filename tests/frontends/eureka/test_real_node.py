@@ -36,11 +36,11 @@ async def status(client: Client) -> str | None:
     return None if shown is None else str(shown["status"])
 
 
-async def becomes(client: Client, wanted: str | None, *, within: float) -> float:
+async def becomes(client: Client, wanted: str | None) -> float:
     async def check() -> None:
         assert await status(client) == wanted
 
-    return await eventually(check, within=within)
+    return await eventually(check)
 
 
 @pytest.mark.slow
@@ -49,11 +49,11 @@ async def test_a_lease_that_is_not_renewed_lapses_and_then_ends() -> None:
         await client.post(post(leaseInfo={"durationInSecs": 1}))
         assert await status(client) == "UP"
         assert node.lookup("orders")
-        assert await becomes(client, "DOWN", within=5) > 0.5
+        assert await becomes(client, "DOWN") > 0.5
         assert not node.lookup("orders")
         assert (await client.ask("PUT", f"apps/ORDERS/{ID}")).status_code == 200
         assert await status(client) == "UP", "it was renewed in time"
-        await becomes(client, None, within=10)
+        await becomes(client, None)
         assert (await client.ask("PUT", f"apps/ORDERS/{ID}")).status_code == 404
 
 
@@ -74,11 +74,11 @@ async def test_an_override_follows_an_instance_from_node_to_node() -> None:
         async with asking(alpha) as ask_alpha:
             async with open_node(beta) as node, asking(node) as ask_beta:
                 await ask_beta.post(post())
-                await becomes(ask_alpha, "UP", within=10)
+                await becomes(ask_alpha, "UP")
                 for wanted, method in (("OUT_OF_SERVICE", "PUT"), ("UP", "DELETE"), ("OUT_OF_SERVICE", "PUT")):
                     path = f"apps/ORDERS/{ID}/status?value=OUT_OF_SERVICE"
                     assert (await ask_alpha.ask(method, path)).status_code == 200
-                    await becomes(ask_beta, wanted, within=10)
+                    await becomes(ask_beta, wanted)
                 shown = (await ask_alpha.shown())[ID]
                 assert shown["overriddenStatus"] == "OUT_OF_SERVICE"
                 await ask_alpha.post(post())
