@@ -33,7 +33,8 @@ class Expelled(Oracle):
     The expelled node itself is not looked at.
 
     It keeps the revocation as long as it runs. Each running node holds it within a second of its publication where only
-    mild faults hold, else when all agree.
+    mild faults hold, else when all agree. A node that restarts without its disk has lost it; one that each holder has
+    lost so is gone.
     """
 
     law: ClassVar[str] = "a revoked member is gone everywhere in time, and stays out"
@@ -41,6 +42,7 @@ class Expelled(Oracle):
     _bound: int = attrs.field(init=False)  # ns; longer than any run where only the final agreement is checked
     _started: dict[Process, int] = attrs.field(factory=dict)  # ns
     _held: dict[Process, dict[bytes, None]] = attrs.field(factory=dict)
+    _kept: dict[bytes, dict[str, None]] = attrs.field(factory=dict)  # serial number -> nodes that have not lost it
     _late: dict[tuple[Process, bytes], None] = attrs.field(factory=dict)  # reported
     _serials: dict[bytes, bytes] = attrs.field(factory=dict)  # document -> serial number
 
@@ -54,6 +56,9 @@ class Expelled(Oracle):
         identities = self.cluster.identities
         if identities is None or not process.engine.state.authenticator.is_on:
             return
+        if process not in self._started and not process.has_disk:
+            for names in self._kept.values():
+                names.pop(process.name, None)
         started = self._started.setdefault(process, self.cluster.world.now)
         if not identities.ledger.revoked:
             return
@@ -66,6 +71,7 @@ class Expelled(Oracle):
         for serial, at in identities.ledger.revoked.items():
             if serial in holds:
                 before[serial] = None
+                self._kept.setdefault(serial, {})[process.name] = None
             elif serial in before:
                 self.check(process, False, f"has forgotten that {serial.hex()} was revoked")
                 del before[serial]
@@ -118,8 +124,16 @@ class Expelled(Oracle):
             is_core = process.name not in self.context.outside and not process.engine.identity.left
             if is_core and process.engine.state.authenticator.is_on:
                 held = self._held.get(process, {})
-                missing = [serial.hex() for serial in identities.ledger.revoked if serial not in held]
+                missing = [
+                    serial.hex()
+                    for serial in identities.ledger.revoked
+                    if serial not in held and not self._is_gone(serial)
+                ]
                 self.check(process, not missing, f"does not hold, at the end, that {missing} were revoked")
+
+    def _is_gone(self, serial: bytes) -> bool:
+        """Whether some nodes held this revocation, and none of them has it any more."""
+        return self._kept.get(serial) == {}
 
 
 def _is_mild(fault: Fault) -> bool:

@@ -135,3 +135,21 @@ def test_where_other_faults_hold_only_the_end_counts() -> None:
     assert texts(oracle) == []
     oracle.finish()
     assert [text.split(" that ")[0] for text in texts(oracle)] == ["does not hold, at the end,"]
+
+
+@pytest.mark.parametrize(("kept", "missing"), [(None, 0), ("n1", 3)], ids=["all without", "one with its disk"])
+def test_a_revocation_need_not_survive_where_all_nodes_lose_their_disks(kept: str | None, missing: int) -> None:
+    made, oracle = made_of_four(REVOKE, Fault(kind="crash", nodes=("*",)))
+    revoke(made)
+    run_for(made, 2)
+    for name in ("n0", "n1", "n2"):
+        made.crash(name, host=False)
+    run_for(made, 1)
+    for name in ("n0", "n1", "n2"):
+        made.start(name, disk=name == kept)
+    for name in ("n0", "n1", "n2"):
+        oracle.after(made.processes[name])
+        oracle._held[made.processes[name]].clear()  # as if the one with its disk had not told it, either
+    oracle.context.healed_in = 1.0
+    oracle.finish()
+    assert [text.split(" that ")[0] for text in texts(oracle)] == ["does not hold, at the end,"] * missing
