@@ -68,7 +68,7 @@ class Acts:
             await self.idle()
         if "memory" in self.plan.groups:
             self.memory()
-        if self.plan.groups & {"registration", "kill", "stop", "burst"}:
+        if self.plan.groups & {"registration", "one", "kill", "stop", "burst"}:
             await self._watched()
         self.cluster.end()
 
@@ -82,6 +82,8 @@ class Acts:
             await self.hurt("kill", lambda process: process.popen.kill())
         if "stop" in self.plan.groups:
             await self.hurt("stop", stop)
+        if "one" in self.plan.groups:
+            await self.one()
         if "burst" in self.plan.groups:
             await self.burst()
         wrongly = self.cluster.sightings.wrongly_accused
@@ -150,26 +152,39 @@ class Acts:
         self._note_lateness("registration", late)
 
     async def burst(self) -> None:
-        """What one registration sends, and then, where there is such a thing, a burst of them."""
+        """What one registration costs, and then, where there is such a thing, a burst of them."""
+        rest, seconds, alone = await self.one()
+        if isinstance(self.cluster, GossipregCluster):
+            await self._bursts(self.cluster, rest, seconds, alone)
+        else:
+            self._note("there is nothing like a burst of registrations: an agent has one set of tags, 512 bytes in all")
+
+    async def one(self) -> tuple[traffic.Count, float, float]:
+        """What one registration costs beyond rest.
+
+        Returns the traffic of rest, over how many seconds, and the median time of a registration (seconds).
+        """
         await trio.sleep(self.plan.calm)
         seconds = max(self.plan.calm, self.plan.idle_seconds)
+        cpu_before = self._cpu()
         rest = await traffic.count(self._ports(), seconds)
+        cpu_of_rest = self._cpu() - cpu_before
         counts: list[traffic.Count] = []
         took: list[float] = []
+        cpu: list[float] = []
         for number in range(self.plan.registrations):
             async with traffic.counting(self._ports()) as counter:
-                counted_from = time.perf_counter()
+                counted_from, cpu_before = time.perf_counter(), self._cpu()
                 began, seen = await self.offer(self.rng.choice(self.cluster.agents), f"one-{number}")
                 await trio.sleep(self.plan.calm)
                 times = (time.perf_counter() - counted_from) / seconds
                 counts.append(counter.end().beyond(rest, times))
+                cpu.append(1000 * (self._cpu() - cpu_before - times * cpu_of_rest) / self.plan.nodes)
             took.append(seen - began)
         self._put("one-packets", [count.packets / self.plan.nodes for count in counts])
         self._put("one-bytes", [count.ip_bytes / self.plan.nodes for count in counts])
-        if isinstance(self.cluster, GossipregCluster):
-            await self._bursts(self.cluster, rest, seconds, Figure.of(took).middle)
-        else:
-            self._note("there is nothing like a burst of registrations: an agent has one set of tags, 512 bytes in all")
+        self._put("one-cpu", cpu)
+        return rest, seconds, Figure.of(took).middle
 
     async def _bursts(self, cluster: GossipregCluster, rest: traffic.Count, seconds: float, alone: float) -> None:
         """Bursts through one agent after the other, each beside what is registered already."""

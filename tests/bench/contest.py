@@ -35,15 +35,19 @@ def progress(text: str) -> None:
     click.echo(text, err=True)
 
 
-def parser(about: str | None, *, nodes: int, calm: float, limit: float) -> argparse.ArgumentParser:
-    """What can be said of every such run; ``about`` is the script's docstring, the others are what is usual."""
+def parser(about: str | None, *, nodes: int, calm: float, limit: float, serf: bool = True) -> argparse.ArgumentParser:
+    """What can be said of every such run; ``about`` is the script's docstring, the others are what is usual.
+
+    ``serf``: whether Serf is one of the sides.
+    """
     made = argparse.ArgumentParser(description=(about or "").partition("\n")[0])
     made.add_argument("--nodes", type=int, default=nodes, metavar="N", help=f"agents of each kind, 3 to 128 ({nodes})")
     made.add_argument("--calm", type=float, default=calm, metavar="S", help=f"how long all is left alone ({calm:g})")
     made.add_argument("--patience", type=float, default=120, metavar="S", help="how long one thing may take (120)")
     made.add_argument("--limit", type=float, default=limit, metavar="S", help=f"how long all may take ({limit:g})")
     made.add_argument("--nice", type=int, default=0, metavar="N", help="niceness of all agents (0)")
-    made.add_argument("--skip-serf", action="store_true", help="measure gossipreg alone")
+    if serf:
+        made.add_argument("--skip-serf", action="store_true", help="measure gossipreg alone")
     return made
 
 

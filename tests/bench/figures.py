@@ -44,7 +44,8 @@ def digits(value: float) -> str:
     """Three significant digits, as one would write them by hand."""
     if math.isinf(value):
         return "not in time"
-    return f"{value:.0f}" if value >= 100 else f"{value:#.3g}" if value >= 0.1 else f"{value:.2g}"
+    size = abs(value)  # what is left beyond rest may be less than nothing
+    return f"{value:.0f}" if size >= 100 else f"{value:#.3g}" if size >= 0.1 else f"{value:.2g}"
 
 
 #: Agents of each side for which the targets are meant, unless a row has another one for more.
@@ -111,6 +112,7 @@ ROWS: Final = (
     Row("cold-cpu", "cold", "CPU of one agent until it is ready", "s"),
     Row("one-packets", "burst", "a registration (Serf: a tag): packets a node, beyond those of rest", "", at_most=20),
     Row("one-bytes", "burst", "a registration (Serf: a tag): traffic a node, beyond that of rest", "B"),
+    Row("one-cpu", "burst", "a registration (Serf: a tag): CPU a node, beyond that of rest", "ms"),
     Row("burst-seen", "burst", "a burst of registrations through one agent, all seen by the last", "s"),
     Row("burst-answered", "burst", "a burst: the agent has answered them all", "s"),
     Row("burst-packets", "burst", "a burst: packets a node, beyond those of rest", ""),
@@ -129,7 +131,11 @@ GROUPS: Final = tuple(dict.fromkeys(row.group for row in ROWS))
 
 def ratio_text(ratio: float) -> str:
     """How many times more or less: 3 for 3.0, 1/20 for 0.05."""
-    return f"{ratio:.3g}" if ratio >= 1 or ratio == 0 else f"1/{1 / ratio:.3g}"
+    return _times(ratio) if ratio >= 1 or ratio == 0 else f"1/{_times(1 / ratio)}"
+
+
+def _times(number: float) -> str:
+    return f"{number:.0f}" if 1000 <= number < math.inf else f"{number:.3g}"
 
 
 @attrs.define
@@ -140,6 +146,8 @@ class Board:
     peer: str
     ours: str
     agents: int = MANY  # of each side
+    news: str = "a tag"  # what an agent of the peer has in place of a registration
+    has_targets: bool = True
     figures: dict[str, dict[str, Figure]] = attrs.field(factory=dict)
     notes: list[str] = attrs.field(factory=list)
 
@@ -164,7 +172,7 @@ class Board:
             cells = [str(found[side]) if side in found else "" for side in self.sides]
             ratio_cell = "" if ratio is None else ratio_text(ratio)
             lines.append(
-                [row.title, row.unit, *cells, ratio_cell, row.target, row.verdict(found.get(self.ours), ratio)]
+                [self._title(row), row.unit, *cells, ratio_cell, row.target, row.verdict(found.get(self.ours), ratio)]
             )
         return markdown(lines)
 
@@ -175,7 +183,7 @@ class Board:
             "rows": [
                 {
                     "key": row.key,
-                    "title": row.title,
+                    "title": self._title(row),
                     "unit": row.unit,
                     "figures": {side: figure.json() for side, figure in self.figures[row.key].items()},
                     "ratio": self.ratio(row.key),
@@ -187,5 +195,12 @@ class Board:
             "notes": self.notes,
         }
 
+    def _title(self, row: Row) -> str:
+        """What the row is about, in the words of this peer."""
+        return row.title.replace("Serf: a tag", f"{self.peer}: {self.news}").replace("Serf", self.peer)
+
     def _rows(self) -> Iterable[Row]:
-        return (row.among(self.agents) for row in ROWS if row.key in self.figures)
+        rows = (row.among(self.agents) for row in ROWS if row.key in self.figures)
+        if self.has_targets:
+            return rows
+        return (attrs.evolve(row, at_most=None, at_most_ratio=None) for row in rows)

@@ -13,6 +13,7 @@ from typing import Final
 
 import attrs
 
+from tests.bench.page_peers import memberlist_table, registries_table
 from tests.bench.picture import Bar, drawn
 from tests.bench.tables import markdown
 
@@ -21,6 +22,8 @@ PRINTS: Final = PAGE.with_name("measurements.md")
 PICTURE: Final = PAGE.parent / "pictures" / "benchmarks.svg"
 
 _TABLE: Final = re.compile(r"(?<=<!-- the table -->\n).*?(?=\n<!-- its end -->)", re.DOTALL)
+_REGISTRIES: Final = re.compile(r"(?<=<!-- registries -->\n).*?(?=\n<!-- end of registries -->)", re.DOTALL)
+_MEMBERLIST: Final = re.compile(r"(?<=<!-- memberlist -->\n).*?(?=\n<!-- end of memberlist -->)", re.DOTALL)
 _PRINT: Final = re.compile(
     r"^### `(?P<command>[^`]+)`\n\n(?P<when>[^\n]+)\n\n(?P<said>.*?)(?=^##|\Z)", re.DOTALL | re.MULTILINE
 )
@@ -159,6 +162,7 @@ LINES: Final = (
     _serf("CPU of one of 64 agents until it is ready", "CPU of one agent", "cold"),
     _serf("packets a node for one registration (Serf: a tag)", "a registration (Serf: a tag): packets", "burst"),
     _serf("traffic a node for one registration (Serf: a tag)", "a registration (Serf: a tag): traffic", "burst"),
+    _serf("CPU a node for one registration (Serf: a tag)", "a registration (Serf: a tag): CPU", "burst"),
     _burst("1,000 registrations in a burst, all seen by the last of 64", "a burst of registrations"),
     _burst("the same: packets a node", "a burst: packets"),
     _burst("the same: traffic a node", "a burst: traffic"),
@@ -382,7 +386,10 @@ def bars(measurements: str) -> list[Bar]:
 
 
 def renewed(page: str, measurements: str) -> str:
-    """``page`` with its table made anew from the prints in ``measurements``."""
+    """``page`` with its tables made anew from the prints in ``measurements``."""
+    said = prints(measurements)
+    page = _REGISTRIES.sub(lambda _: registries_table(said), page, count=1)
+    page = _MEMBERLIST.sub(lambda _: memberlist_table(said), page, count=1)
     return _TABLE.sub(lambda _: table(measurements), page, count=1)
 
 

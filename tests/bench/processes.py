@@ -122,13 +122,18 @@ class Brood:
         self.end_all()
         self._directory.cleanup()
 
-    def start(self, name: str, command: Sequence[str], on_line: Callable[[float, bytes], None]) -> Process:
-        """Start a process that is called ``name`` here; what it writes to standard error goes to a file."""
+    def start(
+        self, name: str, command: Sequence[str], on_line: Callable[[float, bytes], None], *, told: bool = False
+    ) -> Process:
+        """Start a process that is called ``name`` here; what it writes to standard error goes to a file.
+
+        One that is ``told`` things has a pipe as its standard input.
+        """
         log = self.home / f"{name}.log"
         with log.open("wb") as errors:
             popen = subprocess.Popen(
                 [*self._leash, *command],
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE if told else subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 cwd=self.home,
@@ -158,6 +163,9 @@ class Brood:
         if not process.popen.stdout.closed:
             self._ears.forget(process.popen.stdout.fileno())
             process.popen.stdout.close()
+        if process.popen.stdin is not None:
+            with suppress(BrokenPipeError):
+                process.popen.stdin.close()
 
 
 def stop(process: Process) -> None:

@@ -10,8 +10,9 @@ import pytest
 
 from tests.bench.figures import GROUPS
 from tests.bench.page import LINES, PAGE, PRINTS, prints, renewed, table
+from tests.bench.page_peers import EUREKA, MEMBERLIST, SERVERS, TOLD, memberlist_table, registries_table
 
-COMMANDS = sorted({f"{line.told}{line.more}" for line in LINES})
+COMMANDS = sorted({f"{line.told}{line.more}" for line in LINES} | TOLD)
 
 
 def test_the_table_is_made_of_what_was_printed() -> None:
@@ -41,7 +42,7 @@ def test_each_group_of_rows_exists(rows: list[str]) -> None:
 
 
 def test_each_print_has_a_line_in_the_table() -> None:
-    assert prints(PRINTS.read_text()).keys() == {line.told for line in LINES}
+    assert prints(PRINTS.read_text()).keys() == {line.told for line in LINES} | TOLD
 
 
 def test_a_figure_that_was_not_printed_is_none_yet() -> None:
@@ -63,4 +64,34 @@ def test_a_print_tells_its_figure_its_target_and_whether_that_is_met() -> None:
         "0.1 s",
         "Today",
         "`python tests/bench/serf.py --nodes 64 --rows kill`",
+    ]
+
+
+def said(command: str, table: str) -> str:
+    return f"### `{command}`\n\nToday.\n\n{table}\n\n"
+
+
+def test_each_registry_has_the_ratio_to_it_before_its_median() -> None:
+    head = "| what | beside | unit | its figure | attached | to attached | members |\n|---|---|---|---|---|---|---|\n"
+    title = "`kill -9` of a client: gone from the last"
+    servers = f"| {title} | etcd | s | 60 (59 to 61, n=3) | 0.5 (0.4 to 0.6, n=3) | 1/120 | 0.1 |"
+    eureka = f"| {title} | eureka | s | 200 (190 to 210, n=2) | 0.4 | 1/500 | |"
+    page = said(SERVERS, head + servers) + said(EUREKA, head + eureka)
+    row = next(row for row in registries_table(prints(page)).splitlines() if title in row)
+    cells = [cell.strip() for cell in row[1:-1].split("|")]
+    assert cells == [title, "0.5 s", "0.1 s", "**1/120** 60 s", "", "", "", "**1/500** 200 s", ""]
+
+
+def test_memberlist_has_its_columns_for_each_size() -> None:
+    head = "| what | unit | memberlist | gossipreg | ratio |\n|---|---|---|---|---|\n"
+    table = head + "| idle packets a node | 1/s | {} | {} | {} |"
+    page = said(MEMBERLIST[32], table.format("2 (1 to 3, n=4)", "4", "2"))
+    page += said(MEMBERLIST[64], table.format("3", "6", "2"))
+    row = next(row for row in memberlist_table(prints(page)).splitlines() if "idle packets" in row)
+    assert [cell.strip() for cell in row[1:-1].split("|")] == [
+        "idle packets a node",
+        "**2** 2 1/s",
+        "4 1/s",
+        "**2** 3 1/s",
+        "6 1/s",
     ]
