@@ -16,6 +16,7 @@ import msgpack
 from gossipreg.certificate import SERIAL_BYTES, Certificate, Revocation, authority_id
 from gossipreg.errors import InvalidCertificate
 from gossipreg.model import is_name
+from gossipreg.msgpack_documents import read_msgpack
 from gossipreg.signatures import PUBLIC_KEY_BYTES, SECRET_KEY_BYTES, SigningKey
 from gossipreg.values import frozen
 
@@ -170,8 +171,8 @@ def decode_authority_key(line: str, *, where: str) -> AuthorityKey:
 def _cluster_and_key(kind: str, line: str, size: int, where: str) -> tuple[str, bytes]:
     data = decode(kind, line, where=where)
     try:
-        fields: Any = msgpack.unpackb(data, max_array_len=16)
-    except (ValueError, msgpack.UnpackException):
+        fields: Any = read_msgpack(data)
+    except ValueError:
         fields = None
     if type(fields) is not list or len(fields) < 2:
         raise InvalidCertificate(f"{where}: not {_NOUNS[kind]}")

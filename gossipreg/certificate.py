@@ -20,6 +20,7 @@ import msgpack
 from gossipreg import limits
 from gossipreg.errors import InvalidCertificate
 from gossipreg.model import is_name
+from gossipreg.msgpack_documents import read_msgpack
 from gossipreg.signatures import PUBLIC_KEY_BYTES, SIGNATURE_BYTES, SigningKey, VerifyingKey
 from gossipreg.values import frozen
 
@@ -199,8 +200,8 @@ def _read_body(data: bytes, fields: Iterable[tuple[str, _Reader]], noun: str, mo
 
 def _unpacked(data: bytes, noun: str) -> list[Any]:
     try:
-        value = msgpack.unpackb(data, max_array_len=limits.CERTIFICATE_PATTERNS_MAX)
-    except (ValueError, msgpack.UnpackException):
+        value = read_msgpack(data)
+    except ValueError:
         raise InvalidCertificate(f"not a {noun}") from None
     if type(value) is not list:
         raise InvalidCertificate(f"not a {noun}")

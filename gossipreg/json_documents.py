@@ -11,6 +11,7 @@ import json
 from typing import Any
 
 from gossipreg import limits
+from gossipreg.nesting import is_deeper
 
 
 def read_json(text: bytes | str) -> Any:
@@ -20,7 +21,7 @@ def read_json(text: bytes | str) -> Any:
         value = json.loads(text)
     except RecursionError:
         raise ValueError(too_deep) from None
-    if _has_brackets(text) and _is_deeper(value, limits.JSON_DEPTH_MAX):
+    if _has_brackets(text) and is_deeper(value, limits.JSON_DEPTH_MAX):
         raise ValueError(too_deep)
     return value
 
@@ -29,18 +30,3 @@ def _has_brackets(text: bytes | str) -> bool:
     """Whether ``text`` has as many opening brackets as a document takes that is too deep."""
     brackets = text.count("[") + text.count("{") if isinstance(text, str) else text.count(b"[") + text.count(b"{")
     return brackets > limits.JSON_DEPTH_MAX
-
-
-def _is_deeper(value: Any, most: int) -> bool:
-    """Whether more than ``most`` arrays and objects are inside each other; without recursion."""
-    level = [value] if isinstance(value, dict | list) else []
-    for _ in range(most):
-        level = [
-            inner
-            for outer in level
-            for inner in (outer.values() if isinstance(outer, dict) else outer)
-            if isinstance(inner, dict | list)
-        ]
-        if not level:
-            return False
-    return True

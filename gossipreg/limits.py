@@ -309,6 +309,9 @@ OBSERVER_SECONDS_MIN: Final = 0.7
 OBSERVER_ROUND_TRIPS: Final = 8
 OBSERVERS_SECONDS: Final = 4.0
 
+#: How long the reports of all members are given to others that ask (seconds): to ask them costs each of them a stream.
+OBSERVERS_KEPT_SECONDS: Final = 0.3
+
 #: Observations in one message: some 80 KB, a third of a frame.
 OBSERVATIONS_MAX: Final = 1024
 

@@ -12,6 +12,8 @@ from typing import Any, Final
 import attrs
 import msgpack
 
+from gossipreg.msgpack_documents import read_msgpack
+
 #: The version that this release speaks. A side that is told of another closes the stream with a sentence.
 VERSION: Final = 1
 
@@ -84,14 +86,9 @@ class FrameReader:
 
     def _frame(self, body: bytes) -> list[Any]:
         try:
-            is_plain = self._ext_hook is None
-            frame = msgpack.unpackb(body, ext_hook=self._ext_hook or _refuse, use_list=is_plain)
-        except (ValueError, TypeError, RecursionError, msgpack.UnpackException) as error:
-            raise BadFrame(f"a frame that cannot be read: {error or type(error).__name__}") from None
+            frame = read_msgpack(body, ext_hook=self._ext_hook, use_list=self._ext_hook is None)
+        except (ValueError, TypeError, RecursionError) as error:
+            raise BadFrame(f"a frame that cannot be read: {error}") from None
         if not isinstance(frame, list | tuple) or not frame or not isinstance(frame[0], str):
             raise BadFrame("a frame that is no array with a kind at its beginning")
         return list(frame)
-
-
-def _refuse(code: int, _data: bytes) -> Any:
-    raise ValueError(f"an extension type {code}, which is not sent in this direction")

@@ -57,10 +57,16 @@ _MODULES: Final = {
 _NOT_SENT: Final = frozenset({("Instance", "sealed")})
 
 
+def is_sent(value: object) -> bool:
+    """Whether ``value`` is of a class of our own that may be sent."""
+    kind = type(value)
+    return kind.__name__ in _MODULES and _class(kind.__name__) is kind
+
+
 def default(value: object) -> Any:
     """What msgpack is to pack in place of ``value``. Raises ``TypeError`` for what is never sent."""
-    kind = type(value)
-    if kind.__name__ in _MODULES and _class(kind.__name__) is kind:
+    kind: Any = type(value)
+    if is_sent(value):
         if isinstance(value, Enum):
             return msgpack.ExtType(_CODE, msgpack.packb([kind.__name__, value.value]))
         fields = {name: got for name, unset in _fields(kind) if (got := getattr(value, name)) != unset}

@@ -66,7 +66,7 @@ def credentials_in(file: Path) -> dict[str, str]:
         raise
     except OSError as error:
         raise _refused(f"cannot read {file}: {error.strerror}") from None
-    except ValueError:  # its message may quote a character of a password
+    except (ValueError, RecursionError):  # its message may quote a character of a password
         raise _refused(f'{file} is neither TOML nor JSON: write user = "...", one a line') from None
     if not found or not all(isinstance(value, str) for value in found.values()):
         raise _refused(f'{file} holds something else than names with strings: write user = "...", one a line')

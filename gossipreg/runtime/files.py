@@ -20,6 +20,7 @@ from typing import Any, Final, NamedTuple
 
 from gossipreg import limits
 from gossipreg.errors import ConfigError, UnsafeFile
+from gossipreg.nesting import check_depth
 
 _ROOT: Final = 0
 _OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
@@ -151,6 +152,7 @@ def read_toml(
     try:
         read = read_file(file)
         document = tomllib.loads(read.content.decode())
+        check_depth(document, limits.JSON_DEPTH_MAX)
         if is_secret is not None and is_secret(document):
             read.check_secret()
         elif trusted:

@@ -32,6 +32,8 @@ class ObserverReports:
     _perform: Callable[[Sequence[Output]], None]
     _rng: Random = attrs.field(factory=Random)
     problems: Callable[[], Sequence[str]] = tuple  # of this node, as sentences
+    _kept: tuple[float, tuple[ObserverReport, ...]] | None = attrs.field(init=False, default=None)  # since when (s)
+    _collected: trio.Event | None = attrs.field(init=False, default=None)  # set when what is under way has ended
     _open: dict[str, _Question] = attrs.field(init=False, factory=dict)  # by member
 
     def tell(self, stream: int) -> None:
@@ -48,8 +50,25 @@ class ObserverReports:
     async def collect(self) -> tuple[ObserverReport, ...]:
         """What this node believes, and then each member that is present, sorted by name.
 
-        Of more than `limits.OBSERVERS_MAX` members, so many are asked that are drawn anew each time.
+        All that ask within `limits.OBSERVERS_KEPT_SECONDS`, or while members are asked, get the same reports. Of more
+        than `limits.OBSERVERS_MAX` members, so many are asked that are drawn anew each time.
         """
+        while True:
+            if self._kept is not None and trio.current_time() - self._kept[0] < limits.OBSERVERS_KEPT_SECONDS:
+                return self._kept[1]
+            if self._collected is None:
+                break
+            await self._collected.wait()
+        self._collected = trio.Event()
+        try:
+            reports = await self._collect()
+            self._kept = trio.current_time(), reports
+        finally:
+            self._collected.set()
+            self._collected = None
+        return reports
+
+    async def _collect(self) -> tuple[ObserverReport, ...]:
         engine, own = self._engine, self._engine.identity
         mine = ObserverReport(
             own.name, own.zone, "", __version__, tuple(self.problems()), tuple(engine.observations.observe())

@@ -18,6 +18,7 @@ from gossipreg import limits
 from gossipreg.check import Check, read_checks
 from gossipreg.errors import RecordTooLarge
 from gossipreg.model import FENCED, PRIMARY, Health, Instance
+from gossipreg.msgpack_documents import read_msgpack
 from gossipreg.policy import KINDS, Maintenance, Rule, Split, WeightOverride, key_of
 from gossipreg.protocol.engine import Engine
 from gossipreg.protocol.registry.payload import BadPayload, pack_instance, unpack_instance
@@ -85,7 +86,10 @@ class LocalRegistration:
         Raises ``InvalidInstance`` for a check that is not known here, and ``BadPayload`` for what is no registration.
         """
         instance = unpack_instance(body, id=id, owner=owner)
-        stored = msgpack.unpackb(body)
+        try:
+            stored = read_msgpack(body)
+        except ValueError as error:
+            raise BadPayload(str(error)) from None
         maintenance, defined = stored.get("maintenance"), stored.get("defined", False)
         if not isinstance(maintenance, str | None) or not isinstance(defined, bool):
             raise BadPayload("maintenance or defined of another type")

@@ -28,6 +28,7 @@ import trio
 from gossipreg import limits
 from gossipreg.errors import StorageError
 from gossipreg.model import FENCED, PRIMARY, Health, Instance
+from gossipreg.msgpack_documents import read_msgpack
 from gossipreg.protocol.registry.payload import BadPayload, pack_instance, unpack_instance
 from gossipreg.protocol.registry.roles import fenced
 from gossipreg.protocol.registry.terms import TermRegister
@@ -251,13 +252,13 @@ def _unpacked(data: bytes, cluster: str) -> SnapshotContent:
     if data[len(_MAGIC) : len(_MAGIC) + _DIGEST_BYTES] != _digest(body):
         raise _Unusable("it is damaged")
     try:
-        said = msgpack.unpackb(body)
+        said = read_msgpack(body)
         if said["cluster"] != cluster:
             raise _Unusable(f"it is of the cluster {said['cluster']!r}")
         services = {name: _instances(rows) for name, rows in said["services"].items()}
         content = {name: instances for name, instances in services.items() if instances}
         return SnapshotContent(content, float(said["written"]), _registers(said.get("terms", []), content))
-    except (ValueError, TypeError, KeyError, AttributeError, msgpack.UnpackException):
+    except (ValueError, TypeError, KeyError, AttributeError):
         raise _Unusable("it is of another version") from None
 
 

@@ -81,6 +81,44 @@ class Asked:
         return found
 
 
+async def test_all_that_ask_at_about_one_time_have_the_members_asked_once(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = Asked(answering=[f"m{number}" for number in range(20)])
+    collections = 0
+    collect = ObserverReports._collect
+
+    async def counted(self: ObserverReports) -> tuple[ObserverReport, ...]:
+        nonlocal collections
+        collections += 1
+        return await collect(self)
+
+    monkeypatch.setattr(ObserverReports, "_collect", counted)
+    async with trio.open_nursery() as nursery:
+        for _ in range(20):
+            nursery.start_soon(asked.collect)
+    assert collections == 1
+    await trio.sleep(2 * limits.OBSERVERS_KEPT_SECONDS)
+    await asked.collect()
+    assert collections == 2
+
+
+async def test_one_that_gives_up_leaves_the_others_an_answer(autojump_clock: trio.testing.MockClock) -> None:
+    asked = Asked(answering=["m3"])
+    found: list[int] = []
+
+    async def ask() -> None:
+        found.append(len(await asked.collect()))
+
+    async with trio.open_nursery() as nursery:
+        with trio.move_on_after(0.5):
+            async with trio.open_nursery() as first:
+                first.start_soon(asked.collect)
+                await trio.sleep(0.1)
+                nursery.start_soon(ask)
+    assert found == [21]
+
+
 async def test_silent_members_hold_up_the_answer_for_a_bounded_time(autojump_clock: trio.testing.MockClock) -> None:
     asked = Asked(answering=["m3"])
     began = trio.current_time()
@@ -122,7 +160,10 @@ async def test_of_too_many_members_some_are_drawn(
 ) -> None:
     monkeypatch.setattr(limits, "OBSERVERS_MAX", 5)
     asked = Asked()
-    drawn = [{each.name for each in await asked.collect()} for _ in range(4)]
+    drawn = []
+    for _ in range(4):
+        drawn.append({each.name for each in await asked.collect()})
+        await trio.sleep(2 * limits.OBSERVERS_KEPT_SECONDS)
     assert {len(each) for each in drawn} == {6}
     assert len(set().union(*drawn)) > 6
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 import select
 import subprocess
@@ -15,6 +14,7 @@ from typing import Any, Final, Self
 from gossipreg.cli.client import AgentClient
 from gossipreg.config import KEY_BYTES, encode_key
 from gossipreg.errors import GossipregError
+from gossipreg.json_documents import read_json
 from gossipreg.values import frozen
 
 #: How long an agent may take to say that it is ready (seconds): its interpreter starts beside fifteen others.
@@ -84,7 +84,7 @@ class DemoAgents:
         line = process.stdout.readline()
         if not line:
             raise GossipregError(f"{name} ended before it was ready: {self._last_line(name)}")
-        ready: dict[str, Any] = json.loads(line)
+        ready: dict[str, Any] = read_json(line)
         return RunningAgent(name, process, ready["gossip"], AgentClient.at(ready["http"]))
 
     def _last_line(self, name: str) -> str:

@@ -20,7 +20,7 @@ import trio
 from gossipreg import limits
 from gossipreg.attach import frames
 from gossipreg.attach.frames import BadFrame, FrameReader
-from gossipreg.attach.values import default
+from gossipreg.attach.values import default, is_sent
 from gossipreg.counters import Count
 from gossipreg.errors import GossipregError, NodeClosed
 from gossipreg.frontends.attach.bindings import Binding, Bindings
@@ -30,6 +30,7 @@ from gossipreg.frontends.serving.audit_log import AuditLog
 from gossipreg.frontends.serving.node_api import EventBatches, NodeApi
 from gossipreg.frontends.serving.response import HttpError
 from gossipreg.frontends.serving.scopes import Action
+from gossipreg.frontends.serving.time_slices import TimeSlicer
 from gossipreg.model import Event, Instance, Snapshot
 
 _PIECE_BYTES: Final = 65_536
@@ -99,6 +100,13 @@ def _shown(node: NodeApi, service: str) -> dict[tuple[str, str], tuple[Instance,
     called = {(each.id, each.owner): each for each in node.lookup(service)}
     listed = node.lookup(service, healthy=False)
     return {(key := (each.id, each.owner)): (each, called.get(key)) for each in listed}
+
+
+async def _in_slices(answer: Any) -> Any:
+    """``answer`` to a request; if it is a long list, with its items packed already, so that others have their turn."""
+    if not isinstance(answer, list | tuple) or not answer or not is_sent(answer[0]):
+        return answer
+    return [default(each) if is_sent(each) else each async for each in TimeSlicer().over(answer)]
 
 
 def _entry(listed: Instance, called: Instance | None) -> Instance | list[Instance | None]:
@@ -300,7 +308,8 @@ class Session:
         is_queued = False
         try:
             try:
-                frame = frames.pack([frames.DONE, number, await self._caller.answer(verb, values)], default)
+                answer = await _in_slices(await self._caller.answer(verb, values))
+                frame = frames.pack([frames.DONE, number, answer], default)
             except (HttpError, GossipregError) as error:
                 frame = frames.pack([frames.FAILED, number, *failure(error)])
             self._put(frame, self._slots.release)

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import attrs
 
 from gossipreg.errors import InvalidCertificate
 from gossipreg.frontends.http.bodies import read_object
 from gossipreg.frontends.http.context import NativeContext
-from gossipreg.frontends.serving.response import HttpError, Response
+from gossipreg.frontends.serving.response import HttpError, Response, encode
+from gossipreg.frontends.serving.time_slices import TimeSlicer
 from gossipreg.identities import IdentityReport
 
 
 async def identity(context: NativeContext) -> Response:
     """The certificate of each member, what was revoked, and which hosts were refused."""
-    return Response.of(200, render(context.node.identity()))
+    return await _answer(context.node.identity())
 
 
 async def revoke_certificate(context: NativeContext) -> Response:
@@ -28,10 +27,16 @@ async def revoke_certificate(context: NativeContext) -> Response:
         await context.node.revoke_certificate(revocation)
     except InvalidCertificate as error:
         raise HttpError(400, str(error), code="invalid_certificate", field="revocation") from None
-    return Response.of(200, render(context.node.identity()))
+    return await _answer(context.node.identity())
 
 
-def render(report: IdentityReport) -> dict[str, Any]:
-    """A report; times are in seconds since the epoch."""
-    document: dict[str, Any] = attrs.asdict(report)
-    return document
+async def _answer(report: IdentityReport) -> Response:
+    """A report; times are in seconds since the epoch. There may be thousands of members."""
+    slicer = TimeSlicer()
+    members = await slicer.json_list(map(attrs.asdict, report.members))
+    revoked = await slicer.json_list(map(attrs.asdict, report.revoked))
+    body = b'{"mode":%b,"until":%b,"members":%b,"revoked":%b,"refused":%b}' % (
+        *(encode(report.mode), encode(report.until), members, revoked),
+        encode(dict(report.refused)),
+    )
+    return Response(200, body)

@@ -16,6 +16,7 @@ import msgpack
 
 from gossipreg.check import Check, CheckKind
 from gossipreg.model import Health
+from gossipreg.msgpack_documents import read_msgpack
 from gossipreg.protocol.registry.checks import CheckState, Finding
 
 
@@ -58,10 +59,10 @@ def unpack(body: bytes, checks: Sequence[Check], now: float, offset: float) -> d
     """
     ttls = {check.name: check for check in checks if check.kind is CheckKind.TTL}
     try:
-        said = msgpack.unpackb(body)
+        said = read_msgpack(body)
         known = [(ttls[name], row) for name, row in said.items() if name in ttls]
         return {check.name: _state(check, row, now, offset) for check, row in known if _number(row["ttl"]) == check.ttl}
-    except (ValueError, TypeError, KeyError, AttributeError, msgpack.UnpackException) as error:
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise UnusableTtlState(f"it is of another version: {error}") from None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from contextlib import suppress
 from pathlib import Path
@@ -13,9 +14,10 @@ import trio.testing
 from gossipreg import limits
 from gossipreg.attach import frames
 from gossipreg.counters import Count
+from gossipreg.frontends.serving import limits as serving_limits
 from gossipreg.frontends.serving.access import Access, Token, _digest_of
 from gossipreg.frontends.serving.scopes import Grant, Scope
-from gossipreg.model import Health, Instance, RegionalService, Snapshot
+from gossipreg.model import Health, Instance, ObserverReport, RegionalService, Snapshot
 from tests.frontends.attach.processes import FakeAgent, agent
 from tests.frontends.fake_node import FakeNode
 
@@ -313,6 +315,13 @@ async def test_a_stream_that_begins_with_nonsense_is_closed(fake: FakeNode, data
         assert not where.server._sessions
 
 
+_INNERMOST: object = 1
+
+
+def _wrapped(inner: object, _: int) -> object:
+    return [inner]
+
+
 @pytest.mark.parametrize(
     "frame",
     [
@@ -330,6 +339,7 @@ async def test_a_stream_that_begins_with_nonsense_is_closed(fake: FakeNode, data
         [frames.REGIONAL, 1, "orders", "eu", [2]],
         [frames.ASK, 1, "fetch_directory", {"region": "eu", "patience": -1.0}],
         [frames.ASK, 1, "fetch_directory", {"region": "eu", "patience": float("nan")}],
+        [frames.ASK, 1, "info", {"deep": functools.reduce(_wrapped, range(100), _INNERMOST)}],
         [frames.UNFOLLOW],
         [frames.HELLO, {}],
     ],
@@ -448,6 +458,28 @@ async def test_requests_wait_for_room_for_their_answers(fake: FakeNode, autojump
         fake.hold(instance(1))
         done = {(await process.hear_of(frames.DONE))[1] for _ in range(limits.ATTACH_ASKS_MAX + 1)}
         assert 1000 in done
+
+
+async def test_a_long_answer_is_packed_while_others_have_their_turn(
+    fake: FakeNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serving_limits, "SLICE_SECONDS", 0.0)
+    fake.reports = tuple(ObserverReport(f"m{number}", "", version="1") for number in range(300))
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            await trio.lowlevel.checkpoint()
+            turns += 1
+
+    async with agent(fake) as where, trio.open_nursery() as nursery:
+        process = await where.attach()
+        nursery.start_soon(count)
+        _, _, answer = await process.ask(1, "observer_reports")
+        nursery.cancel_scope.cancel()
+    assert tuple(answer) == fake.reports
+    assert turns >= 300
 
 
 async def test_a_cancelled_request_is_not_answered(fake: FakeNode) -> None:
