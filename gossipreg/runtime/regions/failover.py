@@ -13,7 +13,7 @@ region offers, what was used before and the time are passed in.
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, Protocol
 
@@ -24,6 +24,9 @@ from gossipreg.errors import RegionUnavailable
 from gossipreg.model import Health, Instance, RegionalService
 from gossipreg.protocol.registry.choose import matching
 from gossipreg.values import frozen
+
+#: How long a failover that is not asked for is remembered, where there is no room for all (seconds).
+_FORGOTTEN_SECONDS: Final = 60.0
 
 #: How long a better region than the one in use must have been able to serve before it is used (seconds).
 RETURN_SECONDS: Final = 10.0
@@ -110,30 +113,51 @@ Asked = tuple[str, tuple[str, ...], float, str | None, str | None]
 
 
 @attrs.define(eq=False, repr=False)
+class _Remembered:
+    """The state of one failover, and how much it is asked for."""
+
+    state: FailoverState
+    asks: int  # how often it was asked for
+    asked_at: float  # when it was last (seconds)
+
+
+@attrs.define(eq=False, repr=False)
 class Failovers:
     """The failovers that a node was asked for lately, each with its state. Any thread may call it.
 
-    ``clock`` is steady (seconds).
+    Any client can name services, thresholds and tags without end. So only what is away from the own region is
+    remembered: without a state, the own region is used likewise. Where there are too many, one of the service with most
+    of them gives way, and of those the one that was asked for least: what a client makes up pushes out none of another
+    service, and none that is in use. ``clock`` is steady (seconds).
     """
 
     clock: Callable[[], float]
-    _states: OrderedDict[Asked, FailoverState] = attrs.field(init=False, factory=OrderedDict)
+    _states: dict[Asked, _Remembered] = attrs.field(init=False, factory=dict)
     _lock: threading.Lock = attrs.field(init=False, factory=threading.Lock)
 
     def used(self, asked: Asked) -> str:
         """The region that is in use for what is ``asked``; empty if none is yet."""
-        state = self._states.get(asked)
-        return "" if state is None else state.region
+        known = self._states.get(asked)
+        return "" if known is None else known.state.region
 
     def choose(self, asked: Asked, offers: Sequence[RegionalOffer]) -> RegionalOffer:
         """The offer to use."""
         with self._lock:
-            found, state = choose(offers, asked[2], self._states.get(asked, FailoverState()), self.clock())
-            self._states[asked] = state
-            self._states.move_to_end(asked)
-            if len(self._states) > limits.FAILOVERS_MAX:
-                self._states.popitem(last=False)
+            now, known = self.clock(), self._states.pop(asked, None)
+            found, state = choose(offers, asked[2], FailoverState() if known is None else known.state, now)
+            if found.region != offers[0].region:
+                if len(self._states) >= limits.FAILOVERS_MAX:
+                    self._make_room(now)
+                self._states[asked] = _Remembered(state, 1 if known is None else known.asks + 1, now)
         return found
+
+    def _make_room(self, now: float) -> None:
+        """Forget what was not asked for lately; if that is none, the least asked for of the service with most."""
+        kept = {asked: each for asked, each in self._states.items() if now - each.asked_at <= _FORGOTTEN_SECONDS}
+        if len(kept) == len(self._states):
+            [(service, _)] = Counter(asked[0] for asked in kept).most_common(1)
+            del kept[min((each for each in kept if each[0] == service), key=lambda each: kept[each].asks)]
+        self._states = kept
 
 
 def offers_of(node: RegionalSource, asked: Asked, own: RegionalOffer, regions: Iterable[str]) -> list[RegionalOffer]:

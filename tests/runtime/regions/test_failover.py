@@ -15,6 +15,7 @@ from gossipreg.errors import RegionUnavailable
 from gossipreg.model import Health, Instance, RegionalService, RegionInfo
 from gossipreg.runtime.regions.failover import (
     RETURN_SECONDS,
+    Asked,
     Failovers,
     FailoverState,
     RegionalOffer,
@@ -166,10 +167,43 @@ def test_every_region_is_asked_each_time_and_one_of_which_nothing_is_known_offer
 
 def test_so_many_failovers_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "FAILOVERS_MAX", 2)
-    failovers = Failovers(lambda: 0.0)
+    now = [0.0]
+    failovers = Failovers(lambda: now[0])
     for service in ("a", "b", "a", "c"):
-        failovers.choose((service, (EU,), 0.0, None, None), [offer(HERE, 1)])
-    assert [failovers.used((service, (EU,), 0.0, None, None)) for service in "abc"] == [HERE, "", HERE]
+        failovers.choose(asked_for(service), away())
+    assert [failovers.used(asked_for(service)) for service in "abc"] == [EU, "", EU]
+    now[0] += 61.0
+    failovers.choose(asked_for("d"), away())
+    assert [failovers.used(asked_for(service)) for service in "abcd"] == ["", "", "", EU]
+
+
+def asked_for(service: str, threshold: float = 0.0) -> Asked:
+    return service, (EU,), threshold, None, None
+
+
+def away() -> list[RegionalOffer]:
+    """The own region has nothing, another has."""
+    return [offer(HERE, 0), offer(EU, 1)]
+
+
+def test_whatever_a_client_makes_up_the_failovers_that_are_in_use_are_remembered() -> None:
+    failovers = Failovers(lambda: 0.0)
+    for _ in range(2):
+        failovers.choose(asked_for("orders"), away())
+    failovers.choose(asked_for("bank"), away())
+    for number in range(2 * limits.FAILOVERS_MAX):
+        failovers.choose(asked_for(f"made-up-{number}"), [offer(HERE, 0), offer(EU, 0)])
+        failovers.choose(asked_for("orders", number / 10_000), away())
+    assert failovers.used(asked_for("bank")) == EU
+    assert failovers.used(asked_for("orders")) == EU
+    assert len(failovers._states) == limits.FAILOVERS_MAX
+
+
+def test_what_is_served_by_the_own_region_needs_no_memory() -> None:
+    failovers = Failovers(lambda: 0.0)
+    assert failovers.choose(asked_for("orders"), [offer(HERE, 1), offer(EU, 1)]).region == HERE
+    assert failovers.used(asked_for("orders")) == ""
+    assert len(failovers._states) == 0
 
 
 def info(name: str, round_trip: float | None, *, stale: bool = False) -> RegionInfo:
