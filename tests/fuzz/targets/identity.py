@@ -10,6 +10,7 @@ import attrs
 from gossipreg import authority
 from gossipreg.authority import AuthorityKey
 from gossipreg.certificate import SERIAL_BYTES, Certificate
+from gossipreg.counters import Count
 from gossipreg.errors import InvalidCertificate
 from gossipreg.model import Address
 from gossipreg.policy import Split
@@ -140,6 +141,7 @@ def _statements(data: bytes) -> str:
 
 
 def _check(node: Engine) -> None:
+    assert not node.counters[Count.MESSAGES_FAILED], "no exception was contained"
     for member in node.members.snapshot():
         assert member.name == "a" or _own_part(member) in _MEMBERS, f"holds {member}"
     for table in node.state.registry.owners:

@@ -9,6 +9,7 @@ from typing import Final
 import attrs
 
 from gossipreg import limits
+from gossipreg.counters import Count
 from gossipreg.errors import NodeClosed
 from gossipreg.model import Status
 from gossipreg.policy import Split
@@ -249,6 +250,7 @@ def _engine(data: bytes) -> str:
         outputs += node.handle_timeout(now)
         assert len(outputs) <= _OUTPUTS_MAX, f"{len(outputs)} outputs at once"
         assert node.deadline() > now, "no timer is due afterwards"
+        assert not node.counters[Count.MESSAGES_FAILED], "no exception was contained"
         for output in outputs:
             done.add(type(output).__name__)
             _readable(output, node.outbox.packet_room)
