@@ -12,6 +12,7 @@ from gossipreg.embed.host_thread import HostThread, forked_message
 from gossipreg.errors import NodeClosed
 
 if TYPE_CHECKING:
+    from gossipreg.embed.attached.verbs import AttachedVerbs
     from gossipreg.runtime.node import Node
 
 
@@ -20,7 +21,7 @@ class EmbeddedNode:
     """A node and the thread that it runs in. The methods of a node are derived: see ``tests/embed/node_modules.py``."""
 
     _thread: HostThread
-    _node: Node = attrs.field(init=False)  # or an attached one, with the same verbs
+    _node: Node | AttachedVerbs = attrs.field(init=False)  # so a type checker holds the second to the first's methods
 
     def __attrs_post_init__(self) -> None:
         self._node = self._thread.opened.result()

@@ -42,8 +42,8 @@ log = logging.getLogger(__name__)
 class AttachedQueries:
     """The queries of an attached node. Any thread may call every method; some wait for the agent, as it answers.
 
-    They have the names and parameters of those of a member: programs call what `gossipreg.embed` writes from these, and
-    a test compares the two.
+    They have the names, parameters and types of those of a member: the classes that programs use hold a node of either
+    kind (`EmbeddedNode`), so a type checker compares the two, and a test their parameters.
     """
 
     def __init__(self, attach: Attach) -> None:

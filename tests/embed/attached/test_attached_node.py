@@ -35,6 +35,7 @@ from gossipreg import (
 from gossipreg.attach import frames
 from gossipreg.embed.asyncio import open_node as open_asyncio
 from gossipreg.embed.attached import answers
+from gossipreg.embed.attached.link import Link
 from gossipreg.embed.attached.verbs import AttachedVerbs
 from gossipreg.embed.threads import BlockingNode
 from gossipreg.embed.threads import open_node as open_threads
@@ -60,6 +61,12 @@ def host(tmp_path: Path) -> Iterator[Agent]:
 def node(host: Agent) -> Iterator[BlockingNode]:
     with open_threads(host.config()) as attached:
         yield attached
+
+
+def link_of(node: BlockingNode) -> Link:
+    """The connection of an attached node to its agent."""
+    assert isinstance(node._node, AttachedVerbs)
+    return node._node.link
 
 
 def wait_until(holds: Callable[[], object]) -> None:
@@ -146,7 +153,7 @@ def test_other_regions_are_those_of_the_agent(host: Agent, node: BlockingNode, m
     assert node.with_failover("orders", []) == (mine,)
     monkeypatch.setattr(answers, "READ_SECONDS", 0.05)
     host.cut()
-    wait_until(lambda: not node._node.link.is_connected)  # type: ignore[attr-defined]
+    wait_until(lambda: not link_of(node).is_connected)
     assert [each.stale for each in node.lookup("orders", region="eu")] == [True]
     assert [each.stale for each in node.with_failover("orders", ["eu"])] == [True]
     with pytest.raises(AgentUnreachable):
@@ -219,10 +226,10 @@ def test_watches_tell_a_snapshot_then_differences(host: Agent, node: BlockingNod
 
 def test_a_lookup_asks_once(host: Agent, node: BlockingNode) -> None:
     node.lookup("orders")
-    asked = node._node.link._number  # type: ignore[attr-defined]
+    asked = link_of(node)._number
     for _ in range(10):
         node.lookup("orders", tag="x")
-    assert node._node.link._number == asked  # type: ignore[attr-defined]
+    assert link_of(node)._number == asked
 
 
 def test_beyond_the_room_for_copies_it_asks_each_time(
@@ -233,7 +240,7 @@ def test_beyond_the_room_for_copies_it_asks_each_time(
     monkeypatch.setattr(gossipreg.limits, "ATTACH_FOLLOWS_MAX", 1)
     assert node.lookup("orders") == host.node.lookup("orders")
     assert node.pick("orders").port == 80
-    assert len(node._node.link._following) == 1  # type: ignore[attr-defined]
+    assert len(link_of(node)._following) == 1
 
 
 def test_what_it_registers_ends_with_it(host: Agent) -> None:

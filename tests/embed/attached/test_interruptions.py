@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from pathlib import Path
 
@@ -11,12 +12,19 @@ from gossipreg import AgentUnreachable, Instance, InstanceSpec, Snapshot
 from gossipreg.embed.attached import link, open_requests
 from gossipreg.embed.threads import BlockingNode, open_node
 from tests.embed.attached.agents import agent, socket_file
-from tests.embed.attached.test_attached_node import wait_until
+from tests.embed.attached.test_attached_node import link_of, wait_until
 from tests.runtime.nodes import PATIENCE
 
 
 def is_stale(node: BlockingNode, service: str = "orders") -> list[bool]:
     return [each.stale for each in node.lookup(service)]
+
+
+def break_stream(node: BlockingNode) -> None:
+    """End the stream to the agent, as a network does."""
+    stream = link_of(node)._stream
+    assert stream is not None
+    stream._socket.shutdown(socket.SHUT_RDWR)
 
 
 @pytest.fixture(autouse=True)
@@ -64,7 +72,7 @@ def test_a_restart_of_the_agent_is_survived_without_an_empty_answer(tmp_path: Pa
         ended.set()
         looking.join(PATIENCE)
         assert min(map(len, answers)) == 1, "no answer was empty"
-        assert node._node.link.reconnects >= 1  # type: ignore[attr-defined]
+        assert link_of(node).reconnects >= 1
         with pytest.raises(TimeoutError):
             watch.get(0.5)  # nothing has changed for a watcher
         second.do(second.node.register_spec, InstanceSpec(service="orders", port=3, id="new"))
@@ -82,7 +90,7 @@ def test_what_is_gone_after_a_restart_is_held_until_the_agent_has_settled(tmp_pa
         watch.get(PATIENCE)
         assert is_stale(node) == [False]
     with agent(socket_file(tmp_path)):
-        wait_until(lambda: node._node.link.reconnects)  # type: ignore[attr-defined]
+        wait_until(lambda: link_of(node).reconnects)
         assert is_stale(node) == [True]
         assert [each.port for each in watch.get(PATIENCE).removed] == [1]
         assert node.lookup("orders") == ()
@@ -94,7 +102,7 @@ def test_a_request_is_answered_by_the_agent_that_comes_back(tmp_path: Path) -> N
         attached = open_node(first.config())
         node = attached.__enter__()
         first.cut()
-        wait_until(lambda: not node._node.link.is_connected)  # type: ignore[attr-defined]
+        wait_until(lambda: not link_of(node).is_connected)
         registering = threading.Thread(target=lambda: node.register("orders", port=80))
         registering.start()
     with agent(socket_file(tmp_path)) as second:
@@ -108,7 +116,7 @@ def test_a_request_is_given_up_in_the_end(tmp_path: Path, monkeypatch: pytest.Mo
     with agent(socket_file(tmp_path)) as host, open_node(host.config()) as node:
         members = node.members()
         host.cut()
-        wait_until(lambda: not node._node.link.is_connected)  # type: ignore[attr-defined]
+        wait_until(lambda: not link_of(node).is_connected)
         with pytest.raises(AgentUnreachable, match="no agent answers at unix:"):
             node.register("orders", port=80, timeout=PATIENCE)
         assert node.members() == members, "a read is answered as it was last"
@@ -121,8 +129,8 @@ def test_a_short_interruption_costs_no_snapshot(tmp_path: Path) -> None:
     with agent(socket_file(tmp_path)) as host, open_node(host.config()) as node:
         node.register("orders", port=80)
         first = node.lookup("orders")
-        node._node.link._stream._socket.shutdown(2)  # type: ignore[attr-defined]
-        wait_until(lambda: node._node.link.reconnects)  # type: ignore[attr-defined]
+        break_stream(node)
+        wait_until(lambda: link_of(node).reconnects)
         wait_until(lambda: is_stale(node) == [False])
         wait_until(lambda: host.node.lookup("orders"))
         assert node.lookup("orders") == first
@@ -143,9 +151,9 @@ def test_with_a_grace_others_do_not_notice_an_interruption(tmp_path: Path) -> No
         watching.start()
         wait_until(lambda: seen)
         for _ in range(2):
-            before = node._node.link.reconnects  # type: ignore[attr-defined]
-            node._node.link._stream._socket.shutdown(2)  # type: ignore[attr-defined]
-            wait_until(lambda before=before: node._node.link.reconnects > before)  # type: ignore[attr-defined, misc]
+            before = link_of(node).reconnects
+            break_stream(node)
+            wait_until(lambda before=before: link_of(node).reconnects > before)  # type: ignore[misc]
         node.register("shop", port=81, timeout=PATIENCE)
         assert seen == [1]
         node.deregister("orders-agent-80")
