@@ -258,10 +258,11 @@ def test_handlers_of_nodes_that_are_closed_are_not_piled_up() -> None:
 HANGING = """
     import asyncio, os, signal, threading, time
     from gossipreg import Node
-    from gossipreg.embed import node_thread
+    from gossipreg.embed import host_thread
     from gossipreg.embed.threads import leave_first, open_node, start_node
     from tests.embed.seeing import config
-    node_thread._LEAVE_PATIENCE = 0.2
+    assert host_thread._LEAVE_PATIENCE == 2.0
+    host_thread._LEAVE_PATIENCE = 0.2
     released = threading.Event()
     async def leave(self):  # as with a disk that hangs: the thread itself is stuck
         released.wait()

@@ -75,7 +75,8 @@ def test_an_agent_that_is_not_there_is_one_line_and_status_1(failing: Failing) -
     )
 
 
-def test_a_port_that_is_taken_is_one_line_and_status_1(failing: Failing) -> None:
+def test_a_port_that_is_taken_is_one_line_and_status_1(failing: Failing, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gossipreg.frontends.proxy.limits.JOIN_SECONDS", 0.05)  # nothing answers at the seed
     with socket.create_server(("127.0.0.1", 0)) as taken, socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         port, seed = taken.getsockname()[1], unused.getsockname()[1]

@@ -250,6 +250,7 @@ async def test_a_reader_that_stops_slows_the_writer_down(stage: Stage) -> None:
 
     proxy, address = await stage.proxy(await stage.instance("a", pour))
     async with await trio.open_tcp_stream(*address):
+        await until(lambda: given > 0)
         before = -1
         while before != given:  # until nothing moves for a while
             before = given

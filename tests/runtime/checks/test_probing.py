@@ -7,7 +7,6 @@ import os
 import socket
 import ssl
 import sys
-import time
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
@@ -118,7 +117,7 @@ hostile = st.text(st.characters(codec="latin-1"), max_size=20) | st.sampled_from
     headers=st.dictionaries(hostile, hostile, max_size=3),
     method=st.sampled_from(["GET", "HEAD", "POST", "PUT", "OPTIONS"]),
 )
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_a_check_that_is_taken_can_be_run(
     monkeypatch: pytest.MonkeyPatch, host: str, port: str, path: str, headers: dict[str, str], method: str
 ) -> None:
@@ -216,13 +215,15 @@ async def test_a_target_that_hangs_is_given_up_and_hung_up_on(autojump_clock: tr
                 await trio.testing.wait_all_tasks_blocked(0.001)
 
 
-async def test_a_run_that_ended_much_too_late_says_nothing_because_this_node_was_stopped() -> None:
+async def test_a_run_that_ended_much_too_late_says_nothing_because_this_node_was_stopped(
+    mock_clock: trio.testing.MockClock,
+) -> None:
     async with serving() as target:
         target.hangs = True
 
         async def stop() -> None:
             await target.was_asked.wait()
-            time.sleep(0.4)  # noqa: ASYNC251 - as after SIGSTOP: nothing runs
+            mock_clock.jump(0.4)  # as after SIGSTOP: nothing ran
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(stop)
