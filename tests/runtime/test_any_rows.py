@@ -99,6 +99,13 @@ def spoilt_message(draw: Draw, body: bytes) -> bytes:
     return packed
 
 
+#: A tenth of what the profile says, since each example opens a node.
+EXAMPLES = settings(
+    max_examples=settings().max_examples // 10,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+
+
 async def start(directory: Path, spoilt_rows: list[Row]) -> None:
     with closing(StateStore.open(directory)) as store:
         for row in spoilt_rows:
@@ -111,7 +118,7 @@ async def start(directory: Path, spoilt_rows: list[Row]) -> None:
             node.checks()
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@EXAMPLES
 @given(data=st.data())
 def test_a_node_starts_whatever_its_rows_hold(
     data: st.DataObject, rows: list[Row], caplog: pytest.LogCaptureFixture
@@ -121,7 +128,7 @@ def test_a_node_starts_whatever_its_rows_hold(
         trio.run(start, Path(home) / "data", data.draw(spoilt(rows)))
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@EXAMPLES
 @given(data=st.data())
 def test_a_node_starts_whatever_its_snapshot_holds(data: st.DataObject, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.CRITICAL)

@@ -6,7 +6,7 @@ import contextlib
 from typing import Any
 
 import trio
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gossipreg.frontends.consul.durations import seconds
@@ -66,7 +66,6 @@ def _is_told(said: Said) -> None:
         assert said.text
 
 
-@settings(max_examples=150)
 @given(body=SERVICE | JUNK)
 def test_any_body_is_registered_or_refused(body: Any) -> None:
     async def play() -> None:
@@ -78,7 +77,6 @@ def test_any_body_is_registered_or_refused(body: Any) -> None:
     trio.run(play)
 
 
-@settings(max_examples=150)
 @given(body=CHECK | JUNK)
 def test_any_check_is_registered_or_refused(body: Any) -> None:
     async def play() -> None:
@@ -108,7 +106,6 @@ def test_any_duration_is_one_or_none(text: str) -> None:
     assert found is None or found >= 0
 
 
-@settings(max_examples=150)
 @given(
     path=st.sampled_from(
         ["health/service/web", "catalog/services", "health/state/any", "agent/checks", "query/web/execute"]

@@ -12,7 +12,7 @@ import httpx
 import pytest
 import trio
 import trio.testing
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gossipreg.frontends.serving import limits
@@ -469,7 +469,6 @@ junk = st.lists(st.binary(max_size=40) | st.sampled_from(FRAGMENTS), max_size=30
 
 
 @given(pieces=junk, at_once=st.booleans())
-@settings(max_examples=200, deadline=None)
 def test_no_bytes_harm_the_next_honest_request(pieces: list[bytes], at_once: bool) -> None:
     async def talk() -> None:
         listener = acceptor(FakeNode())
@@ -500,7 +499,6 @@ honest = st.sampled_from(
 
 
 @given(asked=st.lists(honest, min_size=1, max_size=6), cuts=st.lists(st.integers(0, 600), max_size=6))
-@settings(max_examples=100, deadline=None)
 def test_how_requests_are_cut_into_packets_makes_no_difference(
     asked: list[tuple[bytes, int | None]], cuts: list[int]
 ) -> None:

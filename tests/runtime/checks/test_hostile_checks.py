@@ -187,7 +187,7 @@ def taken(said: Callable[..., Check], *how: Any) -> tuple[Check | None, str]:
 @example(kind="http", host="a", port="", path="/", sent={"Host": "a", "host": "b"}, method="GET")
 @example(kind="https", host="[fe80::1%25eth0]", port=":443", path="/", sent={}, method="GET")
 @example(kind="grpc", host="[::1]", port=":1", path="/s", sent={}, method="GET")
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_a_check_is_refused_with_its_field_or_ends_in_a_finding(
     said: Callable[..., Check], kind: str, host: str, port: str, path: str, sent: dict[str, str], method: str
 ) -> None:
@@ -221,7 +221,6 @@ status_lines = st.binary(max_size=40) | st.sampled_from(
 @given(head=status_lines, rest=st.binary(max_size=60))
 @example(head=b"HTTP/1.1 101 secret\r\n", rest=b"Upgrade: secret\r\n\r\nsecret")
 @example(head=b"HTTP/1.1 200 secret\r\n", rest=b"transfer-encoding: secret\r\n\r\n")
-@settings(max_examples=300, deadline=None)
 @pytest.mark.parametrize("kind", ["http", "grpc"])
 def test_whatever_a_target_answers_is_a_finding_whose_first_line_is_ours(kind: str, head: bytes, rest: bytes) -> None:
     async def connected(_: object) -> trio.abc.Stream:
