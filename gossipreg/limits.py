@@ -312,6 +312,9 @@ OBSERVERS_SECONDS: Final = 4.0
 #: How long the reports of all members are given to others that ask (seconds): to ask them costs each of them a stream.
 OBSERVERS_KEPT_SECONDS: Final = 0.3
 
+#: Members that an observer may name and the asking node does not know. Honest ones agree but for a moment.
+OBSERVED_STRANGERS_MAX: Final = 64
+
 #: Observations in one message: some 80 KB, a third of a frame.
 OBSERVATIONS_MAX: Final = 1024
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 import attrs
+import msgpack
 import trio
 
 from gossipreg.authority import REVOCATION, decode
@@ -34,6 +35,15 @@ _WARN_SECONDS: Final = 6 * 3600.0
 
 #: How many members a sentence names.
 _NAMED_MAX: Final = 5
+
+
+#: The name of the field with credentials, as the payload of a record has it.
+_SEALED: Final[bytes] = msgpack.packb("sealed")
+
+
+def _may_hold_credentials(payload: bytes | None) -> bool:
+    """Whether an instance with this payload may have credentials: few have to be unpacked to know."""
+    return payload is not None and _SEALED in payload
 
 
 @attrs.define(eq=False, repr=False)
@@ -86,24 +96,24 @@ class NodeIdentity:
         if self.files.mode is IdentityMode.OFF:
             raise InvalidCertificate("this node has no identity: start it with authority_file")
         revocation = Revocation.read(decode(REVOCATION, line, where="the revocation"))
-        self._note_exposed(revocation.serial)
+        if revocation.serial not in self._exposed:
+            self._exposed[revocation.serial] = self._sealed()
         await self._policies.revoke(revocation)
         log.warning("certificate %s (%s) is revoked", revocation.serial_text, ", ".join(revocation.names))
         return revocation.serial_text
 
     def note_exposed(self) -> None:
         """Remember which credentials are registered, for each revocation that is new to this node."""
-        for serial in self._authenticator.revoked:
-            self._note_exposed(serial)
+        new = [serial for serial in self._authenticator.revoked if serial not in self._exposed]
+        if new:
+            sealed = self._sealed()
+            self._exposed |= {serial: dict(sealed) for serial in new}
 
-    def _note_exposed(self, serial: bytes) -> None:
-        if serial in self._exposed:
-            return
+    def _sealed(self) -> dict[tuple[str, str], bytes]:
+        """The sealed credentials that are held, by owner and id. Of most records a look at the bytes is enough."""
         tables = self._context.engine.state.registry.owners
-        held = (record for table in tables for record in table if record.payload is not None)
-        self._exposed[serial] = {
-            (record.owner, record.id): record.instance.sealed for record in held if record.instance.sealed
-        }
+        held = (record for table in tables for record in table if _may_hold_credentials(record.payload))
+        return {(record.owner, record.id): record.instance.sealed for record in held if record.instance.sealed}
 
     @property
     def _authenticator(self) -> Authenticator:

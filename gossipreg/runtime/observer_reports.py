@@ -13,7 +13,7 @@ import attrs
 import trio
 
 from gossipreg import __version__, limits
-from gossipreg.model import ObserverReport
+from gossipreg.model import MemberObservation, ObserverReport
 from gossipreg.protocol.engine import Engine
 from gossipreg.protocol.outputs import Output
 
@@ -44,8 +44,20 @@ class ObserverReports:
         """A question was answered, or cannot be."""
         question = self._open.pop(report.name, None)
         if question is not None:
-            question.report = report
+            question.report = self._bounded(report)
             question.answered.set()
+
+    def _bounded(self, report: ObserverReport) -> ObserverReport:
+        """``report`` without members that are not known here, but for a few: an observer can make up any number."""
+        engine, left = self._engine, limits.OBSERVED_STRANGERS_MAX
+        kept: list[MemberObservation] = []
+        for each in report.observed:
+            if each.name != engine.identity.name and engine.members.get(each.name) is None:
+                left -= 1
+                if left < 0:
+                    continue
+            kept.append(each)
+        return report if len(kept) == len(report.observed) else attrs.evolve(report, observed=tuple(kept))
 
     async def collect(self) -> tuple[ObserverReport, ...]:
         """What this node believes, and then each member that is present, sorted by name.

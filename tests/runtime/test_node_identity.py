@@ -30,9 +30,12 @@ from gossipreg.counters import Count
 from gossipreg.errors import InvalidCertificate
 from gossipreg.identities import ExposedCredentials
 from gossipreg.protocol.identity import authenticator
+from gossipreg.protocol.registry.payload import pack_instance
 from gossipreg.runtime import node_identity
+from gossipreg.runtime.node_identity import _may_hold_credentials
 from gossipreg.signatures import SigningKey
 from tests.hidden import hidden
+from tests.protocol.making import instance
 from tests.runtime.nodes import PATIENCE, config
 
 NOW = int(time.time())
@@ -338,3 +341,10 @@ async def test_while_a_certificate_is_renewed_no_lookup_misses_an_instance(place
         assert missed == 0
         assert two.info().generation == begun
         assert next(each.generation for each in one.members() if each.name == "b") == begun
+
+
+def test_a_record_with_credentials_is_told_by_its_bytes() -> None:
+    plain = instance("a", meta={"note": "nothing"})
+    assert _may_hold_credentials(pack_instance(attrs.evolve(plain, sealed=b"x")))
+    assert not _may_hold_credentials(pack_instance(plain))
+    assert not _may_hold_credentials(None)

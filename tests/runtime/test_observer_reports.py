@@ -11,7 +11,7 @@ import trio.testing
 
 from gossipreg import limits
 from gossipreg.errors import NodeClosed
-from gossipreg.model import ObserverReport
+from gossipreg.model import MemberObservation, ObserverReport, Status
 from gossipreg.protocol.outputs import ObservationsEnded, Output
 from gossipreg.protocol.stream_sessions import Purpose
 from gossipreg.runtime.node import Node
@@ -101,6 +101,16 @@ async def test_all_that_ask_at_about_one_time_have_the_members_asked_once(
     await trio.sleep(2 * limits.OBSERVERS_KEPT_SECONDS)
     await asked.collect()
     assert collections == 2
+
+
+async def test_of_members_that_are_not_known_here_an_observer_may_name_a_few() -> None:
+    asked = Asked()
+    names = ["a", "m1", *(f"made-up-{number:05}" for number in range(3 * limits.OBSERVED_STRANGERS_MAX)), "m2"]
+    report = ObserverReport("m3", "", observed=tuple(MemberObservation(name, Status.ALIVE) for name in names))
+    kept = [each.name for each in asked.reports._bounded(report).observed]
+    assert kept == [*names[: 2 + limits.OBSERVED_STRANGERS_MAX], "m2"]
+    honest = ObserverReport("m3", "", observed=report.observed[:40])
+    assert asked.reports._bounded(honest) is honest
 
 
 async def test_one_that_gives_up_leaves_the_others_an_answer(autojump_clock: trio.testing.MockClock) -> None:
