@@ -23,6 +23,7 @@ from gossipreg.errors import AgentRefused
 from gossipreg.text import nearest, shown
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 
@@ -45,6 +46,7 @@ def services(agent: AgentClient, *, as_json: bool, region: str | None) -> None:
     note_isolation(agent, document)
     if not document["services"]:
         show.note("no service is registered")
+    _note_stale_region(document)
 
 
 @command()
@@ -94,14 +96,16 @@ def lookup(
     document = agent.lookup("services", name, all="true" if every else None, **asked)
     show.write(show.instances(document, reasons=every), document, as_json=as_json)
     note_isolation(agent, document)
+    _note_stale_region(document)
     if not document["instances"]:
         others = 0 if every else len(agent.get("services", name, all="true", **asked)["instances"])
         there = f": --all shows {others} that cannot serve, and why" if others else ""
         unknown = None if others else _unknown(agent, name, region)
         show.note(unknown or f"no {'' if every else 'healthy '}instance of {name}{_such(tag, zone, role)}{there}")
-    elif stale := sum(1 for each in document["instances"] if each.get("stale") and not every):
-        known = f"{document['age']:.0f} s ago, in {region}" if "age" in document else "earlier"
-        show.note(f"{stale} of them stale: known from {known}, and not reachable now")
+    elif not (every or document.get("stale")) and (
+        stale := sum(bool(each.get("stale")) for each in document["instances"])
+    ):
+        show.note(f"{stale} of them stale: known from earlier, and not reachable now")
 
 
 @command()
@@ -219,14 +223,21 @@ def _owners(agent: AgentClient, id: str) -> set[str]:
     return {each["owner"] for each in instances_of(agent, None, PATIENCE) if each["id"] == id}
 
 
+def _note_stale_region(document: Mapping[str, Any]) -> None:
+    """Note on standard error that an answer about another region is from a while ago, if it is."""
+    if document.get("stale"):
+        show.note(f"stale: known from {document['age']:.0f} s ago, in {document['region']}, and not reachable now")
+
+
 def _unknown(agent: AgentClient, name: str, region: str | None) -> str | None:
     """A sentence that there is no service of that name, with the likely one; None if there is one."""
     known = list(agent.get("services", region=region)["services"])
     if name in known:
         return None
     meant = nearest(name, known)
-    hint = f"did you mean {meant}?" if meant else "see `gossipreg services`"
-    return f"no service {name} is registered: {hint}"
+    listing = "gossipreg services" + (f" --region {region}" if region else "")
+    hint = f"did you mean {meant}?" if meant else f"see `{listing}`"
+    return f"no service {name} is registered{f' in {region}' if region else ''}: {hint}"
 
 
 def _such(tag: str | None, zone: str | None, role: str | None) -> str:

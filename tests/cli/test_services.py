@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -54,6 +54,26 @@ def test_a_lookup_in_a_panic_says_how_many_are_stale(fake: FakeAgent, ask: Calla
     )
     assert fake.requests[-1][1] == "/api/v1/services/orders?panic=0.5"
     assert ask("lookup", "orders", "--panic", "50").status == 2
+
+
+def test_answers_about_a_region_that_is_stale_say_so(fake: FakeAgent, ask: Callable[..., Ran]) -> None:
+    def answer(method: str, path: Sequence[str], query: dict[str, str], body: object) -> tuple[int, object]:
+        held = {"services": {"shop": {"instances": None, "healthy": None}}, "instances": [INSTANCE | {"stale": True}]}
+        return 200, held | {"index": 4, "region": query.get("region"), "stale": "region" in query}
+
+    fake.reliance = {"X-Gossipreg-Age": "41.3"}
+    fake.answer = answer  # type: ignore[method-assign]  # what a test replaces
+    stale = "gossipreg: stale: known from 41 s ago, in eu, and not reachable now\n"
+    for words in (["services"], ["lookup", "shop"], ["lookup", "shop", "--all"]):
+        assert ask(*words, "--region", "eu").err == stale
+    fake.reliance = {}
+    assert ask("services").err == ""
+
+
+def test_a_hint_at_the_services_of_a_region_names_it(fake: FakeAgent, ask: Callable[..., Ran]) -> None:
+    assert ask("lookup", "missing", "--region", "eu").err == (
+        "gossipreg: no service missing is registered in eu: see `gossipreg services --region eu`\n"
+    )
 
 
 def test_a_lookup_that_finds_none_is_empty_with_a_note_and_no_failure(ask: Callable[..., Ran]) -> None:

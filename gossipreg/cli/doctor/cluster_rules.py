@@ -338,7 +338,10 @@ def key_file_outdated(facts: Facts) -> Diagnosis | None:
 
 
 #: Sentences of `problems` that other rules explain.
-_EXPLAINED: Final = ("packets ", "streams ", "the clock is ", "the name ")
+_EXPLAINED: Final = (
+    *("packets ", "streams ", "what is sent to them is lost", "nothing arrives from them"),
+    *("the clock is ", "the name ", "the region ", "nothing is known of the region "),
+)
 
 
 @rule(evidence="`problems`, without those that other rules explain", remedy="What the sentence says.")

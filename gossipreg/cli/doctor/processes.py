@@ -58,11 +58,13 @@ def program_at(address: Address | SocketFile, proc: Path = _PROC) -> ListeningPr
 
 
 def agents(first: int | None = None, proc: Path = _PROC) -> Iterator[Address]:
-    """The addresses at which processes that look like agents listen, and that this user may look into.
+    """The addresses at which processes that look like agents may serve HTTP, and that this user may look into.
 
-    Those of the process ``first`` come first.
+    Those of the process ``first`` come first. Ports at which packets are received, too, are of gossip or DNS: a request
+    there would be counted and logged as a mistake of another host.
     """
-    sockets = {each.inode: each.address for each in listening(proc)}
+    packets = {each.address for each, _ in _sockets(proc, "udp", "udp6")}
+    sockets = {each.inode: each.address for each in listening(proc) if each.address not in packets}
     for pid in sorted(_pids(proc), key=lambda each: each != first):
         command = _command(proc, pid)
         if "gossipreg" in command and " agent" in command:

@@ -21,6 +21,10 @@ _ADDRESSES_WIDTH: Final = 110
 _EVENTS_MIN: Final = 6
 
 _GAP: Final = "   "
+
+#: Cells that the bars of services have at least, however long the names are.
+_BARS_LEAST: Final = 8
+
 _BY_SEVERITY: Final = ("failed", "suspect", "draining", "alive", "left")
 _BARS: Final = "▁▂▃▄▅▆▇█"
 _PLAIN_SIGNS: Final = {"bad": "x", "warn": "!", "early": "?", "note": "-"}
@@ -105,6 +109,8 @@ def _members(model: ScreenModel, now: float, width: int, most: int) -> list[Text
     rows = sorted(model.members.values(), key=lambda row: (_severity(row), row.member["name"]))
     counts = {status: sum(1 for row in rows if show.state_of(row.member) == status) for status in _BY_SEVERITY}
     said = [(f"{count} {status}", tables.STYLES.get(status, "")) for status, count in counts.items() if count]
+    longest = max([cell_len(tables.clean(row.member["name"])) for row in rows], default=0)
+    with_address = with_address and width - (8 + 5 + 21) - 3 * len(_GAP) >= longest
     widths = [0, 8, 5] + ([21] if with_address else [])
     widths[0] = width - sum(widths) - 2 * (len(widths) - 1)
     return _table(_title("members", said, width), rows, most, lambda row: _line(_member(row, now), widths))
@@ -133,7 +139,10 @@ def _services(model: ScreenModel, width: int, most: int, *, plain: bool) -> list
     healthy, total = (sum(count) for count in zip((0, 0), *((len(s.healthy), s.total) for _, s in rows), strict=True))
     said = [(f"{len(rows)}", ""), (f"{healthy}/{total} healthy", "" if healthy == total else "yellow")]
     counts = max([5, *(len(_count(service)) for _, service in rows)])
-    bars = max(0, min(60, (width - counts - 4) // 2))
+    longest = max([cell_len(tables.clean(name)) for name, _ in rows], default=0)
+    room = width - counts - 2 * len(_GAP)
+    bars = max(0, min(60, room // 2))
+    bars = max(min(bars, _BARS_LEAST), min(bars, room - longest))  # a whole name is worth more than a longer past
     widths = [width - counts - bars - 4, counts, bars]
 
     def draw(row: tuple[str, ServiceRow]) -> Text:

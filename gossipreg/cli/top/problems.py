@@ -32,6 +32,8 @@ _NAMED_MAX: Final = 3
 
 _ABOUT_LINKS: Final = "answer through others only"
 
+_ABOUT_THE_NAME: Final = "the name "
+
 Json = Mapping[str, Any]
 
 
@@ -80,7 +82,8 @@ def _of_node(facts: ClusterFacts) -> Iterator[Problem]:
     if node.get("leaving") or node.get("draining"):
         yield Problem("drain", "note", "this agent is leaving" if node.get("leaving") else "this agent is draining")
     for sentence in node.get("problems", ()):
-        if facts.observed is None or _ABOUT_LINKS not in sentence:
+        is_told = node.get("name_conflict") and sentence.startswith(_ABOUT_THE_NAME)
+        if not is_told and (facts.observed is None or _ABOUT_LINKS not in sentence):
             yield Problem(f"p {_stable(sentence)}", "warn", sentence)
     for sentence in node.get("warnings", ()):
         yield Problem(f"w {sentence}", "note", sentence)

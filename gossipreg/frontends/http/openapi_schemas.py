@@ -74,6 +74,7 @@ LISTED: Final = {
     **object_of(
         services=map_of(object_of(instances=optional(WHOLE), healthy=optional(WHOLE))),
         region={**TEXT, "description": "The region, if it is another than the agent's."},
+        stale={**BOOLEAN, "description": "Whether no agent of that region has confirmed it for too long."},
     ),
     "required": ["services"],
 }
@@ -84,6 +85,7 @@ FOUND: Final = {
         index=WHOLE,
         instances=list_of(INSTANCE),
         region={**TEXT, "description": "The region that was asked for, or that a failover has led to."},
+        stale={**BOOLEAN, "description": "Whether no agent of that region has confirmed it for too long."},
     ),
     "required": ["instances"],
 }

@@ -29,7 +29,9 @@ async def services(context: NativeContext, region: str) -> Response | DeferredRe
     async def answer() -> Response:
         found = await context.node.fetch_directory(region)
         counts = {"instances": None, "healthy": None}
-        body = encode({"region": region, "services": dict.fromkeys(sorted(found.services), counts)})
+        body = encode(
+            {"region": region, "stale": found.stale, "services": dict.fromkeys(sorted(found.services), counts)}
+        )
         return Response(200, body, ((blocking.HEADER, b"%d" % found.index), (AGE, age(found.age))))
 
     await context.node.fetch_directory(region)
@@ -52,7 +54,8 @@ async def lookup(
         found = await context.node.fetch(asked.service, region)
         rows = _matching(found, asked)
         listed = await TimeSlicer().joined(map(context.lookups.rows.of, rows))
-        body = b'{"index":%d,"region":%b,"instances":%b}' % (found.index, encode(region), listed)
+        head = encode({"index": found.index, "region": region, "stale": found.stale})
+        body = b'%b,"instances":%b}' % (head[:-1], listed)
         return Response(200, body, ((blocking.HEADER, b"%d" % found.index), (AGE, age(found.age))))
 
     await context.node.fetch(asked.service, region)
@@ -80,10 +83,11 @@ async def _failed_over(context: NativeContext, asked: LookupQuery, failover: tup
         asked.service, failover, threshold=context.share("failover_threshold"), tag=asked.tag, role=asked.role
     )
     where = next((each.region for each in found), "")
-    told = node.regional_service(asked.service, where).age if where else None
+    told = node.regional_service(asked.service, where) if where else None
     listed = await TimeSlicer().joined(map(context.lookups.rows.of, found))
-    body = b'{"region":%b,"instances":%b}' % (encode(where or node.region), listed)
-    return Response(200, body, () if told is None else ((AGE, age(told)),))
+    head = encode({"region": where or node.region, "stale": told is not None and told.stale})
+    body = b'%b,"instances":%b}' % (head[:-1], listed)
+    return Response(200, body, () if told is None else ((AGE, age(told.age)),))
 
 
 def events(context: NativeContext, region: str | None, failover: tuple[str, ...]) -> EventStream:

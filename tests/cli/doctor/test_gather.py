@@ -189,6 +189,21 @@ def test_the_program_at_a_port_is_found(host: str) -> None:
     assert processes.program_at(asked) is None
 
 
+@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="needs Linux")
+def test_ports_that_receive_packets_are_not_taken_for_those_of_an_api(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "_pids", lambda _: [os.getpid()])
+    monkeypatch.setattr(processes, "_command", lambda *_: "gossipreg agent")
+    with socket.socket() as api, socket.socket() as gossip, socket.socket(type=socket.SOCK_DGRAM) as packets:
+        for listener in (api, gossip):
+            listener.bind(("127.0.0.1", 0))
+            listener.listen()
+        assert {Address(*each.getsockname()) for each in (api, gossip)} <= set(processes.agents())
+        packets.bind(gossip.getsockname())
+        found = set(processes.agents())
+        assert Address(*api.getsockname()) in found
+        assert Address(*gossip.getsockname()) not in found
+
+
 def test_the_tables_of_the_kernel_are_read(tmp_path: Path) -> None:
     (tmp_path / "net").mkdir()
     (tmp_path / "net/udp").write_text(

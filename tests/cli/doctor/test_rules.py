@@ -283,3 +283,16 @@ def test_the_text_fits_80_columns_and_shows_no_control_character() -> None:
     assert max(map(len, lines)) <= 80
     assert "\x1b" not in "".join(lines)
     assert list(text("web-1 at x", ())) == ["nothing wrong found: web-1 at x"]
+
+
+def test_one_cause_is_one_finding() -> None:
+    lost = "what is sent to them is lost, theirs arrives, and they answer through others only: b"
+    silent = "nothing arrives from them, and they answer through others only: c"
+    stale = "the region eu was last confirmed 41 s ago, and is shown as stale: no answer"
+    never = "nothing is known of the region us: no answer"
+    told = node(problems=[lost, silent, stale, never], paths={"b": "outgoing_lost", "c": "incoming_lost"})
+    regions = [{"name": name, "own": False, "problem": "no answer"} for name in ("eu", "us")]
+    assert [each.what for each in examine(attrs.evolve(told, regions=regions))] == [
+        "members answer through others only",
+        "regions that are followed do not answer: what is known of them grows old",
+    ]

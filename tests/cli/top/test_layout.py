@@ -143,3 +143,19 @@ def test_a_problem_keeps_the_moment_at_which_it_was_first_found() -> None:
     [hurt] = [each for each in shown.problems if each.key == "h orders"]
     assert hurt.since == NOW - 50
     assert hurt.title == "orders: 1 of 2 instances can serve"
+
+
+def test_a_long_name_is_whole_before_a_bar_is_long_or_an_address_is_shown() -> None:
+    shown = ScreenModel()
+    service, name = "payments-api-eu-west-1-canary", "node-with-a-long-name-1.eu-west-1"
+    instance, member = INSTANCE | {"service": service}, MEMBER | {"name": name}
+    shown.apply("snapshot", {"members": [member], "instances": [instance]}, NOW - 60)
+    for second in range(60):
+        shown.refresh(NODE, {service: {"instances": 1}}, NOW - 60 + second)
+    narrow, wide = text(shown, 60, 30, plain=True), text(shown, 150, 30, plain=True)
+    assert any(line.startswith(service) for line in narrow)
+    assert any(service in line and "########" in line for line in narrow), "some of the past is left"
+    assert any(line.startswith(name) and member["address"] in line for line in wide)
+    middle = text(shown, 120, 30)
+    assert any(line.startswith(name) for line in middle)
+    assert not any(member["address"] in line for line in middle if line.startswith(name))

@@ -62,7 +62,7 @@ CLUSTERS: Final[dict[str, dict[str, Any]]] = {
             "draining": True,
             "local_health": 2,
             "name_conflict": "10.0.0.9:7940",
-            "problems": ["the clock is 5 s ahead of"],
+            "problems": ["the clock is 5 s ahead of", "the name 'web-1' is held by the member at 10.0.0.9:7940"],
             "warnings": ["no key"],
         }
     },
@@ -185,3 +185,8 @@ def test_the_gravest_come_first_and_say_why() -> None:
         "http: 500",
         "fenced: f",
     }
+
+
+def test_a_name_that_another_node_has_is_one_problem() -> None:
+    found = find_problems(ClusterFacts(**facts(CLUSTERS["the node"])))
+    assert [each.key for each in found if "name" in each.title or "called" in each.title] == ["name"]

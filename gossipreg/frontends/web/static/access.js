@@ -65,9 +65,10 @@ export class Access {
 }
 
 function tableOf(heads, rows) {
-  return el("table", { class: "plain" },
-    el("thead", {}, el("tr", {}, heads.map((word) => el("th", { scope: "col" }, word)))),
-    el("tbody", {}, rows.map(([first, ...cells]) => el("tr", {}, el("th", { scope: "row" }, first), cells.map((each) => el("td", {}, each))))));
+  // The roles are stated: where the table is narrow, its rows are blocks.
+  return el("table", { class: "plain", role: "table" },
+    el("thead", { role: "rowgroup" }, el("tr", { role: "row" }, heads.map((word) => el("th", { scope: "col", role: "columnheader" }, word)))),
+    el("tbody", { role: "rowgroup" }, rows.map(([first, ...cells]) => el("tr", { role: "row" }, el("th", { scope: "row", role: "rowheader" }, first), cells.map((each, place) => el("td", { role: "cell", "data-column": heads[place + 1] }, el("span", {}, each)))))));
 }
 
 function keyTable(keys, now) {

@@ -45,7 +45,8 @@ function* ofNode({ node, panicked, registry, observed }) {
   if (panicked) yield made("panic", "bad", T.problem.panicked);
   if (node.leaving || node.draining) yield made("drain", "note", T.problem.draining(node.leaving));
   for (const sentence of node.problems) {
-    if (!observed || !isAboutLinks(sentence)) yield made(`p ${stable(sentence)}`, "warn", T.problem.own(sentence));
+    const isTold = node.name_conflict && sentence.startsWith("the name ");
+    if (!isTold && (!observed || !isAboutLinks(sentence))) yield made(`p ${stable(sentence)}`, "warn", T.problem.own(sentence));
   }
   for (const sentence of node.warnings) yield made(`w ${sentence}`, "note", { title: sentence });
   if (node.local_health > 0) yield made("local-health", "note", T.problem.localHealth(node.local_health));

@@ -27,7 +27,8 @@ export class Timeline {
     }
     keyed(this.list, changes, (each) => this.#id(each), () => "", (each) => el("li", {},
       el("time", {}, clock(each.at)), el("span", {}, given(sentence(each)))));
-    say(this.none, changes.length ? "" : T.noChanges);
+    const isKnown = this.app.registry.completeFrom !== null; // the agent has told the last hour
+    say(this.none, changes.length ? "" : isKnown ? T.noChanges : T.loading);
   }
 
   #id(change) {
