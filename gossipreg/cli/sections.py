@@ -18,6 +18,7 @@ SECTIONS: Final[Mapping[str, Sequence[CommandName]]] = {
         CommandName("demo", "gossipreg.cli.demo"),
         CommandName("keygen", "gossipreg.cli.keygen"),
         CommandName("ca", "gossipreg.cli.authority"),
+        CommandName("manual", "gossipreg.cli.manual"),
     ),
     "Ask the agent": (
         CommandName("lookup", "gossipreg.cli.services"),
