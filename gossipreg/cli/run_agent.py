@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from gossipreg.cli import ports_in_use
+from gossipreg.cli import ports_in_use, tracing
 from gossipreg.cli.gc_pauses import keep_pauses_short
 from gossipreg.cli.service_manager import ServiceManager
 from gossipreg.config import AgentConfig
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from gossipreg.frontends.serving.access import Access
     from gossipreg.frontends.serving.compatibility_api import CompatibilityApi
     from gossipreg.frontends.serving.tls import ServerTls
+    from gossipreg.frontends.serving.tracing import RequestTracer
 
 _log = logging.getLogger("gossipreg.agent")
 
@@ -330,9 +331,28 @@ async def _open_http(
         audit=audit,
         compatibility_apis=(*parts.apis, create_page()),
         counters=node.counters,
+        tracer=await _open_tracer(node, nursery, is_tls=parts.tls is not None)
+        if tracing.is_wanted(os.environ)
+        else None,
     )
     got: Address | SocketFile = await nursery.start(serve)
     return got
+
+
+async def _open_tracer(node: Node, nursery: trio.Nursery, *, is_tls: bool) -> RequestTracer:
+    """A tracer of requests. What was not exported yet is exported, in a bounded time, when the agent ends."""
+    provider = await trio.to_thread.run_sync(tracing.open_provider, node.name)
+    from gossipreg.frontends.serving.tracing import RequestTracer
+
+    async def close() -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            with trio.move_on_after(tracing.CLOSE_SECONDS, shield=True):
+                await trio.to_thread.run_sync(provider.shutdown, abandon_on_cancel=True)
+
+    nursery.start_soon(close)
+    return RequestTracer.of(provider, is_tls=is_tls)
 
 
 async def _open_attach(

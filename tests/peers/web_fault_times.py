@@ -137,7 +137,7 @@ FAULTS: Final = (
         (*_THREE, "delta"),
         _split,
         "2 members (do not answer|were lost)",
-        "2 members were lost at one time",
+        "2 members were lost at one time|Member (gamma|delta) has failed",
     ),
     Fault("isolation", _THREE, _isolate, "None of the other members answers|is isolated", "This agent is isolated"),
     Fault("a service is down", _THREE[:2], _down, "users has no instance", "users has no instance"),

@@ -34,6 +34,7 @@ from gossipreg.targets import is_loopback
 
 if TYPE_CHECKING:
     from gossipreg.frontends.serving.tls import ServerTls
+    from gossipreg.frontends.serving.tracing import RequestTracer
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +51,7 @@ async def serve_http(
     audit: AuditLog | None = None,
     compatibility_apis: tuple[CompatibilityApi, ...] = (),
     counters: Counter[str] | None = None,
+    tracer: RequestTracer | None = None,
     task_status: trio.TaskStatus[Address | SocketFile] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Answer HTTP at ``address`` until cancelled; port 0 takes any free one. Start it with ``nursery.start``.
@@ -57,7 +59,8 @@ async def serve_http(
     Starts with the address that it really listens on. ``leave`` is called, and must return at once, whenever a client
     asks the node to leave; ``reload`` is awaited when one asks for files to be read again. ``access`` says who may do
     what; by default all may. With ``tls`` it speaks HTTPS. ``audit`` records what clients change.
-    ``compatibility_apis`` answer at paths of their own. What the listener counts goes into ``counters``. Raises
+    ``compatibility_apis`` answer at paths of their own. What the listener counts goes into ``counters``. ``tracer``
+    makes a span of each request. Raises
     ``BindError`` if the address cannot be had, and ``InsecureError`` if clients of other machines would need no token,
     unless ``insecure`` is set.
     """
@@ -71,7 +74,7 @@ async def serve_http(
 
     def dispatcher(bound: Address | SocketFile) -> Dispatcher:
         native = NativeApi(LookupCache(node), EventEncoder(), history, rates)
-        return Dispatcher(server, Guard(address, bound, access), native, compatibility_apis)
+        return Dispatcher(server, Guard(address, bound, access), native, compatibility_apis, tracer)
 
     if isinstance(address, SocketFile):
         with listen_at_file(address) as listener:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from typing import Final, Protocol
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Final, Protocol
 
 import attrs
 
@@ -18,6 +19,11 @@ from gossipreg.frontends.serving.guard import Guard
 from gossipreg.frontends.serving.request import Request
 from gossipreg.frontends.serving.response import DeferredResponse, HttpError, Reply, Response, http_error
 from gossipreg.frontends.serving.scoped_node import watch
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Span
+
+    from gossipreg.frontends.serving.tracing import RequestTracer
 
 #: Methods that change nothing (RFC 9110 §9.2.1).
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -40,6 +46,7 @@ class Dispatcher:
     guard: Guard
     default: DefaultApi
     compatibility_apis: tuple[CompatibilityApi, ...] = ()
+    tracer: RequestTracer | None = None  # makes a span of each request
     _closed: str | None = attrs.field(init=False, default=None)  # why, once it is
     _apis: tuple[tuple[str, CompatibilityApi], ...] = attrs.field(init=False)  # by the beginning of their paths
     _levels: access_log.LogLevels = attrs.field(init=False)
@@ -58,12 +65,19 @@ class Dispatcher:
             self._closed = str(error)
 
     async def answer(self, request: Request, name: bytes) -> Reply:
-        """The answer to one request, counted and logged. Any exception is a bug."""
+        """The answer to one request, counted, logged and traced. Any exception is a bug."""
+        if self.tracer is None:
+            return await self._answer(request, name, None)
+        span = self.tracer.begin(request)
+        with self.tracer.entered(span):
+            return await self._answer(request, name, span)
+
+    async def _answer(self, request: Request, name: bytes, span: Span | None) -> Reply:
         began = time.perf_counter()
         method, path, reply = await self._reply(request, name)
         if not isinstance(reply, DeferredResponse):
             status = reply.status if isinstance(reply, Response) else 200
-            self._ended(request, name, (method, path, status), began)
+            self._ended(request, name, (method, path, status), began, span)
             if status in (401, 403) and request.method not in _SAFE_METHODS:
                 where = path or request.target.partition("?")[0]
                 await self.server.audit.refused(f"{request.method} {where}", status=status)
@@ -72,13 +86,14 @@ class Dispatcher:
             return reply.with_headers(reliability.headers(self.server.node))
 
         async def later(most: float = math.inf) -> Response:
-            try:
-                answer = await reply.answer(most)
-            except (HttpError, GossipregError) as error:
-                answer = http_error(error).answer
+            with nullcontext() if self.tracer is None or span is None else self.tracer.entered(span):
+                try:
+                    answer = await reply.answer(most)
+                except (HttpError, GossipregError) as error:
+                    answer = http_error(error).answer
             if self._is_refused_now(request, path):
                 answer = HttpError(401, "this token is not one of this agent's any more").answer
-            self._ended(request, name, (method, path, answer.status), began)
+            self._ended(request, name, (method, path, answer.status), began, span)
             return self._labelled(answer, request)
 
         return DeferredResponse(later)
@@ -95,7 +110,11 @@ class Dispatcher:
             answer.status, answer.body, (*answer.headers, *reliability.headers(self.server.node)), answer.media
         )
 
-    def _ended(self, request: Request, name: bytes, outcome: access_log.Outcome, began: float) -> None:
+    def _ended(
+        self, request: Request, name: bytes, outcome: access_log.Outcome, began: float, span: Span | None
+    ) -> None:
+        if self.tracer is not None and span is not None:
+            self.tracer.end(span, *outcome)
         self.server.requests[outcome] += 1
         level = self._levels.of(outcome)
         if access_log.log.isEnabledFor(level):

@@ -1,0 +1,74 @@
+"""Traces of the agent: where they go, by the environment variables that OpenTelemetry has for every program.
+
+They are off unless ``OTEL_TRACES_EXPORTER`` names an exporter, and nothing of OpenTelemetry is imported before.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final
+
+from gossipreg import __version__
+from gossipreg.errors import ConfigError
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import SpanExporter
+
+#: Names the exporter; `none`, and nothing at all, stand for none.
+VARIABLE: Final = "OTEL_TRACES_EXPORTER"
+
+#: How long the end of an agent may wait for what is not exported yet (seconds).
+CLOSE_SECONDS: Final = 3.0
+
+#: Where packages of exporters state their names.
+_GROUP: Final = "opentelemetry_traces_exporter"
+
+#: The exporter of the name `otlp`, by the protocol that the environment names.
+_OTLP: Final = {"http/protobuf": "otlp_proto_http", "grpc": "otlp_proto_grpc"}
+
+
+def is_wanted(environment: Mapping[str, str]) -> bool:
+    """Whether the environment asks for traces."""
+    exporter = environment.get(VARIABLE, "").strip().lower()
+    return exporter not in ("", "none") and environment.get("OTEL_SDK_DISABLED", "").strip().lower() != "true"
+
+
+def open_provider(node: str) -> TracerProvider:
+    """What takes the spans of the agent ``node``, and hands them on by a thread of its own.
+
+    Its resource, sampler, limits and batches are as ``OTEL_*`` says. Raises ``ConfigError`` if the extra or the
+    exporter is not installed, or the exporter cannot be made.
+    """
+    try:
+        from opentelemetry.sdk.resources import Resource
+        from opentelemetry.sdk.trace import TracerProvider
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor
+    except ModuleNotFoundError:
+        raise ConfigError(f'{VARIABLE} is set: traces need an extra: pip install "gossipreg[otel]"') from None
+    about = {"service.instance.id": node, "service.version": __version__}
+    if "OTEL_SERVICE_NAME" not in os.environ and "service.name=" not in os.environ.get("OTEL_RESOURCE_ATTRIBUTES", ""):
+        about["service.name"] = "gossipreg"
+    provider = TracerProvider(resource=Resource.create(about))
+    provider.add_span_processor(BatchSpanProcessor(_exporter(os.environ)))
+    return provider
+
+
+def _exporter(environment: Mapping[str, str]) -> SpanExporter:
+    from importlib.metadata import entry_points  # it brings the package `email`, which no other agent needs
+
+    name = environment[VARIABLE].strip()
+    if name == "otlp":
+        protocol = environment.get("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL") or environment.get(
+            "OTEL_EXPORTER_OTLP_PROTOCOL"
+        )
+        name = _OTLP.get(protocol or "http/protobuf", f"otlp_{protocol}")
+    for found in entry_points(group=_GROUP, name=name):
+        try:
+            exporter: SpanExporter = found.load()()
+        except Exception as error:  # noqa: BLE001 -- another package's: it may raise anything at a wrong OTEL_ value
+            raise ConfigError(f"{VARIABLE}: the exporter {name} cannot be used: {error}") from None
+        return exporter
+    known = ", ".join(sorted({each.name for each in entry_points(group=_GROUP)})) or "none"
+    raise ConfigError(f"{VARIABLE}: no exporter {name} is installed (there are: {known})")
