@@ -82,7 +82,10 @@ def _of_node(facts: ClusterFacts) -> Iterator[Problem]:
     if node.get("leaving") or node.get("draining"):
         yield Problem("drain", "note", "this agent is leaving" if node.get("leaving") else "this agent is draining")
     for sentence in node.get("problems", ()):
-        is_told = node.get("name_conflict") and sentence.startswith(_ABOUT_THE_NAME)
+        is_told = (node.get("name_conflict") and sentence.startswith(_ABOUT_THE_NAME)) or any(
+            each["status"] == "failed" and sentence.startswith(f"cannot send to {each['address']}: ")
+            for each in facts.members
+        )
         if not is_told and (facts.observed is None or _ABOUT_LINKS not in sentence):
             yield Problem(f"p {_stable(sentence)}", "warn", sentence)
     for sentence in node.get("warnings", ()):

@@ -70,6 +70,11 @@ CLUSTERS: Final[dict[str, dict[str, Any]]] = {
         "members": [member("web-1"), member("web-2", "failed"), member("web-3", "suspect"), member("web-4", "left")],
         "since": {"web-2": 100.0, "web-3": 300.0},
     },
+    "a member that cannot be sent to": {
+        "members": [member("web-2", "failed", address="10.0.0.2:7940"), member("web-3", address="10.0.0.3:7940")],
+        "since": {"web-2": 100.0},
+        "node": {"problems": [f"cannot send to 10.0.0.{host}:7940: no route (EHOSTUNREACH)" for host in (2, 3)]},
+    },
     "members at one time": {
         "members": [member("web-2", "failed"), member("web-3", "failed"), member("web-4", draining=True)],
         "since": {"web-2": 100.0, "web-3": 103.0},
@@ -190,3 +195,8 @@ def test_the_gravest_come_first_and_say_why() -> None:
 def test_a_name_that_another_node_has_is_one_problem() -> None:
     found = find_problems(ClusterFacts(**facts(CLUSTERS["the node"])))
     assert [each.key for each in found if "name" in each.title or "called" in each.title] == ["name"]
+
+
+def test_that_a_failed_member_cannot_be_sent_to_is_no_problem_of_its_own() -> None:
+    found = find_problems(ClusterFacts(**facts(CLUSTERS["a member that cannot be sent to"])))
+    assert [each.title.partition(":")[0] for each in found] == ["member web-2 has failed", "cannot send to 10.0.0.3"]

@@ -46,7 +46,8 @@ function* ofNode({ node, panicked, registry, observed }) {
   if (node.leaving || node.draining) yield made("drain", "note", T.problem.draining(node.leaving));
   for (const sentence of node.problems) {
     const isTold = node.name_conflict && sentence.startsWith("the name ");
-    if (!isTold && (!observed || !isAboutLinks(sentence))) yield made(`p ${stable(sentence)}`, "warn", T.problem.own(sentence));
+    const lost = [...registry.members.values()].some(({ status, address }) => status === "failed" && sentence.startsWith(`cannot send to ${address}: `));
+    if (!isTold && !lost && (!observed || !isAboutLinks(sentence))) yield made(`p ${stable(sentence)}`, "warn", T.problem.own(sentence));
   }
   for (const sentence of node.warnings) yield made(`w ${sentence}`, "note", { title: sentence });
   if (node.local_health > 0) yield made("local-health", "note", T.problem.localHealth(node.local_health));
