@@ -54,6 +54,7 @@ async def test_what_survived_is_frozen_and_what_became_garbage_is_found(
     assert gc.get_freeze_count() == 0
 
 
+@pytest.mark.slow  # it makes as many objects as the tests before left, and collects them many times
 async def test_garbage_is_found_before_there_is_too_much_of_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -94,6 +95,7 @@ async def test_a_whole_collection_of_much_is_put_off(
         collecting.cancel_scope.cancel()
 
 
+@pytest.mark.slow  # it makes as many objects as the tests before left, and collects them many times
 async def test_objects_that_come_and_go_cause_no_whole_collection(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each lives through one full collection, as connections of a flood do; reference counts free it after that."""
     monkeypatch.setattr(collecting_module, "_ROOM", 10_000)
