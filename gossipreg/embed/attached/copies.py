@@ -10,14 +10,19 @@ Theory of operation. A copy answers from what the agent last told. Three things 
 
 Watchers compare what they reported last with the instances without these marks: they are told of what has changed, and
 not of an agent that was restarted.
+
+A difference is applied where it is: only what it tells is compared, and the rest of the tuples is copied in C. All
+instances are looked at where marks come or go, or a view is told whole.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
+from functools import cached_property
 from itertools import accumulate
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
@@ -28,6 +33,10 @@ from gossipreg.values import frozen
 
 Key = tuple[str, str]  # id and owner
 Pair = tuple[Instance, Instance | None]  # an instance as it is listed, and as it is called if it can serve
+
+#: The most changes of one difference that are applied one by one. Each copies the tuples; some twenty of them take as
+#: long as to sort and compare all instances once.
+_SPLICED_MAX: Final = 16
 
 
 class Wakeups:
@@ -58,8 +67,12 @@ class CopiedView:
     index: int = 0
     instances: tuple[Instance, ...] = ()
     healthy: tuple[Instance, ...] = ()
-    shares: tuple[int, ...] = ()
     watched: tuple[Instance, ...] = ()  # the healthy ones without marks of the agent's absence
+
+    @cached_property
+    def shares(self) -> tuple[int, ...]:
+        """The running total of the weights of the healthy ones, added up at the first draw."""
+        return tuple(accumulate(each.weight if each.port else 0 for each in self.healthy))
 
     def at(self, lot: float) -> Instance | None:
         """See `Choices`."""
@@ -77,7 +90,7 @@ class ServiceCopy:
     changed: Wakeups = attrs.field(init=False, factory=Wakeups)
     _told: dict[Key, Pair] = attrs.field(init=False, factory=dict)
     _held: dict[Key, Pair] = attrs.field(init=False, factory=dict)
-    _staged: dict[Key, Pair] | None = attrs.field(init=False, default=None)  # told in part
+    _staged: dict[Key, Pair | None] | None = attrs.field(init=False, default=None)  # told in part; None: removed
     _is_away: bool = attrs.field(init=False, default=False)
 
     def apply(
@@ -95,9 +108,9 @@ class ServiceCopy:
         ``is_whole``: it is a whole view, and not a difference. ``holds``: the agent has not settled.
         """
         if self._staged is None:
-            self._staged = {} if is_whole else dict(self._told)
+            self._staged = {}
         for id_, owner in removed:
-            self._staged.pop((id_, owner), None)
+            self._staged[id_, owner] = None
         for entry in put:
             pair = _pair(entry)
             key = pair[0].id, pair[0].owner
@@ -105,14 +118,29 @@ class ServiceCopy:
             self._staged[key] = before if before == pair else pair  # the same object, if nothing has changed
         if not is_last:
             return
-        if holds:
-            self._held |= {key: pair for key, pair in self._told.items() if key not in self._staged}
-            self._held = {key: pair for key, pair in self._held.items() if key not in self._staged}
+        staged, self._staged = self._staged, None
+        changes = {key: pair for key, pair in staged.items() if pair is not self._told.get(key)}
+        was_marked = self._is_away or bool(self._held)
+        if is_whole:
+            gone = {key: pair for key, pair in self._told.items() if staged.get(key) is None}
+            self._told = {key: pair for key, pair in staged.items() if pair is not None}
         else:
-            self._held = {}
-        self._told, self._staged = self._staged, None
+            gone = {key: self._told[key] for key, pair in changes.items() if pair is None}
+            self._put(changes)
+        held = {**self._held, **gone} if holds else {}
+        self._held = {key: pair for key, pair in held.items() if key not in self._told}
         self.told_index, self.is_there, self._is_away = index, True, False
-        self._refresh(index)
+        if is_whole or was_marked or self._held or len(changes) > _SPLICED_MAX:
+            self._refresh(index)
+        else:
+            self._splice(index, changes)
+
+    def _put(self, changes: Mapping[Key, Pair | None]) -> None:
+        for key, pair in changes.items():
+            if pair is None:
+                del self._told[key]
+            else:
+                self._told[key] = pair
 
     def agent_lost(self) -> None:
         """The agent is away: mark all as stale."""
@@ -133,15 +161,48 @@ class ServiceCopy:
         marked = [_stale(pair) if self._is_away or key in self._held else pair for key, pair in pairs]
         instances = tuple(listed for listed, _ in marked)
         healthy = tuple(called for _, called in marked if called is not None)
-        if (instances, healthy) == (before.instances, before.healthy):
-            if index > before.index:
-                self.view = attrs.evolve(before, index=index)
-                self.changed.wake()
-            return
         watched = tuple(called for _, (_, called) in pairs if called is not None)
-        shares = tuple(accumulate(each.weight if each.port else 0 for each in healthy))
-        self.view = CopiedView(max(index, before.index + 1), instances, healthy, shares, watched)
+        if (instances, healthy) == (before.instances, before.healthy):
+            instances, healthy, watched = before.instances, before.healthy, before.watched
+        self._replace(index, instances, healthy, watched)
+
+    def _splice(self, index: int, changes: Mapping[Key, Pair | None]) -> None:
+        """Put ``changes`` into a view without marks, and leave all else of it."""
+        instances, healthy = self.view.instances, self.view.healthy
+        for key, pair in changes.items():
+            listed, called = pair or (None, None)
+            instances, healthy = _spliced(instances, key, listed), _spliced(healthy, key, called)
+        self._replace(index, instances, healthy, healthy)
+
+    def _replace(
+        self,
+        index: int,
+        instances: tuple[Instance, ...],
+        healthy: tuple[Instance, ...],
+        watched: tuple[Instance, ...],
+    ) -> None:
+        """Make the view anew if a reader sees a difference: the index, or one of these tuples is another object."""
+        before = self.view
+        if instances is before.instances and healthy is before.healthy:
+            if index <= before.index:
+                return
+            self.view = attrs.evolve(before, index=index)
+        else:
+            self.view = CopiedView(max(index, before.index + 1), instances, healthy, watched)
         self.changed.wake()
+
+
+def _spliced(instances: tuple[Instance, ...], key: Key, put: Instance | None) -> tuple[Instance, ...]:
+    """``instances``, which are sorted, with ``put`` in the place of that ``key``; the same object if it is there."""
+    at = bisect_left(instances, key, key=_key_of)
+    found = instances[at] if at < len(instances) and _key_of(instances[at]) == key else None
+    if found is put:
+        return instances
+    return (*instances[:at], *(() if put is None else (put,)), *instances[at + (found is not None) :])
+
+
+def _key_of(instance: Instance) -> Key:
+    return instance.id, instance.owner
 
 
 def _pair(entry: Any) -> Pair:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import attrs
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -10,6 +11,7 @@ from gossipreg import limits
 from gossipreg.attach.frames import FrameReader
 from gossipreg.attach.values import ext_hook
 from gossipreg.changes import InstanceDiff
+from gossipreg.embed.attached import copies
 from gossipreg.embed.attached.copies import EventsCopy, ServiceCopy
 from gossipreg.frontends.attach.session import Followed
 from gossipreg.model import Health, Instance, InstanceEvent, Snapshot
@@ -130,6 +132,29 @@ def test_what_a_new_agent_lacks_is_held_until_it_has_settled(
     copy.settled()
     assert seen(copy) == (fake.listed, fake.called)
     assert copy.view.index >= index
+
+
+def test_a_difference_looks_at_the_instances_that_it_tells_however_many_there_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ordered = [Instance(id=f"{number:04}", service="s", host="h", port=1, owner="x") for number in range(2000)]
+    copy = ServiceCopy("s")
+    copy.apply(1, [], ordered, is_whole=True, is_last=True, holds=False)
+    looked_at: list[Instance] = []
+
+    def key_of(each: Instance) -> tuple[str, str]:
+        looked_at.append(each)
+        return each.id, each.owner
+
+    monkeypatch.setattr(copies, "_key_of", key_of)
+    monkeypatch.setattr(ServiceCopy, "_refresh", lambda *_: pytest.fail("it looks at all instances"))
+    changed, added = attrs.evolve(ordered[7], weight=3), attrs.evolve(ordered[7], id="0007b")
+    copy.apply(2, [("1500", "x")], [changed, (added, None)], is_whole=False, is_last=True, holds=False)
+    listed = (*ordered[:7], changed, added, *ordered[8:1500], *ordered[1501:])
+    assert seen(copy) == (listed, tuple(each for each in listed if each is not added))
+    assert copy.view.watched == copy.view.healthy
+    assert copy.view.shares[-1] == sum(each.weight for each in copy.view.healthy)
+    assert len(looked_at) <= 6 * 13, "six searches by halves"
 
 
 def test_the_index_grows_when_the_agent_goes_away_and_comes_back() -> None:
