@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from gossipreg import limits
+from gossipreg.counters import Count
 from gossipreg.errors import ClockWrong, GossipregError
 from gossipreg.model import PRIMARY, Address, Status
 from gossipreg.policy import Maintenance, Split
@@ -283,6 +284,10 @@ class HostilePeer(RuleBasedStateMachine):
         assert self.node.state.own == claim
         if identity.announced:
             assert self.node.members.get("a") == claim
+
+    @invariant()
+    def no_exception_was_contained(self) -> None:
+        assert not self.node.counters[Count.MESSAGES_FAILED]
 
     @invariant()
     def it_answers_a_ping(self) -> None:
