@@ -33,6 +33,7 @@ class WaitingFrame:
     stream: int
     frame: bytes
     source: Address
+    is_proven: bool = False  # whether it was verified that its member has made it: its number counts once
 
 
 @attrs.define(eq=False, repr=False)

@@ -95,7 +95,7 @@ class Inbound:
             self._verifier.begin(member, context.source.host, size, now, over_stream=context.over_stream)
 
     def _read(
-        self, data: bytes, source: Address, stream: int | None, now: float
+        self, data: bytes, source: Address, stream: int | None, now: float, *, is_proven: bool = False
     ) -> tuple[MessageContext, list[Message]]:
         try:
             sender, messages = self.reader.read(self.outbox.proofs.without_code(data))
@@ -115,7 +115,8 @@ class Inbound:
             return MessageContext(0, source, None, stream), []
         member = self.state.members.by_run_id(sender)
         proofs = self.outbox.proofs
-        if member is not None and proofs.are_required and not proofs.verify(data, member, self.identity.run_id):
+        is_proven = is_proven or member is None or not proofs.are_required
+        if member is not None and not (is_proven or proofs.verify(data, member, self.identity.run_id)):
             return self._unproven(member, source, stream, len(data)), messages
         context = MessageContext(sender, source, member, stream)
         if stream is None:
@@ -329,7 +330,7 @@ class Inbound:
 
     def _take_frame(self, told: WaitingFrame, session: StreamSession, now: float, *, has_turn: bool) -> None:
         stream, frame, source = told.stream, told.frame, told.source
-        context, messages = self._read(frame, source, stream, now)
+        context, messages = self._read(frame, source, stream, now, is_proven=told.is_proven)
         if not context.sender:
             self._drop(stream, session, now)
             return
@@ -339,7 +340,7 @@ class Inbound:
                 self._drop(stream, session, now)
             else:
                 self.state.counters[Count.COMPARISONS_PACED] += 1
-                self.pacing.wait(told)
+                self.pacing.wait(WaitingFrame(stream, frame, source, is_proven=context.member is not None))
             return
         self.pacing.spend(entries, now)
         session.frames += 1

@@ -10,6 +10,8 @@ import pytest
 from gossipreg import limits
 from gossipreg.counters import Count
 from gossipreg.model import Address, Status
+from gossipreg.protocol import answer_pacing
+from gossipreg.protocol.anti_entropy.fingerprint import BUCKETS
 from gossipreg.protocol.anti_entropy.reconcile import Compare, End, KeepOpen
 from gossipreg.protocol.dissemination.receipts import Receipt, ReceiptRequest
 from gossipreg.protocol.engine import Engine
@@ -22,7 +24,18 @@ from gossipreg.protocol.stream_sessions import Purpose
 from gossipreg.protocol.wire.messages import Message
 from gossipreg.signatures import SigningKey, shared_secret
 from tests.protocol.delivering import believed
-from tests.protocol.identity.signing import AUTHORITY, FROM, UNTIL, Peer, authenticator, deliver, meeting, node, signer
+from tests.protocol.identity.signing import (
+    AUTHORITY,
+    FROM,
+    UNTIL,
+    Peer,
+    authenticator,
+    deliver,
+    meeting,
+    node,
+    receive_over_stream,
+    signer,
+)
 from tests.protocol.making import BORN, packet, said_to, spoken, update
 
 B, C = Peer("b"), Peer("c", 7002)
@@ -262,3 +275,16 @@ def test_a_certificate_for_a_weak_key_shares_no_secret_and_keys_are_forgotten_in
     key = here.outbox.proofs._key_of(B.state())
     assert here.outbox.proofs._key_of(C.state()) != key
     assert here.outbox.proofs._key_of(B.state()) == key
+
+
+def test_a_members_comparison_that_has_waited_for_its_turn_is_its_own_still(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(answer_pacing, "LARGE_ENTRIES", 1)
+    one, other = Peer("b"), Peer("c", 7002)
+    here = meeting(one, other)
+    said = Compare((0,) * BUCKETS), End()
+    receive_over_stream(here, one.state(), *said, stream=-1)
+    assert receive_over_stream(here, other.state(), *said, stream=-2) == []
+    outputs = here.handle_timeout(here.inbound.pacing.deadline)
+    assert [each.stream for each in outputs if isinstance(each, SendFrame)] == [-2]
+    assert [each for each in outputs if isinstance(each, StatementRefused)] == []
+    assert here.counters[Count.PACKETS_FORGED_AS_MEMBERS] == 0
