@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import msgpack
 
-from gossipreg.certificate import SERIAL_BYTES, Certificate, Revocation, authority_id
+from gossipreg.certificate import SERIAL_BYTES, Certificate, Delegation, Revocation, authority_id
 from gossipreg.errors import InvalidCertificate
 from gossipreg.model import is_name
 from gossipreg.msgpack_documents import read_msgpack
@@ -26,6 +26,9 @@ NODE_KEY: Final = "gossipreg-node-key-1"
 PUBLIC_KEY: Final = "gossipreg-public-key-1"
 CERTIFICATE: Final = "gossipreg-certificate-1"
 REVOCATION: Final = "gossipreg-revocation-1"
+DELEGATION: Final = "gossipreg-delegation-1"
+JOIN_TOKEN: Final = "gossipreg-join-token-1"  # noqa: S105 -- it is the name of a kind
+CERTIFICATE_REQUEST: Final = "gossipreg-certificate-request-1"
 
 #: What people read where a document is not what it should be.
 _NOUNS: Final = {
@@ -35,15 +38,19 @@ _NOUNS: Final = {
     PUBLIC_KEY: "a node's public key, as `gossipreg ca request` writes it to FILE.pub",
     CERTIFICATE: "a certificate, as `gossipreg ca sign` writes it",
     REVOCATION: "a revocation, as `gossipreg ca revoke` writes it",
+    DELEGATION: "a delegation, as `gossipreg ca delegate` writes it",
+    JOIN_TOKEN: "a join token, as `gossipreg ca token` writes it",
+    CERTIFICATE_REQUEST: "a node's request for a certificate",
 }
 
 
 @frozen
 class Authority:
-    """The public side of an authority: what nodes need in order to verify."""
+    """The public side of an authority, or of an issuer: what nodes need in order to verify."""
 
     cluster: str
     public: bytes
+    delegation: Delegation | None = None  # what an issuer may sign; None: it is an authority itself
 
     @property
     def id(self) -> str:
@@ -95,6 +102,11 @@ class AuthorityKey:
             not_after=not_after,
         )
 
+    def delegate(self, public: bytes, **fields: Any) -> Delegation:
+        """A delegation for the holder of the key ``public``. Raises `InvalidCertificate` for what none may say."""
+        serial = secrets.token_bytes(SERIAL_BYTES)
+        return Delegation.issue(self.key, cluster=self.cluster, serial=serial, public=public, **fields)
+
     def renew(self, certificate: Certificate, *, not_before: int, not_after: int) -> Certificate:
         """The same certificate for another time, with a serial number of its own."""
         if certificate.cluster != self.cluster:
@@ -112,9 +124,14 @@ class AuthorityKey:
             not_after=not_after,
         )
 
-    def revoke(self, certificate: Certificate, *, at: int) -> Revocation:
-        """The revocation of a certificate of its own. Raises `InvalidCertificate` for that of another authority."""
-        return Revocation.issue(self.key, certificate, at)
+    def revoke(
+        self, certificate: Certificate | Delegation, *, at: int, delegations: tuple[Delegation, ...] = ()
+    ) -> Revocation:
+        """The revocation of a certificate or delegation of its own, or of a certificate by one of the ``delegations``.
+
+        Raises `InvalidCertificate` for that of another authority.
+        """
+        return Revocation.issue(self.key, certificate, at, delegations)
 
 
 # The files

@@ -1,4 +1,4 @@
-"""Certificates: what a cluster's authority lets the holder of a key state, and revocations of them.
+"""Certificates: what a cluster's authority lets the holder of a key state; revocations and delegations.
 
 A certificate is a small msgpack document, not X.509 (docs/decisions/0064): its body, and the signature of the authority
 over the bytes of that body. It travels with every membership statement, so it is small. A reader skips further fields
@@ -30,10 +30,14 @@ GRANTS: Final = ("policies", "keys", "tokens", "forget")
 #: The size of a serial number (bytes). It is random: an authority keeps no list of those that it has given.
 SERIAL_BYTES: Final = 8
 
+#: How far a new certificate reaches back (seconds): a node whose clock is a little behind accepts it at once.
+ISSUED_BACK_SECONDS: Final = 300
+
 #: The first version of the documents. A reader refuses another.
 _VERSION: Final = 1
 _CERTIFICATE: Final = b"certificate"
 _REVOCATION: Final = b"revocation"
+_DELEGATION: Final = b"delegation"
 
 _GLOB: Final = re.compile(r"[A-Za-z0-9._*-]{1,63}")
 _ID: Final = re.compile(r"[0-9a-f]{8}")
@@ -111,8 +115,85 @@ class Certificate:
 
 
 @frozen
+class Delegation:
+    """What one agent, the *issuer*, may sign certificates for in the place of the authority (docs/decisions/0088).
+
+    A certificate that the issuer has signed counts as far as it is within the delegation: a part of its patterns, none
+    but its grants, and no longer than ``lifetime`` or its own end.
+    """
+
+    cluster: str
+    authority: str  # the id of the authority
+    serial: bytes
+    public: bytes  # the issuer's key
+    agent: str  # the member that holds the key: the only one that counts how often a join token is used
+    names: tuple[str, ...]
+    zones: tuple[str, ...]
+    services: tuple[str, ...]
+    roles: tuple[str, ...]
+    grants: tuple[str, ...]
+    not_before: int  # seconds since the epoch
+    not_after: int  # seconds since the epoch
+    lifetime: int  # of a certificate (seconds)
+    data: bytes = attrs.field(default=b"", repr=False)
+
+    @classmethod
+    def read(cls, data: bytes) -> Self:
+        """Read a document. Raises `InvalidCertificate` for anything else; its signature is not verified here."""
+        fields = _read_body(data, _DELEGATION_FIELDS, "delegation", limits.CERTIFICATE_BYTES_MAX)
+        delegation = attrs.evolve(cls(*fields), data=data)
+        if delegation.not_before >= delegation.not_after:
+            raise InvalidCertificate("a delegation that ends before it begins")
+        return delegation
+
+    @classmethod
+    def issue(cls, by: SigningKey, **fields: Any) -> Self:
+        """A new delegation, signed ``by`` the authority. Raises `InvalidCertificate` for fields out of range."""
+        made = cls(authority=authority_id(by.public), **fields)
+        body = [_VERSION, *(_packable(getattr(made, name)) for name, _ in _DELEGATION_FIELDS)]
+        return cls.read(_signed(body, by, _DELEGATION))
+
+    @property
+    def serial_text(self) -> str:
+        """Its serial number as people see it (16 hexadecimal digits), by which a revocation names it."""
+        return self.serial.hex()
+
+    def is_signed_by(self, public: bytes) -> bool:
+        """Whether the authority with this public key has signed it."""
+        return authority_id(public) == self.authority and _is_signed(self.data, public, _DELEGATION)
+
+    def excess_of(self, certificate: Certificate) -> str | None:
+        """What of a ``certificate`` that the issuer has signed is beyond this delegation, in words; None: nothing."""
+        if certificate.cluster != self.cluster:
+            return f"cluster {certificate.cluster}"
+        for what in ("names", "zones", "services", "roles"):
+            beyond = beyond_patterns(getattr(certificate, what), getattr(self, what))
+            if beyond is not None:
+                return f"{what} {beyond}"
+        for grant in certificate.grants:
+            if grant not in self.grants:
+                return f"grant {grant}"
+        # A renewal reaches back a little, so that clocks may differ; that is no part of how long it lasts.
+        lasts = certificate.not_after - certificate.not_before - ISSUED_BACK_SECONDS
+        if lasts > self.lifetime:
+            return f"{lasts} s of time, where {self.lifetime} are allowed"
+        if certificate.not_before < self.not_before - ISSUED_BACK_SECONDS or certificate.not_after > self.not_after:
+            return "a time outside of its own"
+        return None
+
+
+def beyond_patterns(inner: Iterable[str], outer: Iterable[str]) -> str | None:
+    """The first pattern of ``inner`` that may match what no pattern of ``outer`` matches; None if there is none.
+
+    A ``*`` of an inner pattern has to be within what a ``*`` of an outer one stands for.
+    """
+    allowed = tuple(outer)
+    return next((each for each in inner if not any(fnmatchcase(each, pattern) for pattern in allowed)), None)
+
+
+@frozen
 class Revocation:
-    """The authority's word that a certificate counts no more, whatever its holder states under it."""
+    """The authority's word that a certificate, or a delegation, counts no more, whatever its holder states under it."""
 
     cluster: str
     authority: str  # the id of the authority
@@ -129,16 +210,19 @@ class Revocation:
         return attrs.evolve(cls(*fields), data=data)
 
     @classmethod
-    def issue(cls, by: SigningKey, certificate: Certificate, at: int) -> Self:
-        """The revocation of ``certificate``, signed ``by`` the authority that signed it."""
-        if not certificate.is_signed_by(by.public):
+    def issue(
+        cls, by: SigningKey, certificate: Certificate | Delegation, at: int, delegations: Iterable[Delegation] = ()
+    ) -> Self:
+        """The revocation of ``certificate``, signed ``by`` the authority that signed it or its issuer's delegation."""
+        own = [each for each in delegations if each.is_signed_by(by.public)]
+        if not any(certificate.is_signed_by(each) for each in (by.public, *(each.public for each in own))):
             raise InvalidCertificate(
                 f"certificate {certificate.serial_text} is of authority {certificate.authority}, not of "
                 f"{authority_id(by.public)}: only the authority that signed it revokes it"
             )
         made = cls(
             certificate.cluster,
-            certificate.authority,
+            authority_id(by.public),
             certificate.serial,
             at,
             certificate.not_after,
@@ -271,6 +355,21 @@ _CERTIFICATE_FIELDS: Final = (
     ("grants", _grants),
     ("not_before", _time),
     ("not_after", _time),
+)
+_DELEGATION_FIELDS: Final = (
+    ("cluster", _name),
+    ("authority", _id),
+    ("serial", _bytes_of(SERIAL_BYTES)),
+    ("public", _bytes_of(PUBLIC_KEY_BYTES)),
+    ("agent", _name),
+    ("names", _names),
+    ("zones", _globs),
+    ("services", _globs),
+    ("roles", _globs),
+    ("grants", _grants),
+    ("not_before", _time),
+    ("not_after", _time),
+    ("lifetime", _time),
 )
 _REVOCATION_FIELDS: Final = (
     ("cluster", _name),

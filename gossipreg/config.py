@@ -12,6 +12,7 @@ import attrs
 from gossipreg import hosts, limits
 from gossipreg.config_rules import (
     DEFAULT_PORT,
+    given_with,
     goes_with,
     listens_with,
     needs,
@@ -24,6 +25,7 @@ from gossipreg.config_rules import (
     read_group,
     read_header,
     read_http,
+    read_issuer,
     read_name,
     read_name_or_nothing,
     read_node_meta,
@@ -247,6 +249,24 @@ class Config:
     identity_key: Path | None = setting(
         OptionalPath(), None, "File with the key of that certificate, as `gossipreg ca request` writes it."
     )
+    join_token_file: Path | None = setting(
+        OptionalPath(),
+        None,
+        "File with join tokens, as `gossipreg ca token` writes them: while there is no file `identity_cert`, the node "
+        "makes its key and gets its certificate by them, from one of `issuers`.",
+    )
+    issuers: tuple[str, ...] = setting(
+        Texts(read=read_issuer),
+        (),
+        "HTTP addresses of agents that issue certificates: HOST:PORT, or https://HOST:PORT. They renew this node's "
+        "certificate before it ends.",
+    )
+    issuer_key_file: Path | None = setting(
+        OptionalPath(),
+        None,
+        "File with an issuer's key, as `gossipreg ca request` writes it: over HTTP this agent signs certificates, as "
+        "far as its delegation in authority_file allows. Read again on SIGHUP.",
+    )
     identity: str = setting(
         Choice(("auto", "off", "prefer", "require")),
         "auto",
@@ -315,6 +335,11 @@ class Config:
             own,
             goes_with("identity_cert", "identity_key"),
             needs("identity_cert", "authority_file"),
+            needs("issuer_key_file", "authority_file"),
+            needs("issuer_key_file", "data_dir"),
+            needs("join_token_file", "identity_cert"),
+            given_with("join_token_file", "issuers"),
+            given_with("issuers", "identity_cert"),
             Relation(
                 ("identity", "authority_file"),
                 "`identity` beyond `auto` and `off` with `authority_file` only",

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from gossipreg import hosts, limits
 from gossipreg.errors import ConfigError
-from gossipreg.federation import check_region
+from gossipreg.federation import AgentPlace, check_region
 from gossipreg.fields import Relation
 from gossipreg.model import Address, is_name, place
 from gossipreg.text import shown
@@ -48,6 +48,11 @@ def read_region(text: str) -> None:
     """The name of a region, or an empty text for the default."""
     if text:
         check_region(text)
+
+
+def read_issuer(text: str) -> None:
+    """The HTTP address of an agent, perhaps as a URL."""
+    AgentPlace.parse(text)
 
 
 def read_address(text: str) -> None:
@@ -204,6 +209,19 @@ def needs(one: str, other: str) -> Relation:
         if getattr(config, one) is None or getattr(config, other) is not None:
             return None
         return f"it is given without {other}: give that, too"
+
+    return Relation((one, other), f"`{one}` with `{other}` only", wrong)
+
+
+def given_with(one: str, other: str) -> Relation:
+    """One setting is of use with the other only, which may be a list."""
+
+    def wrong(config: Any) -> str | None:
+        return (
+            f"it is given without {other}: give that, too"
+            if getattr(config, one) and not getattr(config, other)
+            else None
+        )
 
     return Relation((one, other), f"`{one}` with `{other}` only", wrong)
 

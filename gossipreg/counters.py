@@ -85,6 +85,22 @@ class Count(Described):
         "Packets and frames taken for a stranger's: under the run id of a member that has proven none to this run yet.",
     )
     MEMBERS_EXPELLED = "members_expelled", "members", "Members dropped because their certificate was revoked or ended."
+    CERTIFICATES_ISSUED = (
+        "certificates_issued",
+        "certificates",
+        "Certificates that this agent, as an issuer, has given.",
+    )
+    CERTIFICATES_REFUSED = (
+        "certificates_refused",
+        "requests",
+        "Requests for a certificate that this agent, as an issuer, has refused.",
+    )
+    CERTIFICATES_RENEWED = "certificates_renewed", "renewals", "Times that this node's certificate was renewed in time."
+    CERTIFICATE_RENEWALS_FAILED = (
+        "certificate_renewals_failed",
+        "attempts",
+        "Attempts to have this node's certificate renewed that have failed.",
+    )
     OWN_PACKETS = "own_packets", "packets", "Packets that this node itself had sent, and that came back to it."
 
     # Packets that are refused: one for each `Refusal`

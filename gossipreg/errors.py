@@ -93,6 +93,14 @@ class InvalidCertificate(ConfigError):
     """A document of a cluster's authority that cannot be used; the sentence says why."""
 
 
+class CertificateRefused(GossipregError):
+    """An issuer does not sign the certificate that a node asks for; the sentence says why."""
+
+
+class NotAnIssuer(GossipregError):
+    """This node signs no certificates: it has no issuer's key, or no delegation for it."""
+
+
 class BindError(GossipregError):
     """The address to listen on cannot be had."""
 

@@ -159,6 +159,19 @@ GOSSIP_KEY_KEPT_SECONDS_MAX: Final = 366 * 86_400.0
 CERTIFICATE_BYTES_MAX: Final = 512
 CERTIFICATE_PATTERNS_MAX: Final = 32
 
+#: How many nodes a join token may be for. The issuer keeps a row of some 300 bytes for each until the token expires.
+JOIN_TOKEN_USES_MAX: Final = 1000
+
+#: Longest time for which a join token can be made (seconds): 30 days. It is a secret that lies in images and variables.
+JOIN_TOKEN_SECONDS_MAX: Final = 30 * 86_400
+
+#: Join tokens in one file: one for each of several issuers, and one that takes the place of each.
+JOIN_TOKENS_MAX: Final = 16
+
+#: Largest request for a certificate (characters): a token or a certificate of 512 bytes, and what authenticates it, in
+#: base64. The answer is no longer.
+CERTIFICATE_REQUEST_CHARACTERS_MAX: Final = 1400
+
 #: Hosts by which it is counted what identity has refused; the rest is counted together. Any holder of the cluster's key
 #: can send from many, and each is a series of the metrics.
 REFUSED_SOURCES_MAX: Final = 64

@@ -42,6 +42,8 @@ _CONNECTION: Final = "frontends/serving/test_connection.py"
 #: Limits that tests prove by what they lead to, without their names.
 BY_EFFECT: Final = {
     "REGION_TAGS_MAX": "runtime/regions/test_answers.py::test_what_is_beyond_a_limit_makes_the_answer_unusable",
+    "JOIN_TOKENS_MAX": "runtime/test_enrolment.py::test_settings_and_files_that_cannot_be_used_are_named",
+    "JOIN_TOKEN_SECONDS_MAX": "cli/test_issuers.py::test_what_an_issuer_may_not_give_is_named_and_no_token_made",
     "CREDENTIAL_KEYS_MAX": "runtime/test_credentials.py::test_a_file_of_keys_that_cannot_be_used_is_named",
     "GOSSIP_KEY_KEPT_SECONDS_MAX": "runtime/test_node_keyring.py::test_the_others_cannot_be_kept_for_what_is_no_time",
     "GOSSIP_KEYS_MAX": "runtime/test_key_files.py::test_a_file_that_cannot_be_used_is_named",

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -12,30 +10,30 @@ import click
 
 from gossipreg.cli import show, tables
 from gossipreg.cli.agent_options import agent_options, as_json
+from gossipreg.cli.authority_files import (
+    AUTHORITY_OPTION,
+    GRANTS_OPTION,
+    PATH,
+    line_of,
+    out_option,
+    read_authority,
+    time_text,
+)
 from gossipreg.cli.help_page import SectionedGroup, command
+from gossipreg.cli.issuers import delegate, token
 from gossipreg.cli.new_file import write_once
-from gossipreg.errors import ConfigError, InvalidCertificate, UnsafeFile
+from gossipreg.errors import ConfigError, InvalidCertificate
 
 if TYPE_CHECKING:
-    from gossipreg.authority import AuthorityKey
-    from gossipreg.certificate import Certificate, Revocation
+    from gossipreg.certificate import Certificate, Delegation, Revocation
     from gossipreg.cli.client import AgentClient
 
 _DAY: Final = 86_400
 
-#: How far a certificate reaches back (seconds): a node whose clock is a little behind accepts it at once.
-_BACK: Final = 300
-
-_PATH: Final = click.Path(path_type=Path)
+#: How far a certificate reaches back (seconds): as `gossipreg.certificate` has it, which is imported by few commands.
+_BACK_SECONDS: Final = 300
 
 
-def _out(what: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    return click.option("--out", metavar="FILE", type=_PATH, required=True, help=f"New file for {what}.")
-
-
-_authority = click.option(
-    "--authority", metavar="FILE", type=_PATH, required=True, help="The authority's key, as ca init wrote it."
-)
 _days = click.option(
     "--days", metavar="N", type=click.IntRange(1, 3650), default=90, show_default=True, help="How long it counts."
 )
@@ -43,7 +41,7 @@ _days = click.option(
 
 @command("init")
 @click.option("--cluster", metavar="NAME", required=True, help="The cluster that it is the authority of.")
-@_out("the authority's key, for you alone; FILE.pub gets the public one, for the nodes")
+@out_option("the authority's key, for you alone; FILE.pub gets the public one, for the nodes")
 @as_json
 def init(cluster: str, out: Path, *, as_json: bool) -> None:
     """Make the authority of a cluster. Keep its key offline: who has it can make any node.
@@ -65,7 +63,7 @@ def init(cluster: str, out: Path, *, as_json: bool) -> None:
 
 
 @command("request")
-@_out("the node's key, for the agent alone; FILE.pub gets the public one, for ca sign")
+@out_option("the node's key, for the agent alone; FILE.pub gets the public one, for ca sign")
 @as_json
 def request(out: Path, *, as_json: bool) -> None:
     """Make the key of a node, on its host. Only the public key leaves the host.
@@ -83,20 +81,14 @@ def request(out: Path, *, as_json: bool) -> None:
 
 
 @command("sign")
-@click.argument("public", metavar="PUBLIC", type=_PATH)
-@_authority
-@_out("the certificate")
+@click.argument("public", metavar="PUBLIC", type=PATH)
+@AUTHORITY_OPTION
+@out_option("the certificate")
 @click.option("--name", "names", metavar="NAME", multiple=True, required=True, help="A name that the node may have.")
 @click.option("--zone", "zones", metavar="NAME", multiple=True, default=("*",), help="A zone that it may be in.")
 @click.option("--service", "services", metavar="NAME", multiple=True, default=("*",), help="A service to offer.")
 @click.option("--role", "roles", metavar="NAME", multiple=True, default=("*",), help="A role to claim.")
-@click.option(
-    "--allow",
-    "grants",
-    type=click.Choice(("policies", "keys", "tokens", "forget")),
-    multiple=True,
-    help="What else: set policies and reset terms, change the gossip's keys, manage tokens, have members forgotten.",
-)
+@GRANTS_OPTION
 @_days
 @as_json
 def sign(
@@ -124,25 +116,25 @@ def sign(
     """
     from gossipreg.authority import PUBLIC_KEY, decode_key
 
-    by = _read_authority(authority)
+    by = read_authority(authority)
     now = int(time.time())
     certificate = by.sign(
-        decode_key(PUBLIC_KEY, _line_of(public), where=str(public)),
+        decode_key(PUBLIC_KEY, line_of(public), where=str(public)),
         names=names,
         zones=zones,
         services=services,
         roles=roles,
         grants=grants,
-        not_before=now - _BACK,
+        not_before=now - _BACK_SECONDS,
         not_after=now + days * _DAY,
     )
     _give(certificate, out, as_json=as_json)
 
 
 @command("renew")
-@click.argument("certificate", metavar="CERTIFICATE", type=_PATH)
-@_authority
-@_out("the new certificate")
+@click.argument("certificate", metavar="CERTIFICATE", type=PATH)
+@AUTHORITY_OPTION
+@out_option("the new certificate")
 @_days
 @as_json
 def renew(certificate: Path, authority: Path, out: Path, days: int, *, as_json: bool) -> None:
@@ -154,26 +146,41 @@ def renew(certificate: Path, authority: Path, out: Path, days: int, *, as_json: 
     Examples:
       gossipreg ca renew web-1.cert --authority authority.key --out web-1.new.cert
     """
-    by, now = _read_authority(authority), int(time.time())
+    by, now = read_authority(authority), int(time.time())
     held = _read_certificate(certificate)
-    _give(by.renew(held, not_before=now - _BACK, not_after=now + days * _DAY), out, as_json=as_json)
+    _give(by.renew(held, not_before=now - _BACK_SECONDS, not_after=now + days * _DAY), out, as_json=as_json)
 
 
 @command("revoke")
-@click.argument("certificate", metavar="CERTIFICATE", type=_PATH)
-@_authority
-@_out("the revocation")
+@click.argument("certificate", metavar="CERTIFICATE", type=PATH)
+@AUTHORITY_OPTION
+@click.option(
+    "--issuer",
+    "delegation",
+    metavar="FILE",
+    type=PATH,
+    help="The delegation of the issuer that has signed CERTIFICATE.",
+)
+@out_option("the revocation")
 @as_json
-def revoke(certificate: Path, authority: Path, out: Path, *, as_json: bool) -> None:
-    """Sign the revocation of a certificate, before its end.
+def revoke(certificate: Path, authority: Path, out: Path, delegation: Path | None, *, as_json: bool) -> None:
+    """Sign the revocation of a certificate, before its end, or of a delegation with all that its issuer has signed.
+
+    An issuer keeps the serial number of a certificate that it renews: a revocation of any of them is one of all.
 
     Examples:
       gossipreg ca revoke web-1.cert --authority authority.key --out web-1.revoked
+      gossipreg ca revoke web-7.cert --issuer issuer.delegation --authority authority.key --out web-7.revoked
+      gossipreg ca revoke issuer.delegation --authority authority.key --out issuer.revoked
     """
-    from gossipreg.authority import REVOCATION, encode
+    from gossipreg.authority import DELEGATION, REVOCATION, encode
 
-    by = _read_authority(authority)
-    made = by.revoke(_read_certificate(certificate), at=int(time.time()))
+    by = read_authority(authority)
+    line = line_of(certificate)
+    is_delegation = line.partition(" ")[0] == DELEGATION
+    held = _delegation_in(line, certificate) if is_delegation else _read_certificate(certificate)
+    issuers = () if delegation is None else (_delegation_in(line_of(delegation), delegation),)
+    made = by.revoke(held, at=int(time.time()), delegations=issuers)
     write_once(out, encode(REVOCATION, made.data), secret=False)
     names = ", ".join(made.names)
     show.say(
@@ -184,7 +191,7 @@ def revoke(certificate: Path, authority: Path, out: Path, *, as_json: bool) -> N
 
 
 @command("publish")
-@click.argument("file", metavar="FILE", type=_PATH)
+@click.argument("file", metavar="FILE", type=PATH)
 @agent_options
 def publish(agent: AgentClient, file: Path, *, as_json: bool) -> None:
     """Give a revocation, which ca revoke has written to FILE, to the running cluster through one agent.
@@ -202,7 +209,7 @@ def publish(agent: AgentClient, file: Path, *, as_json: bool) -> None:
     from gossipreg.authority import REVOCATION, decode
     from gossipreg.certificate import Revocation
 
-    line = _line_of(file)
+    line = line_of(file)
     serial = Revocation.read(decode(REVOCATION, line, where=str(file))).serial_text
     document = agent.put("revocations", body={"revocation": line})
     [gone] = [each for each in document["revoked"] if each["certificate"] == serial]
@@ -232,7 +239,7 @@ def members(agent: AgentClient, *, as_json: bool) -> None:
             each["name"],
             "yes" if each["ready"] else "no",
             each["certificate"] or "",
-            "" if each["until"] is None else _time(int(each["until"])),
+            "" if each["until"] is None else time_text(int(each["until"])),
             each["authority"] or "",
         )
         for each in document["members"]
@@ -244,10 +251,10 @@ def members(agent: AgentClient, *, as_json: bool) -> None:
 
 
 @command("show")
-@click.argument("file", metavar="FILE", type=_PATH)
+@click.argument("file", metavar="FILE", type=PATH)
 @as_json
 def show_(file: Path, *, as_json: bool) -> None:
-    """Show what a certificate, a revocation or an authority's public key says. No secret is shown.
+    """Show what a certificate, revocation, delegation or authority's public key says; no secrets.
 
     Times are in UTC. The signature is not verified, which takes the authority.
 
@@ -258,14 +265,14 @@ def show_(file: Path, *, as_json: bool) -> None:
       gossipreg ca show web-1.cert
       gossipreg ca show web-1.cert --json
     """
-    document = _described(_line_of(file), str(file))
+    document = _described(line_of(file), str(file))
     rows = [(name, ", ".join(value) if isinstance(value, list) else value) for name, value in document.items()]
     show.write(tables.TextTable(("field", "value"), rows), document, as_json=as_json)
 
 
 def _described(line: str, where: str) -> dict[str, Any]:
     from gossipreg import authority as files
-    from gossipreg.certificate import Certificate, Revocation
+    from gossipreg.certificate import Certificate, Delegation, Revocation, authority_id
 
     kind = line.partition(" ")[0]
     if kind == files.CERTIFICATE:
@@ -277,32 +284,43 @@ def _described(line: str, where: str) -> dict[str, Any]:
             "services": list(certificate.services),
             "roles": list(certificate.roles),
             "allows": list(certificate.grants),
-            "from": _time(certificate.not_before),
-            "until": _time(certificate.not_after),
+            "from": time_text(certificate.not_before),
+            "until": time_text(certificate.not_after),
         }
     if kind == files.REVOCATION:
         revocation = Revocation.read(files.decode(kind, line, where=where))
-        times = {"at": _time(revocation.at), "until": _time(revocation.until)}
+        times = {"at": time_text(revocation.at), "until": time_text(revocation.until)}
         return {"kind": "revocation", **_common(revocation), **times}
+    if kind == files.DELEGATION:
+        delegation = Delegation.read(files.decode(kind, line, where=where))
+        return {
+            "kind": "delegation",
+            **_common(delegation),
+            "issuer": authority_id(delegation.public),
+            "agent": delegation.agent,
+            "zones": list(delegation.zones),
+            "services": list(delegation.services),
+            "roles": list(delegation.roles),
+            "allows": list(delegation.grants),
+            "lifetime": delegation.lifetime,
+            "from": time_text(delegation.not_before),
+            "until": time_text(delegation.not_after),
+        }
     if kind == files.AUTHORITY:
         authority = files.decode_authority(line, where=where)
         return {"kind": "authority", "cluster": authority.cluster, "authority": authority.id}
     raise InvalidCertificate(
-        f"{where}: not a certificate, a revocation or an authority's public key: secret keys are not shown"
+        f"{where}: not a certificate, revocation, delegation or authority's public key: secret keys are not shown"
     )
 
 
-def _common(document: Certificate | Revocation) -> dict[str, Any]:
+def _common(document: Certificate | Revocation | Delegation) -> dict[str, Any]:
     return {
         "cluster": document.cluster,
         "authority": document.authority,
         "serial": document.serial_text,
         "names": list(document.names),
     }
-
-
-def _time(seconds: int) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
 
 
 def _public_of(path: Path) -> Path:
@@ -313,7 +331,7 @@ def _give(certificate: Certificate, out: Path, *, as_json: bool) -> None:
     from gossipreg.authority import CERTIFICATE, encode
 
     write_once(out, encode(CERTIFICATE, certificate.data), secret=False)
-    names, until = ", ".join(certificate.names), _time(certificate.not_after)
+    names, until = ", ".join(certificate.names), time_text(certificate.not_after)
     show.say(
         f"certificate {certificate.serial_text} for {names} until {until} written to {out}",
         {"serial": certificate.serial_text, "names": list(certificate.names), "until": until, "file": str(out)},
@@ -321,36 +339,18 @@ def _give(certificate: Certificate, out: Path, *, as_json: bool) -> None:
     )
 
 
-def _read_authority(path: Path) -> AuthorityKey:
-    from gossipreg.authority import decode_authority_key
-
-    return decode_authority_key(_line_of(path, secret=True), where=str(path))
-
-
 def _read_certificate(path: Path) -> Certificate:
     from gossipreg.authority import CERTIFICATE, decode
     from gossipreg.certificate import Certificate
 
-    return Certificate.read(decode(CERTIFICATE, _line_of(path), where=str(path)))
+    return Certificate.read(decode(CERTIFICATE, line_of(path), where=str(path)))
 
 
-def _line_of(path: Path, *, secret: bool = False) -> str:
-    """The one document in a file. Raises `ConfigError`, and `UnsafeFile` if others can read a secret."""
-    from gossipreg.authority import lines_of
-    from gossipreg.runtime.files import read_file, read_secret
+def _delegation_in(line: str, path: Path) -> Delegation:
+    from gossipreg.authority import DELEGATION, decode
+    from gossipreg.certificate import Delegation
 
-    try:
-        text = (read_secret(path) if secret else read_file(path).content).decode("ascii")
-    except UnsafeFile:
-        raise
-    except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise ConfigError(f"{path} is no file that gossipreg ca has written") from None
-    lines = lines_of(text)
-    if len(lines) != 1:
-        raise ConfigError(f"{path} holds {len(lines)} documents, not one")
-    return lines[0]
+    return Delegation.read(decode(DELEGATION, line, where=str(path)))
 
 
 ca = SectionedGroup(
@@ -363,5 +363,8 @@ ca = SectionedGroup(
       gossipreg ca sign node.key.pub --authority authority.key --name web-1 --out web-1.cert
       gossipreg ca show web-1.cert
     """,
-    sections={"Commands": (init, request, sign, renew, revoke, publish, members, show_)},
+    sections={
+        "Certificates": (init, request, sign, renew, revoke, publish, members, show_),
+        "Issuers": (delegate, token),
+    },
 )

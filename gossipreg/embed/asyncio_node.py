@@ -262,6 +262,15 @@ class AsyncioNode(AsyncioCalls):
         """
         return await self._call(lambda: self._node.revoke_certificate(revocation))
 
+    async def issue_certificate(self, request: str) -> str:
+        """Sign the certificate that a node asks for, by a join token or in place of its present one; returns it.
+
+        ``request`` and the result are lines, as nodes exchange them. A use of a token is on disk first. Raises
+        ``InvalidCertificate`` for what is no request, ``NotAnIssuer`` if this node has no issuer's key or the token is
+        another issuer's, ``CertificateRefused``, ``NodeClosed``, ``StorageError``.
+        """
+        return await self._call(lambda: self._node.issue_certificate(request))
+
     async def reread_keys(self) -> None:
         """Read ``key_file``, ``credential_key_file`` and the files of identity again. Raises ``ConfigError``."""
         await self._call(self._node.reread_keys)

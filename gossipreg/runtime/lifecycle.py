@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import attrs
 import trio
@@ -21,6 +22,9 @@ from gossipreg.runtime.registrar import Registrar
 from gossipreg.runtime.restored_instances import restore_instances
 from gossipreg.runtime.saved_state import Place, SavedState
 from gossipreg.runtime.state_writer import StateWriter
+
+if TYPE_CHECKING:
+    from gossipreg.runtime.certificate_issuing import CertificateIssuing
 
 log = logging.getLogger(__name__)
 
@@ -41,10 +45,22 @@ class NodeLifecycle:
     drained: str | None = attrs.field(init=False, default=None)  # why it was told to drain, if it was
     warnings: dict[str, None] = attrs.field(init=False, factory=dict)  # about how it is set up
     join_requester: JoinRequester = attrs.field(init=False)
+    _join_uses: Mapping[str, bytes] = attrs.field(init=False, factory=dict)
+    _issuing: CertificateIssuing | None = attrs.field(init=False, default=None)
     _leave_lock: trio.Lock = attrs.field(init=False, factory=trio.Lock)
 
     def __attrs_post_init__(self) -> None:
         self.join_requester = JoinRequester(self.context)
+
+    @property
+    def issuing(self) -> CertificateIssuing:
+        """What decides on requests for certificates."""
+        if self._issuing is None:
+            from gossipreg.runtime.certificate_issuing import CertificateIssuing  # few agents are issuers
+
+            self._issuing = CertificateIssuing(self.context, lambda: self.identity.files.issuer)
+            self._issuing.restore(self._join_uses)
+        return self._issuing
 
     def warn(self, sentence: str) -> None:
         """Log a warning about how the node is set up, once, and keep it."""
@@ -67,6 +83,7 @@ class NodeLifecycle:
             log.warning("%s", warning)
         unusable = [*self.policies.restore(saved), *restore_instances(self.context, self.registrar, saved)]
         self.keyring.apply()
+        self._join_uses = saved.join_uses
         if saved.drained is not None:
             why = f" ({saved.drained})" if saved.drained else ""
             log.warning("this node still drains, as before its restart%s: end that with `gossipreg drain --end`", why)

@@ -57,6 +57,8 @@ class NodeIdentity:
     #: By serial number: the sealed credentials that were held when the revocation was learned, by owner and id.
     _exposed: dict[bytes, dict[tuple[str, str], bytes]] = attrs.field(init=False, factory=dict)
 
+    #: Why an issuer has not renewed the certificate, although it is due; empty: it has, or it is not.
+    renewal_problem: str = attrs.field(init=False, default="")
     _warned_at: float = attrs.field(init=False, default=float("-inf"))
 
     async def follow(self) -> None:
@@ -198,10 +200,13 @@ class NodeIdentity:
             return (f"the certificate in {where} was revoked: the others have expelled this node",)
         left = certificate.not_after - time.time()
         if left <= 0:
-            return (f"the certificate in {where} has ended: renew it with `gossipreg ca renew`",)
-        if left < _SOON_SECONDS:
-            return (f"the certificate in {where} ends in {left / 3600:.0f} hours: renew it with `gossipreg ca renew`",)
-        return ()
+            why = f" ({self.renewal_problem})" if self.renewal_problem else ""
+            return (f"the certificate in {where} has ended{why}: renew it with `gossipreg ca renew`",)
+        if self._config.issuers:
+            ends = f"the certificate in {where} ends in {left / 3600:.1f} hours and was not renewed"
+            return (f"{ends}: {self.renewal_problem}",) if self.renewal_problem else ()
+        soon = f"the certificate in {where} ends in {left / 3600:.0f} hours: renew it with `gossipreg ca renew`"
+        return (soon,) if left < _SOON_SECONDS else ()
 
     def _unsigned(self) -> tuple[str, ...]:
         """Which present members do not sign what they state, in one sentence: who is not ready for ``require``."""

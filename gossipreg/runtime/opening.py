@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import attrs
 import trio
 
 from gossipreg import limits
@@ -57,6 +58,13 @@ if TYPE_CHECKING:
 
 def check_start(config: Config) -> None:
     """Raise what `open_node` would raise because of settings and the files that they name; nothing is opened."""
+    if _needs_certificate(config):
+        from gossipreg.runtime.enrolment import read_tokens
+
+        read_tokens(config)
+        config = attrs.evolve(
+            config, identity_cert=None, identity_key=None, identity="auto", join_token_file=None, issuers=()
+        )
     check_safety(resolve_bind(config.bind), config, sealed=bool(NodeKeys.of(config).gossip))
 
 
@@ -68,8 +76,13 @@ async def open_node(config: Config | None = None) -> AsyncIterator[Node]:
     to stop in the middle because its name is held by another, the block is cancelled and ``NameConflict`` raised.
     """
     config = config or Config()
-    keys = NodeKeys.of(config)
     bind = resolve_bind(config.bind)
+    if _needs_certificate(config):
+        from gossipreg.runtime.enrolment import enrol  # few nodes have a join token
+
+        check_start(config)
+        await enrol(config, _name_of(config, None, bind), random.Random(os.urandom(16)))
+    keys = NodeKeys.of(config)
     check_safety(bind, config, sealed=bool(keys.gossip))
     snapshot = None if config.snapshot is None else await _open_snapshot(config.snapshot, config.cluster)
     store = None if config.data_dir is None else await _open_store(config.data_dir)
@@ -137,9 +150,13 @@ async def _running(
                 if snapshot is not None:
                     snapshot.begin(context)
                     start("writing the snapshot", partial(snapshot.keep, context))
-                start("following the keys", lifecycle.keyring.follow)
-                start("following the files of identity", lifecycle.identity.follow)
-                start("watching the advertised address", lifecycle.advertised_address.run)
+                for what, work in (
+                    ("following the keys", lifecycle.keyring.follow),
+                    ("following the files of identity", lifecycle.identity.follow),
+                    ("renewing the certificate", partial(_renew_certificate, config, lifecycle)),
+                    ("watching the advertised address", lifecycle.advertised_address.run),
+                ):
+                    start(what, work)
                 nursery.start_soon(context.driver.run)
                 nursery.start_soon(context.driver.serve, sockets.tcp)
                 if writer is not None:
@@ -234,6 +251,22 @@ def _create(
     ):
         lifecycle.warn(exposed)
     return lifecycle
+
+
+async def _renew_certificate(config: Config, lifecycle: NodeLifecycle) -> None:
+    """Until cancelled: have issuers renew the node's certificate, if it has any."""
+    if not config.issuers:
+        await trio.sleep_forever()
+    from gossipreg.runtime.renewal import CertificateRenewal  # most nodes ask no issuer
+
+    rng = random.Random(os.urandom(16))
+    await CertificateRenewal(config, lifecycle.context, lifecycle.identity, rng).run()
+
+
+def _needs_certificate(config: Config) -> bool:
+    """Whether the node has to ask for its first certificate: it has join tokens, and no certificate."""
+    certificate = config.identity_cert
+    return config.join_token_file is not None and certificate is not None and not certificate.exists()
 
 
 def _regions(region: str, config: Config, counters: Counter[str], index: int) -> Regions:

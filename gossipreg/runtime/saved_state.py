@@ -22,6 +22,7 @@ INSTANCE: Final = "instance"
 POLICY: Final = "policy"
 CHECKS: Final = "checks"
 TERM: Final = "term"
+JOIN_USE: Final = "join_use"
 
 #: Largest generation or index that is taken from disk: the largest whole number that every reader of JSON takes.
 _NUMBER_MAX: Final = 2**53 - 1
@@ -43,6 +44,7 @@ class SavedState:
     policies: Mapping[str, bytes] = attrs.field(factory=dict)  # the latest version of each, packed, by key
     terms: Mapping[str, bytes] = attrs.field(factory=dict)  # term registers, packed, by service
     checks: Mapping[str, bytes] = attrs.field(factory=dict)  # the state of ttl checks, packed, by the instance's id
+    join_uses: Mapping[str, bytes] = attrs.field(factory=dict)  # of join tokens, packed, by token and public key
     warnings: tuple[str, ...] = ()
 
 
@@ -51,7 +53,9 @@ class StateRows:
     """The rows that were read so far, each in the shape that this version uses."""
 
     _fields: dict[str, Any] = attrs.field(factory=dict)
-    _bodies: dict[str, dict[str, bytes]] = attrs.field(factory=lambda: {INSTANCE: {}, POLICY: {}, TERM: {}, CHECKS: {}})
+    _bodies: dict[str, dict[str, bytes]] = attrs.field(
+        factory=lambda: {INSTANCE: {}, POLICY: {}, TERM: {}, CHECKS: {}, JOIN_USE: {}}
+    )
 
     def read(self, kind: bytes, key: bytes, body: bytes) -> str | None:
         """Read one row whose checksum is right. Returns why it cannot be used, if it cannot."""
@@ -63,7 +67,7 @@ class StateRows:
                     self._fields["peers"] = tuple(_peers(_loads(body)))
                 case "drain":
                     self._fields["drained"] = _text(_loads(body)["reason"])
-                case "instance" | "policy" | "term" | "checks" as known:
+                case "instance" | "policy" | "term" | "checks" | "join_use" as known:
                     self._bodies[known][key.decode()] = body
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             return f"it is of another version: {error}"
@@ -77,6 +81,7 @@ class StateRows:
             policies=self._bodies[POLICY],
             terms=self._bodies[TERM],
             checks=self._bodies[CHECKS],
+            join_uses=self._bodies[JOIN_USE],
             warnings=tuple(warnings),
         )
 

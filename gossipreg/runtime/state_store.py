@@ -32,6 +32,7 @@ from gossipreg.runtime.saved_state import (
     DRAIN,
     IDENTITY,
     INSTANCE,
+    JOIN_USE,
     PEERS,
     POLICY,
     TERM,
@@ -185,6 +186,14 @@ class StateStore:
         """Remove the term register of a service, if there is one."""
         self._drop(TERM, service)
 
+    def put_join_use(self, key: str, use: bytes) -> None:
+        """Save that a join token was used, packed; ``key`` names the token and the node's key."""
+        self._put(JOIN_USE, key, use)
+
+    def drop_join_use(self, key: str) -> None:
+        """Remove the use of a join token, if there is one."""
+        self._drop(JOIN_USE, key)
+
     def set_identity(self, name: str, generation: int, index: int = 0) -> None:
         """Save the identity of this run of the agent.
 
@@ -285,6 +294,14 @@ class AsyncStateStore:
     async def drop_term(self, service: str) -> None:
         """See `StateStore.drop_term`."""
         await self._write(functools.partial(self._store.drop_term, service))
+
+    async def put_join_use(self, key: str, use: bytes) -> None:
+        """See `StateStore.put_join_use`."""
+        await self._write(functools.partial(self._store.put_join_use, key, use))
+
+    async def drop_join_use(self, key: str) -> None:
+        """See `StateStore.drop_join_use`."""
+        await self._write(functools.partial(self._store.drop_join_use, key))
 
     async def put_checks(self, rows: Rows) -> None:
         """See `StateStore.put_checks`."""

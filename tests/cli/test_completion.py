@@ -72,6 +72,7 @@ def test_every_argument_that_names_something_there_is_completed() -> None:
     new = {("render", "template"), ("weight", "weight"), ("add", "file"), ("create", "name"), ("join", "seeds")}
     new |= {
         ("sign", "public"),
+        ("delegate", "public"),
         ("renew", "certificate"),
         ("revoke", "certificate"),
         ("publish", "file"),

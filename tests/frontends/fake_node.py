@@ -12,6 +12,7 @@ import trio
 from gossipreg.check import Check, CheckReport
 from gossipreg.config import key_id, parse_key, read_seeds
 from gossipreg.errors import (
+    CertificateRefused,
     CredentialsUnavailable,
     InvalidCertificate,
     JoinFailed,
@@ -20,6 +21,7 @@ from gossipreg.errors import (
     KeyNotHeld,
     MemberPresent,
     NodeClosed,
+    NotAnIssuer,
     NotJoined,
     RegionUnavailable,
     UnknownInstance,
@@ -94,6 +96,7 @@ class FakeNode:
     given_up: set[str] = attrs.field(factory=set)  # ids of keys
     cluster_tokens: dict[str, ClusterToken] = attrs.field(factory=dict)  # by name
     identities: IdentityReport = IdentityReport("off", None, (), (), {})
+    is_issuer: bool = True
     rules: dict[str, Rule] = attrs.field(factory=dict)  # by key
     secrets: dict[str, Mapping[str, str]] = attrs.field(factory=dict)  # by id
     elsewhere: dict[str, dict[str, RegionalService]] = attrs.field(factory=dict)  # by region and service
@@ -363,6 +366,15 @@ class FakeNode:
         gone = RevokedCertificate("00" * 8, ("beta",), 1767225600.0, (ExposedCredentials("alpha", "db", "db-1"),))
         self.identities = attrs.evolve(self.identities, revoked=(gone,))
         return gone.certificate
+
+    async def issue_certificate(self, request: str) -> str:
+        if not request.startswith("gossipreg-certificate-request-1 "):
+            raise InvalidCertificate("the request: not a node's request for a certificate")
+        if not self.is_issuer:
+            raise NotAnIssuer("this agent signs no certificates: it has no issuer_key_file")
+        if request.endswith(" none"):
+            raise CertificateRefused("the join token is wrong")
+        return "gossipreg-certificate-1 AAAA"
 
     def tokens(self) -> tuple[ClusterToken, ...]:
         return tuple(sorted(self.cluster_tokens.values(), key=lambda each: each.name))

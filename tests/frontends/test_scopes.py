@@ -49,6 +49,7 @@ BODIES: Final[dict[tuple[str, str], Any]] = {
     ("PUT", "/api/v1/keys"): {"key": "A" * 43 + "="},
     ("PUT", "/api/v1/primary_key"): {"id": "00000000"},
     ("PUT", "/api/v1/revocations"): {"revocation": "gossipreg-revocation-1 AAAA"},
+    ("POST", "/api/v1/certificates"): {"request": "gossipreg-certificate-request-1 AAAA"},
     ("POST", "/api/v1/follow"): {"region": "us", "directory": "", "services": {}, "wait": 0},
     ("PUT", "/api/v1/tokens"): {"name": "t", "token_sha256": "0" * 64, "scopes": ["operator"]},
     ("PUT", "/api/v1/policies"): {"service": "orders", "instance": "a", "maintenance": "new disk"},
@@ -181,7 +182,11 @@ def test_eureka_asks_for_the_same_at_both_of_its_places() -> None:
     )
 
 
-_MORE: Final = {Action.SET_POLICY: (Scope.POLICY, Scope.OPERATOR), Action.FOLLOW: (Scope.FEDERATE, None)}
+_MORE: Final = {
+    Action.SET_POLICY: (Scope.POLICY, Scope.OPERATOR),
+    Action.FOLLOW: (Scope.FEDERATE, None),
+    Action.REQUEST_CERTIFICATE: (None, None),  # the request shows what its node is entitled to
+}
 
 
 def test_what_reads_is_for_readers_and_what_is_about_more_than_an_own_instance_for_operators() -> None:

@@ -209,6 +209,9 @@ class AttachedVerbs(AttachedQueries):
     async def revoke_certificate(self, revocation: str) -> str:  # noqa: ARG002 -- a member's parameter
         members_only("revoke_certificate", "use the agent's HTTP API, or `gossipreg ca publish`")
 
+    async def issue_certificate(self, request: str) -> str:  # noqa: ARG002 -- a member's parameter
+        members_only("issue_certificate", "ask the agent's HTTP API")
+
     async def reread_keys(self) -> None:
         members_only("reread_keys", "send SIGHUP to the agent")
 

@@ -1,4 +1,4 @@
-"""Identities over HTTP: the certificate of each member, what was revoked; and to revoke a certificate."""
+"""Identities over HTTP: the certificate of each member, what was revoked; to revoke and to issue one."""
 
 from __future__ import annotations
 
@@ -28,6 +28,18 @@ async def revoke_certificate(context: NativeContext) -> Response:
     except InvalidCertificate as error:
         raise HttpError(400, str(error), code="invalid_certificate", field="revocation") from None
     return await _answer(context.node.identity())
+
+
+async def issue_certificate(context: NativeContext) -> Response:
+    """Sign the certificate that a node asks for."""
+    wanted = read_object(context, {"request"}, {"request": "gossipreg-certificate-request-1 BASE64"})
+    request = wanted.get("request")
+    if not isinstance(request, str):
+        raise HttpError(400, "request: the line that a node makes is expected", field="request")
+    try:
+        return Response.of(201, {"certificate": await context.node.issue_certificate(request)})
+    except InvalidCertificate as error:
+        raise HttpError(400, str(error), code="invalid_certificate", field="request") from None
 
 
 async def _answer(report: IdentityReport) -> Response:

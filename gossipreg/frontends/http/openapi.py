@@ -113,6 +113,9 @@ OPERATIONS: Final[Mapping[tuple[str, str], Operation]] = {
     ("GET", "/api/v1/keys"): Operation({200: object_of(keys=list_of(ref("GossipKey")))}, (403,)),
     ("GET", "/api/v1/identity"): Operation({200: ref("Identity")}),
     ("PUT", "/api/v1/revocations"): Operation({200: ref("Identity")}, (400, 403, 411, 413), body="Revocation"),
+    ("POST", "/api/v1/certificates"): Operation(
+        {201: object_of(certificate=TEXT)}, (400, 403, 409, 411, 413), body="CertificateRequest"
+    ),
     ("GET", "/api/v1/tokens"): Operation({200: object_of(tokens=list_of(ref("TokenListed")))}, (403,)),
     ("PUT", "/api/v1/tokens"): Operation({201: ref("TokenListed")}, (400, 403, 409, 411, 413), body="TokenCreated"),
     ("DELETE", "/api/v1/tokens/NAME"): Operation({204: None}, (403, 404, 409)),

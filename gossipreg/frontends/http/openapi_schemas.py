@@ -318,6 +318,7 @@ def schemas() -> dict[str, Json]:
             refused=map_of(WHOLE),
         ),
         "Revocation": object_of(revocation={**TEXT, "description": "The line that `gossipreg ca revoke` writes."}),
+        "CertificateRequest": object_of(request={**TEXT, "description": "The line that a node makes."}),
         "TokenListed": {
             **object_of(
                 name=_NAME,

@@ -11,7 +11,7 @@ from gossipreg.frontends.http.context import NativeContext, Route
 from gossipreg.frontends.http.credentials import credentials
 from gossipreg.frontends.http.follow import follow
 from gossipreg.frontends.http.http_sd import http_sd
-from gossipreg.frontends.http.identities import identity, revoke_certificate
+from gossipreg.frontends.http.identities import identity, issue_certificate, revoke_certificate
 from gossipreg.frontends.http.joining import join
 from gossipreg.frontends.http.keys import add_key, keys, remove_key, use_key
 from gossipreg.frontends.http.metrics import metrics
@@ -88,6 +88,7 @@ ROUTES: Final = (
     Route("PUT", "/api/v1/primary_key", use_key, Action.MANAGE_KEYS),
     Route("GET", "/api/v1/identity", identity, Action.READ_CLUSTER),
     Route("PUT", "/api/v1/revocations", revoke_certificate, Action.REVOKE_CERTIFICATE),
+    Route("POST", "/api/v1/certificates", issue_certificate, Action.REQUEST_CERTIFICATE),
     Route("GET", "/api/v1/tokens", tokens, Action.MANAGE_TOKENS),
     Route("PUT", "/api/v1/tokens", create_token, Action.MANAGE_TOKENS),
     Route("DELETE", "/api/v1/tokens/NAME", revoke_token, Action.MANAGE_TOKENS),

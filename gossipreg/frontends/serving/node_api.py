@@ -287,6 +287,13 @@ class NodeApi(Protocol):
         """Have every member expel the holder of a certificate; its serial number. Raises ``InvalidCertificate``."""
         ...
 
+    async def issue_certificate(self, request: str) -> str:
+        """Sign the certificate that a node asks for.
+
+        Raises ``InvalidCertificate``, ``NotAnIssuer``, ``CertificateRefused``.
+        """
+        ...
+
     def tokens(self) -> tuple[ClusterToken, ...]:
         """The tokens that the whole cluster knows, sorted by name."""
         ...

@@ -14,6 +14,7 @@ from math import inf
 from typing import Any, Final, Protocol
 
 from gossipreg.errors import (
+    CertificateRefused,
     ClockWrong,
     CredentialsUnavailable,
     GossipInClear,
@@ -29,6 +30,7 @@ from gossipreg.errors import (
     NameConflict,
     NodeClosed,
     NotAllowed,
+    NotAnIssuer,
     NotJoined,
     RegionUnavailable,
     TooManyKeys,
@@ -156,6 +158,8 @@ _STATUS: Final[tuple[tuple[type[GossipregError], int], ...]] = (
     (KeyNotHeld, 409),
     (TooManyKeys, 409),
     (NotAllowed, 403),
+    (CertificateRefused, 403),
+    (NotAnIssuer, 409),
     (NodeClosed, 503),
     (NotJoined, 503),
     (JoinFailed, 502),

@@ -79,6 +79,7 @@ class Action(Enum):
     PROBE = None, "whether the agent is up, or ready: a word and a status code"
     SHOW_PAGE = None, "the files of the web page, which hold nothing of the cluster"
     SHOW_TOKEN = None, "which scopes the token of the request has"
+    REQUEST_CERTIFICATE = None, "a node's own certificate, by a join token or by the present one, from an issuer"
     READ_STATUS = Scope.READ, "the agent about itself: name, counters, metrics"
     READ_CLUSTER = Scope.READ, "members, services, instances, policies, roles, and what changes of them"
     FOLLOW = Scope.FEDERATE, "the services of this region that are exported, for agents of another region"

@@ -98,6 +98,10 @@ class Authenticator:
     verifier: SignatureVerifier = attrs.field(factory=SignatureVerifier)
     _certificates: dict[bytes, Certificate] = attrs.field(factory=dict)  # that were verified, by document
     _own: dict[bytes, bytes] = attrs.field(factory=dict)  # what this node states of itself -> its proof
+    #: The serial numbers of the issuers' delegations, by the ids of the issuers.
+    _issuers: dict[str, bytes] = attrs.field(
+        init=False, default=attrs.Factory(lambda self: _issuers_among(self.authorities), takes_self=True)
+    )
 
     @property
     def is_on(self) -> bool:
@@ -123,13 +127,16 @@ class Authenticator:
         self._own = {}
 
     def prolongs(self, own: MemberUpdate, wall: float) -> bool:
-        """Whether this node's certificate only lasts longer than that of its ``own`` update, which still counts."""
+        """Whether this node's certificate only lasts longer than that of its ``own`` update, which still counts.
+
+        It may be of another authority, or of another issuer.
+        """
         before = self.held_certificate(own)
         if before is None or self.signer is None or self.has_ended(own.proof, wall):
             return False
         now = self.signer.certificate
         lasting = attrs.evolve(before, not_before=now.not_before, not_after=now.not_after)
-        return attrs.evolve(lasting, serial=now.serial, data=now.data) == now
+        return attrs.evolve(lasting, authority=now.authority, serial=now.serial, data=now.data) == now
 
     def sign_record(self, record: Record) -> bytes:
         """The signature of one of this node's own records; none without a certificate."""
@@ -448,7 +455,7 @@ class Authenticator:
         certificate = self._verified(proof[SIGNATURE_BYTES:], is_held=is_held)
         if isinstance(certificate, StatementRefusal):
             return certificate
-        if certificate.serial in self.revoked:
+        if self.is_revoked(certificate):
             return StatementRefusal("its certificate was revoked", is_lie=False)
         if not certificate.is_in_force(wall, LEEWAY):
             return StatementRefusal("its certificate is not in force at this time", is_lie=False)
@@ -457,9 +464,13 @@ class Authenticator:
     def held_certificate(self, member: MemberUpdate) -> Certificate | None:
         """The certificate of a member whose update is held, unless it was revoked since."""
         certificate = self._verified(member.proof[SIGNATURE_BYTES:], is_held=True) if member.proof else None
-        if not isinstance(certificate, Certificate) or certificate.serial in self.revoked:
+        if not isinstance(certificate, Certificate) or self.is_revoked(certificate):
             return None
         return certificate
+
+    def is_revoked(self, certificate: Certificate) -> bool:
+        """Whether a certificate counts no more: it was revoked itself, or the delegation of its issuer was."""
+        return certificate.serial in self.revoked or self._issuers.get(certificate.authority) in self.revoked
 
     def _verified(self, document: bytes, *, is_held: bool) -> Certificate | StatementRefusal:
         found = self._certificates.get(document)
@@ -477,19 +488,24 @@ class Authenticator:
             certificate = Certificate.read(document)
         except InvalidCertificate:
             return StatementRefusal("its certificate cannot be read")
-        if certificate.cluster != self.cluster or not self._is_of_authority(certificate, is_held=is_held):
+        is_ours = certificate.cluster == self.cluster
+        authority = self._authority_of(certificate, is_held=is_held) if is_ours else None
+        if authority is None:
             return StatementRefusal("its certificate is of another authority or cluster")
+        excess = None if authority.delegation is None else authority.delegation.excess_of(certificate)
+        if excess is not None:
+            return StatementRefusal(f"the issuer of its certificate may not sign {excess}")
         return certificate
 
-    def _is_of_authority(self, document: Certificate | Revocation, *, is_held: bool = False) -> bool:
-        """Whether an authority that this node trusts has signed ``document``."""
-        return any(
-            self.verifier.verify(
-                (each.public, document.data), partial(document.is_signed_by, each.public), is_held=is_held
-            )
-            for each in self.authorities
-            if authority_id(each.public) == document.authority
-        )
+    def _authority_of(self, document: Certificate | Revocation, *, is_held: bool = False) -> Authority | None:
+        """Which of the authorities that this node trusts has signed ``document``."""
+        for each in self.authorities:
+            content = each.public, document.data
+            if authority_id(each.public) == document.authority and self.verifier.verify(
+                content, partial(document.is_signed_by, each.public), is_held=is_held
+            ):
+                return each
+        return None
 
     def has_ended(self, proof: bytes, wall: float) -> bool:
         """Whether the certificate in a proof that was verified counts no more."""
@@ -502,7 +518,8 @@ class Authenticator:
         """
         if revocation is None or revocation.cluster != self.cluster:
             return StatementRefusal("it is no revocation of this cluster")
-        if not self._is_of_authority(revocation):
+        authority = self._authority_of(revocation)
+        if authority is None or authority.delegation is not None:
             return StatementRefusal("it is of another authority")
         self.revoked[revocation.serial] = revocation
         return None
@@ -510,7 +527,12 @@ class Authenticator:
     def trust(self, authorities: tuple[Authority, ...]) -> None:
         """Trust these authorities from now on."""
         self.authorities = authorities
+        self._issuers = _issuers_among(authorities)
         self._certificates.clear()
+
+
+def _issuers_among(authorities: tuple[Authority, ...]) -> dict[str, bytes]:
+    return {each.id: each.delegation.serial for each in authorities if each.delegation is not None}
 
 
 def grant_for(key: str) -> str:

@@ -36,6 +36,23 @@ async def test_what_is_no_revocation_is_refused(
     assert said in answer.json()["error"]
 
 
+async def test_a_certificate_is_issued_or_refused_with_the_reason(client: httpx.AsyncClient, fake: FakeNode) -> None:
+    line = "gossipreg-certificate-request-1 AAAA"
+    given = await client.post("/api/v1/certificates", json={"request": line})
+    assert (given.status_code, given.json()) == (201, {"certificate": "gossipreg-certificate-1 AAAA"})
+    fake.is_issuer = False
+    for request, status, code in (
+        (line, 409, "not_an_issuer"),
+        ("junk", 400, "invalid_certificate"),
+        (5, 400, "bad_request"),
+    ):
+        refused = await client.post("/api/v1/certificates", json={"request": request})
+        assert (refused.status_code, refused.json()["code"]) == (status, code)
+    fake.is_issuer = True
+    refused = await client.post("/api/v1/certificates", json={"request": f"{line} none"})
+    assert (refused.status_code, refused.json()["code"]) == (403, "certificate_refused")
+
+
 def test_identity_is_in_the_metrics_where_there_is_one() -> None:
     fake = FakeNode()
     assert b"\ngossipreg_identity" not in exposition(fake, {})

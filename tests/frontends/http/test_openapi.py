@@ -58,6 +58,9 @@ CALLS: list[tuple[str, str, Any, int]] = [
     ("PUT", "/api/v1/revocations", {"revocation": "gossipreg-revocation-1 AAAA"}, 200),
     ("PUT", "/api/v1/revocations", {"revocation": "junk"}, 400),
     ("PUT", "/api/v1/revocations", {"x": "y" * 200_000}, 413),
+    ("POST", "/api/v1/certificates", {"request": "gossipreg-certificate-request-1 AAAA"}, 201),
+    ("POST", "/api/v1/certificates", {"request": "junk"}, 400),
+    ("POST", "/api/v1/certificates", {"x": "y" * 200_000}, 413),
     ("DELETE", "/api/v1/tokens/none", None, 404),
     ("GET", "/api/v1/observations", None, 200),
     ("GET", "/api/v1/rates", None, 200),
@@ -243,6 +246,7 @@ def test_every_answer_that_is_told_of_is_asked_for_above_or_in_the_tests_below()
         ("revoke_token", 204),
         ("revoke_token", 409),
     }  # test_tokens
+    elsewhere |= {("issue_certificate", 409)}  # test_identities
     elsewhere |= {("add_key", 409), ("join", 503)}  # in clear, as the node of test_fuzzed is; of a closed node
     assert told - asked == {("health", 503), ("ready", 503), ("forget", 204), ("events", 200)} | elsewhere
 

@@ -1,0 +1,65 @@
+"""Options and files that the commands about an authority and its issuers share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from gossipreg.errors import ConfigError, UnsafeFile
+
+if TYPE_CHECKING:
+    from gossipreg.authority import AuthorityKey
+
+PATH: Final = click.Path(path_type=Path)
+
+
+def out_option(what: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """The option that names a new file for ``what``."""
+    return click.option("--out", metavar="FILE", type=PATH, required=True, help=f"New file for {what}.")
+
+
+AUTHORITY_OPTION = click.option(
+    "--authority", metavar="FILE", type=PATH, required=True, help="The authority's key, as ca init wrote it."
+)
+GRANTS_OPTION = click.option(
+    "--allow",
+    "grants",
+    type=click.Choice(("policies", "keys", "tokens", "forget")),
+    multiple=True,
+    help="What else: set policies and reset terms, change the gossip's keys, manage tokens, have members forgotten.",
+)
+
+
+def time_text(seconds: int) -> str:
+    """A time (seconds since the epoch) in UTC."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
+
+
+def read_authority(path: Path) -> AuthorityKey:
+    """The authority's key in a file. Raises `ConfigError`, and `UnsafeFile` if others can read it."""
+    from gossipreg.authority import decode_authority_key
+
+    return decode_authority_key(line_of(path, secret=True), where=str(path))
+
+
+def line_of(path: Path, *, secret: bool = False) -> str:
+    """The one document in a file. Raises `ConfigError`, and `UnsafeFile` if others can read a secret."""
+    from gossipreg.authority import lines_of
+    from gossipreg.runtime.files import read_file, read_secret
+
+    try:
+        text = (read_secret(path) if secret else read_file(path).content).decode("ascii")
+    except UnsafeFile:
+        raise
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path} is no file that gossipreg ca has written") from None
+    lines = lines_of(text)
+    if len(lines) != 1:
+        raise ConfigError(f"{path} holds {len(lines)} documents, not one")
+    return lines[0]
