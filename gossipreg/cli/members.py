@@ -16,11 +16,14 @@ def members(agent: AgentClient, *, as_json: bool) -> None:
 
     Columns when piped, tab-separated, "-" for nothing:
       name, address, status (alive, suspect, failed, left), zone, started,
-      incarnation, draining, version of gossipreg, version of the protocol
+      incarnation, draining, version of gossipreg, version of the protocol;
+      if the agent has an identity: ready (whether a node that requires
+      identity believes the member), until (when its certificate ends,
+      UTC), authority (that has signed it)
 
     The members are asked for their versions; one that does not answer has
-    none. A terminal that is too narrow shows no incarnation, no protocol
-    and no start.
+    none. A terminal that is too narrow shows no incarnation, no protocol,
+    no authority and no start.
 
     Examples:
       gossipreg members

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from gossipreg.cli.tables import STYLES, TextTable, clean, print_table
-from gossipreg.cli.time_format import local
+from gossipreg.cli.time_format import local, utc
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -22,9 +22,16 @@ _EVENT_WIDTHS: Final = (12, 16, 18, 11, 21, 10, 10, 1)
 
 
 def members(document: Any) -> TextTable:
-    """The table of ``GET /api/v1/members``, or of the members in a snapshot."""
+    """The table of ``GET /api/v1/members``, or of the members in a snapshot.
+
+    With columns of what members prove of themselves, if the agent has an identity.
+    """
+    has_identity = any("identity" in member for member in document["members"])
     return TextTable(
-        ("name", "address", "status", "zone", "started", "incarnation", "draining", "version", "protocol"),
+        (
+            *("name", "address", "status", "zone", "started", "incarnation", "draining", "version", "protocol"),
+            *(("ready", "until", "authority") if has_identity else ()),
+        ),
         [
             (
                 member["name"],
@@ -36,11 +43,19 @@ def members(document: Any) -> TextTable:
                 "draining" if state_of(member) == "draining" else "",
                 member.get("version") or "",
                 str(member.get("protocol", "")),
+                *(_identity(member.get("identity")) if has_identity else ()),
             )
             for member in document["members"]
         ],
-        spare=("incarnation", "protocol", "started"),
+        spare=("incarnation", "protocol", "authority", "started"),
     )
+
+
+def _identity(identity: Any) -> tuple[str, str, str]:
+    """Whether a node that requires identity believes a member; the UTC day on which its certificate ends; by whom."""
+    if identity is None or identity["until"] is None:
+        return "no", "", ""
+    return "yes" if identity["ready"] else "no", utc(identity["until"])[:10], identity["authority"]
 
 
 def services(document: Any) -> TextTable:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable
 
 import pytest
+from rich.console import Console
 
+from gossipreg.cli import show
+from gossipreg.cli.tables import print_table
 from gossipreg.cli.time_format import local
 from tests.cli.conftest import Ran
 from tests.cli.fake_agent import MEMBER, NODE, FakeAgent
@@ -19,6 +23,35 @@ def test_members_are_tab_separated_in_a_pipe(fake: FakeAgent, ask: Callable[...,
         f"web-1\t127.0.0.1:7940\talive\teu-1\t{started}\t2\t-\t0.1.0\t1",
         f"web-2\t127.0.0.1:7940\talive\t-\t{started}\t2\tdraining\t-\t1",
     ]
+
+
+PROVEN = {"certificate": "0f" * 8, "authority": "ab" * 4, "until": 1_799_971_200.0, "ready": True}
+
+
+def test_what_members_prove_has_columns_where_the_agent_has_an_identity(
+    fake: FakeAgent, ask: Callable[..., Ran]
+) -> None:
+    nothing = {"certificate": None, "authority": None, "until": None, "ready": False}
+    fake.members[:] = [
+        MEMBER | {"identity": PROVEN},
+        MEMBER | {"name": "web-2", "identity": nothing},
+        MEMBER | {"name": "web-3", "identity": PROVEN | {"ready": False}},
+    ]
+    assert [line.split("\t")[9:] for line in ask("members").out.splitlines()] == [
+        ["yes", "2027-01-15", "abababab"],
+        ["no", "-", "-"],
+        ["no", "2027-01-15", "abababab"],
+    ]
+
+
+def test_a_terminal_of_80_columns_shows_which_members_are_ready() -> None:
+    table = show.members({"members": [MEMBER | {"identity": PROVEN, "address": "10.100.100.11:7940"}]})
+    console = Console(width=80, file=io.StringIO(), color_system=None)
+    print_table(table, console)
+    written = console.file.getvalue()  # type: ignore[attr-defined]  # it is a `StringIO`
+    assert "ready" in written
+    assert "2027-01-15" in written
+    assert all(len(line.rstrip()) <= 80 for line in written.splitlines())
 
 
 def test_json_is_the_document_of_the_api(ask: Callable[..., Ran]) -> None:

@@ -17,6 +17,7 @@ from gossipreg.frontends.serving.check_permissions import outputs_for, permit_ch
 from gossipreg.frontends.serving.node_api import NodeApi, each_check
 from gossipreg.frontends.serving.response import DeferredResponse, HttpError, Response, encode
 from gossipreg.frontends.serving.time_slices import TimeSlicer
+from gossipreg.identities import MemberIdentity
 from gossipreg.json_documents import read_json
 from gossipreg.model import PROTOCOL_VERSION, Health, Member
 from gossipreg.spec import FIELDS, NEXT, InstanceSpec
@@ -60,7 +61,9 @@ async def members(context: NativeContext) -> Response | DeferredResponse:
     async def body() -> bytes:
         if asks:
             await context.observations.learn_versions()
-        rows = (_member(context, each) for each in context.node.members())
+        report = context.node.identity()
+        proven = {} if report.mode == "off" else {each.name: each for each in report.members}
+        rows = (_member(context, each) | _identity(proven.get(each.name)) for each in context.node.members())
         return b'{"members":%b}' % await TimeSlicer().json_list(rows)
 
     return await reply(context, None, body)
@@ -73,6 +76,11 @@ def _member(context: NativeContext, member: Member) -> render.Json:
         "version": context.observations.version(member),
         "protocol": PROTOCOL_VERSION,
     }
+
+
+def _identity(identity: MemberIdentity | None) -> render.Json:
+    """What a member proves of itself, where this node has an identity."""
+    return {} if identity is None else {"identity": render.member_identity(identity)}
 
 
 async def forget(context: NativeContext) -> Response:

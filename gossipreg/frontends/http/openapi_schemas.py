@@ -347,7 +347,10 @@ def schemas() -> dict[str, Json]:
 def _member_seen() -> Json:
     """A member, with the round trip from this node to it (seconds), and what it runs; null where that is not known."""
     member = _noun(Member)
-    return object_of(**member["properties"], round_trip=optional(NUMBER), version=optional(TEXT), protocol=WHOLE)
+    seen = object_of(**member["properties"], round_trip=optional(NUMBER), version=optional(TEXT), protocol=WHOLE)
+    proven = object_of(certificate=optional(TEXT), authority=optional(TEXT), until=optional(NUMBER), ready=BOOLEAN)
+    seen["properties"]["identity"] = {**proven, "description": "Where the agent has an identity."}
+    return seen
 
 
 def _role() -> Json:

@@ -7,6 +7,7 @@ from typing import Any, assert_never
 from gossipreg.check import CheckReport
 from gossipreg.frontends.serving.node_api import NodeApi
 from gossipreg.frontends.serving.reliability import round_up
+from gossipreg.identities import MemberIdentity
 from gossipreg.model import (
     CheckEvent,
     Event,
@@ -68,6 +69,16 @@ def region(value: RegionInfo) -> Json:
 def service(count: ServiceCount) -> Json:
     """How many instances one service has."""
     return {"instances": count.instances, "healthy": count.healthy}
+
+
+def member_identity(value: MemberIdentity) -> Json:
+    """What one member proves of itself; times are in seconds since the epoch."""
+    return {
+        "certificate": value.certificate,
+        "authority": value.authority,
+        "until": value.until,
+        "ready": value.ready,
+    }
 
 
 def member(value: Member) -> Json:

@@ -53,6 +53,19 @@ async def test_a_certificate_is_issued_or_refused_with_the_reason(client: httpx.
     assert (refused.status_code, refused.json()["code"]) == (403, "certificate_refused")
 
 
+async def test_members_are_listed_with_what_they_prove_where_there_is_an_identity(
+    client: httpx.AsyncClient, fake: FakeNode
+) -> None:
+    [plain] = (await client.get("/api/v1/members")).json()["members"]
+    assert "identity" not in plain
+    own = MemberIdentity(fake.name, True, "0f", "ab", 1767225600.0, ready=True)
+    fake.identities = IdentityReport("prefer", 1767225600.0, (own,), (), {})
+    [member] = (await client.get("/api/v1/members")).json()["members"]
+    assert member == plain | {
+        "identity": {"certificate": "0f", "authority": "ab", "until": 1767225600.0, "ready": True}
+    }
+
+
 def test_identity_is_in_the_metrics_where_there_is_one() -> None:
     fake = FakeNode()
     assert b"\ngossipreg_identity" not in exposition(fake, {})

@@ -29,6 +29,7 @@ const TRIPS_MS = 5000; // how often round trips are asked for
 export class Members {
   title = T.members;
   #trips = new Map(); // seconds by member
+  #identities = new Map(); // what members prove of themselves, where the agent has an identity
   #askedAt = 0;
 
   constructor(app) {
@@ -74,6 +75,7 @@ export class Members {
     try {
       const { members } = await this.app.api.get("members");
       this.#trips = new Map(members.map((each) => [each.name, each.round_trip]));
+      this.#identities = new Map(members.map((each) => [each.name, each.identity]));
       this.app.changed();
     } catch { /* the state of the connection says so */ }
   }
@@ -103,7 +105,8 @@ export class Members {
       const since = registry.memberSince(member);
       const measured = this.#trips.get(member.name);
       const load = this.owned.get(member.name) ?? 0;
-      const stamp = JSON.stringify([member, since, measured, load, Math.floor(this.app.now() / 10), node?.name, node?.local_health, node?.draining, [...this.app.scopes]]);
+      const identity = this.#identities.get(member.name);
+      const stamp = JSON.stringify([member, since, measured, load, identity, Math.floor(this.app.now() / 10), node?.name, node?.local_health, node?.draining, [...this.app.scopes]]);
       if (version === stamp) return;
       version = stamp;
       const kind = STATUS[stateOf(member)];
@@ -112,7 +115,8 @@ export class Members {
       fill(cells.status, badge(kind, kind.tone));
       link.href = hash("services", "", { q: `owner:${member.name}` });
       fill(link, given(member.name));
-      fill(cells.member, link, self ? el("span", { class: "quiet" }, ` ${T.thisAgent}, ${node.version}, local health ${node.local_health}`) : null);
+      fill(cells.member, link, self ? el("span", { class: "quiet" }, ` ${T.thisAgent}, ${node.version}, local health ${node.local_health}`) : null,
+        identity ? el("span", { class: "quiet", title: T.identity.title(identity) }, ` ${T.identity.short(identity)}`) : null);
       fill(cells.address, given(member.address));
       fill(cells.zone, given(member.zone));
       say(cells.trip, self ? "–" : trip(measured));

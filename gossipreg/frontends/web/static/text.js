@@ -310,6 +310,11 @@ export const T = {
   noOutput: "nothing yet",
   meta: "Meta",
   thisAgent: "this agent",
+  identity: {
+    short: ({ until, ready }) => until === null ? "signs nothing" : `${ready ? "signs, until" : "not believed, until"} ${new Date(until * 1000).toISOString().slice(0, 10)}`,
+    title: ({ certificate, authority, ready }) =>
+      `${certificate === null ? "no certificate" : `certificate ${certificate} of authority ${authority}`}; ${ready ? "ready" : "not ready"} for identity = require`,
+  },
   timeline: "Changes in the last hour",
   noChanges: "Nothing has changed.",
 };

@@ -8,7 +8,7 @@ import { bytes } from "./rates.js";
 import { hash, parse } from "./route.js";
 import { labelsOf, moved, percents } from "./split.js";
 import { EventParser } from "./sse.js";
-import { many, number, visible } from "./text.js";
+import { T, many, number, visible } from "./text.js";
 import { age, clock, trip } from "./time.js";
 
 const instance = (id, more = {}) => ({ id, service: "orders", host: "10.0.0.1", port: 80, tags: ["v1"], meta: { team: "red" }, role: null, zone: "north", health: "passing", owner: "alpha", reason: "", ...more });
@@ -25,6 +25,14 @@ test("events are read wherever the pieces of the stream are cut", () => {
 test("what is invisible is spelled out", () => {
   assert.equal(visible("a\u202eexe.\u200b\u0007b\nc"), "a\\u202eexe.\\u200b\\u0007b ↵ c");
   assert.equal(visible("<b>ünï</b>"), "<b>ünï</b>");
+});
+
+test("what a member proves is told in a few words", () => {
+  const proven = { certificate: "0f", authority: "ab", until: 1799971200, ready: true };
+  assert.equal(T.identity.short(proven), "signs, until 2027-01-15");
+  assert.equal(T.identity.short({ ...proven, ready: false }), "not believed, until 2027-01-15");
+  assert.equal(T.identity.short({ certificate: null, authority: null, until: null, ready: false }), "signs nothing");
+  assert.equal(T.identity.title(proven), "certificate 0f of authority ab; ready for identity = require");
 });
 
 test("counts and times are as people read them", () => {
