@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
 import attrs
 import msgpack
@@ -21,6 +21,10 @@ from gossipreg.protocol.identity.authenticator import LEEWAY, Authenticator
 from gossipreg.runtime.node_context import NodeContext
 
 log = logging.getLogger(__name__)
+
+#: For how long after its end the uses of a join token are kept (seconds): a clock that was ahead of the time for less
+#: than that, and is set back, brings no token back that was used.
+_USES_KEPT_SECONDS: Final = 86_400.0
 
 
 @attrs.define(eq=False, repr=False)
@@ -89,7 +93,12 @@ class CertificateIssuing:
                 raise CertificateRefused(f"the join token has been used by {token.uses}, which is all that it is for")
             if before is not None and self._authenticator.is_revoked(before):
                 raise CertificateRefused("the certificate of this key was revoked")
-            if before is not None and before.names == (request.name,) and before.is_in_force(now):
+            if before is not None and before.names != (request.name,):
+                raise CertificateRefused(
+                    f"the join token has brought this key a certificate for {', '.join(before.names)}: a node of "
+                    "another name needs a key of its own"
+                )
+            if before is not None and before.is_in_force(now):
                 return before
             self._check_holder(request)
             certificate = issuer.first(request, token, now, serial=None if before is None else before.serial)
@@ -133,9 +142,10 @@ class CertificateIssuing:
             )
 
     async def _drop_expired(self, now: float) -> None:
-        """Forget the uses of tokens that have expired: these are refused anyway."""
+        """Forget the uses of tokens that have expired long ago: these are refused anyway."""
         store = self._context.store
-        for serial in [serial for serial, uses in self._uses.items() if uses.expires <= now]:
+        long_ago = now - _USES_KEPT_SECONDS
+        for serial in [serial for serial, uses in self._uses.items() if uses.expires <= long_ago]:
             for public in self._uses.pop(serial).given:
                 if store is not None:
                     await store.drop_join_use(f"{serial}:{public.hex()}")

@@ -48,6 +48,19 @@ async def test_a_token_is_for_as_many_nodes_as_it_says_also_after_a_restart(plac
         assert ops.info().counters[Count.CERTIFICATES_REFUSED] == 1
 
 
+async def test_one_use_is_for_one_name(place: IssuingPlace) -> None:
+    token, key = place.token(uses=2, expires=place.now + 7200), new_node_key()
+    async with open_node(place.ops()) as ops:
+        first = await given(ops, token, key, "web-1")
+        with pytest.raises(CertificateRefused, match="has brought this key a certificate for web-1"):
+            await given(ops, token, key, "web-2")
+        assert await given(ops, token, key, "web-1") == first
+        ops._lifecycle.issuing._wall = lambda: first.not_after + 1.0  # the certificate has ended, and the token has not
+        with pytest.raises(CertificateRefused, match="has brought this key a certificate for web-1"):
+            await given(ops, token, key, "web-2")
+        assert (await given(ops, token, key, "web-1")).serial == first.serial
+
+
 async def test_many_that_ask_at_once_get_no_more_than_the_token_is_for(place: IssuingPlace) -> None:
     token = place.token(uses=3)
     outcomes: list[Certificate | None] = []
@@ -164,12 +177,27 @@ async def test_a_use_that_cannot_be_read_does_not_keep_the_issuer_from_starting(
     assert "the use 0000" in caplog.text
 
 
-async def test_uses_of_tokens_that_have_expired_are_forgotten(place: IssuingPlace) -> None:
+async def test_uses_of_tokens_that_have_expired_are_forgotten_a_day_later(place: IssuingPlace) -> None:
     async with open_node(place.ops()) as ops:
         await given(ops, place.token(expires=place.now + 5), new_node_key(), "web-1")
         issuing = ops._lifecycle.issuing
-        issuing._wall = lambda: place.now + 10.0
-        await given(ops, place.token(), new_node_key(), "web-2")
-        assert len(issuing._uses) == 1
+        issuing._wall = lambda: place.now + 86_400.0
+        await given(ops, place.token(expires=place.now + 2 * 86_400), new_node_key(), "web-2")
+        assert len(issuing._uses) == 2
+        issuing._wall = lambda: place.now + 86_410.0
+        await given(ops, place.token(expires=place.now + 2 * 86_400), new_node_key(), "web-3")
+        assert len(issuing._uses) == 2
     async with open_node(place.ops()) as ops:
-        assert len(ops._lifecycle.issuing._uses) == 1
+        assert len(ops._lifecycle.issuing._uses) == 2
+
+
+async def test_a_clock_that_was_ahead_for_a_moment_brings_no_used_token_back(place: IssuingPlace) -> None:
+    used, other = place.token(expires=place.now + 1000), place.token(expires=place.now + 9000)
+    async with open_node(place.ops()) as ops:
+        issuing = ops._lifecycle.issuing
+        await given(ops, used, new_node_key(), "web-1")
+        issuing._wall = lambda: place.now + 2000.0
+        await given(ops, other, new_node_key(), "web-2")
+        issuing._wall = time.time
+        with pytest.raises(CertificateRefused, match="has been used by 1"):
+            await given(ops, used, new_node_key(), "web-3")
