@@ -49,8 +49,8 @@ async def enrol(
 ) -> None:
     """Make this node's key, unless it has one, and get a certificate for it; both are files then.
 
-    Waits for issuers that do not answer until the tokens expire. Raises ``ConfigError`` for files that cannot be used,
-    and ``CertificateRefused`` when no token is left that may be asked with.
+    Waits for issuers that do not answer until the tokens expire, also where others refuse. Raises ``ConfigError`` for
+    files that cannot be used, and ``CertificateRefused`` when no token is left that may be asked with.
     """
     assert config.identity_cert is not None, "the settings go together"
     assert config.identity_key is not None, "the settings go together"
@@ -58,6 +58,10 @@ async def enrol(
     tokens = read_tokens(config)
     authorities, _ = read_authorities("authority_file", config.authority_file, config.cluster)
     key = await trio.to_thread.run_sync(_own_key, config.identity_key)
+
+    def check(given: Certificate) -> None:
+        check_given(given, key.public, name, authorities, wall())
+
     wait = _RETRY_SECONDS
     why = ""
     while True:
@@ -67,8 +71,7 @@ async def enrol(
                 why = "the join token has expired: make another with `gossipreg ca token`"
                 continue
             try:
-                certificate = await ask(config.issuers, request_by_token(token, key, name, wall()), post)
-                check_given(certificate, key.public, name, authorities, wall())
+                certificate = await ask(config.issuers, request_by_token(token, key, name, wall()), check, post)
             except CertificateRefused as error:
                 why = str(error)
             except IssuerUnavailable as error:

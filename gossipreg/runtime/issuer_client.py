@@ -7,55 +7,78 @@ needs no protection of its own: the certificate of an issuer's HTTPS is not veri
 from __future__ import annotations
 
 import json
+import socket
 import ssl
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Any, Final
 
+import attrs
 import trio
 
 from gossipreg import limits
 from gossipreg.authority import CERTIFICATE, Authority, decode
 from gossipreg.certificate import Certificate
-from gossipreg.errors import CertificateRefused, GossipregError, InvalidCertificate
+from gossipreg.errors import CertificateRefused, GossipregError, InvalidCertificate, NotAnIssuer
 from gossipreg.federation import AgentPlace
 from gossipreg.json_documents import read_json
 
 #: How long an issuer may take for one step of the exchange (seconds).
 _PATIENCE: Final = 10.0
 
+#: How long the exchange with one issuer may take as a whole (seconds): one that answers byte by byte takes no step for
+#: long, and would keep the node from the issuers that come after it.
+_EXCHANGE_SECONDS: Final = 30.0
+
 #: Largest answer that is read (bytes).
 _ANSWER_BYTES_MAX: Final = 8 * limits.CERTIFICATE_REQUEST_CHARACTERS_MAX
 
-_REFUSED: Final = CertificateRefused.code
-
 #: Sends a request to an issuer, and returns the status and the body of its answer. Raises ``OSError``.
 Post = Callable[[AgentPlace, bytes], Awaitable[tuple[int, bytes]]]
+
+
+#: Raises `IssuerUnavailable` for a certificate that is of no use to the node.
+Check = Callable[[Certificate], None]
 
 
 class IssuerUnavailable(GossipregError):
     """No issuer has answered a request with a certificate, or with a refusal that is final."""
 
 
-async def ask(issuers: tuple[str, ...], line: str, post: Post | None = None) -> Certificate:
-    """The certificate that the first issuer gives which can; that it may be used is for `check_given`.
+async def ask(issuers: tuple[str, ...], line: str, check: Check, post: Post | None = None) -> Certificate:
+    """The certificate of the first issuer that gives one which passes ``check``.
 
-    Raises ``CertificateRefused``, and ``IssuerUnavailable`` where asking again may help.
+    Raises ``CertificateRefused`` if no issuer can give one, and ``IssuerUnavailable`` where asking again may help. What
+    refuses is not authenticated, so a refusal counts only when each of the other issuers has refused, too, or has
+    answered that it is not the one to ask.
     """
-    failures = []
+    refusals, others, failures = [], [], []
     for issuer in issuers:
         place = AgentPlace.parse(issuer)
         try:
-            return await _ask_one(place, line, post or _post)
+            given = await _ask_one(place, line, post or _post)
+            check(given)
+        except CertificateRefused as error:
+            refusals.append(str(error))
+        except NotAnIssuer as error:
+            others.append(f"{place}: {error}")
         except IssuerUnavailable as error:
             failures.append(f"{place}: {error}")
-    raise IssuerUnavailable("; ".join(failures))
+        else:
+            return given
+    if refusals and not failures:
+        raise CertificateRefused("; ".join(dict.fromkeys(refusals)))
+    raise IssuerUnavailable("; ".join([*refusals, *others, *failures]))
 
 
 async def _ask_one(place: AgentPlace, line: str, post: Post) -> Certificate:
     body = json.dumps({"request": line}).encode()
     try:
-        status, answer = await post(place, body)
+        with trio.fail_after(_EXCHANGE_SECONDS):
+            status, answer = await post(place, body)
+    except trio.TooSlowError:
+        raise IssuerUnavailable(f"no whole answer in {_EXCHANGE_SECONDS:.0f} s") from None
     except (OSError, HTTPException) as error:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise IssuerUnavailable(f"no answer: {reason}") from None
@@ -66,8 +89,9 @@ async def _ask_one(place: AgentPlace, line: str, post: Post) -> Certificate:
         sentence, code = str(said["error"])[:300], said["code"]
     except (ValueError, TypeError, KeyError, InvalidCertificate):
         raise IssuerUnavailable(f"an answer of status {status} that is none of an issuer") from None
-    if code == _REFUSED:
-        raise CertificateRefused(sentence)
+    for final in (CertificateRefused, NotAnIssuer):
+        if code == final.code:
+            raise final(sentence)
     raise IssuerUnavailable(sentence)
 
 
@@ -86,21 +110,47 @@ def check_given(
 
 
 async def _post(place: AgentPlace, body: bytes) -> tuple[int, bytes]:
-    return await trio.to_thread.run_sync(_exchange, place, body, abandon_on_cancel=True)
-
-
-def _exchange(place: AgentPlace, body: bytes) -> tuple[int, bytes]:
-    host, port = place.address
-    if place.is_tls:
-        context = ssl.create_default_context()
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-        connection: HTTPConnection = HTTPSConnection(host, port, timeout=_PATIENCE, context=context)
-    else:
-        connection = HTTPConnection(host, port, timeout=_PATIENCE)
+    exchange = _Exchange(place, body)
     try:
-        connection.request("POST", "/api/v1/certificates", body, {"Content-Type": "application/json"})
-        answer = connection.getresponse()
-        return answer.status, answer.read(_ANSWER_BYTES_MAX)
+        return await trio.to_thread.run_sync(exchange.run, abandon_on_cancel=True)
     finally:
-        connection.close()
+        exchange.end()
+
+
+@attrs.define(eq=False, repr=False)
+class _Exchange:
+    """One request and its answer, in a thread."""
+
+    _place: AgentPlace
+    _body: bytes
+    _socket: socket.socket | None = attrs.field(init=False, default=None)
+    _is_over: bool = attrs.field(init=False, default=False)
+
+    def run(self) -> tuple[int, bytes]:
+        """The status and the body of the answer. Raises ``OSError`` and ``HTTPException``."""
+        host, port = self._place.address
+        if self._place.is_tls:
+            context = ssl.create_default_context()
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+            connection: HTTPConnection = HTTPSConnection(host, port, timeout=_PATIENCE, context=context)
+        else:
+            connection = HTTPConnection(host, port, timeout=_PATIENCE)
+        try:
+            connection.connect()
+            self._socket = connection.sock  # the connection forgets it while it reads an answer that ends with it
+            if self._is_over:
+                raise TimeoutError("it took too long to connect")
+            headers = {"Content-Type": "application/json"}
+            connection.request("POST", "/api/v1/certificates", self._body, headers)
+            with connection.getresponse() as answer:
+                return answer.status, answer.read(_ANSWER_BYTES_MAX)
+        finally:
+            connection.close()
+
+    def end(self) -> None:
+        """Have a thread that still waits for the issuer end: threads are few, and the node needs them."""
+        self._is_over = True
+        if self._socket is not None:
+            with suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)

@@ -70,6 +70,7 @@ class CertificateRenewal:
     _post: Post | None = None  # how issuers are asked; None: over HTTP
     _part: float = attrs.field(init=False, default=_FROM)
     _failures: int = attrs.field(init=False, default=0)
+    _asked: int = attrs.field(init=False, default=0)  # how often: each time another of the issuers is the first
 
     async def run(self) -> None:
         """Until cancelled: renew the certificate each time that it is due."""
@@ -99,10 +100,17 @@ class CertificateRenewal:
 
     async def _renew(self, signer: Signer) -> None:
         held = signer.certificate
-        given = await ask(self._config.issuers, request_renewal(held, signer.key, self._wall()), self._post)
-        check_given(given, held.public, self._context.name, self._identity.files.authorities, self._wall())
-        if given.not_after <= held.not_after:
-            raise IssuerUnavailable("the issuer gives a certificate that lasts no longer: its delegation ends soon")
+        line = request_renewal(held, signer.key, self._wall())
+
+        def check(given: Certificate) -> None:
+            check_given(given, held.public, self._context.name, self._identity.files.authorities, self._wall())
+            if given.not_after <= held.not_after:
+                raise IssuerUnavailable("the issuer gives a certificate that lasts no longer: its delegation ends soon")
+
+        issuers = self._config.issuers
+        first = self._asked % len(issuers)
+        self._asked += 1
+        given = await ask((*issuers[first:], *issuers[:first]), line, check, self._post)
         assert self._config.identity_cert is not None, "a signer was read from it"
         await write_certificate(self._config.identity_cert, given)
         await self._identity.reread()

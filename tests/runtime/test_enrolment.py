@@ -150,7 +150,7 @@ async def test_the_next_issuer_is_asked_where_one_gives_nothing(
 
         line = "gossipreg-certificate-request-1 AAAA"
         with pytest.raises(issuer_client.IssuerUnavailable, match=said):
-            await issuer_client.ask((NOWHERE,), line, post)
+            await issuer_client.ask((NOWHERE,), line, lambda _: None, post)
         joining = place.joining("web-1", place.token(), issuers=(NOWHERE, "https://127.0.0.1:2"))
         await enrol(joining, "web-1", RNG, post=post)
 

@@ -20,6 +20,7 @@ from gossipreg.authority import CERTIFICATE, NODE_KEY, Authority, AuthorityKey, 
 from gossipreg.certificate import ISSUED_BACK_SECONDS, Certificate
 from gossipreg.counters import Count
 from gossipreg.errors import CertificateRefused
+from gossipreg.federation import AgentPlace
 from gossipreg.join_tokens import CertificateRequest, Issuer
 from gossipreg.json_documents import read_json
 from gossipreg.protocol.identity.authenticator import IdentityMode, Signer
@@ -47,7 +48,9 @@ class Renewing:
     place: IssuingPlace
     answer: Callable[[CertificateRequest, float], Certificate]
     key: Any = attrs.field(factory=new_node_key)
+    issuers: tuple[str, ...] = ("127.0.0.1:1",)
     asked: list[float] = attrs.field(factory=list)
+    ports: list[int] = attrs.field(factory=list)  # of the issuers that were asked
     written: Certificate | None = None
     counters: Counter[str] = attrs.field(factory=Counter)
     identity: Any = attrs.field(init=False)
@@ -70,9 +73,10 @@ class Renewing:
         """Take the place of a file, which is written in a thread: virtual time would not wait for that."""
         self.written = certificate
 
-    async def post(self, _: object, body: bytes) -> tuple[int, bytes]:
+    async def post(self, where: AgentPlace, body: bytes) -> tuple[int, bytes]:
         now = self.wall()
         self.asked.append(now - NOW)
+        self.ports.append(where.address.port)
         try:
             made = self.answer(CertificateRequest.read(read_json(body)["request"]), now)
         except CertificateRefused as error:
@@ -81,7 +85,7 @@ class Renewing:
 
     async def run(self, seconds: float, seed: int = 1) -> None:
         context: Any = SimpleNamespace(counters=self.counters, name="web-1")
-        settings = self.place.config("web-1", issuers=("127.0.0.1:1",))
+        settings = self.place.config("web-1", issuers=self.issuers)
         rng = random.Random(seed)
         with trio.move_on_after(seconds), pytest.MonkeyPatch.context() as patch:
             patch.setattr(renewal, "write_certificate", self.write)
@@ -150,6 +154,16 @@ async def test_an_issuer_whose_delegation_ends_is_a_problem_that_is_told(
     renewing = Renewing(place, brief.renewed)
     await renewing.run(0.9 * LIFE)
     assert "its delegation ends soon" in renewing.identity.renewal_problem
+
+
+async def test_each_renewal_asks_another_issuer_first(
+    place: IssuingPlace, autojump_clock: trio.testing.MockClock
+) -> None:
+    del autojump_clock
+    issuer = Issuer(place.issuer, place.delegation)
+    renewing = Renewing(place, issuer.renewed, issuers=("127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"))
+    await renewing.run(4 * LIFE)
+    assert renewing.ports[:5] == [1, 2, 3, 1, 2]
 
 
 def test_the_waits_fit_lives_of_a_minute_and_of_a_year(place: IssuingPlace) -> None:
