@@ -37,6 +37,10 @@ _PATIENCE: Final = 2.0
 _REFUSED_MAX: Final = 100
 _REFUSED_SECONDS: Final = 10.0
 
+#: How many different things that were given without a token are remembered, so that a repetition is no further line.
+_GIVEN_MAX: Final = 1024
+_GIVEN_SECONDS: Final = 10.0
+
 #: Characters of a text in a line, and entries of a list.
 _TEXT_CHARS: Final = 160
 _LISTED_MAX: Final = 64
@@ -67,6 +71,8 @@ class AuditLog:
     _thread: trio.CapacityLimiter = attrs.field(init=False, factory=lambda: trio.CapacityLimiter(1))
     _refused: deque[float] = attrs.field(init=False, factory=deque)  # when the latest refusals were written
     _left_out: int = attrs.field(init=False, default=0)  # refusals since the last one that was written
+    _given: dict[str, float] = attrs.field(init=False, factory=dict)  # when each was written, the oldest first
+    _repeated: int = attrs.field(init=False, default=0)  # what was given again since the last one that was written
 
     def open(self) -> None:
         """Open the file, which is created with access for its owner alone; again after it was moved away.
@@ -99,7 +105,7 @@ class AuditLog:
             os.close(self._file)
             self._file = None
 
-    async def refused(self, action: str, **about: object) -> None:
+    async def refused(self, action: str, outcome: str = "refused", **about: object) -> None:
         """Write that a request was refused; of many in a short time, how many were left out."""
         if self._file is None:
             return
@@ -111,7 +117,23 @@ class AuditLog:
             return
         self._refused.append(now)
         left_out, self._left_out = self._left_out, 0
-        await self.write(action, "refused", **about, **({"left_out": left_out} if left_out else {}))
+        await self.write(action, outcome, **about, **({"left_out": left_out} if left_out else {}))
+
+    async def given(self, action: str, what: str, **about: object) -> None:
+        """Write that a client without a token was given ``what``; if it is given again soon, only how often."""
+        if self._file is None:
+            return
+        now = trio.current_time()
+        while self._given and (
+            len(self._given) >= _GIVEN_MAX or now - next(iter(self._given.values())) >= _GIVEN_SECONDS
+        ):
+            del self._given[next(iter(self._given))]
+        if what in self._given:
+            self._repeated += 1
+            return
+        self._given[what] = now
+        repeated, self._repeated = self._repeated, 0
+        await self.write(action, "done", **about, **({"left_out": repeated} if repeated else {}))
 
     async def write(self, action: str, outcome: str, **about: object) -> None:
         """Write one line: who does what, and how it ended: ``done``, ``refused``, or the code of an error.

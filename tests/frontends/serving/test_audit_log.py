@@ -17,10 +17,11 @@ import pytest
 import trio
 import trio.testing
 
-from gossipreg.errors import ConfigError
+from gossipreg.errors import ConfigError, InvalidCertificate
 from gossipreg.frontends.http import serve_http
 from gossipreg.frontends.serving.access import Access, Token
 from gossipreg.frontends.serving.audit_log import AuditLog
+from gossipreg.frontends.serving.scoped_node import ScopedNode
 from gossipreg.frontends.serving.scopes import Grant
 from gossipreg.model import Address
 from tests.frontends.fake_node import FakeNode
@@ -124,6 +125,25 @@ async def test_a_flood_of_refusals_is_written_in_part_and_the_rest_is_counted(
     await audit.refused("PUT /api/v1/instances", status=401)
     assert len(lines(audit)) == 101
     assert lines(audit)[-1]["left_out"] == 150
+
+
+async def test_a_flood_of_requests_for_certificates_is_written_in_part_and_the_rest_is_counted(
+    audit: AuditLog, fake: FakeNode, autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trio.to_thread, "run_sync", at_once)
+    node = ScopedNode(fake, audit)
+    for _ in range(250):
+        with pytest.raises(InvalidCertificate):
+            await node.issue_certificate("junk")
+    assert list(map(about, lines(audit))) == [{"action": "issue_certificate", "outcome": "invalid_certificate"}] * 100
+    fake.is_issuer = True
+    request = "gossipreg-certificate-request-1 AAAA"
+    for _ in range(3):
+        for _ in range(50):
+            assert await node.issue_certificate(request) == "gossipreg-certificate-1 AAAA"
+        await trio.sleep(11)
+    given = {"action": "issue_certificate", "outcome": "done"}
+    assert list(map(about, lines(audit)))[100:] == [given, *2 * [{**given, "left_out": 49}]]
 
 
 async def test_what_a_client_sent_is_cut_and_is_json_whatever_it_was(audit: AuditLog) -> None:
