@@ -35,6 +35,8 @@ from gossipreg.targets import CheckRules, literal
 from gossipreg.values import frozen
 
 if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import SpanProcessor
+
     from gossipreg.frontends.serving.access import Access
     from gossipreg.frontends.serving.compatibility_api import CompatibilityApi
     from gossipreg.frontends.serving.tls import ServerTls
@@ -67,7 +69,9 @@ def run(config: AgentConfig, file: Path | None = None) -> None:
 def check(config: AgentConfig, file: Path | None = None) -> str:
     """Check that an agent can start with this, as far as files can tell. Raises ``ConfigError``."""
     check_start(config)
-    _ListenerParts.of(config)
+    parts = _ListenerParts.of(config)
+    if parts.spans is not None:
+        parts.spans.shutdown()
     count = len(_read_definitions(_files(config, file), config))
     return f"ok, with {count} service{'s' if count > 1 else ''} defined" if count else "ok"
 
@@ -117,12 +121,13 @@ class _ListenerParts:
     tls: ServerTls | None
     dns_tls: ServerTls | None
     apis: tuple[CompatibilityApi, ...]
+    spans: SpanProcessor | None  # None: there are no traces
 
     @classmethod
     def of(cls, config: AgentConfig) -> _ListenerParts:
         """Raises ``ConfigError``."""
         attach = _attach_access(config), _attach_group(config)
-        return cls(_access(config), *attach, _tls(config), _dns_tls(config), _apis(config))
+        return cls(_access(config), *attach, _tls(config), _dns_tls(config), _apis(config), _spans(config))
 
 
 def _access(config: AgentConfig) -> Access | None:
@@ -196,6 +201,13 @@ def _apis(config: AgentConfig) -> tuple[CompatibilityApi, ...]:
     from gossipreg.frontends.serving.compatibility_api import load
 
     return load(config.compatibility_apis)
+
+
+def _spans(config: AgentConfig) -> SpanProcessor | None:
+    """What exports the traces of the HTTP API; None if there are none. Raises ``ConfigError``."""
+    if config.http == "off" or not tracing.is_wanted(os.environ):
+        return None
+    return tracing.open_processor()
 
 
 async def _serve(
@@ -331,17 +343,17 @@ async def _open_http(
         audit=audit,
         compatibility_apis=(*parts.apis, create_page()),
         counters=node.counters,
-        tracer=await _open_tracer(node, nursery, is_tls=parts.tls is not None)
-        if tracing.is_wanted(os.environ)
-        else None,
+        tracer=None
+        if parts.spans is None
+        else await _open_tracer(parts.spans, node, nursery, is_tls=parts.tls is not None),
     )
     got: Address | SocketFile = await nursery.start(serve)
     return got
 
 
-async def _open_tracer(node: Node, nursery: trio.Nursery, *, is_tls: bool) -> RequestTracer:
+async def _open_tracer(spans: SpanProcessor, node: Node, nursery: trio.Nursery, *, is_tls: bool) -> RequestTracer:
     """A tracer of requests. What was not exported yet is exported, in a bounded time, when the agent ends."""
-    provider = await trio.to_thread.run_sync(tracing.open_provider, node.name)
+    provider = await trio.to_thread.run_sync(tracing.open_provider, spans, node.name)
     from gossipreg.frontends.serving.tracing import RequestTracer
 
     async def close() -> None:

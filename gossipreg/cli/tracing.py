@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
 from gossipreg import __version__
 from gossipreg.errors import ConfigError
 
 if TYPE_CHECKING:
-    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
     from opentelemetry.sdk.trace.export import SpanExporter
 
 #: Names the exporter; `none`, and nothing at all, stand for none.
@@ -35,23 +36,42 @@ def is_wanted(environment: Mapping[str, str]) -> bool:
     return exporter not in ("", "none") and environment.get("OTEL_SDK_DISABLED", "").strip().lower() != "true"
 
 
-def open_provider(node: str) -> TracerProvider:
-    """What takes the spans of the agent ``node``, and hands them on by a thread of its own.
+def open_processor() -> SpanProcessor:
+    """What hands the agent's spans on, by a thread of its own.
 
-    Its resource, sampler, limits and batches are as ``OTEL_*`` says. Raises ``ConfigError`` if the extra or the
-    exporter is not installed, or the exporter cannot be made.
+    It is made before the agent's node is: what is wrong with the variables keeps the agent from starting.
+    Raises ``ConfigError`` if the extra, the exporter or a propagator is not installed, or a value of ``OTEL_*`` cannot
+    be used.
     """
     try:
-        from opentelemetry.sdk.resources import Resource
+        import_module("opentelemetry.propagate")  # it reads its variable when it is imported
         from opentelemetry.sdk.trace import TracerProvider
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
     except ModuleNotFoundError:
         raise ConfigError(f'{VARIABLE} is set: traces need an extra: pip install "gossipreg[otel]"') from None
+    except Exception as error:  # noqa: BLE001 -- it may raise whatever a propagator raises
+        raise ConfigError(f"OTEL_PROPAGATORS: {_line(error)}") from None
+    exporter = _exporter(os.environ)
+    try:
+        TracerProvider(shutdown_on_exit=False)  # it reads the sampler and the limits
+        return BatchSpanProcessor(exporter)
+    except Exception as error:  # noqa: BLE001 -- likewise, of a sampler
+        raise ConfigError(f"{VARIABLE}: traces cannot be made with these OTEL_ variables: {_line(error)}") from None
+
+
+def open_provider(processor: SpanProcessor, node: str) -> TracerProvider:
+    """What takes the spans of the agent ``node``, and gives them to ``processor``.
+
+    Its resource, sampler and limits are as ``OTEL_*`` says.
+    """
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace import TracerProvider
+
     about = {"service.instance.id": node, "service.version": __version__}
     if "OTEL_SERVICE_NAME" not in os.environ and "service.name=" not in os.environ.get("OTEL_RESOURCE_ATTRIBUTES", ""):
         about["service.name"] = "gossipreg"
     provider = TracerProvider(resource=Resource.create(about))
-    provider.add_span_processor(BatchSpanProcessor(_exporter(os.environ)))
+    provider.add_span_processor(processor)
     return provider
 
 
@@ -68,7 +88,11 @@ def _exporter(environment: Mapping[str, str]) -> SpanExporter:
         try:
             exporter: SpanExporter = found.load()()
         except Exception as error:  # noqa: BLE001 -- another package's: it may raise anything at a wrong OTEL_ value
-            raise ConfigError(f"{VARIABLE}: the exporter {name} cannot be used: {error}") from None
+            raise ConfigError(f"{VARIABLE}: the exporter {name} cannot be used: {_line(error)}") from None
         return exporter
     known = ", ".join(sorted({each.name for each in entry_points(group=_GROUP)})) or "none"
     raise ConfigError(f"{VARIABLE}: no exporter {name} is installed (there are: {known})")
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())
