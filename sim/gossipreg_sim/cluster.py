@@ -97,6 +97,7 @@ class Cluster:
     authenticators: Callable[[str], Authenticator] | None = None  # by name, if members have identities
     identities: Identities | None = None  # certificates of a simulated authority, which make the authenticators
     bare: bool = False  # whether packets go unsealed (see `gossipreg_sim.wire`)
+    is_open: bool = False  # whether any process can send packets, as without a key (see `Engine.create`)
     network: Network = attrs.field(init=False)
     processes: dict[str, Process] = attrs.field(factory=dict)
     observers: list[Observer] = attrs.field(factory=list)
@@ -168,6 +169,7 @@ class Cluster:
             now=clock.steady(self.world),
             reader=self._reader,
             checks_clocks=self.key is not None,
+            is_open=self.is_open,
             authenticator=None if self.authenticators is None else self.authenticators(name),
         )
         process = Process(name, address, engine, codec, self.world, clock, self._perform, has_disk=disk)

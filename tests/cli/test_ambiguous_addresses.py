@@ -28,6 +28,7 @@ OPTIONS: dict[tuple[str, str], tuple[tuple[str, ...], str]] = {
     ("agent", "--check-targets"): (("agent",), "{}"),
     ("proxy", "--listen"): (_PROXY, "{}:9000"),
     ("proxy", "--http"): ((*_PROXY, "--listen", "127.0.0.1:0"), "{}:8500"),
+    ("agent", "--issuers"): (("agent", "--identity-cert", "no.cert", "--identity-key", "no.key"), "{}:8500"),
     ("proxy", "--metrics"): ((*_PROXY, "--listen", "127.0.0.1:0"), "{}:9100"),
     ("proxy", "--bind"): ((*_PROXY, "--listen", "127.0.0.1:0"), "{}:7940"),
     ("proxy", "--advertise"): ((*_PROXY, "--listen", "127.0.0.1:0"), "{}:7940"),

@@ -37,7 +37,7 @@ class SimCluster:
 
     def __attrs_post_init__(self) -> None:
         world = World(SEED)
-        self.cluster = Cluster(world, self.settings, _Latency(world))
+        self.cluster = Cluster(world, self.settings, _Latency(world), is_open=True)
         self.cluster.touched.append(self._look)
 
     def _look(self, process: Process) -> None:
