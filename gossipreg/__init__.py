@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from gossipreg.keys import GossipKey
     from gossipreg.model import (
         Address,
+        CellInfo,
         CheckEvent,
         Event,
         Health,
@@ -81,6 +82,7 @@ __all__ = [
     "AgentUnreachable",
     "Attach",
     "BindError",
+    "CellInfo",
     "Check",
     "CheckEvent",
     "CheckReport",
@@ -154,6 +156,7 @@ _MODULES: Final = {
     "RegionalService": "gossipreg.model",
     "RegionalDirectory": "gossipreg.model",
     "RegionInfo": "gossipreg.model",
+    "CellInfo": "gossipreg.model",
     "UnknownRegion": "gossipreg.errors",
     "RegionUnavailable": "gossipreg.errors",
     "Federation": "gossipreg.federation",

@@ -210,6 +210,12 @@ class Config:
         "The region of the whole cluster, which Consul's clients know as the datacenter: the same at all its nodes. "
         "Default: the cluster's name.",
     )
+    cell: str = setting(
+        Text(read_name_or_nothing),
+        "",
+        "The cell of this node: nodes of one cell are members of one another, and cells of one cluster share what is "
+        "registered. Default: the cluster is one ring.",
+    )
     zone: str = setting(Text(read_name_or_nothing), "", "Where this node is; the default zone of its instances.")
     node_meta: tuple[str, ...] = setting(
         Texts(read=read_node_meta, whole=unique_keys),
@@ -340,6 +346,15 @@ class Config:
             needs("join_token_file", "identity_cert"),
             given_with("join_token_file", "issuers"),
             given_with("issuers", "identity_cert"),
+            Relation(
+                ("cell", "authority_file"),
+                "`cell` without `authority_file`: cells do not verify what other cells' members have signed",
+                lambda config: (
+                    "it is given with authority_file: members of several cells cannot have identities"
+                    if config.cell and config.authority_file is not None
+                    else None
+                ),
+            ),
             Relation(
                 ("identity", "authority_file"),
                 "`identity` beyond `auto` and `off` with `authority_file` only",

@@ -29,6 +29,31 @@ class Described(enum.StrEnum):
 class Count(Described):
     """What a node and its frontends count. The names are public: HTTP and Prometheus show them."""
 
+    # Cells
+
+    CELLS_CROSSINGS = "cells_crossings", "streams", "Streams that this node has opened to other cells, as a relay."
+    CELLS_CUT_OFF = "cells_cut_off", "times", "Times that nothing was heard of another cell for too long."
+    CELLS_MISMATCHED = (
+        "cells_mismatched",
+        "peers",
+        "Streams and updates refused: of a peer that has a cell where this node has none, or the reverse.",
+    )
+    CELLS_CLAIMS_REFUSED = (
+        "cells_claims_refused",
+        "claims",
+        "Statements of peers refused: about members of a cell that the peer is not of, or of too many cells.",
+    )
+    CELLS_NAMES_TAKEN = (
+        "cells_names_taken",
+        "updates",
+        "Updates about a member of another cell refused: a member of this node's cell has its name.",
+    )
+    CELLS_GHOSTS_FAILED = (
+        "cells_ghosts_failed",
+        "members",
+        "Members that only another cell remembered of this node's cell, and that this node has therefore failed.",
+    )
+
     # Packets
 
     PACKETS_RECEIVED = "packets_received", "packets", "Gossip packets that were accepted and read."

@@ -205,6 +205,15 @@ SIGNATURE_SOURCES_AT_ONCE: Final = 4
 #: Revocations that are remembered until their certificates end. An authority that revokes more begins anew.
 REVOCATIONS_MAX: Final = 4096
 
+#: Cells of one region. Each costs every node a statement every few seconds, and its relays a stream.
+CELLS_MAX: Final = 64
+
+#: Addresses of a cell that its head names: its relays to one other cell, and some members to fall back on.
+CELL_RELAYS_MAX: Final = 4
+
+#: Members of other cells remembered, dead ones included: as many as of the own cell, for about 500 bytes each.
+REMOTE_MEMBERS_MAX: Final = MEMBERS_MAX
+
 #: Members whose signatures go with a verdict: two have to agree.
 WITNESSES_MAX: Final = 2
 

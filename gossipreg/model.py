@@ -435,6 +435,22 @@ class RegionInfo:
     problem: str = ""  # why no agent answers
 
 
+@frozen(kw_only=True)
+class CellInfo:
+    """A cell of the region, as a node of one of them knows it."""
+
+    name: str
+    own: bool = False
+    members: int = 0  # present, by the cell's own word
+    failed: int = 0
+    instances: int = 0  # that its members have registered
+    relays: tuple[str, ...] = ()  # members of the node's own cell that connect it to this one
+    peers: tuple[Address, ...] = ()  # where the relays of this cell are
+    age: float | None = 0.0  # seconds since all of it was known here at the latest; None if it never was
+    stale: bool = False
+    problem: str = ""  # why it is stale
+
+
 @frozen
 class JoinFailure:
     """Why the last attempt to join through one seed failed."""

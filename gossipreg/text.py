@@ -46,3 +46,20 @@ def nearest(word: str, words: Iterable[str], likeness: float = 0.6) -> str | Non
 
     matches = get_close_matches(word, sorted(words), n=1, cutoff=likeness)
     return matches[0] if matches else None
+
+
+def utc(seconds: int) -> str:
+    """A moment in ISO 8601 and UTC, such as 2026-11-30T08:25:44+00:00; ``seconds`` since the epoch, 0 or more.
+
+    Pure code may read no clock, and the standard library's calendar comes with one. The calendar is Gregorian
+    (Hinnant, "chrono-compatible low-level date algorithms", ``civil_from_days``).
+    """
+    days, rest = divmod(seconds, 86_400)
+    era, day = divmod(days + 719_468, 146_097)
+    year = (day - day // 1460 + day // 36_524 - day // 146_096) // 365
+    day -= 365 * year + year // 4 - year // 100
+    month = (5 * day + 2) // 153
+    number = day - (153 * month + 2) // 5 + 1
+    year, month = year + 400 * era + (month >= 10), month + (3 if month < 10 else -9)
+    hours, minutes = divmod(rest // 60, 60)
+    return f"{year:04}-{month:02}-{number:02}T{hours:02}:{minutes:02}:{rest % 60:02}+00:00"

@@ -83,6 +83,7 @@ _TRIED: Final = {
     ("http-api.md", "json"): "tests/frontends/http/test_http_api_page.py",
     ("http-api.md", "text"): "tests/frontends/http/test_http_api_page.py",
     ("health-checks.md", "toml"): "tests/test_health_checks_page.py",
+    ("cells.md", "toml"): "tests/cli/test_docs.py",
     ("regions.md", "toml"): "tests/cli/test_docs.py",
     ("keys.md", "toml"): "tests/cli/test_docs.py",
     ("http-api.md", "toml"): "tests/cli/test_docs.py",

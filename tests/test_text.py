@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gossipreg.text import SHOWN_CHARS, blanked, escaped, is_text, shortened, shown
+from gossipreg.text import SHOWN_CHARS, blanked, escaped, is_text, shortened, shown, utc
 
 ANY = st.text(st.characters())
 
@@ -54,3 +56,9 @@ def test_what_is_harmless_stays() -> None:
     assert blanked("caf\u00e9 \u2603") == escaped("caf\u00e9 \u2603") == "caf\u00e9 \u2603"
     assert blanked("a\x1b[2Jb") == "a [2Jb"
     assert escaped("a\x1b[2Jb") == "a\\x1b[2Jb"
+
+
+@given(st.integers(0, 253_402_300_799))
+def test_a_moment_is_written_as_the_standard_library_writes_it(seconds: int) -> None:
+    moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=seconds)
+    assert utc(seconds) == moment.isoformat(timespec="seconds")

@@ -25,6 +25,7 @@ _MODULES: Final = {
     **dict.fromkeys(
         (
             "Address",
+            "CellInfo",
             "CheckEvent",
             "Health",
             "Instance",

@@ -24,6 +24,7 @@ _METAVARS: Final = {
     "bind": "HOST:PORT",
     "advertise": "HOST:PORT",
     "join": "HOST:PORT",
+    "cell": "NAME",
     "zone": "NAME",
     "node_meta": "KEY=VALUE",
     "key_file": "FILE",

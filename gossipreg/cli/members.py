@@ -1,4 +1,4 @@
-"""The commands `members`, `info`, `drain`, `forget` and `leave`."""
+"""The commands `members`, `cells`, `info`, `join`, `drain`, `forget` and `leave`."""
 
 from __future__ import annotations
 
@@ -33,6 +33,25 @@ def members(agent: AgentClient, *, as_json: bool) -> None:
     document = agent.lookup("members", versions="true")
     show.write(show.members(document), document, as_json=as_json)
     note_isolation(agent, document)
+
+
+@command()
+@agent_options
+def cells(agent: AgentClient, *, as_json: bool) -> None:
+    """List the cells of the region, the agent's own first.
+
+    Columns when piped, tab-separated, "-" for nothing:
+      name, members, failed, instances, age in seconds, state (own, fresh,
+      stale), relays of the agent's cell, addresses of the relays there
+
+    A flat cluster has no cells.
+
+    Examples:
+      gossipreg cells
+      gossipreg cells --json
+    """
+    document = agent.get("cells")
+    show.write(show.cells(document), document, as_json=as_json)
 
 
 @command()

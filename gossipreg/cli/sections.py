@@ -26,6 +26,7 @@ SECTIONS: Final[Mapping[str, Sequence[CommandName]]] = {
         CommandName("checks", "gossipreg.cli.checks"),
         CommandName("credentials", "gossipreg.cli.credentials"),
         CommandName("members", "gossipreg.cli.members"),
+        CommandName("cells", "gossipreg.cli.members"),
         CommandName("top", "gossipreg.cli.top"),
         CommandName("watch", "gossipreg.cli.watch"),
         CommandName("info", "gossipreg.cli.members"),

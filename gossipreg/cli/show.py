@@ -58,6 +58,26 @@ def _identity(identity: Any) -> tuple[str, str, str]:
     return "yes" if identity["ready"] else "no", utc(identity["until"])[:10], identity["authority"]
 
 
+def cells(document: Any) -> TextTable:
+    """The table of ``GET /api/v1/cells``."""
+    return TextTable(
+        ("name", "members", "failed", "instances", "age", "state", "relays", "peers"),
+        [
+            (
+                cell["name"],
+                str(cell["members"]),
+                str(cell["failed"]),
+                str(cell["instances"]),
+                "" if cell["own"] or cell["age"] is None else f"{cell['age']:.1f}",
+                "own" if cell["own"] else "stale" if cell["stale"] else "fresh",
+                " ".join(cell["relays"]),
+                " ".join(cell["peers"]),
+            )
+            for cell in document["cells"]
+        ],
+    )
+
+
 def services(document: Any) -> TextTable:
     """The table of ``GET /api/v1/services``."""
     return TextTable(

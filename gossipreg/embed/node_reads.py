@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from gossipreg.keys import GossipKey
     from gossipreg.model import (
         Address,
+        CellInfo,
         Instance,
         Member,
         RegionalDirectory,
@@ -187,6 +188,10 @@ class NodeReads(EmbeddedNode):
         service has come or gone. Raises ``UnknownRegion``.
         """
         return self._node.index(service, region)
+
+    def cells(self) -> tuple[CellInfo, ...]:
+        """The cells of the region, this node's own first, with the age of what is known; none in a flat cluster."""
+        return self._node.cells()
 
     def regions(self) -> tuple[RegionInfo, ...]:
         """The regions that this node knows, its own first, with how well it can reach each."""

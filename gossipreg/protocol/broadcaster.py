@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 
 import attrs
 
@@ -18,6 +18,7 @@ class Broadcaster:
     settings: EngineSettings
     members: Members
     queue: BroadcastQueue
+    root: Callable[[str], str] | None = None  # the root of the tree of each origin, where it may be another member
 
     @property
     def has_receipts(self) -> bool:
@@ -28,6 +29,8 @@ class Broadcaster:
         self, topic: Topic, about: Hashable, data: bytes, now: float, *, origin: str, received_from: str | None = None
     ) -> None:
         """Broadcast a message: down its origin's tree if it came from our parent there, else at random."""
+        if self.root is not None:
+            origin = self.root(origin)
         if origin == self.members.own_name:
             self.queue.enqueue_own(topic, about, data, now, origin=origin)
         elif self.has_receipts:

@@ -31,6 +31,8 @@ from gossipreg.counters import Count
 from gossipreg.errors import InvalidCertificate, MemberPresent, NodeClosed, UnknownInstance, UnknownMember
 from gossipreg.model import Address, Instance, Status
 from gossipreg.policy import Rule
+from gossipreg.protocol.borders import Borders
+from gossipreg.protocol.cells.cells import Cells
 from gossipreg.protocol.clock_watch import ClockWatch
 from gossipreg.protocol.disseminator import Disseminator
 from gossipreg.protocol.engine_settings import EngineSettings, engine_settings
@@ -67,6 +69,7 @@ from gossipreg.protocol.registry.policy_version import PolicyVersion, revocation
 from gossipreg.protocol.registry.registry import Registry
 from gossipreg.protocol.registry.terms import TermRegister
 from gossipreg.protocol.registry.view import View, first_index
+from gossipreg.protocol.remote_handler import RemoteHandler
 from gossipreg.protocol.state import ClusterState
 from gossipreg.protocol.stream_sessions import StreamSessions
 from gossipreg.protocol.wire.reader import Reader
@@ -104,6 +107,7 @@ class Engine:
     path_tests: PathTests
     disseminator: Disseminator
     observations: ObservationQueries
+    borders: Borders
     counters: Counter[str]
     joining: Joining
     clocks: ClockWatch
@@ -127,6 +131,7 @@ class Engine:
         counters: Counter[str] | None = None,
         reader: Reader | None = None,
         index: int = 0,
+        cell: str = "",
         checks_clocks: bool = False,
         is_open: bool = False,
         authenticator: Authenticator | None = None,
@@ -136,11 +141,12 @@ class Engine:
         ``packet_room`` is the size of a datagram's payload before it is encoded (bytes). Engines of one thread may
         share a reader. ``checks_clocks``: see `ClockWatch.keeps_out`. ``is_open``: any process can send packets, since
         the cluster has no key. ``index`` is below every index that the view gives, if an earlier run is known to have
-        gone so far. ``authenticator``: what signs and verifies; without it the node has no identity.
+        gone so far. ``cell``: the ring that it is a member of; empty in a flat cluster. ``authenticator``: what signs
+        and verifies; without it the node has no identity.
         """
         counters = Counter() if counters is None else counters
         settings = engine_settings(settings)
-        identity = Identity(settings, name, generation, address, zone)
+        identity = Identity(settings, name, generation, address, zone, cell)
         members = Members(settings, rng, name)
         detector = Detector.create(settings, members, rng, now)
         state = ClusterState(
@@ -151,6 +157,7 @@ class Engine:
             counters,
             Clock.started(name, generation, now),
             Authenticator("") if authenticator is None else authenticator,
+            cells=Cells(cell, members) if cell else None,
         )
         if state.authenticator.signer is not None:
             state.registry.sign = state.sign_record
@@ -181,6 +188,8 @@ class Engine:
         isolation = Isolation(identity, members, detector, outbox)
         disseminator = Disseminator.create(settings, state, outbox, detector.prober.trips)
         observations = ObservationQueries(state, detector, streams, outbox)
+        borders = Borders(rng, state, streams, local_member, joining, isolation)
+        remote_handler = RemoteHandler(identity, state, membership_handler, record_handler, joining, outbox)
         inbound = Inbound(
             identity,
             state,
@@ -196,6 +205,8 @@ class Engine:
             isolation,
             disseminator,
             observations,
+            borders,
+            remote_handler,
             Reader() if reader is None else reader,
         )
         return cls(
@@ -218,6 +229,7 @@ class Engine:
             path_tests=PathTests(state, streams, outbox),
             disseminator=disseminator,
             observations=observations,
+            borders=borders,
             counters=counters,
             joining=joining,
             sweep_at=now + _SWEEP_SECONDS,
@@ -286,6 +298,7 @@ class Engine:
             self.lifelines.deadline,
             self.paths.deadline,
             self.inbound.pacing.deadline,
+            self.borders.deadline(),
             self.joining.deadline if self.joining.is_urgent else math.inf,
         )
         return min(urgent, min(self.joining.deadline, self._sweep_at) + _MAINTENANCE_WAIT)
@@ -622,6 +635,7 @@ class Engine:
         self.local_member.handle_timeout(now)
         self.joining.handle_timeout(now)
         self.inbound.handle_timeout(now)
+        self.borders.handle_timeout(now)
         self.isolation.note(isolated=self.is_isolated(now), now=now)
         if now >= self._sweep_at:
             self._sweep_at = now + _SWEEP_SECONDS

@@ -12,6 +12,8 @@ from gossipreg.counters import Count
 from gossipreg.model import Address, Status
 from gossipreg.protocol.answer_pacing import WAITING_FRAME_BYTES_MAX, AnswerPacing, WaitingFrame
 from gossipreg.protocol.anti_entropy.reconcile import Compare, End, KeepOpen, Listing, Want, answer_size
+from gossipreg.protocol.borders import Borders
+from gossipreg.protocol.cells.cell_head import CellHead
 from gossipreg.protocol.clock_watch import ClockWatch
 from gossipreg.protocol.dissemination.receipts import Receipt, ReceiptRequest
 from gossipreg.protocol.disseminator import Disseminator
@@ -36,8 +38,9 @@ from gossipreg.protocol.record_handler import RecordHandler
 from gossipreg.protocol.registry.policy_version import PolicyVersion
 from gossipreg.protocol.registry.records import Announcement, Fetch, Record, RecordRequest, TableDigest
 from gossipreg.protocol.registry.terms import TermRegister
+from gossipreg.protocol.remote_handler import RemoteHandler
 from gossipreg.protocol.state import ClusterState
-from gossipreg.protocol.stream_sessions import Purpose, StreamSession, answers, bucket_of, corrections
+from gossipreg.protocol.stream_sessions import Purpose, StreamSession, answers, corrections, part_of
 from gossipreg.protocol.wire.messages import Junk, Message, pack
 from gossipreg.protocol.wire.reader import Reader
 
@@ -70,6 +73,8 @@ class Inbound:
     isolation: Isolation
     disseminator: Disseminator
     observations: ObservationQueries
+    borders: Borders
+    remote_handler: RemoteHandler
     reader: Reader
     pacing: AnswerPacing = attrs.field(factory=AnswerPacing)
 
@@ -175,6 +180,8 @@ class Inbound:
     def _dispatch(self, message: Message, context: MessageContext, now: float) -> None:
         if isinstance(message, MemberUpdate | Record | TableDigest | Announcement):
             self._handle_claim(message, context, now)
+        elif isinstance(message, CellHead):
+            self.borders.handle_head(message, context, now)
         elif not (context.is_unproven and isinstance(message, _OF_MEMBERS)):
             self._handle_other(message, context, now)
 
@@ -202,15 +209,17 @@ class Inbound:
                         self.state.begin_change()
                     self.disseminator.handle(message, context, now)
             case _:
-                if self._may_ask(message, context) and context.admit_question(message, bucket_of(message)):
+                if self._may_ask(message, context) and context.admit_question(message, *part_of(message)):
                     context.replies += answers(message, self.state, now)
 
     def _may_ask(self, question: Message, context: MessageContext) -> bool:
         """Whether a peer is answered on its stream: any for a comparison, for what follows from one, else a member."""
         session = None if context.stream is None else self.streams.sessions.find(context.stream)
         match question:
-            case _ if session is None:
+            case _ if session is None or not self.borders.may_answer(question, context):
                 return False
+            case _ if self.borders.is_across(context):
+                return True
             case Listing():
                 return session.purpose in (Purpose.JOIN, Purpose.RECONCILE)
             case Want():
@@ -226,9 +235,12 @@ class Inbound:
         """Handle an update about one run of a member, or about its records."""
         if claim.generation > self.state.clock.latest_generation(now):
             self.state.counters[Count.GENERATIONS_FROM_THE_FUTURE] += 1
+        elif not self.borders.may_claim(context):
+            self.state.counters[Count.CELLS_CLAIMS_REFUSED] += 1
         elif isinstance(claim, MemberUpdate):
-            self._handle_update(claim, context, now)
-        else:
+            if not self.remote_handler.handle_update(claim, context, now):
+                self._handle_update(claim, context, now)
+        elif not self.remote_handler.handle_records(claim, context, now):
             self.record_handler.handle(claim, context, now)
             if isinstance(claim, TableDigest) and not context.over_stream:
                 self.disseminator.lazy.handle_digest(claim, context, now)
@@ -334,7 +346,8 @@ class Inbound:
         if not context.sender:
             self._drop(stream, session, now)
             return
-        entries = sum(answer_size(self.state.fingerprint, each) for each in messages if isinstance(each, Compare))
+        compares = [each for each in messages if isinstance(each, Compare)]
+        entries = sum(answer_size(self.state.part(each.partition), each) for each in compares)
         if not has_turn and not self.pacing.admits(entries, now):
             if len(frame) > WAITING_FRAME_BYTES_MAX:
                 self._drop(stream, session, now)
@@ -346,20 +359,13 @@ class Inbound:
         session.frames += 1
         session.sender = context.sender
         context.news = session.news
+        context.cell = "" if session.head is None else session.head.cell
         ended = False
         self._begin_reading(context, len(frame), now)
         for message in messages:
-            if isinstance(message, Compare):
-                session.compared = True
-                if context.member is not None:
-                    self.outbox.paths.gossip_missed(context.sender, now)
             ended = ended or isinstance(message, End)
-            self._handle(message, context, now)
-            if isinstance(message, WallClock) and self.clocks.is_refused(context, session, now):
-                self.clocks.refuse(stream, context, session, now)
+            if not self._take_message(message, stream, session, context, now):
                 self._verifier.end()
-                self.streams.close(stream)
-                self._ended(session, now)
                 return
         self._verifier.end()
         session.news = context.news
@@ -375,6 +381,29 @@ class Inbound:
             self.joining.go_on()
         elif session.purpose is Purpose.OBSERVE and ended:
             self.observations.ended(session)
+        elif session.purpose is Purpose.BORDER and self.streams.sessions.find(stream) is None:
+            self.borders.ended(session, now, completed=True)
+            self.joining.go_on()
+
+    def _take_message(
+        self, message: Message, stream: int, session: StreamSession, context: MessageContext, now: float
+    ) -> bool:
+        """Handle a message of a frame; returns whether the stream is still open."""
+        if self.borders.refuses(message, session, context):
+            self.state.counters[Count.CELLS_MISMATCHED] += 1
+            self._drop(stream, session, now)
+            return False
+        if isinstance(message, Compare) and not message.partition and self.borders.may_answer(message, context):
+            session.compared = True
+            if context.member is not None:
+                self.outbox.paths.gossip_missed(context.sender, now)
+        self._handle(message, context, now)
+        if isinstance(message, WallClock) and self.clocks.is_refused(context, session, now):
+            self.clocks.refuse(stream, context, session, now)
+            self.streams.close(stream)
+            self._ended(session, now)
+            return False
+        return True
 
     def stream_ended(self, stream: int, now: float, *, refused: bool) -> None:
         """A stream was closed; ``refused`` counts unless this host's own kernel refuses packets as well."""
@@ -397,6 +426,10 @@ class Inbound:
             self.local_member.rival_gone(now, at=session.to)
         elif session.purpose is Purpose.OBSERVE:
             self.observations.ended(session)
+        elif session.purpose is Purpose.BORDER:
+            if session.requested:
+                self.outbox.put(JoinEnded(session.to, compared=False))
+            self.borders.ended(session, now, completed=False)
         elif session.purpose in (Purpose.SEED_PING, Purpose.JOIN):
             if session.requested:
                 self.outbox.put(JoinEnded(session.to, compared=False))

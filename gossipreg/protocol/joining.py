@@ -74,13 +74,29 @@ class Joining:
 
     def try_seeds(self, addresses: Sequence[Address], now: float) -> None:
         """Try the seeds at ``addresses``: several while no member was reached, else one that is not present."""
-        present = self.members.present_addresses() if self.identity.announced else {}
+        present = self._known_addresses() if self.identity.announced else {}
         tried = [a for a in dict.fromkeys(addresses) if a != self.identity.address and a not in present]
         if addresses and not tried and not self.identity.announced and self.identity.rival is None:
             self.local_member.complete_join(now)  # this node is its own only seed
         if not self._has_progress():
             self.rng.shuffle(tried)
             self._try(tried[: 1 if present else _SEEDS_AT_ONCE], now)
+
+    def _known_addresses(self) -> dict[Address, str]:
+        """The addresses of members that are present here, or in another cell that can be reached."""
+        known, cells = self.members.present_addresses(), self.streams.state.cells
+        if cells is not None:
+            reached = [each for each in cells.remote if each.status.is_present and each.cell not in cells.stale]
+            known |= {each.address: each.name for each in reached}
+        return known
+
+    def join_own_cell(self, addresses: Sequence[Address], now: float) -> None:
+        """Compare states with members of this node's cell that another cell has named."""
+        present = self.members.present_addresses()
+        for address in addresses:
+            is_known = address == self.identity.address or address in present
+            if not (is_known or self.streams.sessions.is_open(Purpose.JOIN, address)):
+                self.streams.open_comparison(Purpose.JOIN, Destination(0, address), now)
 
     def _has_progress(self) -> bool:
         """Whether a seed under comparison has sent anything since the last try; if not, the next one has its turn."""

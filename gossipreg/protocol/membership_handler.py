@@ -277,6 +277,11 @@ class MembershipHandler:
         signed = self.state.authenticator.sign_verdict(forgotten, self.identity.run_id)
         self._believe(signed, now, spread=True)
 
+    def adopt_failed(self, unknown: MemberUpdate, now: float) -> None:
+        """Hold a member that is present by an update of another cell, and was unknown here, as failed."""
+        if self.state.members.has_room():
+            self._believe(unknown.graver(Status.FAILED, self.identity.run_id), now, spread=True)
+
     # Events of the prober, and expired suspicions
 
     def probe(self, now: float) -> None:

@@ -188,6 +188,18 @@ class ClockRefused:
 
 
 @frozen
+class CellChanged:
+    """Nothing new is known any more of what another cell owns, or all is again: ``reachable``.
+
+    ``age``: how long ago all of it was known at the latest (seconds); None if it never was.
+    """
+
+    cell: str
+    reachable: bool
+    age: float | None
+
+
+@frozen
 class NameConflictFound:
     """Another live member bears this node's name. ``yielding``: this node wants to join and must stop."""
 
@@ -226,4 +238,5 @@ Output = (
     | ClockRefused
     | NameConflictFound
     | NameConflicted
+    | CellChanged
 )

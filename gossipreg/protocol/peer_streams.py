@@ -109,7 +109,9 @@ class PeerStreams:
         self.send(stream, self._comparison())
 
     def _comparison(self) -> list[Message]:
-        return [Compare(self.state.fingerprint.sums), End()]
+        cells = self.state.cells
+        heads = [] if cells is None else [cells.own_head(""), *cells.heads]
+        return [*heads, Compare(self.state.fingerprint.sums), End()]
 
     def reply(self, stream: int, session: StreamSession, replies: list[bytes], *, ended: bool) -> None:
         """Send the replies; when the peer has sent `End`, send ours, or close when nothing is left to send."""

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import attrs
 
 from gossipreg.counters import Count
-from gossipreg.protocol.anti_entropy.fingerprint import Fingerprint
+from gossipreg.protocol.anti_entropy.fingerprint import Entry
 from gossipreg.protocol.broadcaster import Broadcaster
 from gossipreg.protocol.dissemination.broadcast_queue import Topic
 from gossipreg.protocol.identity.authenticator import Authenticator
@@ -26,7 +26,7 @@ class PolicyState:
     own_name: str
     versions: Policies
     registry: Registry
-    fingerprint: Fingerprint
+    count: Callable[[Entry | None, Entry | None], None]  # enters what came, went or was replaced in the fingerprints
     broadcaster: Broadcaster
     clock: Clock
     counters: Counter[str]
@@ -110,8 +110,8 @@ class PolicyState:
         before = self.versions.get(version.key)
         gone = self.versions.take(version, self.clock.wall(now))
         for each in gone:
-            self.fingerprint.replace(each, None)
-        self.fingerprint.replace(None, version)
+            self.count(each, None)
+        self.count(None, version)
         for rule in (version.rule, None if before is None else before.rule):
             if rule is not None:
                 self.registry.touch_rule(rule)
@@ -120,6 +120,6 @@ class PolicyState:
     def drop(self, version: PolicyVersion) -> None:
         """Drop a version that counts no more, and is broadcast by no member."""
         self.versions.discard(version)
-        self.fingerprint.replace(version, None)
+        self.count(version, None)
         if version.rule is not None:
             self.registry.touch_rule(version.rule)

@@ -11,14 +11,17 @@ An owner's records count in the fingerprint only while the owner is known in the
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
 
 import attrs
 
 from gossipreg import limits
 from gossipreg.counters import Count
 from gossipreg.model import PRIMARY, Instance, Status
-from gossipreg.protocol.anti_entropy.fingerprint import Fingerprint
+from gossipreg.protocol.anti_entropy.fingerprint import Entry, Fingerprint
 from gossipreg.protocol.broadcaster import Broadcaster
+from gossipreg.protocol.cells.cell_head import COMMON, CellHead
+from gossipreg.protocol.cells.cells import Cells
 from gossipreg.protocol.dissemination.broadcast_queue import BroadcastQueue, Topic
 from gossipreg.protocol.dissemination.digest_rounds import DigestRounds
 from gossipreg.protocol.engine_settings import EngineSettings
@@ -30,6 +33,7 @@ from gossipreg.protocol.registry.clock import Clock
 from gossipreg.protocol.registry.payload import BadPayload
 from gossipreg.protocol.registry.policies import Policies
 from gossipreg.protocol.registry.records import CONTENT_BYTES, Record, TableDigest
+from gossipreg.protocol.registry.refresh import in_reach
 from gossipreg.protocol.registry.registry import Change, Registry, announcement, is_inline
 from gossipreg.protocol.registry.table import Freshness, Table
 from gossipreg.protocol.registry.terms import TermRegister, Terms
@@ -62,6 +66,7 @@ class ClusterState:
     policies: Policies = attrs.field(factory=Policies)
     terms: Terms = attrs.field(factory=Terms)
     fingerprint: Fingerprint = attrs.field(factory=Fingerprint)
+    cells: Cells | None = None  # the other cells of the region; None in a flat cluster
     broadcaster: Broadcaster = attrs.field(init=False)
     policy_state: PolicyState = attrs.field(init=False)
     term_state: TermState = attrs.field(init=False)
@@ -81,12 +86,14 @@ class ClusterState:
 
     def _connect(self) -> None:
         """Make the parts that change the others' tables."""
-        self.broadcaster = Broadcaster(self.settings, self.members, BroadcastQueue(self.settings))
+        root = None if self.cells is None else self.cells.root
+        self.broadcaster = Broadcaster(self.settings, self.members, BroadcastQueue(self.settings), root)
+        count = partial(self._count, COMMON)
         self.policy_state = PolicyState(
             self.members.own_name,
             self.policies,
             self.registry,
-            self.fingerprint,
+            count,
             self.broadcaster,
             self.clock,
             self.counters,
@@ -98,7 +105,7 @@ class ClusterState:
             self.terms,
             self.registry,
             self.view,
-            self.fingerprint,
+            count,
             self.broadcaster,
             self.clock,
             self.counters,
@@ -124,13 +131,18 @@ class ClusterState:
         before = self.members.put(update, now)
         held = self.members.get(update.name)
         assert held is not None, "it was just put there"
-        self.fingerprint.replace(before, held)
+        self._count(self._own_partition, before, held)
         if update.status is not Status.SUSPECT or (before is not None and not before.is_same_run(update)):
             self._deprioritized.pop(update.name, None)
         if spread:
             # At random: most of these are sent while nodes do not know each other yet, so their trees differ.
             wait = self.settings.gossip_coalesce if update.name == self.members.own_name else 0.0
             self.broadcasts.enqueue(Topic.MEMBERSHIP, update.name, pack(update), now, wait=wait)
+        self._keep_table(update)
+        return before
+
+    def _keep_table(self, update: MemberUpdate) -> None:
+        """Keep the records of a member's run, about which there is an ``update``; drop those of another run."""
         table = self.registry.table(update.name)
         if table is not None:
             if table.generation != update.generation or update.status is Status.LEFT:
@@ -138,7 +150,89 @@ class ClusterState:
             else:
                 self.registry.touch(update.name)
                 self._file(update.name)
-        return before
+
+    def find(self, name: str) -> MemberUpdate | None:
+        """The update held about ``name``, a member of this cell or of another."""
+        held = self.members.get(name)
+        return self.cells.remote.get(name) if held is None and self.cells is not None else held
+
+    def with_age(self, update: MemberUpdate, now: float) -> MemberUpdate:
+        """``update`` with the time since its member failed or left, for a peer that may not know it."""
+        since = self.since(update.name)
+        return update if since is None else attrs.evolve(update, age=min(limits.AGE_MAX, max(0, int(now - since))))
+
+    def since(self, name: str) -> float | None:
+        """When ``name``, of this cell or another, failed or left (seconds); None if it did neither, or is not known."""
+        since = self.members.since(name)
+        return self.cells.remote.since(name) if since is None and self.cells is not None else since
+
+    # Other cells
+
+    def part(self, partition: str) -> Fingerprint:
+        """The fingerprint of a partition; that of the whole state if it is empty."""
+        return self.cells.partitions.of(partition) if partition and self.cells is not None else self.fingerprint
+
+    @property
+    def _own_partition(self) -> str:
+        return "" if self.cells is None else self.cells.own
+
+    def cell_of(self, owner: str) -> str:
+        """The cell of ``owner``, which is the partition of what it has registered; empty in a flat cluster."""
+        held = None if self.cells is None else self.cells.remote.get(owner)
+        return self._own_partition if held is None else held.cell
+
+    def _count(self, partition: str, before: Entry | None, after: Entry | None) -> None:
+        """An entry came, went, or took another's place: count that in the fingerprints."""
+        self.fingerprint.replace(before, after)
+        if self.cells is not None:
+            self.cells.partitions.replace(partition, before, after)
+
+    def believe_remote(
+        self, update: MemberUpdate, now: float, *, spread: bool, received_from: str | None = None
+    ) -> None:
+        """Hold ``update``, which is new, about a member of another cell."""
+        cells = self.cells
+        assert cells is not None, "only a node of a cell knows others"
+        self.begin_change()
+        held = cells.remote.get(update.name)
+        if held is not None and held.cell != update.cell:
+            self.forget_remote(update.name)
+        before = cells.remote.put(update, now)
+        after = cells.remote.get(update.name)
+        self._count(update.cell, before, after)
+        cells.note(update.cell, now)
+        if spread:
+            self.broadcaster.broadcast(
+                Topic.MEMBERSHIP, update.name, pack(update), now, origin=update.name, received_from=received_from
+            )
+        self._keep_table(update)
+
+    def forget_remote(self, name: str) -> None:
+        """Forget a member of another cell, and its records."""
+        assert self.cells is not None, "only a node of a cell knows others"
+        self.begin_change()
+        self.drop_table(name)
+        update = self.cells.remote.drop(name)
+        self._count(update.cell, update, None)
+
+    def spread_head(self, head: CellHead, now: float, received_from: str | None = None) -> None:
+        """Tell this cell of the head of another."""
+        assert self.cells is not None, "only a node of a cell knows others"
+        origin = self.cells.relays(head.cell)[0]
+        self.broadcaster.broadcast(
+            Topic.MEMBERSHIP, (head.cell, "head"), pack(head), now, origin=origin, received_from=received_from
+        )
+
+    def note_cell_state(self, cell: str, why: str | None) -> None:
+        """What is known of ``cell`` is stale, and ``why``; or is not (None)."""
+        assert self.cells is not None, "only a node of a cell knows others"
+        self.begin_change()
+        if why is None:
+            self.cells.stale.pop(cell, None)
+        else:
+            self.cells.stale[cell] = why
+        for name in self.cells.remote.names(cell):
+            self.registry.touch(name)
 
     def deprioritize(self, name: str) -> None:
         """Prefer other members' instances to those of ``name``, which several members suspect."""
@@ -187,7 +281,7 @@ class ClusterState:
         A later generation is not accepted from a record: it may be of a newcomer whose name is taken, and to accept
         it would drop the records of the member that is here.
         """
-        member = self.members.get(owner)
+        member = self.find(owner)
         if member is not None:
             return generation == member.generation and member.status is not Status.LEFT
         return owner in self._pending_owners or len(self._pending_owners) < limits.PENDING_OWNERS_MAX
@@ -220,7 +314,7 @@ class ClusterState:
         is_known = table is not None and table.generation == record.generation
         holds = table.grown(record.id, size) if is_known and table is not None else size
         count = table.size if is_known and table is not None else 0
-        if self.members.get(record.owner) is None:
+        if self.find(record.owner) is None:
             has_room = holds <= limits.PENDING_OWNER_BYTES_MAX and count < limits.PENDING_OWNER_RECORDS_MAX
         else:
             has_room = holds <= limits.RECORDS_BYTES_PER_OWNER_MAX
@@ -234,7 +328,7 @@ class ClusterState:
         return True
 
     def _is_stranger(self, owner: str) -> bool:
-        return self.members.get(owner) is None or self.members.is_stranger(owner)
+        return self.find(owner) is None or self.members.is_stranger(owner)
 
     def _drop_stranger(self, now: float) -> bool:
         """Drop the table of one stranger; if there is none, do not search again within a second."""
@@ -303,7 +397,7 @@ class ClusterState:
         table = self.registry.table(owner)
         if table is not None and table.generation < generation:
             self.drop_table(owner)
-        if self.members.get(owner) is None:
+        if self.find(owner) is None:
             self._pending_owners.setdefault(owner, now)
 
     def drop_table(self, owner: str) -> None:
@@ -320,7 +414,7 @@ class ClusterState:
     def _file(self, owner: str) -> None:
         """Count an owner's records in the fingerprint from now on, if its update is of the run that made them."""
         table = self.registry.table(owner)
-        member = self.members.get(owner)
+        member = self.find(owner)
         if table is None or member is None or member.generation != table.generation or owner in self._filed:
             return
         self._filed[owner] = table.generation
@@ -329,20 +423,22 @@ class ClusterState:
 
     def _toggle_all(self, table: Table, *, present: bool) -> None:
         entries = [*table, *([table.latest_digest] if table.latest_digest.version else [])]
+        partition = self.cell_of(table.owner)
         for entry in entries:
-            self.fingerprint.replace(None if present else entry, entry if present else None)
+            self._count(partition, None if present else entry, entry if present else None)
 
     def _refile(self, owner: str, change: Change) -> None:
         if owner not in self._filed:
             self._file(owner)
             return
+        partition = self.cell_of(owner)
         for record in change.went:
-            self.fingerprint.replace(record, None)
+            self._count(partition, record, None)
         for record in change.came:
-            self.fingerprint.replace(None, record)
+            self._count(partition, None, record)
         if change.digest_before != change.digest_after:
             before = change.digest_before if change.digest_before.version else None
-            self.fingerprint.replace(before, change.digest_after)
+            self._count(partition, before, change.digest_after)
 
     # Identity
 
@@ -357,7 +453,7 @@ class ClusterState:
 
     def owner_of(self, said: Record | TableDigest) -> MemberUpdate | None:
         """What is held of the member that ``said`` is about."""
-        return self.own if said.owner == self.members.own_name else self.members.get(said.owner)
+        return self.own if said.owner == self.members.own_name else self.find(said.owner)
 
     def bar(self, owner: str, generation: int) -> None:
         """Request no records of an owner that has signed one beyond its certificate: its table is never complete."""
@@ -380,8 +476,9 @@ class ClusterState:
             self._find_owner,
             self._deprioritized,
             self.policies.of,
-            since=self.members.since,
+            since=self.since,
             highest_term=self.terms.claimed,
+            cut_off=in_reach if self.cells is None else self.cells.cut_off,
         )
 
     def forget_recalled(self) -> None:
@@ -390,7 +487,7 @@ class ClusterState:
             self.registry.touch_service(service)
 
     def _find_owner(self, owner: str, generation: int) -> MemberUpdate | None:
-        member = self.own if owner == self.members.own_name else self.members.get(owner)
+        member = self.own if owner == self.members.own_name else self.find(owner)
         return member if member is not None and member.generation == generation else None
 
     def forget(self, name: str) -> MemberUpdate:
@@ -401,7 +498,7 @@ class ClusterState:
 
     def _forget(self, update: MemberUpdate) -> None:
         self.drop_table(update.name)
-        self.fingerprint.replace(update, None)
+        self._count(self._own_partition, update, None)
         self._deprioritized.pop(update.name, None)
         self._barred.pop(update.name, None)
 
@@ -410,6 +507,21 @@ class ClusterState:
         forgotten = self.members.forget(now)
         for update in forgotten:
             self._forget(update)
+        if self.cells is not None:
+            self._sweep_cells(self.cells, now)
         for owner in [owner for owner, since in self._pending_owners.items() if now - since > _PENDING_OWNER_SECONDS]:
             self.drop_table(owner)
         return forgotten
+
+    def _sweep_cells(self, cells: Cells, now: float) -> None:
+        """Forget remote members whose time is over, and cells of which nothing was heard for as long."""
+        for update in cells.remote.snapshot():
+            since = cells.remote.since(update.name)
+            if since is not None and now - since >= self.members.memory(update.status):
+                self.forget_remote(update.name)
+        wall = self.clock.wall(now)
+        for cell in cells.others:
+            if cells.unconfirmed(cell, now, wall) >= self.members.memory(Status.FAILED):
+                for name in list(cells.remote.names(cell)):
+                    self.forget_remote(name)
+                cells.forget(cell)

@@ -17,6 +17,7 @@ from gossipreg.protocol.anti_entropy.reconcile import (
     answer_listing,
     answer_want,
 )
+from gossipreg.protocol.cells.cell_head import CellHead
 from gossipreg.protocol.membership.member_update import Destination, MemberUpdate
 from gossipreg.protocol.registry.records import Fetch
 from gossipreg.protocol.state import ClusterState
@@ -36,6 +37,7 @@ class Purpose(enum.Enum):
     RECHECK = "recheck"
     NAME_CONFLICT = "name-conflict"
     OBSERVE = "observe"
+    BORDER = "border"
 
 
 @attrs.define(eq=False, repr=False)
@@ -45,7 +47,7 @@ class StreamSession:
     purpose: Purpose | None
     to: Address
     about: object = (
-        None  # a probe's sequence number, the (owner, id) fetched, a lifeline's member, a query of observations
+        None  # a probe's number, the (owner, id) fetched, a lifeline's member, a query of observations, a Crossing
     )
     frames: int = 0  # received from the peer
     spoken: bool = False  # whether this side has sent anything since its last `End`
@@ -56,6 +58,7 @@ class StreamSession:
     observed: bool = False  # whether the peer has asked what this node observes
     run_id: int = 0  # the run for which it was opened; 0: it was not known
     requested: bool = False  # whether a user has asked for it, so that `JoinEnded` is due
+    head: CellHead | None = None  # of the cell that the peer has said to be of, in a region of several
 
     @property
     def destination(self) -> Destination:
@@ -157,27 +160,28 @@ class StreamSessions:
 _SOURCES_MAX = 4
 
 
-def bucket_of(question: Message) -> int:
-    """The bucket that a peer's request is about; 0 for one that is about none."""
-    return question.bucket if isinstance(question, Listing | Want) else 0
+def part_of(question: Message) -> tuple[int, str]:
+    """The bucket and the partition that a peer's request is about; 0 and empty for one that is about none."""
+    if isinstance(question, Listing | Want):
+        return question.bucket, question.partition
+    return 0, question.partition if isinstance(question, Compare) else ""
 
 
 def answers(question: Message, state: ClusterState, now: float) -> list[bytes]:
-    """The messages that answer a peer's request on a stream."""
+    """The messages that answer a peer's request on a stream. The caller has checked that it may be answered."""
     said: Iterable[Message]
     match question:
         case Compare():
-            said = answer_compare(state.fingerprint, question)
+            said = answer_compare(state.part(question.partition), question)
         case Listing():
-            said = answer_listing(state.fingerprint, question)
+            said = answer_listing(state.part(question.partition), question)
         case Want():
-            said = answer_want(state.fingerprint, question)
+            said = answer_want(state.part(question.partition), question)
         case Fetch():
             said = _answer_fetch(question, state)
         case _:
             said = ()
-    members = state.members
-    return [pack(members.with_age(entry, now) if isinstance(entry, MemberUpdate) else entry) for entry in said]
+    return [pack(state.with_age(entry, now) if isinstance(entry, MemberUpdate) else entry) for entry in said]
 
 
 def _answer_fetch(fetch: Fetch, state: ClusterState) -> Iterable[Message]:

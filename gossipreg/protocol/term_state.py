@@ -12,7 +12,7 @@ import attrs
 
 from gossipreg.counters import Count
 from gossipreg.model import FENCED, PRIMARY
-from gossipreg.protocol.anti_entropy.fingerprint import Fingerprint
+from gossipreg.protocol.anti_entropy.fingerprint import Entry
 from gossipreg.protocol.broadcaster import Broadcaster
 from gossipreg.protocol.dissemination.broadcast_queue import Topic
 from gossipreg.protocol.identity.authenticator import Authenticator, IdentityMode
@@ -33,7 +33,7 @@ class TermState:
     registers: Terms
     registry: Registry
     view: View
-    fingerprint: Fingerprint
+    count: Callable[[Entry | None, Entry | None], None]  # enters what came, went or was replaced in the fingerprints
     broadcaster: Broadcaster
     clock: Clock
     counters: Counter[str]
@@ -134,9 +134,9 @@ class TermState:
             self.counters[Count.TERMS_OVER_LIMIT] += 1
             return False
         gone = self.registers.put(register)
-        self.fingerprint.replace(None, register)
+        self.count(None, register)
         for each in gone:
-            self.fingerprint.replace(each, None)
+            self.count(each, None)
         self.registry.touch_term(register.service)
         return True
 
@@ -169,6 +169,6 @@ class TermState:
             if vouched == held:
                 self.registers.attest(vouched)
                 continue
-            self.fingerprint.replace(held, None if vouched.is_empty else vouched)
+            self.count(held, None if vouched.is_empty else vouched)
             self.registers.void(vouched)
             self.registry.touch_service(held.service)

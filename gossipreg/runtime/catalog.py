@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
-from gossipreg.model import NODE_SERVICE, PRIMARY, Instance, Member, NodeEvent, ServiceCount, ServiceTerm
+from gossipreg.model import (
+    NODE_SERVICE,
+    PRIMARY,
+    CellInfo,
+    Instance,
+    Member,
+    NodeEvent,
+    ServiceCount,
+    ServiceTerm,
+    Status,
+)
+from gossipreg.protocol.cells.cells import Cells
 from gossipreg.protocol.engine import Engine
 from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.registry.terms import TermRegister
@@ -20,6 +31,7 @@ class Catalog:
     """
 
     _engine: Engine
+    _clock: Callable[[], float]  # the loop's, read in any thread (seconds)
 
     def members(self) -> tuple[Member, ...]:
         """See `Node.members`."""
@@ -34,6 +46,42 @@ class Catalog:
         if name == identity.name:
             update = identity.own_update()
         return None if update is None else update.as_member()
+
+    def cells(self) -> tuple[CellInfo, ...]:
+        """See `Node.cells`."""
+        cells = self._engine.state.cells
+        if cells is None:
+            return ()
+        present = [update.status for update in self._engine.members.snapshot()]
+        own = CellInfo(
+            name=cells.own,
+            own=True,
+            members=sum(1 for status in present if status.is_present) or 1,
+            failed=present.count(Status.FAILED),
+            instances=self._owned(cells.own),
+        )
+        now = self._clock()
+        return (own, *(self._cell(cells, name, now) for name in cells.others))
+
+    def _cell(self, cells: Cells, name: str, now: float) -> CellInfo:
+        held = [update.status for update in cells.remote.snapshot() if update.cell == name]
+        return CellInfo(
+            name=name,
+            members=sum(1 for status in held if status.is_present),
+            failed=held.count(Status.FAILED),
+            instances=self._owned(name),
+            relays=cells.relays(name),
+            peers=cells.relays_there(name),
+            age=cells.age(name, now, self._engine.state.clock.wall(now)),
+            stale=name in cells.stale,
+            problem=cells.stale.get(name, ""),
+        )
+
+    def _owned(self, cell: str) -> int:
+        """How many instances the members of a cell have registered."""
+        state = self._engine.state
+        owned = [table for table in list(state.registry.owners) if state.cell_of(table.owner) == cell]
+        return sum(1 for table in owned for record in list(table) if record.service != NODE_SERVICE)
 
     def round_trip(self, name: str) -> float | None:
         """See `Node.round_trip`."""

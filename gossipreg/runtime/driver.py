@@ -20,6 +20,7 @@ from gossipreg.errors import GossipregError, NameConflict
 from gossipreg.model import Address, Status
 from gossipreg.protocol.engine import Engine
 from gossipreg.protocol.outputs import (
+    CellChanged,
     ClockChanged,
     ClockRefused,
     CloseStream,
@@ -75,6 +76,7 @@ News = (
     | PoliciesChanged
     | TermsChanged
     | IsolationChanged
+    | CellChanged
     | NameConflicted
     | NameConflictFound
 )
@@ -228,8 +230,8 @@ class Driver:
         match news:
             case MemberChanged():
                 self._tell_of_member(news)
-            case PathChanged():
-                log_path(news)
+            case PathChanged() | CellChanged():
+                _log_reach(news)
             case InstancesChanged():
                 self.change_log.write(("service", name) for name in news.services)
                 self._primary_conflicts.warn(news.services)
@@ -329,3 +331,16 @@ class Driver:
                 name,
                 conflict.other,
             )
+
+
+def _log_reach(change: PathChanged | CellChanged) -> None:
+    if isinstance(change, PathChanged):
+        log_path(change)
+    elif change.reachable:
+        log.info("the cell %s is heard again", change.cell)
+    elif change.age is None:
+        log.warning("nothing was heard of the cell %s yet: none of its members answers", change.cell)
+    else:
+        log.warning(
+            "nothing was heard of the cell %s for %.0f s: what it has registered is stale", change.cell, change.age
+        )

@@ -40,7 +40,7 @@ class NodeContext:
     _closed: trio.Event = attrs.field(init=False, factory=trio.Event)
 
     def __attrs_post_init__(self) -> None:
-        self.catalog = Catalog(self.engine)
+        self.catalog = Catalog(self.engine, trio.lowlevel.current_clock().current_time)
 
     @property
     def name(self) -> str:

@@ -71,8 +71,20 @@ def problems(lifecycle: NodeLifecycle) -> tuple[str, ...]:
         *lifecycle.keyring.problems,
         *lifecycle.identity.problems,
         *_mixed_regions(lifecycle.context),
+        *_stale_cells(lifecycle.context),
         *_stale_regions(lifecycle.context),
         *problems_of(lifecycle.context.engine, now),
+    )
+
+
+def _stale_cells(context: NodeContext) -> tuple[str, ...]:
+    """That nothing new is known of other cells of the region."""
+    return tuple(
+        f"nothing is known of the cell {each.name}: none of its members answers"
+        if each.age is None
+        else f"the cell {each.name} was last heard {each.age:.0f} s ago: what it has registered is shown as stale"
+        for each in context.catalog.cells()
+        if each.stale
     )
 
 

@@ -300,7 +300,9 @@ class NodeKeyring:
         stated = stated_keys(engine.view.service(NODE_SERVICE).instances)
         # Before the first change every member that is heard has the one key, and states nothing.
         default = self.keyring.ids if len(self.keyring.ids) == 1 and not self._statements() else ()
-        present = [each.name for each in engine.members.snapshot() if each.status in (Status.ALIVE, Status.SUSPECT)]
+        cells = engine.state.cells
+        known = [*engine.members.snapshot(), *(() if cells is None else cells.remote.snapshot())]
+        present = [each.name for each in known if each.status in (Status.ALIVE, Status.SUSPECT)]
         held = {name: stated.get(name) or default for name in sorted(present)}
         return held | {self._context.name: self.keyring.ids}
 

@@ -14,6 +14,7 @@ from gossipreg.identities import IdentityReport
 from gossipreg.keys import GossipKey
 from gossipreg.model import (
     Address,
+    CellInfo,
     Instance,
     Member,
     RegionalDirectory,
@@ -232,7 +233,11 @@ class NodeQueries:
             return self._context.following(region).index(service, region)
         return self._context.change_log.position if service is None else self._engine.view.service(service).index
 
-    # Other regions
+    # Other cells, and other regions
+
+    def cells(self) -> tuple[CellInfo, ...]:
+        """The cells of the region, this node's own first, with the age of what is known; none in a flat cluster."""
+        return self._context.catalog.cells()
 
     def regions(self) -> tuple[RegionInfo, ...]:
         """The regions that this node knows, its own first, with how well it can reach each."""

@@ -218,6 +218,7 @@ def _create(
         is_open=keyring is None,
         authenticator=keys.identity.authenticator(config.cluster),
         index=index,
+        cell=config.cell,
     )
     change_log = ChangeLog(engine.view.highest)
     driver = Driver(

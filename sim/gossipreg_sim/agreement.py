@@ -37,7 +37,7 @@ class Agreement:
         The policies must be equal in any case.
         """
         core = self.core
-        if not self.outside and len({process.engine.fingerprint for process in core}) > 1:
+        if not self.outside and any(len(prints) > 1 for prints in self._fingerprints(core).values()):
             return False
         if self.outside and any(_policy_digests(process) != _policy_digests(core[0]) for process in core):
             return False
@@ -51,11 +51,25 @@ class Agreement:
 
     def is_complete(self) -> bool:
         """Whether each core node believes exactly the core nodes alive."""
-        core = self.core
+        cells: dict[str, list[Process]] = {}
+        for process in self.core:
+            cells.setdefault(process.engine.identity.cell, []).append(process)
+        return all(self._is_complete(core) for core in cells.values())
+
+    def _is_complete(self, core: list[Process]) -> bool:
+        """Whether each of one cell's core nodes believes exactly these alive."""
         names = sorted(process.name for process in core)
         if len(core) == 1 and not core[0].engine.identity.announced:
             names = []  # it waits for a seed and has not announced itself
         return all(self._believed(process) == names for process in core)
+
+    @staticmethod
+    def _fingerprints(core: list[Process]) -> dict[str, set[int]]:
+        """Return the fingerprints of each cell's nodes: only those must be equal, for cells judge their own members."""
+        found: dict[str, set[int]] = {}
+        for process in core:
+            found.setdefault(process.engine.identity.cell, set()).add(process.engine.fingerprint)
+        return found
 
     def _believed(self, process: Process) -> list[str]:
         """Return the names that a process believes alive, without the separated nodes."""

@@ -118,6 +118,7 @@ class Cluster:
     _generations: dict[str, int] = attrs.field(factory=dict)
     _seeds: dict[str, tuple[str, ...]] = attrs.field(factory=dict)
     _zones: dict[str, str] = attrs.field(factory=dict)
+    _cells: dict[str, str] = attrs.field(factory=dict)
     _streams: dict[tuple[Process, int], _Stream] = attrs.field(factory=dict)
     _accepted: Counter[str] = attrs.field(factory=Counter)
     _starts: Counter[str] = attrs.field(factory=Counter)
@@ -135,9 +136,16 @@ class Cluster:
     # Starting and stopping nodes
 
     def start(
-        self, name: str, *, seeds: Iterable[str] = (), zone: str = "", port: int | None = None, disk: bool = False
+        self,
+        name: str,
+        *,
+        seeds: Iterable[str] = (),
+        zone: str = "",
+        cell: str = "",
+        port: int | None = None,
+        disk: bool = False,
     ) -> Process:
-        """Start the node ``name``; a restart keeps zone, seeds and port unless they are given.
+        """Start the node ``name``; a restart keeps zone, cell, seeds and port unless they are given.
 
         With ``disk`` the node restarts with its generation, the instances that were registered through it, and the
         policies and terms that it knew. Without ``disk`` it starts empty.
@@ -148,6 +156,7 @@ class Cluster:
             self._earlier_counters.update(_counted(old))
         self._seeds[name] = tuple(seeds) or self._seeds.get(name, ())
         self._zones[name] = zone or self._zones.get(name, "")
+        self._cells[name] = cell or self._cells.get(name, "")
         self._starts[name] += 1
         start_number = self._starts[name]
         address = Address(_host(len(self._clocks), self._clocks, name), port or (old.address.port if old else 7940))
@@ -162,6 +171,7 @@ class Cluster:
             generation=generation,
             address=address,
             zone=self._zones[name],
+            cell=self._cells[name],
             settings=self.settings,
             rng=Random(self.world.rng("node", name, start_number).bits()),
             has_seeds=bool(self._seeds[name]),

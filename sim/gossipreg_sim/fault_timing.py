@@ -28,6 +28,11 @@ class FaultContext(Protocol):
         ...
 
     @property
+    def cells(self) -> int:
+        """How many rings the nodes are divided into."""
+        ...
+
+    @property
     def warmup(self) -> float:
         """Seconds before the faults."""
         ...
@@ -45,6 +50,10 @@ class FaultContext(Protocol):
     @property
     def sealed(self) -> bool:
         """Whether packets are sealed with a key."""
+        ...
+
+    def cell_of(self, name: str) -> str:
+        """Return the cell of the node called ``name``."""
         ...
 
     def zone_of(self, name: str) -> str:
@@ -94,6 +103,8 @@ def surely_affected(selectors: tuple[str, ...], scenario: FaultContext) -> tuple
             names.update(dict.fromkeys(every_name))
         elif how == "zone":
             names.update((name, None) for name in every_name if scenario.zone_of(name) == which)
+        elif how == "cell":
+            names.update((name, None) for name in every_name if scenario.cell_of(name) == which)
         elif how == "first":
             names.update(dict.fromkeys(every_name[: int(which)]))
         elif how == "last":

@@ -52,7 +52,8 @@ _Recorded = tuple[int, bytes, Address]  # when (ns), what, where to
 def chosen(selectors: tuple[str, ...], scenario: Scenario, rng: Rng) -> list[str]:
     """Return the nodes that ``selectors`` name: a name, ``*``, ``zone:zone-1``, ``random:3``, ``first:3``, ``last:3``.
 
-    Each selector draws from its own stream, and names at least one node, as `Scenario` has checked.
+    With several cells, ``cell:cell-1`` is all nodes of one. Each selector draws from its own stream, and names at least
+    one node, as `Scenario` has checked.
     """
     names: dict[str, None] = {}
     every_name = scenario.node_names
@@ -62,6 +63,8 @@ def chosen(selectors: tuple[str, ...], scenario: Scenario, rng: Rng) -> list[str
             names.update(dict.fromkeys(every_name))
         elif how == "zone":
             names.update((name, None) for name in every_name if scenario.zone_of(name) == which)
+        elif how == "cell":
+            names.update((name, None) for name in every_name if scenario.cell_of(name) == which)
         elif how == "random":
             names.update(dict.fromkeys(rng.fork().sample(every_name, int(which))))
         elif how == "first":

@@ -16,6 +16,7 @@ from typing import Final
 
 import attrs
 
+from gossipreg.protocol.borders import CROSS_SECONDS, RETRY_SECONDS
 from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg_sim.fault import Fault
 from gossipreg_sim.fault_timing import DEADLY, is_for_good
@@ -30,6 +31,9 @@ _JITTER: Final = 1.25
 
 #: One-way trips that follow one another from the first contact to agreement: hellos, a sync session, a refutation.
 _TRIPS: Final = 20
+
+#: Members of another cell that a relay tries: its two relays, then a few others in turn.
+_BORDER_TRIES: Final = 6
 
 #: How far a slow trip is from a usual one (standard deviations).
 _DEVIATIONS: Final = 2.0
@@ -70,6 +74,13 @@ def _detection(scenario: Scenario) -> float:
     return _FOUND_PERIODS * settings.probe_interval + settings.suspicion_beta * shortest
 
 
+def _borders(scenario: Scenario) -> float:
+    if scenario.cells == 1:
+        return 0.0
+    tries = _BORDER_TRIES * RETRY_SECONDS + _JITTER * CROSS_SECONDS
+    return scenario.settings.stream_patience + tries + _session_gap(scenario)
+
+
 #: The terms, in the order in which their times follow one another.
 TERMS: Final = (
     Term(
@@ -96,6 +107,11 @@ TERMS: Final = (
         lambda scenario: 2 * gossip_span(scenario.settings),
     ),
     Term(f"{_TRIPS} slow one-way trips", "for the messages themselves", _trips),
+    Term(
+        "between cells, the stream timeout, six tries, a quiet period, and the settling time and gap once more",
+        "to find a relay that answers, and to spread what came",
+        _borders,
+    ),
     Term(
         f"if a member stays dead, {_FOUND_PERIODS} probe intervals and the longest suspicion",
         "to detect that",

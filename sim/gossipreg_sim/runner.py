@@ -21,7 +21,10 @@ from gossipreg_sim.healing import Heal, Watch
 from gossipreg_sim.identities import Identities
 from gossipreg_sim.network import Constant, Exponential, Latency, Lognormal, Regions
 from gossipreg_sim.oracles.authority import Authority
+from gossipreg_sim.oracles.border_relays import BorderRelays
 from gossipreg_sim.oracles.bounds import Bounds
+from gossipreg_sim.oracles.cell_ages import CellAges, SplitCost
+from gossipreg_sim.oracles.cell_authority import CellAuthority, CellOrigin
 from gossipreg_sim.oracles.damped_returns import DampedReturns
 from gossipreg_sim.oracles.detection_quality import DetectionQuality, FalsePositives
 from gossipreg_sim.oracles.dissemination_time import DisseminationTime
@@ -83,6 +86,30 @@ ORACLES: tuple[type[Oracle], ...] = (
     IdleLoad,
     DetectionQuality,
 )
+
+
+#: Oracles whose laws are about one ring of all nodes.
+_FLAT_ONLY: tuple[type[Oracle], ...] = (
+    Authority,
+    Expelled,
+    StayInLookups,
+    FirstProbe,
+    FalsePositives,
+    DisseminationTime,
+    StreamFallback,
+    IdleLoad,
+    DetectionQuality,
+)
+
+#: The oracles of a run with several cells, besides.
+CELL_ORACLES: tuple[type[Oracle], ...] = (CellAuthority, CellOrigin, CellAges, SplitCost, BorderRelays)
+
+
+def oracles_of(scenario: Scenario) -> tuple[type[Oracle], ...]:
+    """Return the oracles of a run of ``scenario``."""
+    if scenario.cells == 1:
+        return ORACLES
+    return (*(oracle for oracle in ORACLES if oracle not in _FLAT_ONLY), *CELL_ORACLES)
 
 
 @attrs.frozen
@@ -179,7 +206,7 @@ class _ScenarioRun:
         self.cluster.bare = scenario.wire == "objects"
         self.context = RunContext(scenario, self.trace, separated_nodes(scenario, self.world))
         self.cluster.observers.append(self.trace.see)
-        self.oracle_runner = OracleRunner.of(oracle(self.cluster, self.context) for oracle in ORACLES)
+        self.oracle_runner = OracleRunner.of(oracle(self.cluster, self.context) for oracle in oracles_of(scenario))
         self.oracle_runner.watch(self.cluster)
         self.users = Users(scenario, self.cluster)
         self.watch = Watch(scenario, Agreement(self.cluster, self.context.outside))
@@ -258,14 +285,15 @@ class _ScenarioRun:
 
     def _begin(self) -> None:
         scenario = self.scenario
-        seeds = scenario.node_names[: scenario.seeds]
+        seeds = scenario.node_names[: scenario.seeds * scenario.cells]
         for number, name in enumerate(scenario.node_names):
             when = 0 if scenario.together else ns(number * scenario.stagger)
             others = [seed for seed in seeds if seed != name]
             self.world.at(when, partial(self._start, name, others))
 
     def _start(self, name: str, seeds: list[str]) -> None:
-        self.cluster.start(name, seeds=seeds, zone=self.scenario.zone_of(name))
+        zone, cell = self.scenario.zone_of(name), self.scenario.cell_of(name)
+        self.cluster.start(name, seeds=seeds, zone=zone, cell=cell)
         self.users.arrive(name)
 
     # Liveness

@@ -90,7 +90,8 @@ class Scenario:
     title: str
     nodes: int
     zones: int = 1
-    seeds: int = 1  # the first nodes, which are the seeds of all
+    cells: int = 1  # rings that the nodes are divided into, round-robin; 1: a flat cluster
+    seeds: int = 1  # the first nodes (of each cell), which are the seeds of all
     together: bool = True  # whether all start at once, or `stagger` seconds apart
     stagger: float = 0.1
     warmup: float = 10.0  # seconds before the faults
@@ -109,9 +110,9 @@ class Scenario:
         """Raise `ScenarioError` for an invalid scenario."""
         if not 1 <= self.nodes <= NODES_MAX:
             raise ScenarioError(f"nodes: {self.nodes} is not a number from 1 to {NODES_MAX}")
-        for key, least, most in (("zones", 1, self.nodes), ("seeds", 1, self.nodes)):
-            if not least <= getattr(self, key) <= most:
-                raise ScenarioError(f"{key}: {getattr(self, key)} is not a number from {least} to {most}")
+        for key, most in (("zones", self.nodes), ("cells", self.nodes), ("seeds", self.nodes // max(1, self.cells))):
+            if not 1 <= getattr(self, key) <= most:
+                raise ScenarioError(f"{key}: {getattr(self, key)} is not a number from 1 to {most}")
         for key in ("warmup", "duration", "quiet", "stagger"):
             if not 0 <= getattr(self, key) <= SECONDS_MAX:
                 raise ScenarioError(f"{key}: {getattr(self, key)} is not a number from 0 to {SECONDS_MAX:.0f}")
@@ -141,6 +142,8 @@ class Scenario:
             raise ScenarioError(f"[workload] {what}: {registrations:.0f} is more than {REGISTRATIONS_MAX}")
 
     def _check_wire(self) -> None:
+        if self.cells > 1 and self.has_identity:
+            raise ScenarioError(f"cells: {self.cells}: nodes of several cells have no identity")
         if self.wire not in WIRES:
             raise ScenarioError(f"wire {self.wire!r}: {nearest(self.wire, list(WIRES))}")
         forgeries = [fault.name for fault in self.faults if fault.kind in ("forge", "replay", "impostor")]
@@ -174,7 +177,8 @@ class Scenario:
             raise ScenarioError(f"{where}drift: {fault.drift} would stop the clock")
         for selector in (*fault.nodes, *fault.to):
             if not self._is_node_selector(selector):
-                allowed = f"n0 to n{self.nodes - 1}, *, zone:zone-0, or random:N, first:N, last:N (N <= {self.nodes})"
+                groups = "zone:zone-0, cell:cell-0" if self.cells > 1 else "zone:zone-0"
+                allowed = f"n0 to n{self.nodes - 1}, *, {groups}, or random:N, first:N, last:N (N <= {self.nodes})"
                 raise ScenarioError(f"{where}{selector!r} names no node: write {allowed}")
         if said := problem(fault, others, self):
             raise ScenarioError(f"{where}{said}")
@@ -185,6 +189,8 @@ class Scenario:
             return which.isdecimal() and 0 < int(which) <= self.nodes
         if how == "zone":
             return which in [self.zone_of(name) for name in self.node_names]
+        if how == "cell" and self.cells > 1:
+            return which in [self.cell_of(name) for name in self.node_names]
         return selector == "*" or selector in self.node_names
 
     @property
@@ -200,6 +206,10 @@ class Scenario:
     def zone_of(self, name: str) -> str:
         """Return the zone of a node; zones are assigned round-robin."""
         return f"zone-{int(name[1:]) % self.zones}"
+
+    def cell_of(self, name: str) -> str:
+        """Return the cell of a node; cells are assigned round-robin. Empty in a flat cluster."""
+        return f"cell-{int(name[1:]) % self.cells}" if self.cells > 1 else ""
 
 
 def _check_keys(fault: Fault, where: str) -> None:

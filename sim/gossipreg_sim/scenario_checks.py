@@ -100,6 +100,8 @@ def _of_identity(fault: Fault, scenario: FaultContext) -> str:
         return 'kind: an impostor is believed unless all nodes ask for identity: set identity = "require"'
     if fault.kind == "revoke" and scenario.identity == "off":
         return 'kind: without identity there is no certificate to revoke: set identity = "require"'
+    if fault.kind == "upgrade" and scenario.cells > 1:
+        return "kind: nodes of several cells have no identity"
     if fault.kind == "rotate" and not scenario.sealed:
         return "kind: in clear there is no key to rotate: set sealed = true"
     return ""

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Final, Self
 from urllib.parse import parse_qs, unquote, urlsplit
 
 MEMBER = {
@@ -99,6 +99,17 @@ def policy_of(body: Any) -> dict[str, Any]:
     key = f"{kind}:{body['service']}{f'@{owner}' if owner else ''}:{body['instance']}"
     named = {"instance": body["instance"], "owner": owner}
     return {"key": key, "kind": kind, **about, **named, said: body[kind], "hits": 1 if owner else 2}
+
+
+#: The cells of the region.
+CELLS: Final = [
+    {"name": "a", "own": True, "members": 3, "failed": 1, "instances": 7, "relays": [], "peers": [], "age": 0.0}
+    | {"stale": False, "problem": ""},
+    {"name": "b", "own": False, "members": 2, "failed": 0, "instances": 4, "relays": ["web-1", "web-2"]}
+    | {"peers": ["10.0.0.7:7940", "10.0.0.8:7940"], "age": 31.04, "stale": True, "problem": "nothing was heard"},
+    {"name": "c", "own": False, "members": 0, "failed": 0, "instances": 0, "relays": ["web-1"]}
+    | {"peers": ["10.0.0.9:7940"], "age": None, "stale": False, "problem": ""},
+]
 
 
 class FakeAgent:
@@ -223,6 +234,8 @@ class FakeAgent:
                 if id_ not in [key["id"] for key in self.keys]:
                     return 404, {"error": f"no member holds a key {id_!r}", "code": "unknown_key"}
                 return 204, None
+            case ("GET", "cells"):
+                return 200, {"cells": CELLS}
             case ("GET", "regions"):
                 return 200, {"regions": []}
             case ("GET", "roles"):

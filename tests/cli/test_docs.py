@@ -114,7 +114,8 @@ def test_the_examples_of_tokens_can_be_read(tmp_path: Path) -> None:
 
 def test_the_configuration_files_in_the_docs_can_be_loaded(tmp_path: Path) -> None:
     file = tmp_path / "agent.toml"
-    found = [block for page in (PAGE, DOCS / "regions.md", DOCS / "keys.md") for block in blocks(page, "toml")]
+    pages = (PAGE, *(DOCS / f"{name}.md" for name in ("regions", "cells", "keys")))
+    found = [block for page in pages for block in blocks(page, "toml")]
     assert found
     for block in found:
         file.write_text(block)

@@ -107,3 +107,12 @@ def test_an_agent_joins_others_and_those_that_fail_are_noted(fake: FakeAgent, as
     assert json.loads(ask("join", "10.0.0.6", "--json").out) == {"joined": ["10.0.0.6"], "failures": {}}
     assert ask("join", "10.0.0.7:1") == Ran(1, "", "gossipreg: not joined: 10.0.0.7:1\n")
     assert ask("join").status == 2
+
+
+def test_cells_are_listed_with_the_age_of_what_is_known(fake: FakeAgent, ask: Callable[..., Ran]) -> None:
+    assert ask("cells").out.splitlines() == [
+        "a\t3\t1\t7\t-\town\t-\t-",
+        "b\t2\t0\t4\t31.0\tstale\tweb-1 web-2\t10.0.0.7:7940 10.0.0.8:7940",
+        "c\t0\t0\t0\t-\tfresh\tweb-1\t10.0.0.9:7940",
+    ]
+    assert json.loads(ask("cells", "--json").out)["cells"][1]["relays"] == ["web-1", "web-2"]

@@ -37,6 +37,7 @@ from gossipreg.keys import GossipKey
 from gossipreg.model import (
     NODE_SERVICE,
     Address,
+    CellInfo,
     Event,
     Health,
     Instance,
@@ -99,6 +100,7 @@ class FakeNode:
     is_issuer: bool = True
     rules: dict[str, Rule] = attrs.field(factory=dict)  # by key
     secrets: dict[str, Mapping[str, str]] = attrs.field(factory=dict)  # by id
+    of_cells: tuple[CellInfo, ...] = ()
     elsewhere: dict[str, dict[str, RegionalService]] = attrs.field(factory=dict)  # by region and service
     far_index: int = 7
     cut: bool = False  # nothing is known of any other region
@@ -152,6 +154,9 @@ class FakeNode:
             and (zone is None or zone == each.zone)
             and (role is None or role == each.role)
         )
+
+    def cells(self) -> tuple[CellInfo, ...]:
+        return self.of_cells
 
     def regions(self) -> tuple[RegionInfo, ...]:
         others = [RegionInfo(name=name, agent="http://10.1.0.1:8500", round_trip=0.08) for name in self.elsewhere]

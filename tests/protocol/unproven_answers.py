@@ -15,6 +15,7 @@ import attrs
 from gossipreg.model import Address, Status
 from gossipreg.protocol.anti_entropy.fingerprint import BUCKETS
 from gossipreg.protocol.anti_entropy.reconcile import Compare, End, KeepOpen, Listing, Want
+from gossipreg.protocol.cells.cell_head import CellHead
 from gossipreg.protocol.dissemination.receipts import Receipt, ReceiptRequest
 from gossipreg.protocol.engine import Engine
 from gossipreg.protocol.identity.authenticator import IdentityMode
@@ -53,7 +54,7 @@ def questions(here: Engine, sender: MemberUpdate) -> dict[type, Message]:
         *(Compare((0,) * BUCKETS), Listing(0, ()), Want(0, (1,)), End(), KeepOpen()),
         *(PolicyVersion("split:orders", BORN, 0, "b", None), TermRegister("pg", claimed=1, seen=1), WallClock(BORN)),
         *(ReceiptRequest(1), Receipt((1,)), RecordRequest("a", record.generation, 0, ())),
-        *(ObservationRequest(), Observations("", (), ())),
+        *(ObservationRequest(), Observations("", (), ()), CellHead("b", 1, 1, 0, (VICTIM,))),
     ]
     return {type(each): each for each in said}
 

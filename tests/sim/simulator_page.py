@@ -8,7 +8,7 @@ from pathlib import Path
 
 from gossipreg_sim.fault import KINDS
 from gossipreg_sim.heal_bound import TERMS
-from gossipreg_sim.runner import ORACLES, run_scenario
+from gossipreg_sim.runner import CELL_ORACLES, ORACLES, run_scenario
 from gossipreg_sim.scenario_file import load
 from gossipreg_sim.summary import as_lines
 
@@ -33,6 +33,10 @@ def with_tables(text: str) -> str:
     for head, rows in (
         ("| kind | effect | required keys | optional keys |\n| --- | --- | --- | --- |\n", kinds()),
         ("| oracle | law |\n| --- | --- |\n", oracles()),
+        (
+            "| oracle of cells | law |\n| --- | --- |\n",
+            (f"| `{oracle.__name__}` | {oracle.law} |" for oracle in CELL_ORACLES),
+        ),
         ("| length | purpose |\n| --- | --- |\n", (f"| {term.length} | {term.purpose} |" for term in TERMS)),
     ):
         table = head + "".join(f"{row}\n" for row in rows)

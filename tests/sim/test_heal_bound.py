@@ -30,7 +30,8 @@ def settings(**changed: Any) -> Scenario:
         (4, settings(gossip_transmissions=12)),
         (5, scenario(wiring=Wiring(seconds=0.1))),
         (5, scenario(Fault(kind="delay", nodes="n1", seconds=0.1, permanent=True))),
-        (6, scenario(Fault(kind="crash", nodes="n1", permanent=True))),
+        (6, scenario(cells=2)),
+        (7, scenario(Fault(kind="crash", nodes="n1", permanent=True))),
     ],
 )
 def test_each_term_grows_with_what_it_is_made_of_and_the_bound_with_it(place: int, longer: Scenario) -> None:

@@ -58,7 +58,10 @@ def test_a_file_can_set_all_parts_of_a_scenario() -> None:
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("node = 3", "test.toml: no key 'node': did you mean 'nodes'? Allowed: duration, fault, identity, nodes, "),
+        (
+            "node = 3",
+            "test.toml: no key 'node': did you mean 'nodes'? Allowed: cells, duration, fault, identity, nodes, ",
+        ),
         ("duration = -1", "test.toml: duration: -1 is not a number from 0 to 1.25e+09"),
         ("duration = 1e6", "test.toml: duration: 1000000.0 is not a number from 0 to 604800"),
         ("duration = nan", "test.toml: duration: nan is not a number from 0 to 1.25e+09"),
@@ -122,11 +125,11 @@ def test_a_file_can_set_all_parts_of_a_scenario() -> None:
         ("[settings]\nbuddy = 1", "test.toml: [settings] buddy: 1 is not true or false"),
         (
             "[setings]\nbuddy = true",
-            "test.toml: no key 'setings': did you mean 'settings'? Allowed: duration, fault, identity, nodes",
+            "test.toml: no key 'setings': did you mean 'settings'? Allowed: cells, duration, fault, identity, nodes",
         ),
         (
             '[[faults]]\nkind = "cut"',
-            "test.toml: no key 'faults': did you mean 'fault'? Allowed: duration, fault, identity, nodes",
+            "test.toml: no key 'faults': did you mean 'fault'? Allowed: cells, duration, fault, identity, nodes",
         ),
         ("duration = \nzones = 2", "test.toml: Invalid value (at line 3, column 12)"),
         ("duration = 1" + "0" * 5000, "test.toml: Exceeds the limit"),

@@ -14,6 +14,7 @@ from gossipreg_sim.scenario_file import shipped
 
 #: Slow scenarios, which compute for more than a second, each with a shorter one that has faults of the same kind.
 LONG: Final = {
+    "cells-lose-members": "cells-border-cut",
     "few-cut-off": "split-brain",
     "lifeguard-interval": "slow-node",
     "lifeguard-threshold": "slow-node",

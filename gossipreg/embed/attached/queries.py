@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from gossipreg.identities import IdentityReport
     from gossipreg.keys import GossipKey
     from gossipreg.model import (
+        CellInfo,
         Member,
         RegionalDirectory,
         RegionalService,
@@ -241,6 +242,10 @@ class AttachedQueries:
             return int(self._answers.read("index"))
         copy = self._copy(service)
         return 0 if copy is None else copy.view.index
+
+    def cells(self) -> tuple[CellInfo, ...]:
+        found: tuple[CellInfo, ...] = self._answers.read_now("cells")
+        return found
 
     # Other regions: the agent holds what it knows of them, and is asked each time
 

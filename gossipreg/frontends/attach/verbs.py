@@ -313,6 +313,7 @@ VERBS: Final[Mapping[str, tuple[Action | None, Answer]]] = {
     "observer_reports": (Action.READ_CLUSTER, lambda caller, _: caller.node.observer_reports()),
     "lookup": (Action.READ_CLUSTER, _read(_lookup)),
     "index": (Action.READ_CLUSTER, _read(_index)),
+    "cells": (Action.READ_CLUSTER, _read(lambda caller, _: caller.node.cells())),
     "regions": (Action.READ_CLUSTER, _read(lambda caller, _: caller.node.regions())),
     "regional_service": (Action.READ_CLUSTER, _read(_regional_service)),
     "regional_directory": (

@@ -54,6 +54,11 @@ async def node(context: NativeContext) -> Response:
     return Response.of(200, render.node(context.node.info()))
 
 
+async def cells(context: NativeContext) -> Response:
+    """The cells of the region, this node's own first, and how old what is known of each is; none if it is flat."""
+    return Response.of(200, {"cells": [render.cell(each) for each in context.node.cells()]})
+
+
 async def members(context: NativeContext) -> Response | DeferredResponse:
     """Every member that this node remembers, with what it is known to run; ``versions`` asks those not known yet."""
     asks = context.flag("versions")

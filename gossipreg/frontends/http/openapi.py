@@ -14,6 +14,7 @@ from gossipreg import __version__
 from gossipreg.frontends.http.context import Route
 from gossipreg.frontends.http.openapi_schemas import (
     BOOLEAN,
+    CELL,
     FOLLOWED,
     FOUND,
     INSTANCE,
@@ -76,6 +77,7 @@ OPERATIONS: Final[Mapping[tuple[str, str], Operation]] = {
     ("GET", "/api/v1/services"): Operation({200: LISTED}, (404,)),
     ("GET", "/api/v1/services/NAME"): Operation({200: FOUND}, (400, 404)),
     ("GET", "/api/v1/picks/NAME"): Operation({200: PICKS}, (400,)),
+    ("GET", "/api/v1/cells"): Operation({200: object_of(cells=list_of(CELL))}),
     ("GET", "/api/v1/regions"): Operation({200: object_of(regions=list_of(REGION))}),
     ("POST", "/api/v1/follow"): Operation({200: FOLLOWED}, (400, 403, 413), body="FollowRequest"),
     ("PUT", "/api/v1/instances"): Operation(

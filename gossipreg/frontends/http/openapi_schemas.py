@@ -90,6 +90,20 @@ FOUND: Final = {
     "required": ["instances"],
 }
 
+#: A cell of the region.
+CELL: Final = object_of(
+    name=TEXT,
+    own=BOOLEAN,
+    members=WHOLE,
+    failed=WHOLE,
+    instances=WHOLE,
+    relays=list_of(TEXT),
+    peers=list_of(TEXT),
+    age=optional(NUMBER),
+    stale=BOOLEAN,
+    problem=TEXT,
+)
+
 #: A region that the agent knows.
 REGION: Final = object_of(
     name=TEXT,

@@ -9,6 +9,7 @@ from gossipreg.frontends.serving.node_api import NodeApi
 from gossipreg.frontends.serving.reliability import round_up
 from gossipreg.identities import MemberIdentity
 from gossipreg.model import (
+    CellInfo,
     CheckEvent,
     Event,
     Instance,
@@ -45,6 +46,22 @@ def instance(value: Instance) -> Json:
         "sealed": bool(value.sealed),
         "stale": value.stale,
         **({"region": value.region} if value.region else {}),
+    }
+
+
+def cell(value: CellInfo) -> Json:
+    """A cell of the region, and how old what is known of it is."""
+    return {
+        "name": value.name,
+        "own": value.own,
+        "members": value.members,
+        "failed": value.failed,
+        "instances": value.instances,
+        "relays": list(value.relays),
+        "peers": list(map(str, value.peers)),
+        "age": None if value.age is None else round_up(value.age),
+        "stale": value.stale,
+        "problem": value.problem,
     }
 
 

@@ -57,6 +57,7 @@ ROUTES: Final = (
         Action.READ_CLUSTER,
         ("count", "strategy", "caller_zone", "tag", "role"),
     ),
+    Route("GET", "/api/v1/cells", handlers.cells, Action.READ_CLUSTER),
     Route("GET", "/api/v1/regions", regional.regions, Action.READ_CLUSTER),
     Route("POST", "/api/v1/follow", follow, Action.FOLLOW),
     Route("PUT", "/api/v1/instances", handlers.register, Action.REGISTER),

@@ -12,6 +12,7 @@ from gossipreg.identities import IdentityReport
 from gossipreg.keys import GossipKey
 from gossipreg.model import (
     Address,
+    CellInfo,
     Event,
     Health,
     Instance,
@@ -93,6 +94,10 @@ class NodeApi(Protocol):
 
         Raises ``UnknownRegion``.
         """
+        ...
+
+    def cells(self) -> tuple[CellInfo, ...]:
+        """The cells of the region, its own first; none in a flat cluster."""
         ...
 
     def regions(self) -> tuple[RegionInfo, ...]:

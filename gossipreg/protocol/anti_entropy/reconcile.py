@@ -14,6 +14,8 @@ registers go before the records, and unasked: a node that holds a record without
 primary that was superseded long ago. Each side merges entries as it would merge gossip, so nothing that goes wrong on
 the way (a cut stream, states that changed meanwhile) does any harm. A joiner is a node all of whose buckets are empty:
 it gets everything at once.
+
+Two cells compare one partition of the state at a time (docs/decisions/0089): each of the requests names it.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ class Compare:
     """The sums of the opener's buckets."""
 
     sums: tuple[int, ...]
+    partition: str = ""  # a cell, or `cells.cell_head.COMMON`; empty: the whole state
 
 
 @frozen
@@ -40,6 +43,7 @@ class Listing:
 
     bucket: int
     digests: tuple[int, ...]
+    partition: str = ""
 
 
 @frozen
@@ -48,6 +52,7 @@ class Want:
 
     bucket: int
     digests: tuple[int, ...]
+    partition: str = ""
 
 
 @frozen
@@ -72,7 +77,8 @@ def answer_compare(state: Fingerprint, compare: Compare) -> Iterator[Entry | Lis
             told += state.lacking(bucket, ())
         else:
             told += [entry for entry in state.lacking(bucket, ()) if isinstance(entry, TermRegister)]
-            listings.append(Listing(bucket, state.digests(bucket)[: limits.LISTING_DIGESTS_MAX]))
+            digests = state.digests(bucket)[: limits.LISTING_DIGESTS_MAX]
+            listings.append(Listing(bucket, digests, compare.partition))
     yield from sorted(told, key=_send_order)
     yield from listings
 
@@ -93,7 +99,7 @@ def answer_listing(state: Fingerprint, listing: Listing) -> Iterator[Entry | Wan
     yield from sorted(state.lacking(listing.bucket, theirs), key=_send_order)
     unknown = state.unknown(listing.bucket, listing.digests)
     if unknown:
-        yield Want(listing.bucket, unknown)
+        yield Want(listing.bucket, unknown, listing.partition)
 
 
 def answer_want(state: Fingerprint, want: Want) -> Iterator[Entry]:

@@ -68,6 +68,7 @@ class Identity:
     born: int
     address: Address
     zone: str
+    cell: str = ""
     generation: int = attrs.field(init=False)
     incarnation: int = 0
     draining: bool = False
@@ -93,7 +94,14 @@ class Identity:
         """The update of this node about itself."""
         status = Status.LEFT if self.left else Status.ALIVE
         return MemberUpdate(
-            self.name, self.generation, self.incarnation, status, self.address, self.zone, draining=self.draining
+            self.name,
+            self.generation,
+            self.incarnation,
+            status,
+            self.address,
+            self.zone,
+            draining=self.draining,
+            cell=self.cell,
         )
 
     def reaction_to(self, update: MemberUpdate) -> Reaction:

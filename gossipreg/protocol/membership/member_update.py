@@ -48,6 +48,7 @@ class MemberUpdate:
     proof: bytes = attrs.field(default=b"", eq=False, repr=False)
     #: Accusers by run id, each with its signature of the verdict.
     witnesses: tuple[tuple[int, bytes], ...] = attrs.field(default=(), eq=False, repr=False)
+    cell: str = attrs.field(default="", eq=False)  # the ring that the member belongs to; empty in a flat cluster
 
     @cached_property
     def rank(self) -> tuple[int, int, int, Address, bool, str]:

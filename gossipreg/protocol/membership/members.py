@@ -44,6 +44,7 @@ class Members:
     reachable: float = 1.0  # the share of the other members, those that left aside, that are alive; 1.0 where none is
     _since: dict[str, float] = attrs.field(factory=dict)  # name -> when the failed or left one did so
     _back: dict[str, float] = attrs.field(factory=dict)  # name -> when one that had failed was back, in the same run
+    changes: int = 0  # how often a member has come or gone
     _strangers: dict[str, None] = attrs.field(factory=dict)  # present, in runs that were never heard or answered
     _gone_strangers: dict[str, None] = attrs.field(factory=dict)  # likewise, failed or left
 
@@ -156,6 +157,7 @@ class Members:
     def _seat(self, name: str, *, present: bool) -> None:
         position = self._position.get(name)
         if present and position is None:
+            self.changes += 1
             self.ring.seat(name)
             self._position[name] = len(self._present)
             self._present.append(name)
@@ -164,6 +166,7 @@ class Members:
             if place < self._cursor:
                 self._cursor += 1
         elif not present and position is not None:
+            self.changes += 1
             self.ring.unseat(name)
             last = self._present.pop()
             del self._position[name]

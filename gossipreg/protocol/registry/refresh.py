@@ -33,13 +33,22 @@ class Owner(Protocol):
 #: Finds the state of an owner, by name, in the generation whose records are held; None when it is not known.
 FindOwner = Callable[[str, int], Owner | None]
 
+#: Says why nothing new is known of an owner, by name; None if something may be.
+CutOff = Callable[[str], str | None]
+
+
+def in_reach(_owner: str) -> str | None:
+    """A `CutOff` of a node that no owner is cut off from."""
+    return None
+
 
 @attrs.define(eq=False, repr=False)
 class Refresh:
     """What views are made of at one moment: the records, the state of their owners, and what may be answered at first.
 
     ``deprioritized`` are owners whose instances are called only when there is nothing better; ``since`` tells since
-    when an owner has failed; ``recalled`` are instances known from before the node's start.
+    when an owner has failed; ``recalled`` are instances known from before the node's start; ``cut_off`` tells of which
+    owners nothing new is known: their instances are shown as stale, and called when there is nothing better.
     """
 
     registry: Registry
@@ -47,6 +56,7 @@ class Refresh:
     deprioritized: Collection[str]
     since: Since
     recalled: Mapping[str, tuple[Instance, ...]]
+    cut_off: CutOff = in_reach
     _owners: dict[str, Owner | None] = attrs.field(init=False, factory=dict)  # of each, one run's records are held
 
     def refreshed(
@@ -122,7 +132,12 @@ class Refresh:
         return attrs.evolve(instance, weight=0) if owner.draining else instance
 
     def _row(self, seen: Instance, record: Record | None) -> Row:
+        why = self.cut_off(seen.owner)
+        if why is not None:
+            seen = attrs.evolve(seen, stale=True, reason=seen.reason or why)
         source = record if record is not None and record.instance is seen else seen
+        if why is not None and seen.health.can_serve:
+            return Row(seen, seen, deferred=True)
         if not seen.health.can_serve:
             return Row(source, None)
         if seen.owner not in self.deprioritized:

@@ -10,7 +10,7 @@ import attrs
 from gossipreg.model import Instance, ServiceCount
 from gossipreg.policy import Rule
 from gossipreg.protocol.registry.panic import Since
-from gossipreg.protocol.registry.refresh import FindOwner, Refresh
+from gossipreg.protocol.registry.refresh import CutOff, FindOwner, Refresh, in_reach
 from gossipreg.protocol.registry.registry import Registry
 from gossipreg.protocol.registry.rows import Key
 from gossipreg.protocol.registry.service_view import ServiceView
@@ -131,14 +131,16 @@ class View:
         *,
         since: Since = _never,
         highest_term: HighestTerm = _no_term,
+        cut_off: CutOff = in_reach,
     ) -> list[str]:
         """Refresh the ``dirty`` services, as `Registry.take_dirty` returns them; returns those that changed.
 
         The instances of a ``deprioritized`` owner are called only when there is nothing better: traffic leaves a host
-        that is likely to be dead long before that is certain.
+        that is likely to be dead long before that is certain. So are those of an owner that is ``cut_off``, which are
+        shown as stale.
         """
         changed = []
-        refresh = Refresh(registry, find_owner, deprioritized, since, self._recalled)
+        refresh = Refresh(registry, find_owner, deprioritized, since, self._recalled, cut_off)
         for name, keys in dirty.items():
             before = self._services.get(name)
             view, differs = refresh.refreshed(name, keys, before or ServiceView(0), rules_of(name), highest_term(name))

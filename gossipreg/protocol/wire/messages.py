@@ -21,6 +21,7 @@ from gossipreg import limits
 from gossipreg.model import Address, Status, is_name
 from gossipreg.protocol.anti_entropy.fingerprint import BUCKETS
 from gossipreg.protocol.anti_entropy.reconcile import Compare, End, KeepOpen, Listing, Want
+from gossipreg.protocol.cells.cell_head import COMMON, CellHead
 from gossipreg.protocol.dissemination.receipts import Receipt, ReceiptRequest
 from gossipreg.protocol.membership.identity import NameConflictQuery
 from gossipreg.protocol.membership.member_update import MemberUpdate
@@ -57,6 +58,7 @@ Message = (
     | RecordRequest
     | ObservationRequest
     | Observations
+    | CellHead
 )
 
 #: Bytes of the sender's run id at the start of every packet and frame.
@@ -105,6 +107,21 @@ def _name(value: Any) -> str:
 
 def _zone(value: Any) -> str:
     return "" if value == "" else _name(value)
+
+
+def _partition(value: Any) -> str:
+    return COMMON if value == COMMON else _cell(value)
+
+
+def _cell(value: Any) -> str:
+    """The name of a cell; what cannot be one counts as none, as do further fields of later releases."""
+    return value if type(value) is str and is_name(value) else ""
+
+
+def _contact(value: Any) -> Address:
+    if type(value) is not list or len(value) < 2:
+        raise Junk("not an address")
+    return Address(_host(value[0]), _port(value[1]))
 
 
 def _writer(value: Any) -> str:
@@ -269,7 +286,7 @@ class _Form:
     noun: type
     fields: tuple[tuple[str, Callable[[Any], Any]], ...]
     items: int = 0  # which of its fields is a list, counted from 1; 0: none
-    proof: str = ""  # the field that follows where it has a value: what proves the message
+    proof: str = ""  # the field that follows where it has a value: what proves the message, or the part it is about
     read_proof: Callable[[Any], Any] = _proof
     pack_proof: Callable[[Any], Any] = bytes
 
@@ -325,8 +342,24 @@ _FORMS: Final = (
         items=5,
         proof="proof",
     ),
-    _Form(11, Listing, (("bucket", _u8), ("digests", _digests)), items=2),
-    _Form(12, Want, (("bucket", _u8), ("digests", _digests)), items=2),
+    _Form(
+        11,
+        Listing,
+        (("bucket", _u8), ("digests", _digests)),
+        items=2,
+        proof="partition",
+        read_proof=_partition,
+        pack_proof=str,
+    ),
+    _Form(
+        12,
+        Want,
+        (("bucket", _u8), ("digests", _digests)),
+        items=2,
+        proof="partition",
+        read_proof=_partition,
+        pack_proof=str,
+    ),
     _Form(13, Fetch, (("owner", _name), ("generation", _count), ("version", _count), ("id", _id))),
     _Form(14, End, ()),
     _Form(15, KeepOpen, ()),
@@ -381,6 +414,19 @@ _FORMS: Final = (
         ),
         items=3,
     ),
+    _Form(
+        25,
+        CellHead,
+        (
+            ("cell", _name),
+            ("size", _u32),
+            ("fingerprint", _u64),
+            ("common", _u64),
+            ("relays", _list_of(_contact, limits.CELL_RELAYS_MAX)),
+            ("confirmed", _count),
+        ),
+        items=5,
+    ),
 )
 _BY_NUMBER: Final = {form.number: form for form in _FORMS}
 _BY_NOUN: Final = {form.noun: form for form in _FORMS}
@@ -399,12 +445,16 @@ def pack(message: Message) -> bytes:
         host, port = message.address
         fields: list[Any] = [_MEMBER_UPDATE, message.name, message.generation, message.incarnation, int(message.status)]
         fields += (host, port, message.zone, message.draining, message.accuser, message.age, message.refused)
-        if message.proof or message.witnesses:
+        if message.proof or message.witnesses or message.cell:
             fields.append(message.proof)
-        if message.witnesses:
+        if message.witnesses or message.cell:
             fields.append([part for witness in message.witnesses for part in witness])
+        if message.cell:
+            fields.append(message.cell)
     elif isinstance(message, Compare):
         fields = [_COMPARE, struct.pack(f">{BUCKETS}Q", *message.sums)]
+        if message.partition:
+            fields.append(message.partition)
     else:
         form = _BY_NOUN[type(message)]
         fields = [form.number, *(getattr(message, name) for name, _ in form.fields)]
@@ -455,7 +505,7 @@ def _message(fields: Any) -> tuple[Message | None, int]:
     if fields[0] == _COMPARE:
         if len(fields) < 2:
             raise Junk("fields are missing")
-        return Compare(_sums(fields[1])), 0
+        return Compare(_sums(fields[1]), _partition(fields[2]) if len(fields) > 2 else ""), 0
     form = _BY_NUMBER.get(fields[0])
     if form is None:
         return None, 0
@@ -485,4 +535,5 @@ def _update(fields: list[Any]) -> MemberUpdate:
         _flag(refused),
         _proof(fields[12]) if len(fields) > _MEMBER_UPDATE_FIELDS else b"",
         _witnesses(fields[13]) if len(fields) > _MEMBER_UPDATE_FIELDS + 1 else (),
+        _cell(fields[14]) if len(fields) > _MEMBER_UPDATE_FIELDS + 2 else "",
     )

@@ -15,13 +15,17 @@ import attrs
 
 from gossipreg_sim.fault import CERTIFICATES, KINDS, Fault
 from gossipreg_sim.fault_timing import DEADLY, RESTARTS, end_of_restart, is_for_good
-from gossipreg_sim.fuzz.templates import template_of
+from gossipreg_sim.fuzz.templates import ScenarioTemplate, template_of
 from gossipreg_sim.rng import Rng
 from gossipreg_sim.scenario import Scenario, Wiring, Workload
 from gossipreg_sim.scenario_checks import fits_identity, problem
 
 #: Number of nodes of a generated scenario (from, to), unless given.
 NODES: Final = (3, 16)
+
+#: Of the runs that may have several cells, the share that does, and the least number of nodes.
+_CELLS_SHARE: Final = 0.5
+_CELL_NODES_MIN: Final = 4
 
 #: Maximum number of faults in one scenario.
 FAULTS_MAX: Final = 6
@@ -81,10 +85,12 @@ def generated(seed: int, nodes: tuple[int, int] = NODES) -> GeneratedScenario:
     chance = Rng.of("fuzz", seed, "occasion")
     template = template_of(chance)
     base = template.base(_base_scenario(seed, Rng.of("fuzz", seed, "stage"), nodes), chance)
+    if type(template) is ScenarioTemplate:
+        base = _divided(base, Rng.of("fuzz", seed, "cells"))
     swarm = Rng.of("fuzz", seed, "swarm")
     possible = [kind for kind in KINDS if fits_identity(kind, base)]
     on = [kind for kind in possible if swarm.chance(0.5)] or [_among(swarm, possible)]
-    faults = template.faults(base, chance)
+    faults = [*template.faults(base, chance), *_border_cuts(base, Rng.of("fuzz", seed, "borders"))]
     generator = _FaultGenerator(
         base, dict.fromkeys(name for fault in faults if is_for_good(fault) for name in fault.nodes)
     )
@@ -126,6 +132,25 @@ def _base_scenario(seed: int, rng: Rng, nodes: tuple[int, int]) -> Scenario:
             primaries=_among(rng, (0.0, 0.0, 0.5)),
         ),
     )
+
+
+def _divided(base: Scenario, rng: Rng) -> Scenario:
+    """Return ``base``, or for some seeds the same nodes in two to four cells, of two nodes or more each."""
+    if base.nodes < _CELL_NODES_MIN or base.identity != "off" or not rng.chance(_CELLS_SHARE):
+        return base
+    cells = 2 + rng.below(min(3, base.nodes // 2 - 1))
+    return attrs.evolve(base, cells=cells, seeds=min(base.seeds, base.nodes // cells))
+
+
+def _border_cuts(base: Scenario, rng: Rng) -> list[Fault]:
+    """Return up to two cuts of one cell from the others, in part one-way; none in a flat cluster."""
+    cuts = []
+    for number in range(rng.below(3) if base.cells > 1 else 0):
+        at, lasts = rng.below(int(base.duration) // 2), 2.0 + rng.below(int(base.duration) // 2)
+        nodes = (f"cell:cell-{rng.below(base.cells)}",)
+        name = f"border-{number + 1}"
+        cuts.append(Fault(kind="cut", name=name, at=at, lasts=lasts, nodes=nodes, both_ways=rng.chance(0.7)))
+    return cuts
 
 
 def _wiring(rng: Rng) -> Wiring:

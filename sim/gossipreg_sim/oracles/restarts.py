@@ -37,7 +37,8 @@ class Restarts(Oracle):
         else:
             for restarted in back:
                 for process in self._core():
-                    self._compare(process, restarted)
+                    if process.engine.identity.cell == restarted.engine.identity.cell:
+                        self._compare(process, restarted)
 
     def _core(self) -> list[Process]:
         return [p for p in self.cluster.alive if p.name not in self.context.outside and not p.engine.identity.left]

@@ -130,6 +130,7 @@ def test_other_regions_are_those_of_the_agent(host: Agent, node: BlockingNode, m
     mine = node.register("orders", port=80)
     assert node.lookup("orders", region=node.region) == (mine,)
     assert [(each.name, each.own) for each in node.regions()] == [(host.node.region, True)]
+    assert node.cells() == ()
     for asked in (node.lookup, node.pick, node.index, node.fetch, node.regional_service):
         with pytest.raises(UnknownRegion, match="follows no other"):
             asked("orders", region="eu")

@@ -17,7 +17,7 @@ from gossipreg.counters import Count
 from gossipreg.frontends.serving import limits as serving_limits
 from gossipreg.frontends.serving.access import Access, Token, _digest_of
 from gossipreg.frontends.serving.scopes import Grant, Scope
-from gossipreg.model import Health, Instance, ObserverReport, RegionalService, Snapshot
+from gossipreg.model import CellInfo, Health, Instance, ObserverReport, RegionalService, Snapshot
 from tests.frontends.attach.processes import FakeAgent, agent
 from tests.frontends.fake_node import FakeNode
 
@@ -136,6 +136,8 @@ async def test_other_regions_are_asked_for(fake: FakeNode) -> None:
         directory = await answer("fetch_directory", region="eu", patience=0.0)
         assert directory == await answer("regional_directory", region="eu") == fake.regional_directory("eu")
         assert fake.patience == 0
+        fake.of_cells = (CellInfo(name="a", own=True), CellInfo(name="b", relays=("x",), age=1.5))
+        assert await answer("cells") == fake.of_cells
         assert await answer("regions") == fake.regions()
         assert await answer("index", service="orders", region="eu") == 5
         assert await answer("wait_changed", service="orders", region="eu", index=4) == 5

@@ -11,7 +11,7 @@ import trio.testing
 from gossipreg import limits
 from gossipreg.errors import NameConflict, StorageError
 from gossipreg.frontends.serving.dispatcher import Dispatcher
-from gossipreg.model import Health, Instance, JoinFailure, ObserverReport, Status
+from gossipreg.model import Address, CellInfo, Health, Instance, JoinFailure, ObserverReport, Status
 from tests.frontends.fake_node import FakeNode, member
 from tests.frontends.wire import acceptor, ask, dial, get
 
@@ -423,3 +423,24 @@ async def test_another_region_is_answered_with_its_age(client: httpx.AsyncClient
     fake.cut = True
     refused = await client.get("/api/v1/services/shop?region=eu")
     assert (refused.status_code, refused.json()["code"]) == (503, "region_unavailable")
+
+
+async def test_cells_are_shown_with_their_relays_and_ages(client: httpx.AsyncClient, fake: FakeNode) -> None:
+    assert (await client.get("/api/v1/cells")).json() == {"cells": []}
+    peers = (Address("10.0.0.7", 7940),)
+    there = CellInfo(name="b", members=2, relays=("a", "b"), peers=peers, age=None, stale=True, problem="silent")
+    fake.of_cells = (CellInfo(name="a", own=True, members=3), there)
+    [own, other] = (await client.get("/api/v1/cells")).json()["cells"]
+    assert (own["own"], own["members"], own["age"], own["stale"]) == (True, 3, 0.0, False)
+    assert other == {
+        "name": "b",
+        "own": False,
+        "members": 2,
+        "failed": 0,
+        "instances": 0,
+        "relays": ["a", "b"],
+        "peers": ["10.0.0.7:7940"],
+        "age": None,
+        "stale": True,
+        "problem": "silent",
+    }

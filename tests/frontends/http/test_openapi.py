@@ -99,6 +99,7 @@ CALLS: list[tuple[str, str, Any, int]] = [
     ("GET", "/api/v1/services?region=asia", None, 404),
     ("GET", "/api/v1/services/orders?region=asia", None, 404),
     ("GET", "/api/v1/events?service=orders&region=asia", None, 404),
+    ("GET", "/api/v1/cells", None, 200),
     ("GET", "/api/v1/regions", None, 200),
     ("POST", "/api/v1/follow", {"region": "us", "directory": "", "services": {"orders": 0}, "wait": 0}, 200),
     ("POST", "/api/v1/follow", {"region": "a b"}, 400),

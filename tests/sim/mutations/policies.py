@@ -27,7 +27,7 @@ def a_policy_removal_is_forgotten_at_once(patch: pytest.MonkeyPatch) -> None:
         if version.payload is not None or held is None:
             return original(self, version, now)
         self.versions._drop(held)
-        self.fingerprint.replace(held, None)
+        self.count(held, None)
         return (version.key,)
 
     patch.setattr(PolicyState, "_apply", apply)

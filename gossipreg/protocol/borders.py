@@ -1,0 +1,340 @@
+"""Borders: the relays of a cell compare with those of each other cell what the two cells' members own.
+
+Theory of operation (docs/decisions/0089). A relay opens a stream to a relay of the other cell when something of its
+own cell has changed, at most every `BATCH_SECONDS`, and else every `CROSS_SECONDS`. Both sides say which cell they are
+of and the fingerprint of what its members own (`CellHead`). A side that holds another fingerprint of that cell asks
+for the difference, partition by partition, as members do for their whole state:
+
+    opener    its head, and those of further cells                            (some 60 bytes each)
+    accepter  likewise; Compare: the sums of what it holds of the opener's cell, and of what belongs to no cell
+    opener    the entries, or listings of buckets; Compare: the sums of what it holds of the accepter's cell
+    ...       as in `anti_entropy.reconcile`
+
+When the opener has nothing left to ask, all that the other cell had at the beginning has arrived: that moment is when
+the cell was confirmed. A relay states it within its own cell, so that each node knows the age of what it holds.
+
+The first relay of each side sends at once. The second looks twice a second, and finds in most cases that the other side
+has it all. A relay that hears none of the members of its own cell opens no stream, and answers as if it had not joined.
+"""
+
+from __future__ import annotations
+
+import math
+from random import Random
+
+import attrs
+
+from gossipreg.counters import Count
+from gossipreg.model import Address
+from gossipreg.protocol.anti_entropy.reconcile import Compare, End, Listing, Want
+from gossipreg.protocol.cells.cell_head import COMMON, CellHead
+from gossipreg.protocol.cells.cells import CONFIRM_SECONDS, STALE_SECONDS, Cells
+from gossipreg.protocol.dissemination.broadcast_queue import Topic
+from gossipreg.protocol.isolation import Isolation
+from gossipreg.protocol.joining import Joining
+from gossipreg.protocol.local_member import LocalMember
+from gossipreg.protocol.membership.member_update import Destination
+from gossipreg.protocol.membership.peer_clocks import CLOCK_SKEW_MAX
+from gossipreg.protocol.message_context import MessageContext
+from gossipreg.protocol.outputs import CellChanged
+from gossipreg.protocol.peer_streams import PeerStreams
+from gossipreg.protocol.state import ClusterState
+from gossipreg.protocol.stream_sessions import Purpose, StreamSession
+from gossipreg.protocol.wire.messages import Message, pack
+from gossipreg.text import utc
+from gossipreg.values import frozen
+
+#: Least time between two streams that a relay opens to one other cell (seconds): the changes between share one.
+BATCH_SECONDS = 0.1
+
+#: Time between two streams while nothing changes (seconds), jittered by a quarter.
+CROSS_SECONDS = 2.0
+
+#: How often the second relay looks for changes (seconds); it crosses for one that it has seen twice.
+_STANDBY_SECONDS = 0.5
+
+#: How long a relay waits after a stream that failed (seconds); then another member of that cell has its turn.
+RETRY_SECONDS = 1.0
+
+#: How long a newcomer tries the members of its cell that other cells name, until it is the first of its cell (seconds).
+ALONE_SECONDS = 10.0
+
+
+@frozen
+class Crossing:
+    """One stream of a relay to another cell: when it was opened, and the fingerprints that it tells."""
+
+    cell: str
+    at: float  # seconds
+    wall: float  # ms since the epoch
+    told: tuple[int, int]  # of this cell, and of what belongs to no cell
+
+
+@attrs.define(eq=False, repr=False)
+class _Border:
+    """What a relay remembers of one border."""
+
+    last_at: float  # when it crossed last, or looked for a change as the second relay (seconds)
+    cross_at: float  # when it crosses even if nothing has changed
+    told: tuple[int, int] = (-1, -1)  # what the other side has at the least
+    is_noticed: bool = False  # whether the second relay has seen a change once
+    failures: int = 0  # streams that have failed since one has not
+
+
+@attrs.define(eq=False, repr=False)
+class Borders:
+    """The borders of one node's cell. In a flat cluster it does nothing."""
+
+    rng: Random
+    state: ClusterState
+    streams: PeerStreams
+    local_member: LocalMember
+    joining: Joining
+    isolation: Isolation
+    _borders: dict[str, _Border] = attrs.field(factory=dict)
+    _stated: dict[str, int] = attrs.field(factory=dict)  # cell -> the last confirmation stated within this cell (ms)
+    _alone_until: float | None = None
+
+    # Crossing
+
+    def deadline(self) -> float:
+        """When `handle_timeout` is wanted (seconds), or infinity."""
+        cells = self.state.cells
+        if cells is None or not cells.others:
+            return math.inf
+        if not self.is_announced:
+            return cells.check_at
+        return min([cells.check_at, *(self._due(cell, cells) for cell in cells.others)])
+
+    @property
+    def is_announced(self) -> bool:
+        """Whether this node has joined its cell."""
+        return self.local_member.identity.announced
+
+    def _is_apart(self, now: float) -> bool:
+        """Whether this node hears none of its cell's members, although some are there: another relay knows more."""
+        return bool(self.state.members.present) and self.isolation.is_isolated(now)
+
+    def _rank(self, cell: str, cells: Cells) -> int | None:
+        """Which relay to ``cell`` this node is, from 0; None if it is none."""
+        relays = cells.relays(cell)
+        return relays.index(self.state.members.own_name) if self.state.members.own_name in relays else None
+
+    def _told(self, cells: Cells) -> tuple[int, int]:
+        return cells.partitions.total(cells.own), cells.partitions.total(COMMON)
+
+    def _due(self, cell: str, cells: Cells) -> float:
+        rank = self._rank(cell, cells)
+        if rank is None or self._is_crossing(cell):
+            return math.inf
+        border = self._borders.get(cell)
+        if border is None:
+            return -math.inf
+        if border.failures:
+            return border.last_at + RETRY_SECONDS
+        if rank:
+            return min(border.last_at + _STANDBY_SECONDS, border.cross_at)
+        return border.cross_at if self._told(cells) == border.told else border.last_at + BATCH_SECONDS
+
+    def _is_crossing(self, cell: str) -> bool:
+        sessions = self.streams.sessions.of(Purpose.BORDER)
+        return any(isinstance(session.about, Crossing) and session.about.cell == cell for _, session in sessions)
+
+    def handle_timeout(self, now: float) -> None:
+        """Cross the borders that are due, and look for cells of which nothing new is known."""
+        cells = self.state.cells
+        if cells is None or not cells.others:
+            return
+        if cells.take_due_check(now):
+            self._check_ages(cells, now)
+        for cell in cells.others if self.is_announced else ():
+            rank = self._rank(cell, cells)
+            if rank is None:
+                self._borders.pop(cell, None)
+            elif now >= self._due(cell, cells):
+                self._look(cell, rank, cells, now)
+
+    def _look(self, cell: str, rank: int, cells: Cells, now: float) -> None:
+        border = self._borders.get(cell)
+        if border is None:
+            border = self._borders[cell] = _Border(now, now)
+        if rank and now < border.cross_at and not border.failures:
+            has_changed = self._told(cells) != border.told
+            if not (has_changed and border.is_noticed):
+                border.last_at, border.is_noticed = now, has_changed
+                return
+        border.last_at, border.is_noticed = now, False
+        border.cross_at = now + CROSS_SECONDS * (0.75 + self.rng.random() / 2)
+        known = cells.relays_there(cell) if not border.failures else cells.addresses(cell)
+        if known and not self._is_apart(now):
+            self._cross(cell, known[(rank + border.failures) % len(known)], cells, now)
+
+    def _cross(self, cell: str, to: Address, cells: Cells, now: float) -> None:
+        self.state.counters[Count.CELLS_CROSSINGS] += 1
+        about = Crossing(cell, now, self.state.clock.wall(now), self._told(cells))
+        said: list[Message] = [cells.own_head(cell), *self._further_heads(cell, cells), End()]
+        self.streams.open(Purpose.BORDER, Destination(0, to), said, about=about)
+
+    def _further_heads(self, cell: str, cells: Cells) -> list[CellHead]:
+        """Where the members of the cells besides this one and ``cell`` are."""
+        return [CellHead(each, 0, 0, 0, cells.addresses(each)) for each in cells.others if each != cell]
+
+    def ended(self, session: StreamSession, now: float, *, completed: bool) -> None:
+        """A stream across a border that this node opened has ended; ``completed``: with nothing left to ask."""
+        cells, head = self.state.cells, session.head
+        assert cells is not None, "a node of a flat cluster opens none"
+        crossing = session.about
+        if not isinstance(crossing, Crossing):
+            if completed and head is not None:
+                self._may_be_first(now)
+            return
+        border = self._borders.get(crossing.cell)
+        is_good = completed and head is not None and head.cell == crossing.cell and head.size > 0
+        if border is not None:
+            border.failures = 0 if is_good else border.failures + 1
+            border.told = crossing.told if is_good else border.told
+        if is_good and head is not None:
+            self._confirm(head, crossing, cells, now)
+
+    def _confirm(self, head: CellHead, crossing: Crossing, cells: Cells, now: float) -> None:
+        confirmed = attrs.evolve(head, confirmed=int(crossing.wall))
+        if not cells.note_head(confirmed, crossing.at, crossing.wall):
+            return
+        was_stale = head.cell in cells.stale
+        since = confirmed.confirmed - self._stated.get(head.cell, 0)
+        if was_stale or not 0 <= since < 1000 * CONFIRM_SECONDS:
+            self._stated[head.cell] = confirmed.confirmed
+            self.state.spread_head(confirmed, now)
+        if was_stale:
+            self._check_ages(cells, now)
+
+    def _check_ages(self, cells: Cells, now: float) -> None:
+        """Report the cells of which nothing new is known any more, or again."""
+        wall = self.state.clock.wall(now)
+        for cell in cells.others:
+            is_stale = cells.unconfirmed(cell, now, wall) >= STALE_SECONDS
+            if is_stale == (cell in cells.stale):
+                continue
+            self.state.counters[Count.CELLS_CUT_OFF] += is_stale
+            self.state.note_cell_state(cell, _why(cell, cells.head(cell)) if is_stale else None)
+            self.streams.outbox.put(CellChanged(cell, reachable=not is_stale, age=cells.age(cell, now, wall)))
+
+    # Heads of peers
+
+    def handle_head(self, head: CellHead, context: MessageContext, now: float) -> None:
+        """Handle the head of a cell that a peer has sent."""
+        cells = self.state.cells
+        if cells is None:
+            return
+        session = None if context.stream is None else self.streams.sessions.find(context.stream)
+        if session is None:
+            if context.member is not None and head.cell != cells.own:
+                self._note_stated(head, cells, context, now)
+        elif session.head is None:
+            session.head, context.cell = head, head.cell
+            if head.cell != cells.own:
+                self._meet(head, session, cells, context, now)
+            elif context.stream is not None and context.stream < 0:
+                context.replies += map(pack, (cells.own_head(""), *cells.heads))
+        elif session.head.cell == cells.own:
+            if head.cell != cells.own:
+                self._note_stated(head, cells, context, now)
+        elif head.cell == cells.own:
+            self._alone_until = now + ALONE_SECONDS if self._alone_until is None else self._alone_until
+            self.joining.join_own_cell(head.relays, now)
+        else:
+            self._learn(head, cells, now)
+
+    def _note_stated(self, head: CellHead, cells: Cells, context: MessageContext, now: float) -> None:
+        """A member of this cell has stated when another cell was confirmed, or where it is."""
+        if head.confirmed > self.state.clock.wall(now) + 1000 * CLOCK_SKEW_MAX or not cells.has_room_for(head.cell):
+            self.state.counters[Count.CELLS_CLAIMS_REFUSED] += 1
+        elif cells.note_head(head, now, self.state.clock.wall(now)):
+            self._stated[head.cell] = head.confirmed
+            if context.admit_forward(announced=self.is_announced):
+                self.state.spread_head(head, now, context.name)
+            self._check_ages(cells, now)
+        elif not context.over_stream:
+            self.state.broadcaster.note_duplicate(Topic.MEMBERSHIP, (head.cell, "head"), now)
+
+    def _learn(self, head: CellHead, cells: Cells, now: float) -> None:
+        """Another cell says where a cell is that may be unknown here."""
+        if head.cell not in cells.others and cells.has_room_for(head.cell):
+            self._note_contact(head.cell, head.relays, cells, now)
+
+    def _note_contact(self, cell: str, addresses: tuple[Address, ...], cells: Cells, now: float) -> None:
+        """Remember where a cell is, as long as nothing else is known of it."""
+        contact = CellHead(cell, 0, 0, 0, addresses)
+        if addresses and cells.note_contact(contact, now) and self.is_announced:
+            self.state.spread_head(contact, now)
+
+    def _meet(self, head: CellHead, session: StreamSession, cells: Cells, context: MessageContext, now: float) -> None:
+        """The peer on a stream is of another cell: say who is there, and ask for what differs."""
+        assert context.stream is not None, "it came on a stream"
+        if not cells.has_room_for(head.cell):
+            self.state.counters[Count.CELLS_CLAIMS_REFUSED] += 1
+            return
+        if session.purpose is Purpose.JOIN:
+            session.purpose = Purpose.BORDER
+        # Where a stream comes from is no address to call: its port is the kernel's choice.
+        self._note_contact(head.cell, head.relays or ((session.to,) if context.stream > 0 else ()), cells, now)
+        said: list[Message] = []
+        is_able = self.is_announced and not self._is_apart(now)
+        if context.stream < 0:
+            own = cells.own_head(head.cell)
+            said.append(own if is_able else attrs.evolve(own, size=0))
+            known = cells.addresses(head.cell)
+            if not head.size and known:
+                said.append(CellHead(head.cell, 0, 0, 0, known))  # where the newcomer's own cell is
+            said += self._further_heads(head.cell, cells)
+        if head.size and is_able:
+            if head.fingerprint != cells.partitions.total(head.cell):
+                said.append(Compare(cells.partitions.of(head.cell).sums, head.cell))
+            if context.stream < 0 and head.common != cells.partitions.total(COMMON):
+                said.append(Compare(cells.partitions.of(COMMON).sums, COMMON))
+        context.replies += map(pack, said)
+
+    def _may_be_first(self, now: float) -> None:
+        """A newcomer has heard another cell out. If that names no member of the newcomer's cell, it is the first."""
+        local = self.local_member
+        if local.identity.announced or local.identity.rival is not None:
+            return
+        if self._alone_until is None or now >= self._alone_until:
+            local.complete_join(now)
+
+    # What may be said on a stream
+
+    def refuses(self, message: Message, session: StreamSession, context: MessageContext) -> bool:
+        """Whether the peer and this node can never be members of one another, so that the stream is to be closed.
+
+        A node of a flat cluster and one of a cell are such a pair: neither may be told the other's whole state.
+        """
+        if self.state.cells is None:
+            return isinstance(message, CellHead)
+        is_whole = isinstance(message, Compare) and not message.partition
+        return is_whole and session.head is None and context.member is None
+
+    def is_across(self, context: MessageContext) -> bool:
+        """Whether a message came across a border, from a peer of another cell."""
+        cells = self.state.cells
+        return cells is not None and context.cell not in ("", cells.own)
+
+    def may_answer(self, question: Message, context: MessageContext) -> bool:
+        """Whether a peer's request is answered: about the whole state within a cell, about parts across borders."""
+        cells = self.state.cells
+        partition = question.partition if isinstance(question, Compare | Listing | Want) else ""
+        if cells is None or not self.is_across(context):
+            return not partition
+        if isinstance(question, Listing):
+            return partition in (context.cell, COMMON)
+        return partition in (cells.own, COMMON)
+
+    def may_claim(self, context: MessageContext) -> bool:
+        """Whether claims count that a peer makes: on a stream, it has said which cell it is of, or is a member."""
+        return self.state.cells is None or context.stream is None or bool(context.cell) or context.member is not None
+
+
+def _why(cell: str, head: CellHead | None) -> str:
+    if head is None or not head.confirmed:
+        return f"nothing was heard of its cell {cell} yet"
+    return f"nothing was heard of its cell {cell} since {utc(head.confirmed // 1000)}"

@@ -1,0 +1,153 @@
+"""The remote handler: merges what other cells state of their members, from a border or from members of this cell.
+
+Only a cell judges its members. So what a border brings counts if it is about members of the cell at the other end: it
+is held and broadcast in this cell as it came. What is about this cell's own members comes back from it, and changes
+nothing here, with one exception. A member that another cell still holds and this cell does not know at all must be
+judged by this cell, for no other may: it is asked to join, and if it is still unknown a while later, it has failed.
+"""
+
+from __future__ import annotations
+
+import attrs
+
+from gossipreg.counters import Count
+from gossipreg.model import Status
+from gossipreg.protocol.cells.cells import Cells
+from gossipreg.protocol.dissemination.broadcast_queue import Topic
+from gossipreg.protocol.joining import Joining
+from gossipreg.protocol.membership.identity import Identity
+from gossipreg.protocol.membership.member_update import MemberUpdate
+from gossipreg.protocol.membership_handler import MembershipHandler
+from gossipreg.protocol.message_context import MessageContext
+from gossipreg.protocol.outbox import Outbox
+from gossipreg.protocol.outputs import MemberChanged
+from gossipreg.protocol.record_handler import RecordHandler
+from gossipreg.protocol.registry.records import Announcement, Record, TableDigest
+from gossipreg.protocol.registry.table import Freshness
+from gossipreg.protocol.state import ClusterState
+
+#: How long a member of this cell that only another cell knows may stay unknown here until it has failed (seconds). A
+#: node that has just joined may not know all of its cell yet, and a split cell heals within this time.
+UNKNOWN_SECONDS = 30.0
+
+#: Unknown members of this cell remembered; the others are looked at when these are settled.
+_UNKNOWN_MAX = 1024
+
+
+@attrs.define(eq=False, repr=False)
+class RemoteHandler:
+    """Handles claims that came across a border, and claims of this cell's members about those of other cells."""
+
+    identity: Identity
+    state: ClusterState
+    membership_handler: MembershipHandler
+    record_handler: RecordHandler
+    joining: Joining
+    outbox: Outbox
+    _unknown: dict[str, float] = attrs.field(factory=dict)  # own members that only other cells know -> since when
+
+    def handle_update(self, update: MemberUpdate, context: MessageContext, now: float) -> bool:
+        """Handle an update if it is about another cell's member or came across a border; returns whether it was."""
+        cells = self.state.cells
+        if cells is None:
+            self._count_mismatch(bool(update.cell))
+            return bool(update.cell)
+        if context.cell and context.cell != cells.own:
+            if update.cell == cells.own and update.name == self.identity.name:
+                return False  # what is held of this node itself it answers, whichever peer says it
+            self._handle_crossed(update, cells, context, now)
+        elif update.cell == cells.own:
+            held = cells.remote.get(update.name)
+            if held is None or update.generation <= held.generation:
+                return held is not None
+            self.state.forget_remote(update.name)  # it has moved to this cell
+            return False
+        elif update.cell:
+            self._merge(update, cells, context, now)
+        else:
+            self._count_mismatch(True)
+        return True
+
+    def _count_mismatch(self, counts: bool) -> None:
+        self.state.counters[Count.CELLS_MISMATCHED] += counts
+
+    def _handle_crossed(self, update: MemberUpdate, cells: Cells, context: MessageContext, now: float) -> None:
+        if update.cell == context.cell:
+            self._merge(update, cells, context, now)
+        elif update.cell == cells.own:
+            self._handle_returned(update, now)
+        else:
+            self.state.counters[Count.CELLS_CLAIMS_REFUSED] += 1
+
+    def _merge(self, update: MemberUpdate, cells: Cells, context: MessageContext, now: float) -> None:
+        """Hold what another cell states of one of its members, if it is new."""
+        if update.status is Status.SUSPECT:  # a suspicion is its own cell's business
+            update = attrs.evolve(update, status=Status.ALIVE)
+        own, held = self.state.members.get(update.name), cells.remote.get(update.name)
+        is_taken = own is not None and (own.status.is_present or update.generation <= own.generation)
+        if is_taken or update.name == self.identity.name:
+            self.state.counters[Count.CELLS_NAMES_TAKEN] += 1
+            return
+        if held is None:
+            has_room = cells.remote.has_room() and cells.has_room_for(update.cell)
+            self.state.counters[Count.UPDATES_OVER_MEMBER_LIMIT] += not has_room
+            if not has_room or not self.state.expect(update):
+                return
+        elif not update.supersedes(held):
+            if update.rank == held.rank and not context.over_stream:
+                self.state.broadcaster.note_duplicate(Topic.MEMBERSHIP, update.name, now)
+            return
+        if own is not None:  # it has moved to that cell
+            self.outbox.put(MemberChanged(self.state.forget(update.name), None))
+        spread = context.admit_forward(announced=self.identity.announced)
+        self.state.believe_remote(update, now, spread=spread, received_from=context.name)
+
+    def _handle_returned(self, update: MemberUpdate, now: float) -> None:
+        """Another cell holds this update about a member of this cell."""
+        if self.state.members.get(update.name) is not None:
+            self._unknown.pop(update.name, None)
+            return
+        if not (update.status.is_present and self.identity.announced):
+            return
+        recent = now - 2 * UNKNOWN_SECONDS  # what is remembered from before has become known meanwhile
+        self._unknown = {name: at for name, at in self._unknown.items() if at > recent}
+        since = self._unknown.get(update.name, now)
+        if len(self._unknown) < _UNKNOWN_MAX:
+            self._unknown[update.name] = since
+        if now - since < UNKNOWN_SECONDS:
+            self.joining.join_own_cell([update.address], now)
+        else:
+            self._unknown.pop(update.name, None)
+            self.state.counters[Count.CELLS_GHOSTS_FAILED] += 1
+            self.membership_handler.adopt_failed(update, now)
+
+    def handle_records(self, said: Record | TableDigest | Announcement, context: MessageContext, now: float) -> bool:
+        """Handle what is stated of an owner's records, if it came across a border; returns whether it did."""
+        cells = self.state.cells
+        if cells is None or not context.cell or context.cell == cells.own:
+            return False
+        remote, own = cells.remote.get(said.owner), self.state.members.get(said.owner)
+        if isinstance(said, Announcement):
+            self.state.counters[Count.CELLS_CLAIMS_REFUSED] += 1
+        elif remote is not None and remote.cell == context.cell:
+            self._take(said, context, now)
+        elif own is not None and not own.status.is_present and own.generation == said.generation:
+            self._take(said, context, now)  # what a member that has failed owned, until it is forgotten
+        elif own is not None and isinstance(said, Record):
+            freshness = self.state.classify(said.owner, said.generation, said.id, said.version)
+            if freshness is Freshness.OBSOLETE:
+                context.stale.setdefault(said.owner, []).append(said.id)
+        else:
+            self.state.counters[Count.CELLS_CLAIMS_REFUSED] += own is None
+        return True
+
+    def _take(self, said: Record | TableDigest, context: MessageContext, now: float) -> None:
+        """Take what is new, and tell this cell; what a digest deletes, as the deletions that they were."""
+        if isinstance(said, Record):
+            self.record_handler.handle(said, context, now)
+            return
+        change = self.state.apply_digest(said, now)
+        for record in () if change is None else change.went:
+            if context.admit_forward(announced=self.identity.announced):
+                deleted = Record(said.owner, said.generation, said.version, record.id, said.table_xor, None)
+                self.state.spread(deleted, now)

@@ -1,0 +1,1 @@
+"""Cells: rings of one region, and what crosses between them."""

@@ -1,0 +1,315 @@
+"""What peers of other cells may not say, or say in vain."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import attrs
+import pytest
+
+from gossipreg import limits
+from gossipreg.model import Address, Status
+from gossipreg.protocol import remote_handler
+from gossipreg.protocol.anti_entropy.reconcile import Compare, End, Listing, Want
+from gossipreg.protocol.cells.cell_head import COMMON, CellHead
+from gossipreg.protocol.cells.cells import STALE_SECONDS, Cells
+from gossipreg.protocol.engine import Engine
+from gossipreg.protocol.membership.member_update import MemberUpdate
+from gossipreg.protocol.outputs import CellChanged, CloseStream, JoinEnded, OpenStream, Output, SendFrame, Transmit
+from gossipreg.protocol.registry.records import Announcement, Record, TableDigest
+from gossipreg.protocol.wire.messages import Message
+from tests.protocol.making import BORN, engine, history, introduce, packet, spoken, update
+
+STRANGER = 77  # the run id of a relay of another cell
+SUMS = (0,) * 256
+
+
+def node(name: str = "a0", cell: str = "a", **fields: Any) -> Engine:
+    return engine(name, cell=cell, **fields)
+
+
+def of_cell(name: str, cell: str, status: Status = Status.ALIVE, *, incarnation: int = 0, age: int = 0) -> MemberUpdate:
+    port = 7100 + ord(name[0]) + int(name[1:])
+    return attrs.evolve(update(name, status, port=port, incarnation=incarnation, age=age), cell=cell)
+
+
+def head(cell: str = "b", size: int = 1, relays: Sequence[Address] = (Address("10.9.9.9", 7000),)) -> CellHead:
+    return CellHead(cell, size, 1, 0, tuple(relays))
+
+
+def says(to: Engine, *said: Message, stream: int = -1, sender: int = STRANGER, now: float = 1.0) -> list[Output]:
+    return to.stream_frame(stream, packet(sender, *said), Address("10.9.9.9", 40_000), now)
+
+
+def replies(outputs: list[Output]) -> list[Message]:
+    return [said for output in outputs if isinstance(output, SendFrame) for said in spoken(output.frame)]
+
+
+def cells_of(made: Engine) -> Cells:
+    assert made.state.cells is not None
+    return made.state.cells
+
+
+def test_a_peer_of_another_cell_states_its_own_members_only() -> None:
+    made = node()
+    says(made, head(), of_cell("b1", "b"), of_cell("c1", "c"), of_cell("a9", "a"), update("d1", port=7200))
+    assert [each.name for each in cells_of(made).remote] == ["b1"]
+    assert made.counters["cells_claims_refused"] == 2
+    assert made.members.get("a9") is None
+
+
+def test_a_peer_that_says_no_cell_states_nothing_on_a_stream() -> None:
+    made = node()
+    says(made, of_cell("b1", "b"))
+    assert not list(cells_of(made).remote)
+    assert made.counters["cells_claims_refused"] == 1
+
+
+def test_no_peer_of_another_cell_judges_a_member_of_this_one() -> None:
+    made = node()
+    own = of_cell("a1", "a")
+    introduce(made, own)
+    says(made, head(), attrs.evolve(own, status=Status.FAILED), attrs.evolve(own, incarnation=5))
+    assert made.members.get("a1") == own
+
+
+def test_a_failure_of_this_node_itself_is_refuted_whichever_cell_holds_it() -> None:
+    made = node()
+    says(made, head(), made.identity.own_update().graver(Status.FAILED, 5))
+    assert made.identity.incarnation == 1
+
+
+def test_records_of_this_cells_members_come_back_in_vain_and_what_was_deleted_is_said() -> None:
+    made = node()
+    own = of_cell("a1", "a")
+    introduce(made, own)
+    said = history([("x", 1), ("y", 1), ("x", None)], owner="a1").said
+    for record in said[1:]:
+        made.receive(packet(own, record), own.address, 0.5)
+    made.receive(packet(own, TableDigest("a1", BORN, 3, said[2].table_xor)), own.address, 0.5)
+    outputs = says(made, head(), said[0], attrs.evolve(said[1], version=9), End())
+    assert [each for each in replies(outputs) if isinstance(each, TableDigest)] == [
+        TableDigest("a1", BORN, 3, said[2].table_xor, ("x",))
+    ]
+    table = made.state.registry.table("a1")
+    assert table is not None
+    assert [record.version for record in table] == [2]
+    says(made, TableDigest("a1", BORN, 9, 0, ("y",)))
+    assert len(table) == 1
+
+
+def test_what_a_failed_member_owned_is_taken_from_the_cell_that_still_holds_it() -> None:
+    made = node()
+    made.state.believe(of_cell("a1", "a", Status.FAILED), 0.5, spread=False)
+    [record] = history([("x", 1)], owner="a1").said
+    says(made, head(), record)
+    table = made.state.registry.table("a1")
+    assert table is not None
+    assert len(table) == 1
+
+
+def test_records_of_unknown_owners_and_announcements_do_not_cross() -> None:
+    made = node()
+    [record] = history([("x", 1)], owner="b1").said
+    says(made, head(), record, Announcement("b1", BORN, 1, "x", 0, 0, 9))
+    assert made.state.registry.table("b1") is None
+    assert made.counters["cells_claims_refused"] == 2
+
+
+def test_deletions_that_come_as_a_digest_are_told_within_the_cell() -> None:
+    made = node()
+    introduce(made, of_cell("a1", "a"))
+    owner = of_cell("b1", "b")
+    said = history([("x", 1), ("y", 1), ("x", None)], owner="b1").said
+    says(made, head(), owner, *said[:2])
+    made.handle_timeout(2.0)
+    says(made, TableDigest("b1", BORN, 3, said[2].table_xor, ("x",)), now=2.0)
+    made.state.digests.take_due(2.0, rounds=1)
+    told = [record for record in _sent(made, 2.1) if isinstance(record, Record) and record.payload is None]
+    assert [(record.owner, record.id, record.version) for record in told] == [("b1", "x", 3)]
+    says(made, TableDigest("b1", BORN - 5, 3, 0))  # of another run
+    says(made, *history([(str(n), 1) for n in range(200)], owner="b2").said, of_cell("b2", "b"), now=3.0)
+
+
+def _sent(made: Engine, now: float) -> list[Message]:
+    return [said for each in made.handle_timeout(now) if isinstance(each, Transmit) for said in spoken(each.data)]
+
+
+def test_a_suspicion_of_another_cell_counts_for_nothing() -> None:
+    made = node()
+    says(made, head(), of_cell("b1", "b", Status.SUSPECT))
+    held = cells_of(made).remote.get("b1")
+    assert held is not None
+    assert held.status is Status.ALIVE
+
+
+def test_what_is_over_a_limit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = node()
+    monkeypatch.setattr(limits, "REMOTE_MEMBERS_MAX", 1)
+    says(made, head(), of_cell("b1", "b"), of_cell("b2", "b"))
+    assert [each.name for each in cells_of(made).remote] == ["b1"]
+    assert made.counters["updates_over_member_limit"] == 1
+    monkeypatch.setattr(limits, "CELLS_MAX", 2)
+    outputs = says(made, head("c"), End(), stream=-2)
+    assert replies(outputs) == [End()]
+    assert cells_of(made).others == ["b"]
+    introduce(made, of_cell("a1", "a"))
+    member = of_cell("a1", "a")
+    made.receive(packet(member, attrs.evolve(head("c"), confirmed=BORN)), member.address, 1.0)
+    assert cells_of(made).others == ["b"]
+
+
+def test_what_is_too_old_to_be_remembered_is_not_held() -> None:
+    made = node()
+    says(made, head(), of_cell("b1", "b", Status.FAILED, age=10**6))
+    assert not list(cells_of(made).remote)
+
+
+def test_questions_about_other_parts_than_the_two_cells_are_not_answered() -> None:
+    made = node()
+    says(made, head(), End())
+    asked: list[Message] = [Compare(SUMS), Compare(SUMS, "c"), Listing(0, (), "c"), Want(0, (), "b"), End()]
+    assert [each for each in replies(says(made, *asked)) if not isinstance(each, CellHead | Compare)] == [End()]
+    flat = engine("f0")
+    assert replies(says(flat, Compare(SUMS, "a"), End())) == [End()]
+    outputs = says(made, Compare(SUMS, "a"), Compare(SUMS, COMMON), Listing(0, (), "b"), End())
+    assert [each.name for each in replies(outputs) if isinstance(each, MemberUpdate)] == ["a0"]
+
+
+def test_a_flat_node_holds_no_member_of_a_cell_and_the_reverse() -> None:
+    flat, made = engine("f0"), node()
+    introduce(flat, of_cell("a1", "a"))
+    introduce(made, update("f0", port=7300))
+    assert not flat.members.present
+    assert not made.members.present
+    assert flat.counters["cells_mismatched"] == made.counters["cells_mismatched"] == 1
+    flat.receive(packet(5, head()), Address("10.0.0.9", 1), 1.0)
+    assert any(isinstance(each, CloseStream) for each in says(flat, head()))
+    assert any(isinstance(each, CloseStream) for each in says(made, Compare(SUMS), End()))
+
+
+def test_heads_in_packets_count_from_members_only_and_not_from_the_future() -> None:
+    made, member = node(), of_cell("a1", "a")
+    introduce(made, member)
+    stated = attrs.evolve(head(), confirmed=BORN)
+    made.receive(packet(5, stated), Address("10.0.0.9", 1), 1.0)
+    assert not cells_of(made).others
+    made.receive(packet(member, attrs.evolve(stated, confirmed=BORN + 10**8), head("a")), member.address, 1.0)
+    assert not cells_of(made).others
+    made.receive(packet(member, stated), member.address, 1.0)
+    made.receive(packet(member, stated), member.address, 1.1)
+    assert cells_of(made).heads == [stated]
+
+
+def test_a_head_from_before_the_clocks_were_set_back_is_replaced() -> None:
+    made = node()
+    cells = cells_of(made)
+    assert cells.note_head(attrs.evolve(head(), confirmed=BORN + 3_600_000), 1.0, BORN + 3_600_000)
+    assert not cells.note_head(attrs.evolve(head(), confirmed=BORN), 2.0, BORN + 3_600_000)
+    assert cells.note_head(attrs.evolve(head(), confirmed=BORN), 2.0, BORN)
+    assert cells.age("b", 5.0, BORN) == 3.0
+
+
+def test_a_cell_that_was_never_heard_is_stale_after_a_while_and_says_so() -> None:
+    made = node()
+    says(made, head(), of_cell("b1", "b"))
+    outputs = made.handle_timeout(1.0 + STALE_SECONDS)
+    assert [each for each in outputs if isinstance(each, CellChanged)] == [CellChanged("b", reachable=False, age=None)]
+    assert cells_of(made).cut_off("b1") == "nothing was heard of its cell b yet"
+    assert cells_of(made).cut_off("a0") is None
+
+
+def test_a_stream_to_a_node_that_states_no_cell_or_another_one_confirms_nothing() -> None:
+    made = node()
+    says(made, head())
+    [opened] = [each for each in made.handle_timeout(1.5) if isinstance(each, OpenStream)]
+    assert [type(each) for each in spoken(opened.frame)] == [CellHead, End]
+    says(made, End(), stream=opened.stream, now=1.6)
+    [again] = [each for each in made.handle_timeout(3.0) if isinstance(each, OpenStream)]
+    says(made, head("c"), End(), stream=again.stream, now=3.1)
+    assert cells_of(made).age("b", 3.2, BORN) is None
+
+
+def test_a_relay_that_is_none_any_more_when_its_stream_ends_has_no_border() -> None:
+    made = node()
+    says(made, head())
+    [opened] = [each for each in made.handle_timeout(1.5) if isinstance(each, OpenStream)]
+    introduce(made, *(of_cell(f"a{number}", "a") for number in range(1, 40)), now=1.6)
+    assert "a0" not in cells_of(made).relays("b")
+    made.handle_timeout(1.7)
+    made.stream_ended(opened.stream, 1.8)
+    assert made.deadline() < float("inf")
+
+
+def test_a_requested_join_at_another_cell_that_breaks_is_reported() -> None:
+    made, seed = node(), Address("10.9.9.9", 7000)
+    [opened] = [each for each in made.join([seed], 1.0) if isinstance(each, OpenStream)]
+    says(made, head(), stream=opened.stream)
+    assert cells_of(made).head("b") is not None
+    assert [each for each in made.stream_ended(opened.stream, 1.2) if isinstance(each, JoinEnded)] == [
+        JoinEnded(seed, compared=False)
+    ]
+
+
+def test_a_newcomer_whose_name_is_contested_is_not_the_first_of_its_cell() -> None:
+    made, seed = node(has_seeds=True), Address("10.9.9.9", 7000)
+    [opened] = [each for each in made.seeds([seed], 0.0) if isinstance(each, OpenStream)]
+    rival = attrs.evolve(made.identity.own_update(), generation=BORN + 1, address=Address("10.0.0.9", 7000))
+    says(made, head(), rival, End(), stream=opened.stream)
+    assert made.identity.rival is not None
+    assert not made.identity.announced
+
+
+def test_a_ghost_is_not_failed_where_members_have_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = node()
+    monkeypatch.setattr(limits, "MEMBERS_MAX", 1)
+    for now in (1.0, 20.0, 40.0):
+        says(made, head(), of_cell("a7", "a"), now=now)
+    assert made.members.get("a7") is None
+    assert made.counters["cells_ghosts_failed"] == 1
+
+
+def test_a_head_of_this_cell_by_a_member_of_it_says_nothing_new() -> None:
+    made = node()
+    outputs = says(made, head("a"), head("a"), End())
+    assert [each.cell for each in replies(outputs) if isinstance(each, CellHead)] == ["a"]
+
+
+def test_addresses_that_cannot_be_called_are_left_out_of_a_head() -> None:
+    made = node()
+    short: Any = ("10.9.9.7",)
+    says(made, CellHead("b", 1, 1, 0, (Address("224.0.0.1", 7000), short, Address("10.9.9.8", 7000))))
+    assert cells_of(made).relays_there("b") == (Address("10.9.9.8", 7000),)
+    many = tuple(Address("10.9.9.8", 7000 + number) for number in range(limits.CELL_RELAYS_MAX + 1))
+    says(made, head("c", relays=many), stream=-2)
+    assert cells_of(made).others == ["b"]
+
+
+def test_only_a_node_that_has_joined_looks_for_members_that_it_does_not_know(monkeypatch: pytest.MonkeyPatch) -> None:
+    newcomer = node(has_seeds=True)
+    assert not any(isinstance(each, OpenStream) for each in says(newcomer, head(), of_cell("a7", "a")))
+    made = node()
+    assert not any(isinstance(each, OpenStream) for each in says(made, head(), of_cell("a7", "a", Status.FAILED)))
+    monkeypatch.setattr(remote_handler, "_UNKNOWN_MAX", 0)
+    assert any(isinstance(each, OpenStream) for each in says(made, of_cell("a7", "a")))
+    says(made, of_cell("a7", "a"), now=100.0)
+    assert made.counters["cells_ghosts_failed"] == 0
+
+
+def test_a_failed_member_that_is_failed_again_is_remembered_from_the_first_time() -> None:
+    made = node()
+    says(made, head(), of_cell("b1", "b", Status.FAILED), of_cell("b1", "b", Status.FAILED, incarnation=1))
+    assert cells_of(made).remote.since("b1") == 1.0
+    says(made, of_cell("b1", "b", Status.FAILED, incarnation=2), now=9.0)
+    assert cells_of(made).remote.since("b1") == 1.0
+
+
+def test_a_newcomer_passes_no_deletion_on() -> None:
+    newcomer = node(has_seeds=True)
+    said = history([("x", 1), ("y", 1), ("x", None)], owner="b1").said
+    says(newcomer, head(), of_cell("b1", "b"), *said[:2], TableDigest("b1", BORN, 3, said[2].table_xor, ("x",)))
+    table = newcomer.state.registry.table("b1")
+    assert table is not None
+    assert [record.id for record in table] == ["y"]
+    assert not len(newcomer.state.broadcasts)

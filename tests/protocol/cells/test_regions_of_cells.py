@@ -1,0 +1,249 @@
+"""Several cells share what their members own, and judge only their own members."""
+
+from __future__ import annotations
+
+from gossipreg.model import Status
+from gossipreg.policy import Maintenance
+from gossipreg.protocol.cells.cells import STALE_SECONDS
+from tests.protocol.cells.net import Net
+
+NAMES = ("a0", "a1", "a2", "b0", "b1", "b2", "c0", "c1")
+
+
+def region(*names: str) -> Net:
+    net = Net()
+    net.region(*(names or NAMES))
+    return net
+
+
+def test_each_cell_is_a_ring_of_its_own_and_knows_the_members_of_the_others() -> None:
+    net = region()
+    for name in NAMES:
+        node, cells = net.engines[name], net.cells(name)
+        assert sorted((name, *node.members.present)) == [each for each in NAMES if each[0] == name[0]]
+        assert cells.others == sorted({*"abc"} - {name[0]})
+        for cell in cells.others:
+            assert sorted(each.name for each in cells.remote.present(cell)) == [e for e in NAMES if e[0] == cell]
+            age = cells.age(cell, net.now, node.state.clock.wall(net.now))
+            assert age is not None
+            assert 0 <= age < STALE_SECONDS
+        assert node.fingerprint == net.engines["a0"].fingerprint
+
+
+def test_what_is_registered_in_one_cell_is_called_and_withdrawn_in_all() -> None:
+    net = region()
+    net.register("b1")
+    net.run(0.5)
+    assert net.everywhere("o1")
+    net.act("b1", net.engines["b1"].deregister("o1", net.now))
+    net.run(1.0)
+    assert net.everywhere()
+
+
+def test_many_records_at_once_cross_too() -> None:
+    net = region("a0", "a1", "b0", "b1")
+    for number in range(150):
+        net.register("a0", f"o{number:03}")
+    net.run(8.0)
+    assert len(net.seen("b0")) == len(net.seen("b1")) == 150
+
+
+def test_policies_are_those_of_the_region() -> None:
+    net = region("a0", "a1", "b0", "b1")
+    net.register("a0")
+    net.act("b1", net.engines["b1"].set_policy(Maintenance("orders", "o1", "work"), net.now))
+    net.run(1.0)
+    assert net.everywhere()
+
+
+def test_a_member_that_fails_in_its_cell_has_failed_for_all() -> None:
+    net = region()
+    net.register("b2")
+    net.run(0.5)
+    net.kill("b2")
+    net.run(15.0)
+    assert net.everywhere()
+    assert all(net.engines[name].state.find("b2").status is Status.FAILED for name in net.alive)  # type: ignore[union-attr]
+
+
+def test_a_cut_border_is_one_report_and_removes_nothing_and_heals() -> None:
+    net = region()
+    net.register("b0", "there")
+    net.register("a0", "here")
+    net.run(1.0)
+    net.cut += [frozenset("ab"), frozenset("cb")]
+    net.run(STALE_SECONDS + 6)
+    net.register("b1", "meanwhile")
+    net.run(1.0)
+    reports = [(name, said.cell) for name, said in net.reported if not said.reachable]
+    assert sorted(reports) == sorted(
+        [(n, "b") for n in NAMES if n[0] != "b"] + [(n, c) for n in NAMES[3:6] for c in "ac"]
+    )
+    stale = net.engines["a1"].view.service("orders")
+    assert [(each.id, each.stale) for each in stale.instances] == [("here", False), ("there", True)]
+    assert [each.id for each in stale.healthy] == ["here"]  # what is stale is called when there is nothing else
+    assert "nothing was heard of its cell b since" in stale.instances[1].reason
+    assert all(held.status is Status.ALIVE for held in net.cells("a1").remote)
+    net.cut.clear()
+    net.run(6.0)
+    assert net.everywhere("here", "meanwhile", "there")
+    assert sorted(name for name, said in net.reported if said.reachable) == sorted(
+        (*NAMES[:3], *NAMES[3:6] * 2, "c0", "c1")
+    )
+
+
+def test_stale_instances_are_called_where_there_is_nothing_else() -> None:
+    net = region("a0", "a1", "b0", "b1")
+    net.register("b0")
+    net.run(1.0)
+    net.cut.append(frozenset("ab"))
+    net.run(STALE_SECONDS + 6)
+    assert net.seen("a0") == ["o1"]
+    assert net.engines["a0"].view.service("orders").healthy[0].stale
+
+
+def test_another_relay_takes_the_place_of_one_that_dies() -> None:
+    net = region("a0", "a1", "a2", "a3", "b0", "b1")
+    for relay in net.cells("a0").relays("b"):
+        net.kill(relay)
+    left = net.alive[0]
+    net.run(15.0)
+    net.register(left)
+    net.run(1.5)
+    assert net.everywhere("o1")
+    assert all(net.seen(name) == ["o1"] for name in ("b0", "b1"))
+
+
+def test_a_relay_that_is_cut_off_tries_others_and_the_second_one_crosses() -> None:
+    net = region("a0", "a1", "a2", "b0", "b1", "b2")
+    first, second = net.cells("a0").relays("b")
+    net.cut += [frozenset((first, "b"))]
+    net.opened.clear()
+    net.register(first)
+    net.run(3.0)
+    assert net.everywhere("o1")
+    assert any(opener == second for opener, accepter in net.opened if accepter[0] == "b")
+
+
+def test_a_cell_that_was_replaced_while_it_was_cut_off_fails_the_members_that_it_does_not_know() -> None:
+    net = region("a0", "a1", "b0", "b1")
+    net.register("b1", "ghost")
+    net.run(1.0)
+    for name in ("b0", "b1"):
+        net.kill(name)
+    net.start("b7", "a0")
+    net.run(12.0)
+    assert net.engines["b7"].identity.announced
+    net.start("b8", "b7")
+    assert "ghost" in net.seen("a0")
+    net.run(40.0)
+    assert [net.seen(name) for name in ("a0", "a1", "b7", "b8")] == [[]] * 4
+    assert net.engines["b7"].members.get("b1").status is Status.FAILED  # type: ignore[union-attr]
+    assert len({net.engines[name].fingerprint for name in net.alive}) == 1
+
+
+def test_two_first_members_of_one_cell_find_each_other_through_another_cell() -> None:
+    net = Net()
+    net.start("a0")
+    net.run(1.0)
+    net.cut.append(frozenset(("b0", "b1")))
+    net.start("b0", "a0")
+    net.start("b1", "a0")
+    net.run(15.0)
+    assert not net.engines["b0"].members.present
+    net.cut.clear()
+    net.run(6.0)
+    assert list(net.engines["b0"].members.present) == ["b1"]
+
+
+def test_a_newcomer_is_told_by_another_cell_where_its_own_is() -> None:
+    net = region("a0", "a1", "b0", "b1")
+    net.start("b2", "a1")
+    net.run(3.0)
+    assert sorted(net.engines["b2"].members.present) == ["b0", "b1"]
+
+
+def test_cells_that_know_only_a_third_one_find_each_other() -> None:
+    net = Net()
+    for name, seeds in (
+        ("a0", ()),
+        ("a1", ("a0",)),
+        ("b0", ("a0",)),
+        ("b1", ("b0",)),
+        ("c0", ("a1",)),
+        ("c1", ("c0",)),
+    ):
+        net.start(name, *seeds)
+        net.run(2.0)
+    net.run(4.0)
+    net.register("c1")
+    net.run(1.0)
+    assert net.everywhere("o1")
+
+
+def test_a_member_that_moves_to_another_cell_is_held_there_and_can_come_back() -> None:
+    net = region("a0", "a1", "a2", "b0", "b1", "c0")
+    net.kill("a2")
+    net.run(12.0)
+    net.start("a2", "b0", cell="b")
+    net.run(4.0)
+    assert net.engines["a0"].members.get("a2") is None
+    assert net.cells("a0").remote.get("a2").cell == net.cells("c0").remote.get("a2").cell == "b"  # type: ignore[union-attr]
+    net.kill("a2")
+    net.run(12.0)
+    net.start("a2", "a0", cell="a")
+    net.run(4.0)
+    assert net.engines["a0"].members.get("a2").status is Status.ALIVE  # type: ignore[union-attr]
+    assert net.cells("c0").remote.get("a2").cell == "a"  # type: ignore[union-attr]
+
+
+def test_one_name_in_two_cells_stays_with_each_of_them() -> None:
+    net = region("a0", "a1", "b0", "b1")
+    twin = net.start("b2", "a0", cell="a")
+    net.run(2.0)
+    net.kill("b2")  # the twin is unreachable, but not failed yet
+    other = net.start("b2", "b0")
+    net.run(4.0)
+    assert twin is not other
+    assert net.engines["b0"].members.get("b2").cell == "b"  # type: ignore[union-attr]
+    assert net.engines["a0"].counters["cells_names_taken"] + net.engines["a1"].counters["cells_names_taken"] > 0
+    assert net.engines["b0"].members.get("b2").status is Status.ALIVE  # type: ignore[union-attr]
+
+
+def test_nodes_with_a_cell_and_without_refuse_each_other() -> None:
+    net = region("a0", "a1")
+    flat = net.start("f0", "a0", cell="")
+    net.run(3.0)
+    assert not flat.members.present
+    assert net.engines["a0"].counters["cells_mismatched"] > 0
+    assert "f0" not in net.engines["a0"].members.present
+    net.start("a2", "f0")
+    net.run(3.0)
+    assert flat.counters["cells_mismatched"] > 0
+    assert not flat.members.present
+
+
+def test_what_is_stale_for_as_long_as_the_dead_are_remembered_is_forgotten() -> None:
+    net = region("a0", "a1", "b0", "b1")
+    net.register("b0")
+    net.run(1.0)
+    node = net.engines["a0"]
+    node.handle_timeout(net.now + node.settings.remember_departed + 10, late=0)
+    assert not net.cells("a0").others
+    assert net.seen("a0") == []
+
+
+def test_the_dead_of_other_cells_are_forgotten_in_their_time() -> None:
+    net = region("a0", "a1", "b0", "b1", "b2")
+    net.kill("b2")
+    net.run(12.0)
+    node, remembered = net.engines["a0"], net.engines["a0"].settings.remember_departed
+    assert net.cells("a0").remote.get("b2").status is Status.FAILED  # type: ignore[union-attr]
+    cells = net.cells("a0")
+    head = cells.head("b")
+    assert head is not None
+    wall = node.state.clock.wall(net.now) + 1000 * remembered
+    cells.note_head(head.__class__("b", 2, 0, 0, (), int(wall)), net.now + remembered, wall)
+    node.state.sweep(net.now + remembered)
+    assert cells.remote.get("b2") is None
+    assert cells.remote.get("b1") is not None
