@@ -21,7 +21,7 @@ FOLDER = Path(gossipreg.protocol.__file__).parent
 TESTS = Path(__file__).parents[1]
 
 #: The packages of the protocol. "engine" is the modules beside them.
-PACKAGES = ("engine", "anti_entropy", "dissemination", "identity", "membership", "registry", "wire")
+PACKAGES = ("engine", "anti_entropy", "cells", "dissemination", "identity", "membership", "registry", "wire")
 
 #: Survivors that are explained, each with its reason.
 EXPLAINED = Path(__file__).parent / "explained.txt"
