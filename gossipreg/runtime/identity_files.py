@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -104,7 +105,21 @@ def read_authorities(
             noun = "delegation" if isinstance(document, Delegation) else "revocation of"
             raise ConfigError(f"{where}: the {noun} {document.serial_text} is of none of its authorities")
     issuers = [Authority(each.cluster, each.public, each) for each in delegations]
+    _check_ids((*authorities, *issuers), where)
     return (*authorities, *issuers), tuple(revocations)
+
+
+def _check_ids(authorities: Iterable[Authority], where: str) -> None:
+    """Raise ``ConfigError`` for an id that is that of two keys, or of an authority and an issuer.
+
+    A certificate names its signer by this id, and a revocation of the issuer would be one of the authority. An id is
+    short: a key that has an authority's can be searched for, and a delegation asked for it.
+    """
+    by_id: dict[str, Authority] = {}
+    for each in authorities:
+        other = by_id.setdefault(each.id, each)
+        if other.public != each.public or (other.delegation is None) != (each.delegation is None):
+            raise ConfigError(f"{where}: the id {each.id} is that of two: make another key for the issuer")
 
 
 def _read_signer(config: Config, authorities: tuple[Authority, ...]) -> Signer | None:
