@@ -142,6 +142,7 @@ class MembershipHandler:
         if update.proof and not held.proof:
             checked = self.state.authenticator.check_update(update, None, self.state.clock.wall(now) / 1000)
             if isinstance(checked, MemberUpdate):
+                self.state.begin_change()
                 self.state.members.attest(update.name, checked.proof)
         if update.refused:
             update = self._with_verdict(update)

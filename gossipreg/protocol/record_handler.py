@@ -75,7 +75,7 @@ class RecordHandler:
         if owner is None and authenticator.mode is IdentityMode.REQUIRE:
             return False  # it came before its owner's update: digests follow
         if isinstance(said, Record):
-            refusal = authenticator.check_record(said, owner)
+            refusal = authenticator.check_record(said, owner, is_barred=self.state.is_barred(said))
         else:
             refusal = authenticator.check_digest(said, owner)
         if refusal is None:

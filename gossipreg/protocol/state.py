@@ -459,8 +459,8 @@ class ClusterState:
         """Request no records of an owner that has signed one beyond its certificate: its table is never complete."""
         self._barred[owner] = generation
 
-    def is_barred(self, table: Table) -> bool:
-        """Whether the records of a table are not requested."""
+    def is_barred(self, table: Table | Record) -> bool:
+        """Whether the records of a table, or of that of a record, are not requested."""
         return self._barred.get(table.owner) == table.generation
 
     # View, and expiry

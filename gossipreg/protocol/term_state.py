@@ -155,10 +155,13 @@ class TermState:
     def attest(self, said: TermRegister, now: float) -> None:
         """Keep the proofs of a register that a peer states as it is held here, if those held count no more."""
         held, wall = self.registers.get(said.service), self.clock.wall(now) / 1000
-        lacks_proof = self.authenticator.lacks_proof
         assert held == said, "only a register that is held already is attested"
-        is_better = lacks_proof(held, wall) and not lacks_proof(said, wall)
-        if is_better and self.authenticator.check_terms(said, None, wall) is None:
+        if not self.authenticator.lacks_proof(held, wall):
+            return
+        # What the peer states is verified first, as far as its packet may have that done: it is not held yet.
+        is_believed = self.authenticator.check_terms(said, None, wall) is None
+        if is_believed and not self.authenticator.lacks_proof(said, wall):
+            self.begin_change()
             self.registers.attest(said)
 
     def vouch(self, now: float) -> None:

@@ -16,7 +16,7 @@ from gossipreg.protocol.accusations import Accusations
 from gossipreg.protocol.anti_entropy.reconcile import End
 from gossipreg.protocol.dissemination.broadcast_queue import BroadcastQueue
 from gossipreg.protocol.engine import Engine
-from gossipreg.protocol.identity.authenticator import Authenticator
+from gossipreg.protocol.identity.authenticator import Authenticator, IdentityMode
 from gossipreg.protocol.inbound import HalfChanged
 from gossipreg.protocol.membership.detector import Detector
 from gossipreg.protocol.membership.member_update import MemberUpdate
@@ -30,6 +30,7 @@ from gossipreg.protocol.registry.policy_version import PolicyVersion, pack_rule
 from gossipreg.protocol.registry.records import Fetch, Record, RecordRequest
 from gossipreg.protocol.registry.registry import Registry
 from gossipreg.protocol.registry.table import Table
+from gossipreg.protocol.registry.terms import TermProofs, TermRegister, Terms
 from gossipreg.protocol.wire import reader
 from gossipreg.protocol.wire.messages import Message
 from tests.protocol.delivering import deliver, receive_over_stream
@@ -172,6 +173,20 @@ def test_a_bug_in_verifying_is_contained(name: str, monkeypatch: Patch) -> None:
         assert len(failed(node.receive(sealed, own.address, 6.0))) == 1
     deliver_proven(node, other.state(), said[name])
     assert node.counters[Count.MESSAGES_FAILED] == 1
+
+
+@pytest.mark.parametrize(("where", "name"), [(Terms, "attest"), (Members, "attest")])
+def test_a_bug_in_keeping_the_proof_of_what_is_held_comes_out_of_the_engine(
+    where: type, name: str, monkeypatch: Patch
+) -> None:
+    node, peer = meeting(mode=IdentityMode.PREFER), Peer("b")
+    term, bare = TermRegister("pg", claimed=5, seen=5), attrs.evolve(peer.state(), proof=b"")
+    deliver_proven(node, bare, bare, term)
+    proof = peer.authenticator.sign_term(term, 5, claimed=True)
+    proven = attrs.evolve(term, proofs=TermProofs(claimed=proof)) if where is Terms else peer.state()
+    monkeypatch.setattr(where, name, fail)
+    with pytest.raises(HalfChanged):
+        deliver_proven(node, bare, proven)
 
 
 def test_a_bug_in_finding_accusers_is_contained(monkeypatch: Patch) -> None:

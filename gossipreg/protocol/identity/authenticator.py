@@ -6,8 +6,9 @@ digest carries the signature of the record that made it. Policies outlive their 
 own.
 
 A statement is verified once, where it would change something: what is held already, or superseded, is not looked at. So
-an idle node verifies nothing. Certificates are verified once each; what is refused is refused from memory when it comes
-again, and `SignatureVerifier` bounds what one sender can have verified.
+an idle node verifies nothing. What a certificate does not allow is refused before its signature is verified.
+Certificates are verified once each; what is refused is refused from memory when it comes again, and `SignatureVerifier`
+bounds what one sender can have verified.
 
 Without identity (`Identity mode OFF`) proofs are carried along, and not looked at.
 """
@@ -82,7 +83,7 @@ class StatementRefusal:
 
     why: str
     unsigned: bool = False
-    is_excess: bool = False  # signed by its owner, whose certificate does not allow it
+    is_excess: bool = False  # its certificate does not allow it; a record's owner has signed it nevertheless
     is_lie: bool = True  # whether the peer that sent it had to know better
 
 
@@ -262,10 +263,10 @@ class Authenticator:
         certificate = self.certificate_of(update.proof, wall)
         if isinstance(certificate, StatementRefusal):
             return certificate
-        said = member_statement(self.cluster, update)
-        if not self._is_signed(certificate, (MEMBER,), said, update.proof[:SIGNATURE_BYTES]):
-            return StatementRefusal("its signature is wrong")
-        return _beyond_name(certificate, update.name) or _beyond_zone(certificate, update.zone) or update
+        beyond = _beyond_name(certificate, update.name) or _beyond_zone(certificate, update.zone)
+        return (
+            beyond or self._wrong(certificate, MEMBER, member_statement(self.cluster, update), update.proof) or update
+        )
 
     def _unsigned(self, name: str, held: MemberUpdate | None) -> StatementRefusal | None:
         if self.mode is IdentityMode.REQUIRE:
@@ -305,19 +306,30 @@ class Authenticator:
                 found[certificate.public] = run_id, signature
         return found
 
-    def check_record(self, record: Record, owner: MemberUpdate | None) -> StatementRefusal | None:
-        """Why a peer's record is not believed. ``owner``: what is held of its owner."""
+    def check_record(
+        self, record: Record, owner: MemberUpdate | None, *, is_barred: bool = False
+    ) -> StatementRefusal | None:
+        """Why a peer's record is not believed.
+
+        ``owner``: what is held of its owner. ``is_barred``: the owner has signed a record beyond its certificate
+        before, so another one is refused without the work of verifying its signature.
+        """
         if not self.is_on:
             return None
         if owner is None or owner.generation != record.generation or not owner.proof:
             return self._unsigned(record.owner, None)
         if not record.proof:
             return self._unsigned(record.owner, owner)
+        beyond = self._beyond_record(record, owner) if is_barred else None
+        if beyond is not None:
+            return beyond
         refusal = self._check_table(record, owner, record.content, record.proof[:SIGNATURE_BYTES])
-        if refusal is not None or record.payload is None:
-            return refusal
+        return refusal or self._beyond_record(record, owner)
+
+    def _beyond_record(self, record: Record, owner: MemberUpdate) -> StatementRefusal | None:
         certificate = self.held_certificate(owner)
-        assert certificate is not None, "its proof was verified"
+        if certificate is None or record.payload is None:
+            return None
         try:
             excess = _excess(certificate, record.instance)
         except BadPayload:
@@ -341,9 +353,7 @@ class Authenticator:
         if certificate is None:
             return StatementRefusal("the certificate of its owner does not count")
         stated = record_statement(self.cluster, said, content)
-        if not self._is_signed(certificate, (RECORD,), stated, signature):
-            return StatementRefusal("its signature is wrong")
-        return None
+        return self._wrong(certificate, RECORD, stated, signature)
 
     def check_policy(self, version: PolicyVersion) -> StatementRefusal | None:
         """Why a peer's policy version is not believed. It counts if its writer's certificate was in force then."""
@@ -355,12 +365,10 @@ class Authenticator:
         if isinstance(certificate, StatementRefusal):
             return certificate
         grant = grant_for(version.key)
-        stated = policy_statement(self.cluster, version)
-        if not self._is_signed(certificate, (POLICY,), stated, version.proof[:SIGNATURE_BYTES]):
-            return StatementRefusal("its signature is wrong")
         if grant not in certificate.grants:
             return StatementRefusal(f"its certificate does not allow {grant}", is_excess=True)
-        return _beyond_name(certificate, version.writer)
+        beyond = _beyond_name(certificate, version.writer)
+        return beyond or self._wrong(certificate, POLICY, policy_statement(self.cluster, version), version.proof)
 
     def check_terms(self, said: TermRegister, held: TermRegister | None, wall: float) -> StatementRefusal | None:
         """Why a peer's register is not believed, as far as it would change what is ``held``.
@@ -398,9 +406,9 @@ class Authenticator:
         else:
             kind, stated = TERM, term_statement(self.cluster, said, term, claimed=claimed)
             beyond = _beyond_terms(certificate, said.service, claimed=claimed)
-        if not self._is_signed(certificate, (kind,), stated, proof[:SIGNATURE_BYTES]):
-            return StatementRefusal("its signature is wrong")
-        return None if beyond is None else StatementRefusal(f"its certificate does not allow {beyond}", is_excess=True)
+        if beyond is not None:
+            return StatementRefusal(f"its certificate does not allow {beyond}", is_excess=True)
+        return self._wrong(certificate, kind, stated, proof)
 
     def term_proof_of(self, register: TermRegister, record: Record, owner: MemberUpdate | None) -> bytes:
         """The proof that a record carries of its term in the epoch of ``register``; empty if it has none."""
@@ -423,10 +431,14 @@ class Authenticator:
         certificate = self.certificate_of(query.proof, wall)
         if isinstance(certificate, StatementRefusal):
             return certificate
-        stated = name_statement(self.cluster, query, own_run)
-        if not self._is_signed(certificate, (NAME,), stated, query.proof[:SIGNATURE_BYTES]):
-            return StatementRefusal("its signature is wrong")
-        return _beyond_name(certificate, query.name)
+        beyond = _beyond_name(certificate, query.name)
+        return beyond or self._wrong(certificate, NAME, name_statement(self.cluster, query, own_run), query.proof)
+
+    def _wrong(self, certificate: Certificate, kind: bytes, stated: bytes, proof: bytes) -> StatementRefusal | None:
+        """The refusal of a statement whose proof does not begin with its signature by the certificate's holder."""
+        if self._is_signed(certificate, (kind,), stated, proof[:SIGNATURE_BYTES]):
+            return None
+        return StatementRefusal("its signature is wrong")
 
     def _is_signed(
         self,

@@ -14,12 +14,15 @@ from gossipreg.model import Address, Status
 from gossipreg.protocol.engine import Engine
 from gossipreg.protocol.identity.authenticator import IdentityMode
 from gossipreg.protocol.identity.signature_verifier import SignatureVerifier
+from gossipreg.protocol.membership.identity import NameConflictQuery
 from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.outputs import StatementRefused
+from gossipreg.protocol.registry.policy_version import PolicyVersion
+from gossipreg.protocol.registry.terms import TermProofs, TermRegister
 from gossipreg.protocol.wire.messages import Message
 from gossipreg.signatures import SIGNATURE_BYTES, VerifyingKey
 from tests.protocol.identity.signing import FROM, Peer, authenticator, deliver, meeting, names, signer
-from tests.protocol.making import packet, update
+from tests.protocol.making import BORN, packet, update
 
 B, C, D = (Peer(name, 7040 + number) for number, name in enumerate("bcd"))
 EVIL = Address("10.6.6.6", 7666)
@@ -166,6 +169,76 @@ def test_a_member_that_proves_its_packets_and_lies_is_verified_no_further_and_th
 def wrong_records(count: int) -> list[Message]:
     record = C.offer()
     return [attrs.evolve(record, proof=RANDOM.randbytes(SIGNATURE_BYTES)) for _ in range(count)]
+
+
+LIMITED = Peer("l", 7050, signer("l", services=("other",), zones=("z1",)))
+
+
+def beyond(number: int) -> list[Message]:
+    """Statements that ``l`` has signed, none of which its certificate allows."""
+    own, register = LIMITED.authenticator, TermRegister("pg", BORN + number, 0, "l", claimed=number, seen=number)
+    claimed = attrs.evolve(register, ms=0, writer="")
+    return [
+        own.sign_policy(PolicyVersion(f"split:s{number}", BORN, 0, "l", None)),
+        own.sign_reset(register),
+        attrs.evolve(claimed, proofs=TermProofs(claimed=own.sign_term(claimed, number, claimed=True))),
+        own.sign_update(update(f"x{number}", port=7051)),
+        LIMITED.state(zone=f"z2{number}", incarnation=1),
+        own.sign_query(NameConflictQuery("a", number, 1, False), 7),
+    ]
+
+
+def test_what_the_certificate_does_not_allow_is_refused_without_verifying_its_signature(verified: Verified) -> None:
+    here = meeting(LIMITED)
+    verified.taken()
+    for number in range(1, 4):
+        deliver(here, LIMITED.state(), *beyond(number))
+        assert here.counters[Count.STATEMENTS_REFUSED] == number * len(beyond(number))
+    assert verified.taken() == 0
+
+
+def test_of_records_beyond_the_owners_certificate_the_first_is_verified(verified: Verified) -> None:
+    here = meeting(LIMITED)
+    verified.taken()
+    for number in range(1, 4):
+        deliver(here, LIMITED.state(), LIMITED.offer(f"o{number}"))
+        assert here.counters[Count.STATEMENTS_REFUSED] == number
+    assert verified.taken() == 1
+    deliver(here, LIMITED.state(), LIMITED.offer("right", service="other"))
+    table = here.state.registry.table("l")
+    assert table is not None
+    assert [each.id for each in table] == ["right"], "what its certificate allows is taken still"
+
+
+def unproven_registers(count: int) -> list[Message]:
+    """The register of term 5 with as many made-up certificates."""
+    base = signer("x").certificate.data[:-SIGNATURE_BYTES]
+    proofs = [bytes(SIGNATURE_BYTES) + base + RANDOM.randbytes(SIGNATURE_BYTES) for _ in range(count)]
+    return [TermRegister("pg", claimed=5, seen=5, proofs=TermProofs(claimed=proof)) for proof in proofs]
+
+
+def test_made_up_proofs_of_a_term_that_is_held_unproven_are_bounded_as_others_are(verified: Verified) -> None:
+    here = meeting(B, mode=IdentityMode.PREFER)
+    from_outside(here, TermRegister("pg", claimed=5, seen=5))
+    assert here.state.terms.seen("pg") == 5
+    verified.taken()
+    here.stream_frame(-1, packet(77, *unproven_registers(100)), EVIL, 6.0)
+    assert verified.taken() == limits.SIGNATURES_WRONG_PER_PACKET_MAX
+    assert here.counters[Count.STATEMENTS_NOT_VERIFIED] == 100 - limits.SIGNATURES_WRONG_PER_PACKET_MAX
+    for _ in range(AT_ONCE):
+        from_outside(here, *unproven_registers(2))
+    assert verified.taken() == AT_ONCE
+
+
+def test_with_prefer_the_proof_of_one_part_of_a_term_does_not_give_way_to_none() -> None:
+    here = meeting(B, mode=IdentityMode.PREFER)
+    half = TermRegister("pg", claimed=4, seen=5)
+    proven = attrs.evolve(half, proofs=TermProofs(claimed=B.authenticator.sign_term(half, 4, claimed=True)))
+    from_outside(here, proven)
+    from_outside(here, half)
+    held = here.state.terms.get("pg")
+    assert held is not None
+    assert held.proofs == proven.proofs
 
 
 def test_with_prefer_the_sender_is_a_source_whatever_run_it_names(verified: Verified) -> None:
