@@ -32,7 +32,7 @@ from gossipreg.protocol.membership_handler import MembershipHandler
 from gossipreg.protocol.message_context import MessageContext
 from gossipreg.protocol.observation_queries import ObservationQueries
 from gossipreg.protocol.outbox import Outbox
-from gossipreg.protocol.outputs import JoinEnded, MessageFailed, Transmit
+from gossipreg.protocol.outputs import JoinEnded, MessageFailed
 from gossipreg.protocol.peer_streams import PeerStreams
 from gossipreg.protocol.record_handler import RecordHandler
 from gossipreg.protocol.registry.policy_version import PolicyVersion
@@ -262,13 +262,14 @@ class Inbound:
                 self.observations.answered(message, context)
 
     def _answer_ping(self, ping: Ping, context: MessageContext, now: float) -> None:
+        if not context.admit_question(ping):
+            return  # a packet has room for two hundred, and a member sends one
         ack = pack(Ack(ping.seq, 0, self.state.fingerprint.total))
         clock = pack(self.outbox.clock(now))
         if context.over_stream:
             context.replies += [clock, ack]
         elif context.member is None:
-            # A stranger gets no more bytes than it sent: no amplification.
-            self.outbox.put(Transmit(self.outbox.sender + ack, context.source))
+            self.outbox.answer_stranger(context.origin, ack)
         else:
             self.outbox.send(context.origin, clock, ack, now=now)
             if not self.identity.left:

@@ -90,13 +90,12 @@ class Outbox:
     def begin_answers(self, source: Address, member: MemberUpdate | None, size: int) -> None:
         """Begin to answer a packet of ``size`` bytes under the run id of ``member``, maybe with a false ``source``.
 
-        A code proves a sender. So does the address of a member; in an open cluster, where any process can state one,
-        once it has answered a ping there, or if it has signed that it is there.
+        The address of a member proves that it is there; in an open cluster, where any process can state one, once it
+        has answered a ping there, or if it has signed that it is there. A code proves the sender, not where it is: any
+        member can send a packet under another's address.
         """
         is_elsewhere = member is None or source != member.address
-        if member is not None and self.proofs.are_required:
-            self._answers = None
-        elif is_elsewhere or self.has_answered is not None:
+        if is_elsewhere or (self.has_answered is not None and not self.proofs.are_required):
             self._answers = AnswerRoom(source if is_elsewhere else None, size * limits.ANSWER_FACTOR_MAX)
 
     def end_answers(self) -> AnswerRoom | None:
@@ -130,7 +129,13 @@ class Outbox:
         if now is not None:
             data += b"".join(self.state.broadcasts.piggyback(max(0, room - len(data)), now))
             data += b"".join(self.state.piggyback_digests(max(0, room - len(data)), now))
-        packet = self.proven(data, to)
+        self._transmit(self.proven(data, to), to, answers)
+
+    def answer_stranger(self, to: Destination, message: bytes) -> None:
+        """Answer a packet of no known member: without a code, and with no updates."""
+        self._transmit(self.sender + message, to, self._answer_room(to))
+
+    def _transmit(self, packet: bytes, to: Destination, answers: AnswerRoom | None) -> None:
         if answers is not None:
             if len(packet) > answers.room:
                 self.state.counters[Count.ANSWERS_TOO_LONG] += 1

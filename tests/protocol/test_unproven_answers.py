@@ -10,6 +10,7 @@ import pytest
 
 from gossipreg import limits
 from gossipreg.counters import Count
+from gossipreg.model import Address
 from gossipreg.protocol.identity.authenticator import IdentityMode
 from gossipreg.protocol.membership.identity import NameConflictQuery
 from gossipreg.protocol.membership.probe import Ack, Ping
@@ -33,8 +34,8 @@ def test_each_kind_of_message_is_asked_in_each_situation() -> None:
 def test_no_message_has_an_unproven_address_sent_more_than_the_stated_factor() -> None:
     found = ratios()
     assert {key: ratio for key, ratio in found.items() if ratio > limits.ANSWER_FACTOR_MAX} == {}
-    assert found["Ping", "a stranger"] > 1, "it is answered"
-    assert found["RecordRequest", "a member that was made up, without a key"] == 0
+    assert found["`Ping`", "a stranger"] > 1, "it is answered"
+    assert found["`RecordRequest`", "a member that was made up, without a key"] == 0
     assert table() in SECURITY.read_text(), "python -m tests.protocol.unproven_answers prints it"
 
 
@@ -63,6 +64,40 @@ def test_without_a_key_a_member_gets_long_answers_once_it_has_answered_at_its_ad
     deliver(here, B, Ack(ping.seq, 0, 0), now=1.3)
     said = said_to(deliver(here, B, request, now=1.4), B.address)
     assert sum(isinstance(each, Record) for each in said) == 20
+
+
+@pytest.mark.parametrize("member", [VICTIM, B.address])
+def test_of_the_pings_in_one_packet_one_is_answered(member: Address) -> None:
+    here = engine()
+    deliver(here, B, B, now=0.6)
+    for now in (1.0, 2.0):
+        outputs = here.receive(packet(B, *[Ping(number, 0, 1) for number in range(1, 200)]), member, now)
+        acks = [each for each in said_to(outputs, member) if isinstance(each, Ack)]
+        assert [each.seq for each in acks] == [1]
+
+
+def test_a_stranger_gets_no_ack_that_is_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "ANSWER_FACTOR_MAX", 1)
+    here = engine()
+    outputs = here.receive(packet(50, Ping(1, 0, 1)), VICTIM, 1.0)
+    assert not any(isinstance(each, Transmit) for each in outputs)
+    assert here.counters[Count.ANSWERS_TOO_LONG] == 1
+
+
+def test_a_member_with_its_code_gets_long_answers_at_its_own_address_and_at_no_other() -> None:
+    here, peer = node(mode=IdentityMode.REQUIRE), Peer("b")
+    for number in range(20):
+        here.register(instance(f"orders-{number}"), 0.5)
+    own = peer.state()
+    here.receive(peer.proven(packet(own, own), here), own.address, 0.6)
+    asked = packet(own, RecordRequest("a", here.identity.own_update().generation, 0, ()))
+    sizes = []
+    for source in (VICTIM, own.address):
+        outputs = here.receive(peer.proven(asked, here), source, 0.7)
+        sizes.append(sum(len(each.data) for each in outputs if isinstance(each, Transmit) and each.to == source))
+    assert sizes[0] == 0
+    assert sizes[1] > 20 * len("orders-1")
+    assert sizes[1] > limits.ANSWER_FACTOR_MAX * len(asked)
 
 
 def test_without_a_key_the_numbers_of_pings_follow_from_none_before() -> None:

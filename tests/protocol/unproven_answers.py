@@ -29,7 +29,7 @@ from gossipreg.protocol.registry.policy_version import PolicyVersion
 from gossipreg.protocol.registry.records import Announcement, Fetch, RecordRequest, TableDigest
 from gossipreg.protocol.registry.registry import Registry
 from gossipreg.protocol.registry.terms import TermRegister
-from gossipreg.protocol.wire.messages import Message
+from gossipreg.protocol.wire.messages import Message, pack
 from tests.protocol.identity.signing import Peer, node, signer
 from tests.protocol.making import BORN, engine, instance, packet
 
@@ -37,6 +37,8 @@ from tests.protocol.making import BORN, engine, instance, packet
 VICTIM: Final = Address("10.9.9.9", 7000)
 B: Final = Peer("b")
 C: Final = Peer("c", 7002)
+#: The situation of a packet that bears the code of its sender.
+PROVEN: Final = "a member with its code, from elsewhere"
 _NOW: Final = 60.0
 
 
@@ -82,6 +84,9 @@ def situations() -> Iterator[tuple[str, Engine, MemberUpdate]]:
     yield "a member's run id, from elsewhere", _filled(engine()), B.state()
     yield "likewise, `prefer`", _filled(node(mode=IdentityMode.PREFER)), B.state()
     yield "likewise, `require`", _filled(node(mode=IdentityMode.REQUIRE)), B.state()
+    here = _filled(node(mode=IdentityMode.REQUIRE))
+    here.receive(B.proven(packet(B.state(), B.state()), here), B.state().address, 5.0)
+    yield PROVEN, here, B.state()
     here = _filled(engine(is_open=True))
     made_up = _at_victim(Peer("m", 7098, signer("m")))
     here.receive(packet(made_up, made_up), VICTIM, 5.0)
@@ -91,15 +96,20 @@ def situations() -> Iterator[tuple[str, Engine, MemberUpdate]]:
 
 @cache
 def ratios() -> dict[tuple[str, str], float]:
-    """Bytes of answers for each byte of a packet, by kind of message and situation."""
+    """Bytes of answers for each byte of a packet, by kind of message and situation; also of a packet full of them."""
     found: dict[tuple[str, str], float] = {}
     kinds = [kind for kind in get_args(Message) if isinstance(kind, type)]
     for kind in kinds:
-        for name, here, sender in situations():
-            asked = packet(sender, questions(here, sender)[kind])
-            outputs = here.receive(asked, VICTIM, _NOW)
-            sent = sum(len(each.data) for each in outputs if isinstance(each, Transmit) and each.to == VICTIM)
-            found[kind.__name__, name] = sent / len(asked)
+        for is_full in (False, True):
+            for name, here, sender in situations():
+                question = questions(here, sender)[kind]
+                count = max(1, here.outbox.room // len(pack(question))) if is_full else 1
+                asked = packet(sender, *[question] * count)
+                if name == PROVEN:
+                    asked = B.proven(asked, here)
+                outputs = here.receive(asked, VICTIM, _NOW)
+                sent = sum(len(each.data) for each in outputs if isinstance(each, Transmit) and each.to == VICTIM)
+                found[f"`{kind.__name__}`{', a packet full' if is_full else ''}", name] = sent / len(asked)
     return found
 
 
@@ -111,7 +121,7 @@ def table() -> str:
     for kind in dict.fromkeys(kind for kind, _ in found):
         cells = [found[kind, name] for name in columns]
         if any(cells):
-            rows.append([f"`{kind}`", *(f"{each:.1f}" for each in cells)])
+            rows.append([kind, *(f"{each:.1f}" for each in cells)])
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 

@@ -208,6 +208,8 @@ def test_of_records_beyond_the_owners_certificate_the_first_is_verified(verified
     table = here.state.registry.table("l")
     assert table is not None
     assert [each.id for each in table] == ["right"], "what its certificate allows is taken still"
+    deliver(here, LIMITED.state(), LIMITED.withdraw("right"))
+    assert list(table) == [], "and so is its deletion"
 
 
 def unproven_registers(count: int) -> list[Message]:
