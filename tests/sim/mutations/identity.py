@@ -23,7 +23,7 @@ def accepting(name: str) -> Callable[[pytest.MonkeyPatch], None]:
     """Plant a check that finds everything right."""
 
     def plant(patch: pytest.MonkeyPatch) -> None:
-        patch.setattr(Authenticator, name, lambda *_: None)
+        patch.setattr(Authenticator, name, lambda *_, **__: None)
 
     return plant
 
@@ -50,7 +50,7 @@ def a_certificate_is_for_every_name(patch: pytest.MonkeyPatch) -> None:
 
 @mutation(IMPOSTORS, "Authority")
 def a_certificate_of_any_authority_counts(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Authenticator, "_is_of_authority", lambda self, _, **__: True)
+    patch.setattr(Authenticator, "_authority_of", lambda self, *_, **__: self.authorities[0])
 
 
 @mutation(IMPOSTORS, "Authority")
@@ -80,7 +80,7 @@ def revocations_of_any_signature_count(patch: pytest.MonkeyPatch) -> None:
 
     def check_revocation(self: Authenticator, revocation: Revocation | None) -> Any:
         with pytest.MonkeyPatch.context() as inner:
-            inner.setattr(Authenticator, "_is_of_authority", lambda *_, **__: True)
+            inner.setattr(Authenticator, "_authority_of", lambda self, *_, **__: self.authorities[0])
             return original(self, revocation)
 
     patch.setattr(Authenticator, "check_revocation", check_revocation)
