@@ -31,6 +31,7 @@ from typing import Final
 
 import attrs
 
+import gossipreg
 from gossipreg import Status
 from gossipreg.embed.threads import BlockingNode, open_node
 from tests.embed.pages import PATIENCE
@@ -43,6 +44,9 @@ _ONCE: Final = ("Shutting down", "Finished server process", "Warm shutdown", "Co
 #: The end of a program takes no longer than this after the last signal (seconds), or the run is a fault. On a quiet
 #: machine it is the framework's own end and 3.2 s; this one may be busy.
 _END_MAX: Final = 30.0
+
+#: What a traceback through our code has in it; the folder above may have our name, too, and the libraries below it.
+_OURS: Final = f'File "{Path(gossipreg.__file__).parent}/'
 
 _WITHOUT: Final = Path(__file__).parent / "without_node"
 
@@ -175,7 +179,7 @@ def check_log(log: str, outcome: Outcome) -> None:
         passed_on = re.search(
             r"^(SystemExit|KeyboardInterrupt|aiohttp.web_runner.GracefulExit)", traceback, re.MULTILINE
         )
-        if "/gossipreg/" in traceback and not passed_on:  # what a handler of the program's raised, the server may print
+        if _OURS in traceback and not passed_on:  # what a handler of the program's raised, the server may print
             outcome.faults.append(f"a traceback of ours: {traceback}")
     if len(outcome.plan.signals) == 1:
         outcome.faults += [f"{log.count(each)} times {each!r}" for each in _ONCE if log.count(each) > 1]
