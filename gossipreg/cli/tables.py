@@ -64,7 +64,7 @@ def print_table(table: TextTable, console: Console) -> None:
     table = _filled(table)
     for count in range(len(spare) + 1):
         fitted = table.without(spare[:count])
-        if _least_width(fitted) <= console.width:
+        if least_width(fitted) <= console.width:
             console.print(rich_table(fitted))
             return
     for line in _blocks(table):
@@ -94,7 +94,7 @@ def _filled(table: TextTable) -> TextTable:
     return table.without({column for column, *filled in cells if not any(filled)})
 
 
-def _least_width(table: TextTable) -> int:
+def least_width(table: TextTable) -> int:
     """The least width of a terminal that holds every word whole (cells)."""
     from rich.cells import cell_len
 

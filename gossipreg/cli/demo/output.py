@@ -14,13 +14,15 @@ from gossipreg.cli.demo.observers import Observers
 from gossipreg.cli.demo.script import OBSERVER, ScriptLine
 
 if TYPE_CHECKING:
-    from rich.console import Group
-    from rich.table import Table
+    from rich.console import Group, RenderableType
     from rich.text import Text
 
 
 #: How long nothing must have been shown before the live screen is refreshed (seconds).
 _QUIET_SECONDS: Final = 0.25
+
+#: Cells between two tables that stand side by side.
+_BETWEEN: Final = 6
 
 
 class DemoOutput(ABC):
@@ -130,11 +132,12 @@ class LiveOutput(DemoOutput):
         room = max(1, self._console.height - taken - 2)
         return Group(tables, "", *(_styled(line) for line in self._lines[-room:]))
 
-    def _tables(self) -> Table:
-        """Members on the left, instances on the right."""
+    def _tables(self) -> RenderableType:
+        """Members on the left, instances on the right; below each other where the terminal is too narrow for that."""
+        from rich.console import Group
         from rich.table import Table
 
-        from gossipreg.cli.tables import rich_table
+        from gossipreg.cli.tables import least_width, rich_table
 
         view = self._observers.view_of(OBSERVER)
         members = tables.TextTable(
@@ -151,7 +154,9 @@ class LiveOutput(DemoOutput):
                 for _, instance in sorted(view.instances.items())
             ],
         )
-        side_by_side = Table.grid(padding=(0, 6))
+        if least_width(members) + _BETWEEN + least_width(instances) > self._console.width:
+            return Group(rich_table(members), "", rich_table(instances))
+        side_by_side = Table.grid(padding=(0, _BETWEEN))
         side_by_side.add_row(rich_table(members), rich_table(instances))
         return side_by_side
 

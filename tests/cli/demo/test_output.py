@@ -68,3 +68,26 @@ def test_a_terminal_ends_with_what_the_observer_sees_and_the_whole_story(monkeyp
     assert "127.0.0.1:8080" in seen
     lines = [line.rstrip() for line in seen.splitlines()]
     assert lines[-42:] == [*map(str, steps), "", "done"]
+
+
+@pytest.mark.parametrize(("columns", "beside"), [(130, True), (80, False)])
+def test_a_narrow_terminal_has_the_tables_below_each_other_and_every_word_whole(
+    monkeypatch: pytest.MonkeyPatch, columns: int, beside: bool
+) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("COLUMNS", str(columns))
+    with FakeAgent() as agent, redirect_stdout(Terminal()) as output:
+        agent.streams = [[("snapshot", {"members": [MEMBER], "instances": [INSTANCE]})]]
+        observers = Observers()
+        observers.follow("web-1", AgentClient.at(agent.address))
+        list(observers.until(["web-1"], {"anything": lambda view: True}, 60))
+        with LiveOutput(observers):
+            pass
+    lines = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", output.getvalue()).splitlines()
+    [heads] = {line for line in lines if "as web-1 sees it" in line}
+    assert ("call it at" in heads) == beside
+    assert any(str(INSTANCE["id"]) in line and "127.0.0.1:8080" in line for line in lines)
