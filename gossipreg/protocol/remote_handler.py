@@ -1,9 +1,10 @@
 """The remote handler: merges what other cells state of their members, from a border or from members of this cell.
 
-Only a cell judges its members. So what a border brings counts if it is about members of the cell at the other end: it
-is held and broadcast in this cell as it came. What is about this cell's own members comes back from it, and changes
-nothing here, with one exception. A member that another cell still holds and this cell does not know at all must be
-judged by this cell, for no other may: it is asked to join, and if it is still unknown a while later, it has failed.
+Only a cell declares its members failed. So what a border brings counts if it is about members of the cell at the
+other end: it is held and broadcast in this cell as it came. What is about this cell's own members comes back from it,
+and changes nothing here, with one exception. A member that another cell still holds and this cell does not know at
+all must be decided on by this cell, for no other may: it is asked to join, and if it is still unknown a while later,
+it has failed.
 """
 
 from __future__ import annotations

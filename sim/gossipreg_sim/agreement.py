@@ -65,7 +65,7 @@ class Agreement:
 
     @staticmethod
     def _fingerprints(core: list[Process]) -> dict[str, set[int]]:
-        """Return the fingerprints of each cell's nodes: only those must be equal, for cells judge their own members."""
+        """Return the fingerprints of each cell's nodes: only those must be equal."""
         found: dict[str, set[int]] = {}
         for process in core:
             found.setdefault(process.engine.identity.cell, set()).add(process.engine.fingerprint)

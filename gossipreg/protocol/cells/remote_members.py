@@ -1,4 +1,4 @@
-"""Remote members: the updates held about the members of other cells, which no node of this cell judges."""
+"""Remote members: the updates held about the members of other cells, which no node of this cell probes."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ _Claim = tuple[str, int, int, Status]
 class CellAuthority(Oracle):
     """Each verdict on a member was first held in its own cell, and no node is a member of another's cell."""
 
-    law: ClassVar[str] = "only a cell judges its members: others hold what some node of that cell has held"
+    law: ClassVar[str] = "only a cell declares its members failed: others hold what some node of that cell has held"
 
     _held: dict[_Claim, None] = attrs.field(factory=dict)  # by nodes of the member's own cell
     _seen: dict[tuple[Process, str], MemberUpdate] = attrs.field(factory=dict)

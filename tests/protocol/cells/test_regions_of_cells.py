@@ -1,4 +1,4 @@
-"""Several cells share what their members own, and judge only their own members."""
+"""Several cells share what their members own, and declare only their own members failed."""
 
 from __future__ import annotations
 
