@@ -226,12 +226,16 @@ class MemberOnly(GossipregError):
 
 
 class AgentRefused(GossipregError):
-    """An agent's no to a request; the sentence, ``code`` and ``field`` are the agent's."""
+    """An agent's no to a request; the sentence, ``code`` and ``field`` are the agent's.
 
-    def __init__(self, sentence: str, code: str, field: str | None = None) -> None:
+    ``is_usage``: a value of the request cannot be used, so that it would be refused at any time (400).
+    """
+
+    def __init__(self, sentence: str, code: str, field: str | None = None, *, is_usage: bool = False) -> None:
         super().__init__(sentence)
         self.code = code
         self.field = field
+        self.is_usage = is_usage
 
 
 class TemplateError(GossipregError):

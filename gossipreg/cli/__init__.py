@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 from gossipreg.cli.declare import DeclaredCommand
 from gossipreg.cli.plain_line import NotPlain, values_of
 from gossipreg.cli.sections import SECTIONS
-from gossipreg.errors import ConfigError, GossipregError
+from gossipreg.errors import AgentRefused, ConfigError, GossipregError
 
 if TYPE_CHECKING:
     import click
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
 #: The exit status of a node that has ended by a bug (EX_SOFTWARE of sysexits.h).
 _STATUS_BUG: Final = 70
+
+#: What a write gets where a disk or a quota is full: of what a command writes itself, only its output raises it.
+_NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 
 #: The variable in which a shell asks click to complete a command line.
 _COMPLETION: Final = "_GOSSIPREG_COMPLETE"
@@ -52,6 +56,13 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
+    except OSError as error:
+        if error.errno not in _NO_ROOM or error.filename is not None:
+            raise
+        from gossipreg.failures import reason_of
+
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # it is flushed once more at exit
+        _fail(f"cannot write to standard output: {reason_of(error)}", 1, GossipregError.code, None, as_json=as_json)
     except (GossipregError, ExceptionGroup) as error:
         if not isinstance(error, GossipregError) and (half_changed := _half_changed(error)) is not None:
             import traceback  # needed only on the way to an error
@@ -61,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         failure = _failure(error)
         _fail(
             str(failure),
-            2 if isinstance(failure, ConfigError) else 1,
+            2 if isinstance(failure, ConfigError) or (isinstance(failure, AgentRefused) and failure.is_usage) else 1,
             failure.code,
             failure.field,
             as_json=as_json,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 from gossipreg.address import Address, SocketFile, place
 from gossipreg.cli import plain_http
 from gossipreg.errors import AgentRefused, AgentUnreachable, ConfigError, GossipregError
+from gossipreg.failures import reason_of
 from gossipreg.json_documents import read_json
 
 if TYPE_CHECKING:
@@ -162,7 +163,7 @@ class AgentClient(NamedTuple):
             try:
                 text = answer.read()
             except (OSError, HTTPException) as error:
-                raise plain_http.CutOff(str(error)) from None
+                raise plain_http.CutOff(reason_of(error)) from None
         finally:
             connection.close()
         return plain_http.Answer(answer.status, {name.lower(): value for name, value in answer.headers.items()}, text)
@@ -226,7 +227,8 @@ class AgentClient(NamedTuple):
         try:
             said = read_json(text)
             field = said.get("field")
-            return AgentRefused(f"{said['error']}{remedy}", str(said["code"]), None if field is None else str(field))
+            sentence, code = f"{said['error']}{remedy}", str(said["code"])
+            return AgentRefused(sentence, code, None if field is None else str(field), is_usage=status == 400)
         except (ValueError, KeyError, TypeError, AttributeError):
             return GossipregError(f"{self.address} answered {request} with {status}: is it a gossipreg agent?")
 

@@ -50,9 +50,9 @@ def add(agent: AgentClient, file: Path, *, as_json: bool) -> None:
     from gossipreg.config import encode_key
     from gossipreg.runtime.key_files import read_key_file
 
-    found = read_key_file("FILE", file, limits.GOSSIP_KEYS_MAX)
+    found = read_key_file("keys add", file, limits.GOSSIP_KEYS_MAX)
     if len(found) > 1:
-        raise ConfigError(f"FILE {file}: it holds {len(found)} keys: put the one that is to be added into its own file")
+        raise ConfigError(f"keys add {file}: it holds {len(found)} keys: put the one to add into its own file")
     document = agent.put("keys", body={"key": encode_key(found[0])})
     show.say(f"key {document['id']} added", document, as_json=as_json)
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 from gossipreg.address import Address, SocketFile
+from gossipreg.failures import reason_of
 
 #: How much is read at once (bytes).
 _READ_BYTES: Final = 65_536
@@ -88,7 +89,7 @@ def _read(connection: socket.socket) -> Answer:
         except OSError as error:
             if begun < 0:
                 raise
-            raise CutOff(str(error)) from None
+            raise CutOff(reason_of(error)) from None
         if not more:
             return _read_by_library(bytes(received))
         received += more
@@ -136,5 +137,5 @@ def _read_by_library(received: bytes) -> Answer:
     try:
         body = response.read()
     except HTTPException as error:
-        raise CutOff(str(error)) from None
+        raise CutOff(reason_of(error)) from None
     return Answer(response.status, {name.lower(): value for name, value in response.headers.items()}, body)

@@ -14,6 +14,7 @@ import trio
 
 from gossipreg.cli.service_manager import ServiceManager
 from gossipreg.errors import GossipregError
+from gossipreg.failures import reason_of
 from gossipreg.frontends.proxy import Forward, Ports
 from gossipreg.frontends.proxy.succession import start_successor
 from gossipreg.model import Address
@@ -112,7 +113,7 @@ class Signals:
             try:
                 self._successor = await start_successor(listeners, metrics)
             except OSError as error:
-                _log.error("no process could be started to take over: %s", error)
+                _log.error("no process could be started to take over: %s", reason_of(error))
                 return
         if self._successor is not None:
             self._is_ending = True

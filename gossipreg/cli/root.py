@@ -28,7 +28,7 @@ def cli(context: click.Context) -> None:
       gossipreg register orders --port 8080
       gossipreg lookup orders
 
-    Exit status: 0 done, 1 failed, 2 wrong usage or setting, 130 interrupted.
+    Exit status: 0 done, 1 failed, 2 wrong usage or setting, 70 an agent ended by a bug, 130 interrupted.
     """
     if context.invoked_subcommand is None:
         click.echo(context.get_help())

@@ -17,6 +17,8 @@ from typing import Final, Self
 
 import attrs
 
+from gossipreg.failures import reason_of
+
 _log = logging.getLogger(__name__)
 
 #: Share of ``WatchdogSec`` after which the loop says again that it lives; sd_watchdog_enabled(3) recommends half.
@@ -102,7 +104,7 @@ class ServiceManager:
                 sender.sendto(os.fsencode(message), self.address)
         except (OSError, ValueError) as error:
             if not self._is_warned:
-                _log.warning("the service manager at NOTIFY_SOCKET cannot be told %s: %s", lines[0], error)
+                _log.warning("the service manager at NOTIFY_SOCKET cannot be told %s: %s", lines[0], reason_of(error))
             self._is_warned = True
 
 

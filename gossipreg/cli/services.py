@@ -212,7 +212,7 @@ def deregister(agent: AgentClient, id: str, *, as_json: bool, owner: str | None)
         if owner is not None or not owners:
             raise
         hint = " or ".join(f"--owner {name}" for name in owners)
-        raise AgentRefused(f"{error} (or pass {hint})", error.code, error.field) from None
+        raise AgentRefused(f"{error} (or pass {hint})", error.code, error.field, is_usage=error.is_usage) from None
     show.say(f"deregistered {id}", {"deregistered": id}, as_json=as_json)
 
 

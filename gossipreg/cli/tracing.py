@@ -66,11 +66,15 @@ def open_provider(processor: SpanProcessor, node: str) -> TracerProvider:
     """
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 
     about = {"service.instance.id": node, "service.version": __version__}
     if "OTEL_SERVICE_NAME" not in os.environ and "service.name=" not in os.environ.get("OTEL_RESOURCE_ATTRIBUTES", ""):
         about["service.name"] = "gossipreg"
-    provider = TracerProvider(resource=Resource.create(about))
+    # A client's flag decides only if the operator has chosen a sampler by it, `parentbased_...`: else any client could
+    # keep its requests out of the traces, which is what the SDK's own default lets it do.
+    sampler = None if os.environ.get("OTEL_TRACES_SAMPLER", "").strip() else ALWAYS_ON
+    provider = TracerProvider(sampler, Resource.create(about))
     provider.add_span_processor(processor)
     return provider
 

@@ -14,6 +14,7 @@ import attrs
 
 from gossipreg import hosts
 from gossipreg.errors import ConfigError
+from gossipreg.failures import reason_of
 from gossipreg.json_documents import read_json
 from gossipreg.migrate.registry import RegistryRefused, RegistryUnreachable
 from gossipreg.values import frozen
@@ -93,8 +94,7 @@ class Endpoint:
             answer = connection.getresponse()
             return answer.status, answer.read().decode("utf-8", "replace")
         except (OSError, HTTPException) as error:
-            what = str(error) or type(error).__name__
-            raise RegistryUnreachable(f"{self.place} does not answer: {what}") from None
+            raise RegistryUnreachable(f"{self.place} does not answer: {reason_of(error)}") from None
         finally:
             connection.close()
 
@@ -114,4 +114,5 @@ def _quoted(text: str) -> str:
 
 
 def _without_secret(url: str) -> str:
-    return repr(url.rpartition("@")[2])
+    """What follows a user and a password, without a query, which may hold a token."""
+    return repr(url.rpartition("@")[2].partition("?")[0])

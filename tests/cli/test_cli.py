@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from importlib.metadata import version
+from pathlib import Path
 
 import click
 import pytest
@@ -155,6 +156,16 @@ def test_what_another_host_sent_does_not_reach_the_terminal_as_it_is(capsys: pyt
     with pytest.raises(SystemExit):
         _fail("the region eu: \x1b]0;owned\x07\x1b[2J\nfake", 1, "region_unavailable", None, as_json=False)
     assert capsys.readouterr().err == "gossipreg: the region eu: \\x1b]0;owned\\x07\\x1b[2J fake\n"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="it needs /dev/full, as Linux has it")
+def test_output_for_which_there_is_no_room_is_a_failure_in_one_line() -> None:
+    with Path("/dev/full").open("w") as full:
+        ran = subprocess.run(
+            [sys.executable, "-m", "gossipreg", "keygen"], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    said = "gossipreg: cannot write to standard output: no space left on device\n"
+    assert (ran.returncode, ran.stderr) == (1, said)
 
 
 def test_an_agent_that_a_bug_has_ended_says_so_in_its_last_line_and_by_its_exit_status(

@@ -33,13 +33,11 @@ def test_the_key_of_a_file_is_added(fake: FakeAgent, ask: Callable[..., Ran], tm
     assert (method, path, body) == ("PUT", "/api/v1/keys", {"key": encode_key(bytes(32))})
     hidden(file, f"{encode_key(bytes(32))}\n{encode_key(bytes([1]) * 32)}\n")
     two = ask("keys", "add", str(file))
-    assert two == Ran(
-        2, "", f"gossipreg: FILE {file}: it holds 2 keys: put the one that is to be added into its own file\n"
-    )
+    assert two == Ran(2, "", f"gossipreg: keys add {file}: it holds 2 keys: put the one to add into its own file\n")
     file.chmod(0o644)
     assert "chmod" in ask("keys", "add", str(file)).err
     none = ask("keys", "add", str(tmp_path / "none"))
-    assert none == Ran(2, "", f"gossipreg: FILE: cannot read {tmp_path / 'none'}: No such file or directory\n")
+    assert none == Ran(2, "", f"gossipreg: keys add: cannot read {tmp_path / 'none'}: No such file or directory\n")
 
 
 def test_a_key_is_used_and_removed_by_its_id(fake: FakeAgent, ask: Callable[..., Ran]) -> None:

@@ -131,8 +131,8 @@ def test_register_answers_in_the_columns_of_lookup(ask: Callable[..., Ran]) -> N
     assert ask("register", "orders", "--port", "8080").out.startswith("127.0.0.1:8080\tmade-up\tpassing\t")
 
 
-def test_the_agents_own_sentence_says_what_it_refused(ask: Callable[..., Ran]) -> None:
-    assert ask("register", "no good", "--port", "1") == Ran(1, "", "gossipreg: service: 'no good' is not a name\n")
+def test_the_agents_own_sentence_says_what_it_refused_and_a_wrong_value_is_wrong_usage(ask: Callable[..., Ran]) -> None:
+    assert ask("register", "no good", "--port", "1") == Ran(2, "", "gossipreg: service: 'no good' is not a name\n")
     assert ask("deregister", "nix") == Ran(1, "", "gossipreg: this node owns no instance 'nix'\n")
 
 

@@ -54,6 +54,24 @@ def test_spans_go_to_the_exporter_and_name_the_node(monkeypatch: pytest.MonkeyPa
     provider.shutdown()
 
 
+@pytest.mark.parametrize(
+    ("sampler", "kept"), [(None, True), ("parentbased_always_on", False), ("always_off", False), ("always_on", True)]
+)
+def test_a_callers_flag_counts_only_where_the_operator_has_chosen_a_sampler_by_it(
+    sampler: str | None, kept: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trace = pytest.importorskip("opentelemetry.trace", reason="PyPI: opentelemetry-sdk")
+    monkeypatch.setenv("OTEL_TRACES_EXPORTER", "console")
+    monkeypatch.delenv("OTEL_TRACES_SAMPLER", raising=False)
+    if sampler is not None:
+        monkeypatch.setenv("OTEL_TRACES_SAMPLER", sampler)
+    provider = tracing.open_provider(tracing.open_processor(), "web-1")
+    caller = trace.NonRecordingSpan(trace.SpanContext(1, 2, is_remote=True, trace_flags=trace.TraceFlags(0)))
+    span = provider.get_tracer("test").start_span("GET", context=trace.set_span_in_context(caller))
+    assert span.is_recording() is kept
+    provider.shutdown()
+
+
 def test_an_exporter_that_is_not_installed_is_a_mistake_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("opentelemetry.sdk.trace", reason="PyPI: opentelemetry-sdk")
     monkeypatch.setenv("OTEL_TRACES_EXPORTER", "zipkin-of-yore")

@@ -137,10 +137,14 @@ def _answered(opened: Any, reader: FrameReader) -> tuple[bytes, dict[str, Any], 
             raise BadFrame("no hello of this version")
 
 
+def _why(error: OSError | UnicodeDecodeError) -> str:
+    return (error.strerror or str(error)) if isinstance(error, OSError) else "it is no UTF-8 text"
+
+
 def _token(attach: Attach) -> str | None:
     if attach.token_file is None:
         return attach.token
     try:
         return attach.token_file.read_text().strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"attach.token_file: cannot read {attach.token_file}: {error}") from None
+        raise ConfigError(f"attach.token_file: cannot read {attach.token_file}: {_why(error)}") from None

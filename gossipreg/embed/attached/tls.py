@@ -8,6 +8,7 @@ from typing import Final
 
 from gossipreg.config import Attach
 from gossipreg.errors import ConfigError
+from gossipreg.failures import reason_of
 
 #: What a socket under TLS raises that has nothing to read, or no room.
 NOT_READY: Final = (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
@@ -21,6 +22,6 @@ def secured(opened: socket.socket, host: str, attach: Attach) -> ssl.SSLSocket:
             context.load_cert_chain(attach.tls_cert, attach.tls_key)
     except (OSError, ssl.SSLError) as error:
         opened.close()
-        raise ConfigError(f"attach: tls_ca, tls_cert, tls_key: they cannot be used: {error}") from None
+        raise ConfigError(f"attach: tls_ca, tls_cert, tls_key: they cannot be used: {reason_of(error)}") from None
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context.wrap_socket(opened, server_hostname=host)

@@ -12,6 +12,7 @@ import h11
 import trio
 
 from gossipreg.errors import AgentUnreachable, GossipregError
+from gossipreg.failures import reason_of
 from gossipreg.frontends.proxy.limits import AGENT_PATIENCE_SECONDS, EVENT_BYTES_MAX
 from gossipreg.json_documents import read_json
 from gossipreg.model import (
@@ -105,7 +106,7 @@ class AgentEvents:
         try:
             await self._stream.send_all(asked)
         except trio.BrokenResourceError as error:
-            raise self._broken(str(error.__cause__ or error)) from None
+            raise self._broken(reason_of(error)) from None
         answer = await self._next()
         if not isinstance(answer, h11.Response):
             raise self._broken("it sends an interim answer")
@@ -131,7 +132,7 @@ class AgentEvents:
                 self._http.receive_data(bytes(await self._stream.receive_some(_READ_BYTES)))
                 self.heard_at = trio.current_time()
         except (trio.BrokenResourceError, h11.RemoteProtocolError) as error:
-            raise self._broken(str(error)) from None
+            raise self._broken(reason_of(error)) from None
         if not isinstance(event, h11.Event) or isinstance(event, h11.ConnectionClosed):
             raise self._broken("it was closed")
         return event

@@ -16,7 +16,7 @@ from gossipreg.frontends.serving.compatibility_api import CompatibilityApi
 from gossipreg.frontends.serving.context import ServerContext
 from gossipreg.frontends.serving.deferred_api import DeferredApi
 from gossipreg.frontends.serving.guard import Guard
-from gossipreg.frontends.serving.request import Request
+from gossipreg.frontends.serving.request import Request, shown_path
 from gossipreg.frontends.serving.response import DeferredResponse, HttpError, Reply, Response, http_error
 from gossipreg.frontends.serving.scoped_node import watch
 
@@ -79,7 +79,7 @@ class Dispatcher:
             status = reply.status if isinstance(reply, Response) else 200
             self._ended(request, name, (method, path, status), began, span)
             if status in (401, 403) and request.method not in _SAFE_METHODS:
-                where = path or request.target.partition("?")[0]
+                where = path or shown_path(request.target)
                 await self.server.audit.refused(f"{request.method} {where}", status=status)
             if isinstance(reply, Response):
                 return self._labelled(reply, request) if path else reply

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Final, Self
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -11,11 +12,17 @@ import h11
 
 from gossipreg.frontends.serving import limits, request_id
 from gossipreg.frontends.serving.response import HttpError
-from gossipreg.text import shown
+from gossipreg.text import shortened, shown
 from gossipreg.values import frozen
 
 #: The media type of JSON lines, in which many instances are registered at once.
 NDJSON: Final = "application/x-ndjson"
+
+#: Characters of a path that a trace or a log shows: what a client sends is of any length.
+SHOWN_PATH_CHARS: Final = 256
+
+#: Where a path ends.
+_AFTER_PATH: Final = re.compile(r"[?#]|%3f|%23", re.IGNORECASE)
 
 #: Values of a flag that deny it.
 _NO: Final = frozenset({"0", "f", "false", "no", "off"})
@@ -115,6 +122,22 @@ class Request:
         if url.scheme != "http":
             return self
         return attrs.evolve(self, target=url._replace(scheme="", netloc="").geturl() or "/", authority=url.netloc)
+
+
+def shown_path(target: str) -> str:
+    """The path of a request's target as traces and logs may show it, cut to `SHOWN_PATH_CHARS`.
+
+    What may hold a secret is left out: scheme, user and host of an absolute target (RFC 9112 §3.2.2), and the query and
+    fragment, also if their separators are percent-encoded.
+    """
+    _scheme, absolute, rest = target.partition("://")
+    if absolute and not target.startswith("/"):
+        _authority, slash, path = rest.partition("/")
+        target = slash + path
+    path = _AFTER_PATH.split(target, maxsplit=1)[0]
+    if "@" in path and not path.startswith("/"):  # the authority-form, as CONNECT has it (RFC 9112 §3.2.3)
+        path = path.rpartition("@")[2]
+    return shortened(path or "/", SHOWN_PATH_CHARS)
 
 
 def _bearer(value: str | None) -> str | None:

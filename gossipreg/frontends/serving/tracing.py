@@ -16,10 +16,18 @@ from opentelemetry import propagate, trace
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer, TracerProvider
 
 from gossipreg import __version__
-from gossipreg.frontends.serving.request import Request
+from gossipreg.frontends.serving.request import Request, shown_path
+from gossipreg.text import shortened
 
 #: Methods that the conventions know by name; any other is `_OTHER`, so that a client cannot make up values.
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"})
+
+
+#: Characters of an attribute whose text is the client's.
+_TEXT_CHARS: Final = 256
+
+#: Characters of a `tracestate` that is passed on; a longer one is left out (W3C Trace Context §3.3.1.5 asks for 512).
+_TRACE_STATE_CHARS: Final = 512
 
 
 @attrs.define(eq=False, repr=False)
@@ -43,15 +51,19 @@ class RequestTracer:
         told: dict[str, str | int] = {
             "http.request.method": method,
             "url.scheme": self._scheme,
-            "url.path": request.target.partition("?")[0],
+            "url.path": shown_path(request.target),
             "network.protocol.name": "http",
         }
         if method == "_OTHER":
-            told["http.request.method_original"] = request.method
+            told["http.request.method_original"] = shortened(request.method, _TEXT_CHARS)
         if (agent := request.header(b"user-agent")) is not None:
-            told["user_agent.original"] = agent
+            told["user_agent.original"] = shortened(agent, _TEXT_CHARS)
         told |= _server(request.authority)
-        carrier = {name.decode("latin-1"): value.decode("latin-1") for name, value in request.headers}
+        carrier = {
+            name.decode("latin-1"): value.decode("latin-1")
+            for name, value in request.headers
+            if name != b"tracestate" or len(value) <= _TRACE_STATE_CHARS
+        }
         return self._tracer.start_span(
             _named(method, ""), context=propagate.extract(carrier), kind=SpanKind.SERVER, attributes=told
         )
@@ -90,5 +102,5 @@ def _server(authority: str | None) -> dict[str, str | int]:
         host, port = parts.hostname, parts.port
     except ValueError:
         return {}
-    told: dict[str, str | int] = {} if host is None else {"server.address": host}
+    told: dict[str, str | int] = {} if host is None else {"server.address": shortened(host, _TEXT_CHARS)}
     return told if port is None else told | {"server.port": port}

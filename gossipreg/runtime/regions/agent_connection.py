@@ -13,6 +13,7 @@ import trio
 
 from gossipreg import limits
 from gossipreg.errors import ConfigError
+from gossipreg.failures import reason_of
 from gossipreg.federation import AgentPlace, Federation
 from gossipreg.json_documents import read_json
 from gossipreg.runtime.files import read_secret
@@ -81,15 +82,21 @@ class _Secrets:
                     raise AgentFailed(f"token_file {federation.token_file} holds no token")
             return cls(token, _context(federation) if place.is_tls else None)
         except (OSError, UnicodeDecodeError, ConfigError) as error:
-            raise AgentFailed(f"a file cannot be used: {error}") from None
+            raise AgentFailed(f"a file cannot be used: {reason_of(error)}") from None
 
 
 def _context(federation: Federation) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=federation.ca_file)
+    try:
+        context = ssl.create_default_context(cafile=federation.ca_file)
+    except OSError as error:  # it does not name the file
+        raise AgentFailed(f"ca_file {federation.ca_file} cannot be used: {reason_of(error)}") from None
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if federation.cert_file is not None:
         read_secret(federation.cert_file)
-        context.load_cert_chain(federation.cert_file, password=lambda: "")
+        try:
+            context.load_cert_chain(federation.cert_file, password=lambda: "")
+        except OSError as error:
+            raise AgentFailed(f"cert_file {federation.cert_file} cannot be used: {reason_of(error)}") from None
     return context
 
 
@@ -194,7 +201,7 @@ class AgentConnection:
             await self._stream.send_all(b"".join(each for each in (head, sent, end) if each))
             return await self._answer(progress)
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
-            raise AgentFailed(f"the connection broke: {error.__cause__ or error}") from None
+            raise AgentFailed(f"the connection broke: {reason_of(error)}") from None
         except h11.ProtocolError as error:
             raise AgentFailed(f"it does not speak HTTP/1.1: {shortened(blanked(str(error)))}") from None
 
@@ -243,6 +250,4 @@ def _reason(error: BaseException) -> str:
     untrusted = getattr(cause, "verify_message", None)
     if untrusted:
         return f"its certificate is not trusted: {untrusted}: see ca_file"
-    if isinstance(cause, BaseExceptionGroup):
-        cause = cause.exceptions[0]
-    return shortened(blanked(str(cause) or type(cause).__name__), 160)
+    return shortened(reason_of(cause), 160)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final
 
 import attrs
@@ -11,6 +13,8 @@ import trio
 import trio.testing
 
 from gossipreg.frontends.serving.acceptor import Acceptor
+from gossipreg.frontends.serving.audit_log import AuditLog
+from gossipreg.frontends.serving.dispatcher import Dispatcher
 from tests.frontends.fake_node import FakeNode
 from tests.frontends.wire import ask, dial, dispatcher, get, read_until
 
@@ -78,6 +82,56 @@ async def test_a_span_has_the_route_and_the_status_and_no_query(traced: Traced) 
     [span] = traced.exporter.get_finished_spans()
     assert span.kind is trace.SpanKind.SERVER
     assert span.parent is None
+
+
+SECRET = "hunter2"
+
+
+@pytest.mark.parametrize(
+    ("target", "path"),
+    [
+        (f"http://bob:{SECRET}@localhost/api/v1/members?token={SECRET}", "/api/v1/members"),
+        (f"HTTP://bob:{SECRET}@localhost", "/"),
+        (f"http://localhost?token={SECRET}", "/"),
+        (f"https://bob:{SECRET}@localhost/a#{SECRET}", "/a"),
+        (f"ftp://{SECRET}@x/a?b", "/a"),
+        (f"bob:{SECRET}@localhost:443", "localhost:443"),
+        (f"/api/v1/members%3Ftoken={SECRET}", "/api/v1/members"),
+        (f"/a%23{SECRET}", "/a"),
+        ("*", "*"),
+        ("/" + "a" * 5000, "/" + "a" * 252 + "..."),
+    ],
+)
+async def test_a_path_shows_no_secret_of_the_target_and_is_cut(target: str, path: str, traced: Traced) -> None:
+    await traced.ask(get(target).replace(b"Host: ", f"Host: bob:{SECRET}@".encode()))
+    [(_, told)] = traced.spans
+    assert told["url.path"] == path
+    assert SECRET not in str(told)
+
+
+async def test_the_audit_log_shows_no_secret_of_a_target_that_is_refused(traced: Traced, tmp_path: Path) -> None:
+    handler = traced.listener.handler
+    assert isinstance(handler, Dispatcher)
+    handler.server = attrs.evolve(handler.server, audit=AuditLog(tmp_path / "audit.log"))
+    handler.server.audit.open()
+    targets = [f"http://bob:{SECRET}@elsewhere/api/v1/instances?token={SECRET}", f"http://elsewhere?{SECRET}"]
+    for target in targets:
+        assert await traced.ask(get(target).replace(b"GET", b"PUT")) == [403]
+    handler.server.audit.close()
+    lines = (tmp_path / "audit.log").read_text().splitlines()
+    assert [json.loads(line)["action"] for line in lines] == ["PUT /api/v1/instances", "PUT /"]
+
+
+async def test_what_a_client_writes_is_cut(traced: Traced) -> None:
+    method, long = "M" * 4000, "a" * 4000
+    state = f"tracestate: a={'b' * 250},c={'d' * 255},e={'f' * 10}"
+    await traced.ask(
+        f"{method} / HTTP/1.1\r\nHost: {long}\r\nUser-Agent: {long}\r\n"
+        f"traceparent: 00-{_TRACE}-{_CALLER}-01\r\n{state}\r\n\r\n".encode()
+    )
+    [span] = traced.exporter.get_finished_spans()
+    assert max(len(str(each)) for each in span.attributes.values()) == 256
+    assert len(span.context.trace_state) == 0
 
 
 async def test_a_caller_that_is_traced_is_the_parent(traced: Traced) -> None:

@@ -148,6 +148,8 @@ async def test_an_agent_that_asks_for_tokens_is_followed_over_https(tmp_path: Pa
                 (Federation(**there, token_file=key), "its certificate is not trusted"),
                 (Federation(**there, ca_file=pem), "asks for a token with the scope federate"),
                 (Federation(**there, token="x" * 20, ca_file=pem), "asks for a token with the scope federate"),
+                (Federation(**there, ca_file=tmp_path / "no.pem"), "ca_file .*no.pem cannot be used: no such file"),
+                (Federation(**there, token_file=tmp_path / "no"), "used: .*/no: no such file or directory$"),
                 (Federation(region="eu", agents=(str(at),)), "the connection|does not speak HTTP|it closed"),
             ):
                 async with open_node(config("a", federate=[wrong])) as node:
@@ -170,7 +172,10 @@ async def test_a_region_of_which_nothing_is_known_or_nothing_new_is_a_problem_of
                 with pytest.raises(RegionUnavailable):
                     await node.fetch_directory("asia")
                 [problem] = (await client.get("/api/v1/node")).json()["problems"]
-                assert problem.startswith("nothing is known of the region asia: the agent http://127.0.0.1:1 of the")
+                assert problem == (
+                    "nothing is known of the region asia: the agent http://127.0.0.1:1 of the region asia: "
+                    "connection refused"
+                )
                 own, asia, eu = (await client.get("/api/v1/regions")).json()["regions"]
                 assert (own["agents"], own["stale"]) == ([], False)
                 assert (asia["agents"], asia["stale"], asia["age"]) == (["http://127.0.0.1:1"], True, None)
