@@ -14,7 +14,13 @@ When the opener has nothing left to ask, all that the other cell had at the begi
 the cell was confirmed. A relay states it within its own cell, so that each node knows the age of what it holds.
 
 The first relay of each side sends at once. The second looks twice a second, and finds in most cases that the other side
-has it all. A relay that hears none of the members of its own cell opens no stream, and answers as if it had not joined.
+has it all.
+
+A node that hears none of the members of its own cell is no relay: it answers as if it had not joined. It may be cut off
+from its cell, or be the only one left of it, and cannot tell which. So it crosses to one other cell a second, relay or
+not, and says since when it hears nothing (`CellHead.confirmed`). Its own records cross, and the other cell says whether
+it still hears the node's cell. If one of them does, others are there, and connect the cell. If none does, those that
+answered are the witness without which a node declares no failure (docs/decisions/0005).
 """
 
 from __future__ import annotations
@@ -81,6 +87,14 @@ class _Border:
     failures: int = 0  # streams that have failed since one has not
 
 
+@frozen
+class _Answer:
+    """Whether another cell still hears this node's cell, of which this node hears no member."""
+
+    at: float  # seconds
+    is_heard: bool
+
+
 @attrs.define(eq=False, repr=False)
 class Borders:
     """The borders of one node's cell. In a flat cluster it does nothing."""
@@ -93,6 +107,8 @@ class Borders:
     isolation: Isolation
     _borders: dict[str, _Border] = attrs.field(factory=dict)
     _stated: dict[str, int] = attrs.field(factory=dict)  # cell -> the last confirmation stated within this cell (ms)
+    _answers: dict[str, _Answer] = attrs.field(factory=dict)  # cell -> what it has said while this node was apart
+    _asked: int = 0  # how often other cells were asked whether they hear this one
     _alone_until: float | None = None
 
     # Crossing
@@ -147,6 +163,8 @@ class Borders:
             return
         if cells.take_due_check(now):
             self._check_ages(cells, now)
+            if self.is_announced and self._is_apart(now):
+                self._ask_elsewhere(cells, now)
         for cell in cells.others if self.is_announced else ():
             rank = self._rank(cell, cells)
             if rank is None:
@@ -167,12 +185,31 @@ class Borders:
         border.cross_at = now + CROSS_SECONDS * (0.75 + self.rng.random() / 2)
         known = cells.relays_there(cell) if not border.failures else cells.addresses(cell)
         if known and not self._is_apart(now):
-            self._cross(cell, known[(rank + border.failures) % len(known)], cells, now)
+            self._cross(cell, known[(rank + border.failures) % len(known)], cells.own_head(cell), cells, now)
 
-    def _cross(self, cell: str, to: Address, cells: Cells, now: float) -> None:
+    def _ask_elsewhere(self, cells: Cells, now: float) -> None:
+        """Cross to one other cell, in turn, and ask whether it hears this node's cell."""
+        turn, number = divmod(self._asked, len(cells.others))
+        self._asked += 1
+        cell = cells.others[number]
+        known = cells.addresses(cell)
+        if known and not self._is_crossing(cell):
+            silent_since = self.state.clock.wall(now) - 1000 * self.isolation.silence(now)
+            own = attrs.evolve(cells.own_head(cell), confirmed=max(1, int(silent_since)))
+            self._cross(cell, known[turn % len(known)], own, cells, now)
+
+    def _answered(self, cell: str, context: MessageContext, now: float, *, is_heard: bool) -> None:
+        """Note whether another cell hears this node's. If none does, any that answers is a witness."""
+        self.state.begin_change()
+        self._answers[cell] = _Answer(now, is_heard)
+        recent = [answer.is_heard for answer in self._answers.values() if now - answer.at < STALE_SECONDS]
+        if not any(recent):
+            self.isolation.detector.answer_received(context.sender, now)
+
+    def _cross(self, cell: str, to: Address, own: CellHead, cells: Cells, now: float) -> None:
         self.state.counters[Count.CELLS_CROSSINGS] += 1
         about = Crossing(cell, now, self.state.clock.wall(now), self._told(cells))
-        said: list[Message] = [cells.own_head(cell), *self._further_heads(cell, cells), End()]
+        said: list[Message] = [own, *self._further_heads(cell, cells), End()]
         self.streams.open(Purpose.BORDER, Destination(0, to), said, about=about)
 
     def _further_heads(self, cell: str, cells: Cells) -> list[CellHead]:
@@ -239,6 +276,8 @@ class Borders:
         elif session.head.cell == cells.own:
             if head.cell != cells.own:
                 self._note_stated(head, cells, context, now)
+        elif head.cell == cells.own and isinstance(session.about, Crossing) and self._is_apart(now):
+            self._answered(session.about.cell, context, now, is_heard=head.size > 0)
         elif head.cell == cells.own:
             self._alone_until = now + ALONE_SECONDS if self._alone_until is None else self._alone_until
             self.joining.join_own_cell(head.relays, now)
@@ -283,16 +322,21 @@ class Borders:
         if context.stream < 0:
             own = cells.own_head(head.cell)
             said.append(own if is_able else attrs.evolve(own, size=0))
-            known = cells.addresses(head.cell)
-            if not head.size and known:
+            if head.confirmed and is_able:
+                said.append(CellHead(head.cell, self._heard_size(head.cell, cells), 0, 0, ()))
+            elif not head.size and (known := cells.addresses(head.cell)):
                 said.append(CellHead(head.cell, 0, 0, 0, known))  # where the newcomer's own cell is
             said += self._further_heads(head.cell, cells)
-        if head.size and is_able:
+        if head.size and (is_able or context.stream > 0):
             if head.fingerprint != cells.partitions.total(head.cell):
                 said.append(Compare(cells.partitions.of(head.cell).sums, head.cell))
             if context.stream < 0 and head.common != cells.partitions.total(COMMON):
                 said.append(Compare(cells.partitions.of(COMMON).sums, COMMON))
         context.replies += map(pack, said)
+
+    def _heard_size(self, cell: str, cells: Cells) -> int:
+        """How many members are present in a cell that is heard; 0 if nothing of it is."""
+        return 0 if cell in cells.stale else max(1, len(cells.remote.present(cell)))
 
     def _may_be_first(self, now: float) -> None:
         """A newcomer has heard another cell out. If that names no member of the newcomer's cell, it is the first."""

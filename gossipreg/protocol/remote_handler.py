@@ -2,9 +2,12 @@
 
 Only a cell declares its members failed. So what a border brings counts if it is about members of the cell at the
 other end: it is held and broadcast in this cell as it came. What is about this cell's own members comes back from it,
-and changes nothing here, with one exception. A member that another cell still holds and this cell does not know at
-all must be decided on by this cell, for no other may: it is asked to join, and if it is still unknown a while later,
-it has failed.
+and changes nothing here. But two things follow from it:
+
+- A member that is present here, and that the other cell holds as failed, is told so, and refutes it: where a cell is
+  split, each part declares the other failed, and other cells hold that.
+- A member that another cell still holds and this cell does not know at all must be decided on by this cell, for no
+  other may: it is asked to join, and if it is still unknown a while later, it has failed.
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ from gossipreg.protocol.record_handler import RecordHandler
 from gossipreg.protocol.registry.records import Announcement, Record, TableDigest
 from gossipreg.protocol.registry.table import Freshness
 from gossipreg.protocol.state import ClusterState
+from gossipreg.protocol.wire.messages import pack
 
 #: How long a member of this cell that only another cell knows may stay unknown here until it has failed (seconds). A
 #: node that has just joined may not know all of its cell yet, and a split cell heals within this time.
@@ -105,8 +109,12 @@ class RemoteHandler:
 
     def _handle_returned(self, update: MemberUpdate, now: float) -> None:
         """Another cell holds this update about a member of this cell."""
-        if self.state.members.get(update.name) is not None:
+        held = self.state.members.get(update.name)
+        if held is not None:
             self._unknown.pop(update.name, None)
+            if held.status.is_present and held.is_same_run(update) and update.supersedes(held):
+                # A part of this cell that is cut off from this one has said so, or has yet to tell this node.
+                self.outbox.tell(held.destination, pack(update), now)
             return
         if not (update.status.is_present and self.identity.announced):
             return

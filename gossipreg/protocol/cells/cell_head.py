@@ -14,8 +14,9 @@ class CellHead:
     """One cell, as its members state it to another cell, or as a relay passes it on within that other cell.
 
     ``size`` is 0 from a node that has not joined its cell: it knows the cell's members no better than others do.
-    ``confirmed`` is 0 across a border. Within a cell it is when a relay of that cell last received all that the cell
-    had to send (ms since the epoch, by the relay's clock); 0 if only addresses are known.
+    ``confirmed``: within a cell, when a relay of that cell last received all that the cell ``cell`` had to send (ms
+    since the epoch, by the relay's clock); 0 if only addresses are known. Across a border, since when the sender hears
+    none of its cell, which asks whether the peer does; else 0.
     """
 
     cell: str

@@ -50,13 +50,14 @@ class Cells:
     check_at: float = -math.inf  # when stale cells are looked for next (seconds)
     _known: dict[str, _Known] = attrs.field(factory=dict)
     _seen: dict[str, float] = attrs.field(factory=dict)  # when a cell was first known (seconds)
+    _names: tuple[str, ...] = ()  # of the cells in `_seen`, sorted
     _elected: dict[str, tuple[int, tuple[str, ...]]] = attrs.field(factory=dict)  # other cell -> own relays, and as of
     _elected_there: dict[str, tuple[int, tuple[Address, ...]]] = attrs.field(factory=dict)
 
     @property
-    def others(self) -> list[str]:
+    def others(self) -> tuple[str, ...]:
         """The other cells of which anything is known, by name."""
-        return sorted(self._seen)
+        return self._names
 
     def head(self, cell: str) -> CellHead | None:
         """The latest head of a cell."""
@@ -74,7 +75,9 @@ class Cells:
 
     def note(self, cell: str, now: float) -> None:
         """Something is known of ``cell``, which has room."""
-        self._seen.setdefault(cell, now)
+        if cell not in self._seen:
+            self._seen[cell] = now
+            self._names = tuple(sorted(self._seen))
 
     def note_head(self, head: CellHead, now: float, wall: float) -> bool:
         """Hold the head of another cell, if it was confirmed later than the one held; returns whether it was.
@@ -102,6 +105,7 @@ class Cells:
         """Forget a cell, of which no member is held."""
         for table in (self._known, self._seen, self.stale, self._elected, self._elected_there):
             table.pop(cell, None)
+        self._names = tuple(sorted(self._seen))
         self.partitions.drop(cell)
 
     # Relays
@@ -117,10 +121,11 @@ class Cells:
     def relays_there(self, cell: str) -> tuple[Address, ...]:
         """Where the relays of another cell to this one are, the first one first; as that cell said, if need be."""
         version, elected = self._elected_there.get(cell, (-1, ()))
-        if version != self.remote.changes:
+        changes = self.remote.changes(cell)
+        if version != changes:
             present = {held.name: held.address for held in self.remote.present(cell)}
             elected = tuple(present[name] for name in elect(present, self.own, cell))
-            self._elected_there[cell] = self.remote.changes, elected
+            self._elected_there[cell] = changes, elected
         if elected:
             return elected
         head = self.head(cell)

@@ -14,9 +14,9 @@ from gossipreg.protocol.membership.member_update import MemberUpdate
 class RemoteMembers:
     """The updates held, one a member, by cell. They are not probed, and sit on no ring: their own cell does that."""
 
-    changes: int = 0  # how often the present members of any cell have changed
     _updates: dict[str, MemberUpdate] = attrs.field(factory=dict)
     _by_cell: dict[str, dict[str, None]] = attrs.field(factory=dict)
+    _changes: dict[str, int] = attrs.field(factory=dict)  # cell -> how often a member there has come, moved, or gone
     _since: dict[str, float] = attrs.field(factory=dict)  # name -> when the failed or left one did so
 
     def __iter__(self) -> Iterator[MemberUpdate]:
@@ -52,15 +52,26 @@ class RemoteMembers:
             self._since.pop(update.name, None)
         elif before is None or before.status != update.status or not before.is_same_run(update):
             self._since[update.name] = now - update.age
-        self.changes += 1
+        is_there = update.status.is_present
+        if is_there != (before is not None and before.status.is_present) or (
+            is_there and before is not None and before.address != update.address
+        ):
+            self._changed(update.cell)
         return before
+
+    def changes(self, cell: str) -> int:
+        """How often a member of a cell has come, moved to another address, or gone."""
+        return self._changes.get(cell, 0)
+
+    def _changed(self, cell: str) -> None:
+        self._changes[cell] = self.changes(cell) + 1
 
     def drop(self, name: str) -> MemberUpdate:
         """Forget the member ``name``; returns the update that was held."""
         update = self._updates.pop(name)
         self._since.pop(name, None)
         del self._by_cell[update.cell][name]
-        self.changes += 1
+        self._changed(update.cell)
         return update
 
     def since(self, name: str) -> float | None:

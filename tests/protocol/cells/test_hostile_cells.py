@@ -153,11 +153,11 @@ def test_what_is_over_a_limit_is_refused(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(limits, "CELLS_MAX", 2)
     outputs = says(made, head("c"), End(), stream=-2)
     assert replies(outputs) == [End()]
-    assert cells_of(made).others == ["b"]
+    assert cells_of(made).others == ("b",)
     introduce(made, of_cell("a1", "a"))
     member = of_cell("a1", "a")
     made.receive(packet(member, attrs.evolve(head("c"), confirmed=BORN)), member.address, 1.0)
-    assert cells_of(made).others == ["b"]
+    assert cells_of(made).others == ("b",)
 
 
 def test_what_is_too_old_to_be_remembered_is_not_held() -> None:
@@ -283,7 +283,7 @@ def test_addresses_that_cannot_be_called_are_left_out_of_a_head() -> None:
     assert cells_of(made).relays_there("b") == (Address("10.9.9.8", 7000),)
     many = tuple(Address("10.9.9.8", 7000 + number) for number in range(limits.CELL_RELAYS_MAX + 1))
     says(made, head("c", relays=many), stream=-2)
-    assert cells_of(made).others == ["b"]
+    assert cells_of(made).others == ("b",)
 
 
 def test_only_a_node_that_has_joined_looks_for_members_that_it_does_not_know(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -313,3 +313,23 @@ def test_a_newcomer_passes_no_deletion_on() -> None:
     assert table is not None
     assert [record.id for record in table] == ["y"]
     assert not len(newcomer.state.broadcasts)
+
+
+def test_only_a_cell_that_was_asked_says_whether_it_hears_this_one() -> None:
+    made = node()
+    introduce(made, of_cell("a1", "a"), of_cell("a2", "a"))
+    says(made, head(), of_cell("b1", "b"))
+    assert made.is_isolated(30.0)
+    says(made, head(), CellHead("a", 0, 0, 0, ()), stream=-7, now=30.0)
+    assert not made.detector.reachability.has_witness(of_cell("a1", "a").run_id, 0.0)
+
+
+def test_a_cell_that_does_not_answer_is_not_asked_again_meanwhile() -> None:
+    made = node()
+    introduce(made, of_cell("a1", "a"), of_cell("a2", "a"))
+    says(made, head(), of_cell("b1", "b"))
+
+    def asked(now: float) -> int:
+        return sum(isinstance(each, OpenStream) and each.to.port == 7199 for each in made.handle_timeout(now))
+
+    assert [asked(now) for now in (30.0, 31.1, 32.2)] == [1, 0, 0]

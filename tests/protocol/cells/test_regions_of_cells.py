@@ -21,7 +21,7 @@ def test_each_cell_is_a_ring_of_its_own_and_knows_the_members_of_the_others() ->
     for name in NAMES:
         node, cells = net.engines[name], net.cells(name)
         assert sorted((name, *node.members.present)) == [each for each in NAMES if each[0] == name[0]]
-        assert cells.others == sorted({*"abc"} - {name[0]})
+        assert list(cells.others) == sorted({*"abc"} - {name[0]})
         for cell in cells.others:
             assert sorted(each.name for each in cells.remote.present(cell)) == [e for e in NAMES if e[0] == cell]
             age = cells.age(cell, net.now, node.state.clock.wall(net.now))
@@ -247,3 +247,80 @@ def test_the_dead_of_other_cells_are_forgotten_in_their_time() -> None:
     node.state.sweep(net.now + remembered)
     assert cells.remote.get("b2") is None
     assert cells.remote.get("b1") is not None
+
+
+def status_of(net: Net, name: str, at: str) -> Status:
+    held = net.engines[at].state.find(name)
+    assert held is not None
+    return held.status
+
+
+def test_the_parts_of_a_split_cell_do_not_stay_failed_for_other_cells() -> None:
+    net = region("a0", "a1", "a2", "a3", "a4", "b0", "b1", "c0")
+    for name in ("a0", "a2", "a4"):
+        net.register(name, f"of-{name}")
+    net.cut += [frozenset((one, other)) for one in ("a0", "a1", "a2") for other in ("a3", "a4")]
+    net.run(20.0)
+    assert status_of(net, "a4", at="a0") is status_of(net, "a0", at="a4") is Status.FAILED
+    for name in ("b0", "b1", "c0"):
+        assert net.seen(name) == ["of-a0", "of-a2", "of-a4"]
+        assert all(status_of(net, f"a{number}", at=name) is Status.ALIVE for number in range(5))
+    net.cut.clear()
+    net.run(40.0)
+    assert net.everywhere("of-a0", "of-a2", "of-a4")
+    assert len({net.engines[name].fingerprint for name in net.alive}) == 1
+
+
+def test_the_only_one_left_of_a_cell_declares_the_others_failed_and_connects_it_again() -> None:
+    net = region("a0", "a1", "a2", "a3", "b0", "b1", "c0")
+    for name in ("a0", "a2"):
+        net.register(name, f"of-{name}")
+    for name in ("a0", "a1", "a3"):
+        net.kill(name)
+    net.run(5.0)
+    net.register("a2", "later")
+    net.run(STALE_SECONDS + 25)
+    for name in net.alive:
+        assert net.seen(name) == ["later", "of-a2"]
+        assert all(status_of(net, dead, at=name) is Status.FAILED for dead in ("a0", "a1", "a3"))
+    assert not net.cells("b0").stale
+    assert not net.cells("c0").stale
+
+
+def test_one_that_is_cut_off_from_its_cell_only_declares_no_failure_and_still_registers() -> None:
+    net = region("a0", "a1", "a2", "a3", "b0", "b1", "c0")
+    net.cut += [frozenset(("a2", other)) for other in ("a0", "a1", "a3")]
+    net.run(6.0)
+    net.register("a2", "later")
+    net.register("b0", "there")
+    net.run(3.0)
+    assert net.seen("b0") == net.seen("c0") == net.seen("a2") == ["later", "there"]
+    net.run(STALE_SECONDS + 30)
+    assert all(status_of(net, other, at="a2") is not Status.FAILED for other in ("a0", "a1", "a3"))
+    assert all(status_of(net, other, at="b0") is Status.ALIVE for other in ("a0", "a1", "a3"))
+    assert not net.cells("b0").stale
+    assert not net.cells("a2").stale
+    net.cut.clear()
+    net.run(20.0)
+    assert net.everywhere("later", "there")
+
+
+def test_what_another_cell_heard_long_ago_does_not_keep_the_last_one_from_declaring_failures() -> None:
+    net = region("a0", "a1", "a2", "b0", "c0")
+    apart = [frozenset((one, other)) for one in ("a2", "b") for other in ("a0", "a1")]
+    net.cut += apart
+    net.run(STALE_SECONDS + 30)
+    assert status_of(net, "a0", at="a2") is Status.SUSPECT  # the cell c says that it hears it
+    net.cut.append(frozenset("ac"))
+    net.run(STALE_SECONDS + 30)
+    assert status_of(net, "a0", at="a2") is status_of(net, "a1", at="a2") is Status.FAILED
+
+
+def test_a_cell_that_is_cut_off_from_its_last_member_too_is_no_witness_to_another() -> None:
+    """The relay that is asked hears none of its own cell, so it does not know what that cell still hears."""
+    net = region("a0", "a1", "a2", "b0", "b1", "b2")
+    net.cut += [frozenset((one, other)) for one in ("a2", "b2") for other in ("a0", "a1", "b0", "b1")]
+    net.run(60.0)
+    assert all(status_of(net, other, at="a2") is not Status.FAILED for other in ("a0", "a1"))
+    assert all(status_of(net, other, at="b2") is not Status.FAILED for other in ("b0", "b1"))
+    assert net.engines["a0"].counters["cells_cut_off"] == 0
