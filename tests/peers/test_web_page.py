@@ -10,6 +10,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 import pytest
+import trio
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -118,6 +119,36 @@ async def test_the_page_shows_what_is_wrong_as_it_happens(tmp_path: Path, module
         await browser.sees("news")
         assert await browser.run("return page.getByText('orders').count()") == 0
         assert not [each for each in await browser.complaints() if "Failed to load resource" not in each]
+
+
+async def test_the_state_of_an_agent_that_is_gone_stands_still_and_it_is_asked_ever_more_rarely(
+    tmp_path: Path, modules: Path
+) -> None:
+    (tmp_path / "agents").mkdir()
+    async with open_agents(tmp_path / "agents") as agents, open_browser(modules) as browser:
+        alpha = await agents.start("alpha")
+        await alpha.register("orders", 8080, id="o-1")
+        await show(browser, alpha, "")
+        await browser.sees("All is well", "live")
+        await browser.run("globalThis.asked = []; page.on('request', (each) => globalThis.asked.push(each.url()))")
+        alpha.stop()
+        await browser.sees("Not connected since", "the agent does not answer in time", "Known last: 1 member alive")
+        alpha.resume()
+        await browser.sees("live", "All is well")
+        await alpha.kill()
+        await browser.sees("Not connected since", "Known last: 1 member alive, 1 service with 1 instance.")
+        assert await browser.run("return page.title()") == "✖ Overview · alpha"
+        assert await browser.serious() == []
+        await browser.run("await page.getByRole('link', { name: 'Members' }).click(); globalThis.asked.length = 0")
+        since = "return page.locator('.rows .since').first().innerText()"
+        aged = await browser.run(since)
+        await trio.sleep(12)
+        asked = await browser.run("return globalThis.asked")
+        assert len(asked) <= 6
+        assert all(each.endswith("/events?all") for each in asked)
+        assert await browser.run(since) == aged
+        await browser.run("globalThis.asked.length = 0; await page.evaluate(\"dispatchEvent(new Event('online'))\")")
+        assert len(await browser.run("await page.waitForTimeout(100); return globalThis.asked")) >= 1
 
 
 async def test_texts_of_instances_stay_texts(tmp_path: Path, modules: Path) -> None:

@@ -40,6 +40,7 @@ class _Port:
     packets: trio.socket.SocketType
     listener: trio.SocketListener
     bound: tuple[str, int]
+    advertised: tuple[str, int]
     pid: int = 0
     gone: trio.Event = attrs.field(factory=trio.Event)  # set when its process has ended
 
@@ -101,7 +102,7 @@ class PacketSwitch:
         probe_packets.close()
         probe_streams.close()
         streams.listen(128)
-        port = _Port(name, packets, trio.SocketListener(streams), bound)
+        port = _Port(name, packets, trio.SocketListener(streams), bound, packets.getsockname())
         for other in self._ports:
             for pair in ((name, other), (other, name)):
                 between = trio.socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -112,22 +113,43 @@ class PacketSwitch:
             if other != name:
                 self._nursery.start_soon(self._carry_back, name, other)
                 self._nursery.start_soon(self._carry_back, other, name)
-        self._nursery.start_soon(self._carry_packets, port)
-        self._nursery.start_soon(self._carry_streams, port)
+        self._open(port)
         return port
 
+    def _open(self, port: _Port) -> None:
+        assert self._nursery is not None
+        self._nursery.start_soon(self._carry_packets, port)
+        self._nursery.start_soon(self._carry_streams, port)
+
     def runs(self, name: str, pid: int) -> None:
-        """The process of an agent has this id from now on."""
-        self._ports[name].pid = pid
+        """The process of an agent has this id from now on.
+
+        Raises ``GossipregError`` if the advertised port was taken by another program after `ended`.
+        """
+        assert self._token is not None
+        trio.from_thread.run(self._runs, self._ports[name], pid, trio_token=self._token)
+
+    async def _runs(self, port: _Port, pid: int) -> None:
+        port.pid = pid
+        if port.packets.fileno() < 0:
+            port.packets, streams = await _pair(port.advertised, tries=1)
+            streams.listen(128)
+            port.listener = trio.SocketListener(streams)
+            self._open(port)
 
     def ended(self, name: str) -> None:
-        """The process of an agent has ended: the streams with it end, as its kernel would end them."""
+        """The process of an agent has ended: its streams end, and its ports are closed, as its kernel would do it.
+
+        So the kernel reports to the others that what they send there is refused.
+        """
 
         def end() -> None:
             port = self._ports[name]
             port.pid = 0
             port.gone.set()
             port.gone = trio.Event()
+            port.packets.close()
+            port.listener.socket.close()
 
         assert self._token is not None
         trio.from_thread.run_sync(end, trio_token=self._token)
@@ -135,10 +157,11 @@ class PacketSwitch:
     # Packets
 
     async def _carry_packets(self, to: _Port) -> None:
-        """Carry what the others send to the advertised address of ``to``."""
-        while True:
-            with suppress(OSError):
-                data, source = await to.packets.recvfrom(_BYTES)
+        """Carry what the others send to the advertised address of ``to``, until that is closed."""
+        packets = to.packets
+        while packets.fileno() >= 0:
+            with suppress(OSError, trio.ClosedResourceError):
+                data, source = await packets.recvfrom(_BYTES)
                 sender = next((each.name for each in self._ports.values() if each.bound == source), None)
                 if sender is not None and sender != to.name:
                     self._carry(sender, to.name, data, self._between[sender, to.name], to.bound)
@@ -166,19 +189,21 @@ class PacketSwitch:
         if delay:
             await trio.sleep(delay)
         self._delayed -= 1
-        with suppress(OSError):
+        with suppress(OSError, trio.ClosedResourceError):
             await by.sendto(data, where)
 
     # Streams
 
     async def _carry_streams(self, to: _Port) -> None:
-        while True:
-            stream = await to.listener.accept()
-            if not to.pid:
-                _reset(stream)
-                continue
-            assert self._nursery is not None
-            self._nursery.start_soon(self._carry_stream, stream, to)
+        listener = to.listener
+        with suppress(trio.ClosedResourceError):
+            while True:
+                stream = await listener.accept()
+                if not to.pid:
+                    _reset(stream)
+                    continue
+                assert self._nursery is not None
+                self._nursery.start_soon(self._carry_stream, stream, to)
 
     async def _carry_stream(self, stream: trio.SocketStream, to: _Port) -> None:
         try:
@@ -226,20 +251,24 @@ class PacketSwitch:
         return next((each.name for each in self._ports.values() if each.pid and inode in _sockets_of(each.pid)), "")
 
 
-async def _pair() -> tuple[trio.socket.SocketType, trio.socket.SocketType]:
+async def _pair(
+    wanted: tuple[str, int] = (_HOST, 0), tries: int = 100
+) -> tuple[trio.socket.SocketType, trio.socket.SocketType]:
     """A socket for packets and one for streams, of one port."""
-    for _ in range(100):
+    for _ in range(tries):
         packets = trio.socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         streams = trio.socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        await packets.bind((_HOST, 0))
+        streams.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # streams of before may not be over
         try:
+            await packets.bind(wanted)
             await streams.bind(packets.getsockname())
         except OSError:
             packets.close()
             streams.close()
             continue
         return packets, streams
-    raise GossipregError("no port of loopback is free for both UDP and TCP: end other programs")
+    what = f"port {wanted[1]}" if wanted[1] else "port"
+    raise GossipregError(f"no {what} of loopback is free for both UDP and TCP: end other programs")
 
 
 async def _cancel_when(event: trio.Event, scope: trio.CancelScope) -> None:

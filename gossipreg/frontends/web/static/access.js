@@ -30,7 +30,7 @@ export class Access {
 
   async #ask() {
     if (!this.app.node) return this.#waiting(); // what the token is for is not known yet
-    if (Date.now() - this.#askedAt < ASKED_MS || document.hidden) return;
+    if (Date.now() - this.#askedAt < ASKED_MS || document.hidden || this.app.api.isDown) return;
     this.#askedAt = Date.now();
     const now = this.app.now();
     await Promise.all([
@@ -58,6 +58,7 @@ export class Access {
       table.hidden = !made;
       if (made) fill(table, made);
     } catch (error) {
+      if (this.app.api.isDown) return; // what was told last stays
       lead.hidden = false;
       say(lead, error.message);
     }

@@ -1,5 +1,6 @@
 // The agent's HTTP API, at a path relative to the page's, so that a proxy may put both below a path of its own.
 
+const PATIENCE_MS = 6000; // how long a read may take: an agent that is paused accepts it, and says nothing
 const BASE = new URL("../api/v1/", document.baseURI);
 
 /** An answer other than success: `status`, and the agent's sentence. A status of 0: there was no answer. */
@@ -13,6 +14,9 @@ export class ApiError extends Error {
 export class Api {
   #token = ""; // in memory only
   onRefused = () => {}; // called with an ApiError of 401 or 403
+  onSilence = () => {}; // called when a read was not answered in time, with when it was asked for (ms)
+  isDown = false; // whether the agent is known to be gone: then reads are not sent, so that only the stream tries again
+  #reading = new Map(); // by path: answers that are waited for
 
   /** The token to show, empty for none. */
   use(token) {
@@ -38,9 +42,10 @@ export class Api {
         ...(body === undefined ? {} : { body: JSON.stringify(body) }),
       });
     } catch (error) {
-      if (error.name === "AbortError") throw error;
+      if (error.name === "AbortError" || error.name === "TimeoutError") throw error;
       throw new ApiError(0, "the agent does not answer");
     }
+    if (method !== "GET") this.#reading.clear(); // what is read from now on was asked for after this change
     if (response.ok) return response;
     const told = await response.json().catch(() => ({}));
     const refused = new ApiError(response.status, told.error ?? `the agent answered ${response.status}`);
@@ -48,8 +53,25 @@ export class Api {
     throw refused;
   }
 
-  /** What a GET answers, as JSON. */
-  async get(path, options) {
-    return (await this.ask("GET", path, options)).json();
+  /** What a GET answers, as JSON. One that is waited for is not asked for again: all callers have the same answer. */
+  get(path) {
+    if (this.isDown) return Promise.reject(new ApiError(0, "the agent does not answer"));
+    let reading = this.#reading.get(path);
+    if (!reading) {
+      reading = this.#read(path).finally(() => { if (this.#reading.get(path) === reading) this.#reading.delete(path); });
+      this.#reading.set(path, reading);
+    }
+    return reading;
+  }
+
+  async #read(path) {
+    const begun = Date.now();
+    try {
+      return await (await this.ask("GET", path, { signal: AbortSignal.timeout(PATIENCE_MS) })).json();
+    } catch (error) {
+      if (error.name !== "TimeoutError") throw error;
+      this.onSilence(begun);
+      throw new ApiError(0, "the agent does not answer in time");
+    }
   }
 }

@@ -15,7 +15,7 @@ import { Services } from "./services.js";
 import { Observations } from "./observations.js";
 import { EventStream } from "./stream.js";
 import { T } from "./text.js";
-import { clock } from "./time.js";
+import { age, clock } from "./time.js";
 import { TokenDialog } from "./token.js";
 
 const POLL_MS = 1000; // what has no events: the agent itself, policies, checks
@@ -51,12 +51,14 @@ class App {
   #panics = null;
   #seen = new Map(); // by the key of a problem: since when it is known
   #polled = 0;
-  #pollFrom = 0; // when the next regular poll may be (ms)
+  #pollFrom = 0; // when the next regular poll may be (ms); Infinity while one is waited for
+  #pollAgain = false; // whether another is needed then: it was asked for before what has happened since
 
   constructor() {
     this.stream = new EventStream(this.api, {
       hear: (name, data) => this.#hear(name, data), tell: () => this.#state(),
     });
+    this.api.onSilence = (begun) => this.stream.suspect(begun);
     this.tokens = new TokenDialog((token) => this.#use(token));
     this.confirm = new ConfirmDialog(this.api, () => this.#poll());
     this.api.onRefused = (error) => this.#refused(error);
@@ -64,6 +66,7 @@ class App {
     addEventListener("hashchange", () => this.#go());
     addEventListener("keydown", (event) => this.#key(event));
     document.addEventListener("visibilitychange", () => this.#visible());
+    for (const event of ["focus", "online"]) addEventListener(event, () => this.stream.hasten());
     setInterval(() => { if (Date.now() >= this.#pollFrom) this.#poll(); }, POLL_MS);
     setInterval(() => { this.#state(); this.changed(); }, 1000); // ages, and the countdown to the next attempt
     this.stream.start();
@@ -71,9 +74,14 @@ class App {
     this.#go();
   }
 
-  /** The agent's time: seconds since the epoch. */
+  /** The time of what is shown, by the agent's clock: seconds since the epoch. It stands still while nothing is heard. */
   now() {
-    return Date.now() / 1000 + this.#ahead;
+    return (this.lostAt ?? Date.now()) / 1000 + this.#ahead;
+  }
+
+  /** Since when the agent is not heard (ms); null while it is, and before it was. */
+  get lostAt() {
+    return this.registry.known && this.stream.state !== "live" ? this.stream.since : null;
   }
 
   /** The word for a moment before the agent's account begins. */
@@ -120,7 +128,10 @@ class App {
 
   #hear(name, data) {
     this.registry.apply(name, data, this.now());
-    if (name === "snapshot") this.#recall();
+    if (name === "snapshot") {
+      this.#recall();
+      this.#poll();
+    }
     else if (!name.startsWith("instance-")) this.#pollSoon();
     this.changed();
   }
@@ -142,7 +153,8 @@ class App {
   }
 
   async #poll() {
-    if (document.hidden || this.tokens.element.open) return;
+    if (document.hidden || this.tokens.element.open || this.api.isDown) return;
+    if (this.#pollFrom === Infinity) return void (this.#pollAgain = true);
     const begun = Date.now();
     this.#pollFrom = Infinity;
     try {
@@ -161,6 +173,10 @@ class App {
       this.changed();
     } catch { /* the state of the connection says so */ }
     this.#pollFrom = begun + POLL_SHARE * (Date.now() - begun);
+    if (this.#pollAgain) {
+      this.#pollAgain = false;
+      this.#poll();
+    }
   }
 
   #tokenName = null;
@@ -186,8 +202,7 @@ class App {
     if (place !== this.#place) {
       this.#place = place;
       this.#view?.destroy?.();
-      const make = PAGES[this.route.page] ?? PAGES.overview;
-      this.#view = make(this, this.route.name);
+      this.#view = PAGES[this.route.page](this, this.route.name);
       fill(document.getElementById("main"), this.#view.element);
       scrollTo(0, 0);
       if (!isFirst) this.#view.heading.focus({ preventScroll: true });
@@ -198,7 +213,8 @@ class App {
   #render() {
     this.#frame = 0;
     const problems = this.registry.known ? this.problems.filter((each) => isGrave(each)).length : 0;
-    document.title = `${problems ? `(${problems}) ` : ""}${this.#view.title} · ${this.node?.name ?? "gossipreg"}`;
+    const lost = this.lostAt === null ? "" : "✖ ";
+    document.title = `${lost}${problems ? `(${problems}) ` : ""}${this.#view.title} · ${this.node?.name ?? "gossipreg"}`;
     this.#navigation(problems);
     this.#view.render(this.route);
   }
@@ -231,6 +247,7 @@ class App {
 
   #state() {
     const { state, since, reason, retryAt } = this.stream;
+    this.api.isDown = state === "lost" || state === "paused";
     const bar = document.getElementById("state");
     say(this.mark, state === "live" ? `● ${T.live}` : state === "paused" ? T.paused : state === "lost" ? "✖" : T.connecting);
     this.mark.className = `connection ${state}`;
@@ -243,12 +260,14 @@ class App {
       fill(bar, el("span", {}, sentence), " ", el("span", { "aria-live": "off" }), " ",
         el("button", { type: "button", class: "small", on: { click: () => this.stream.start() } }, T.retryNow));
     }
-    say(bar.children[1], retryAt ? T.retryIn(Math.max(0, Math.ceil((retryAt - Date.now()) / 1000))) : "");
+    const next = retryAt ? T.retryIn(Math.max(0, Math.ceil((retryAt - Date.now()) / 1000))) : T.trying;
+    say(bar.children[1], this.registry.known ? `${T.ago(age((Date.now() - since) / 1000))} ${next}` : next);
   }
 
   #visible() {
     clearTimeout(this.#hiding);
     if (document.hidden) this.#hiding = setTimeout(() => this.stream.stop(), HIDDEN_MS);
+    else if (this.stream.state === "lost") this.stream.hasten();
     else if (this.stream.state === "paused") {
       this.stream.start();
       this.#poll();

@@ -70,7 +70,7 @@ export class Members {
   }
 
   async #askTrips() {
-    if (Date.now() - this.#askedAt < TRIPS_MS || document.hidden) return;
+    if (Date.now() - this.#askedAt < TRIPS_MS || document.hidden || this.app.api.isDown) return;
     this.#askedAt = Date.now();
     try {
       const { members } = await this.app.api.get("members");

@@ -25,7 +25,7 @@ export class Observations {
 
   async #run() {
     this.#timer = 0;
-    if (document.hidden || Date.now() - this.#wantedAt > WANTED_MS) return;
+    if (document.hidden || this.app.api.isDown || Date.now() - this.#wantedAt > WANTED_MS) return;
     this.#isAsking = true;
     const { members } = this.app.registry;
     try {
@@ -33,7 +33,7 @@ export class Observations {
       this.told = { ...told, ownStatus: [...members.values()].map((each) => [each.name, each.status]).concat([[told.observer, "alive"]]) };
       this.error = "";
     } catch (error) {
-      this.told = null;
+      if (!this.app.api.isDown) this.told = null; // else it belongs to the state of then, which is shown
       this.error = error.message;
     }
     this.#isAsking = false;

@@ -30,9 +30,10 @@ export class Overview {
     const grave = problems.filter((each) => isGrave(each)).length;
     const early = problems.filter((each) => each.level === "early").length;
     const alive = [...registry.members.values()].filter((each) => each.status === "alive").length;
-    const well = () => (early ? T.early(early) : T.allWell(registry.services.size, registry.instanceCount, alive));
-    say(this.line, grave ? T.problems(grave) : well());
-    this.line.className = `lead ${grave ? "bad" : early ? "" : "well"}`;
+    const counts = [registry.services.size, registry.instanceCount, alive];
+    const well = () => (app.lostAt !== null ? T.lastKnown(...counts) : early ? T.early(early) : T.allWell(...counts));
+    say(this.line, grave ? (app.lostAt === null ? T.problems(grave) : T.lastProblems(grave)) : well());
+    this.line.className = `lead ${grave ? "bad" : early || app.lostAt !== null ? "" : "well"}`;
     const now = app.now();
     keyed(this.list, problems, (each) => each.key, (each) => JSON.stringify(each), (each) => problem(each, now));
     for (const each of this.list.querySelectorAll("time")) say(each, ageOf(Number(each.dataset.at), now, "seen" in each.dataset));

@@ -30,7 +30,7 @@ export class Rates {
   }
 
   async render() {
-    if (Date.now() - this.#askedAt < ASKED_MS || document.hidden) return;
+    if (Date.now() - this.#askedAt < ASKED_MS || document.hidden || this.app.api.isDown) return;
     this.#askedAt = Date.now();
     try {
       const { samples } = await this.app.api.get("rates");

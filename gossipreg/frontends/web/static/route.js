@@ -1,11 +1,14 @@
 // Routes: where in the page the viewer is, with search and filters, as the URL's fragment: a link leads others there.
 
+const PAGES = new Set(["overview", "services", "service", "members", "policies", "access"]);
+
 /** `#/service/orders?q=tag:v2` as `{page, name, query}`. What cannot be read is the overview. */
 export function parse(hash) {
   const [path, text = ""] = hash.replace(/^#\/?/, "").split(/\?(.*)/s);
   const [page = "", name = ""] = path.split("/").map(decoded);
   const query = Object.fromEntries(new URLSearchParams(text));
-  return { page: page || "overview", name, query };
+  if (!PAGES.has(page)) return { page: "overview", name: "", query: {} };
+  return { page: page === "service" && !name ? "services" : page, name, query };
 }
 
 function decoded(text) {

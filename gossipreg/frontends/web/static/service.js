@@ -92,7 +92,7 @@ export class ServicePage {
 
   /** Ask now and then for the weights that owners stated: events tell only those in effect. */
   async #askStated() {
-    if (Date.now() - this.#askedAt < STATED_MS || document.hidden) return;
+    if (Date.now() - this.#askedAt < STATED_MS || document.hidden || this.app.api.isDown) return;
     this.#askedAt = Date.now();
     try {
       const { instances } = await this.app.api.get(`services/${encodeURIComponent(this.name)}?all&stated`);

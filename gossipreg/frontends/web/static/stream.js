@@ -15,6 +15,7 @@ export class EventStream {
   #abort = null;
   #timer = 0;
   #failures = 0;
+  #liveAt = 0; // when it was last begun (ms)
 
   /** `hear(name, data)` is called with each event, `tell()` when the state has changed. */
   constructor(api, { hear, tell }) {
@@ -29,12 +30,23 @@ export class EventStream {
     this.#run();
   }
 
+  /** Begin now if it is lost, and would be begun again only later. */
+  hasten() {
+    if (this.retryAt) this.start();
+  }
+
+  /** Take it for lost: another request was sent at `begun` (ms), and is not answered. */
+  suspect(begun) {
+    if (this.state === "live" && begun > this.#liveAt) this.#lose(this.#abort, T.noTimely, undefined, begun);
+  }
+
   /** End it, for `state`. */
   stop(state = "paused") {
     clearTimeout(this.#timer);
     this.#abort?.abort();
     this.#abort = null;
     this.retryAt = null;
+    if (this.state === "live") this.since = Date.now();
     if (!(state === "connecting" && this.state === "lost")) this.state = state; // lost until it is live again
     this.tell();
   }
@@ -71,15 +83,16 @@ export class EventStream {
   #live() {
     this.#failures = 0;
     this.state = "live";
+    this.#liveAt = Date.now();
     this.since = null;
     this.tell();
   }
 
-  #lose(abort, reason, status) {
+  #lose(abort, reason, status, since = Date.now()) {
     if (abort !== this.#abort) return; // another has begun, or it was ended on purpose
     abort.abort();
     this.#abort = null;
-    if (this.state !== "lost") this.since = Date.now();
+    this.since ??= since;
     this.state = "lost";
     this.reason = reason;
     if (status === 401 || status === 403) { // another token is needed first

@@ -48,6 +48,9 @@ export const T = {
   connecting: "connecting …",
   notConnected: (since, reason) => `Not connected since ${since}: ${reason}. What is shown is the state of then.`,
   neverConnected: (reason) => `Not connected: ${reason}.`,
+  noTimely: "the agent does not answer in time",
+  ago: (age) => (age === "now" ? "" : `That was ${age} ago.`),
+  trying: "Trying now.",
   retryIn: (seconds) => `Next attempt in ${seconds} s.`,
   retryNow: "Try now",
   paused: "paused while hidden",
@@ -56,7 +59,10 @@ export const T = {
   silent: "nothing was heard for 40 s",
   allWell: (services, instances, members) =>
     `All is well: ${many(members, "member")} alive, ${many(services, "service")} with ${many(instances, "instance")}.`,
+  lastKnown: (services, instances, members) =>
+    `Known last: ${many(members, "member")} alive, ${many(services, "service")} with ${many(instances, "instance")}.`,
   problems: (count) => many(count, "problem"),
+  lastProblems: (count) => `Known last: ${many(count, "problem")}.`,
   early: (count) => `Perhaps something is wrong: ${many(count, "sign")} of it so far.`,
   since: (clock, age) => `since ${clock}, ${age}`,
   seenSince: (clock, age) => `seen since ${clock}, ${age}`,

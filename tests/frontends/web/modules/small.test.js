@@ -50,6 +50,8 @@ test("a place goes into the URL and comes back", () => {
     assert.deepEqual(parse(hash(page, name, query)), { page, name, query });
   }
   assert.deepEqual(parse(""), { page: "overview", name: "", query: {} });
+  for (const unknown of ["#/nowhere", "#/constructor", "#/nowhere/x?q=y"]) assert.deepEqual(parse(unknown), parse(""));
+  assert.equal(parse("#/service").page, "services");
   assert.equal(parse("#/service/%E0%A4%A").name, "%E0%A4%A");
   assert.equal(hash("services", "", { q: "", state: "down" }), "#/services?state=down");
 });
