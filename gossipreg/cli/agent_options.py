@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from gossipreg.cli import show
 from gossipreg.cli.agent_token import TOKEN_VARIABLE, read_token
@@ -14,12 +14,15 @@ from gossipreg.hosts import DEFAULT_HTTP
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
+#: The variables that name the agent, the first that is set.
+ADDRESS_VARIABLES: Final = ("GOSSIPREG_AGENT", "GOSSIPREG_HTTP")
+
 _address_option = option(
     "--http",
     "--agent",
     "agent",
     metavar="HOST:PORT",
-    envvar=["GOSSIPREG_AGENT", "GOSSIPREG_HTTP"],
+    envvar=ADDRESS_VARIABLES,
     default=DEFAULT_HTTP,
     show_default=True,
     callback=lambda _context, _parameter, text: AgentClient.at(text),
@@ -52,7 +55,8 @@ def agent_option(command: _Command) -> _Command:
 
     @functools.wraps(command)
     def with_agent(*arguments: Any, agent: AgentClient, **options: Any) -> Any:
-        return command(*arguments, agent=agent._replace(token=read_token(options.pop("token_file"))), **options)
+        file = options.pop("token_file")
+        return command(*arguments, agent=agent._replace(token=read_token(file), token_file=file), **options)
 
     return _address_option(token_file(with_agent))  # type: ignore[return-value]  # `wraps` changes its type
 

@@ -14,6 +14,7 @@ from gossipreg.json_documents import read_json
 
 if TYPE_CHECKING:
     from http.client import HTTPConnection, HTTPResponse
+    from pathlib import Path
 
 #: How long an agent may take to answer, or to be silent in the middle of an answer (seconds).
 PATIENCE: Final = 5.0
@@ -36,6 +37,7 @@ class AgentClient(NamedTuple):
     address: Address | SocketFile
     token: str | None = None
     patience: float | None = None  # how long an answer may take (seconds), if not the usual time
+    token_file: Path | None = None  # where the token is from, if a file was named
     is_tls: bool = False  # whether it speaks HTTPS; see `client_tls` for what the client trusts and shows
 
     def __repr__(self) -> str:

@@ -10,7 +10,8 @@ import logging
 import os
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
+from typing import Final
 
 import attrs
 
@@ -33,6 +34,17 @@ _ERRNOS_MAX = 32
 
 #: How long a send error counts as a problem (seconds): longer than from one try of a failed member to the next.
 _PROBLEM_SECONDS = 10.0
+
+#: What to look at, by the name of the errno.
+_SEND_REMEDIES: Final = {
+    "ECONNREFUSED": "nothing listens there: look whether its agent runs",
+    "EHOSTUNREACH": "look at the routes of both hosts, and whether that one is up",
+    "ENETUNREACH": "this host has no route there: add one",
+    "EPERM": "a firewall of this host forbids it: let UDP out at the gossip port",
+    "EACCES": "a firewall of this host forbids it: let UDP out at the gossip port",
+    "EADDRNOTAVAIL": "the address to send from is not this host's any more",
+    "EADDRESS": "the member advertises an address of another family than this agent binds",
+}
 
 #: Members that one sentence names; of the others it gives the number.
 _NAMED_MAX = 8
@@ -194,7 +206,7 @@ class SendErrors:
 
     counts: Counter[str] = attrs.field(factory=Counter)
     clock: Callable[[], float] = time.monotonic  # seconds
-    _last: tuple[str, float] = ("", float("-inf"))  # a sentence, and when
+    _recent: dict[Address, tuple[str, float]] = attrs.field(factory=dict)  # a sentence, and when; the latest last
     _log_limiter: LogLimiter = attrs.field(factory=lambda: LogLimiter(_REPEAT_SECONDS, _ERRNOS_MAX))
 
     def record(self, error: Exception, to: Address) -> None:
@@ -204,16 +216,24 @@ class SendErrors:
         reason = os.strerror(number) if number is not None and number > 0 else "not an address of this socket's family"
         self.counts[name] += 1
         now = self.clock()
-        sentence = f"cannot send to {to}: {reason} ({name})"
-        self._last = sentence, now
+        remedy = f": {_SEND_REMEDIES[name]}" if name in _SEND_REMEDIES else ""
+        sentence = f"cannot send to {to}: {reason} ({name}){remedy}"
+        self._recent.pop(to, None)
+        self._recent[to] = sentence, now
+        if len(self._recent) > _PEERS_MAX:
+            del self._recent[next(iter(self._recent))]
         if self._log_limiter.admit(name, now):
             log.warning("%s; %d times so far", sentence, self.counts[name])
 
-    @property
-    def problem(self) -> str | None:
-        """The last error, if it is recent."""
-        sentence, at = self._last
-        return sentence if self.clock() - at <= _PROBLEM_SECONDS else None
+    def problem(self, failed: Collection[Address] = ()) -> str | None:
+        """The latest error, if it is recent. One of sending to a member that has ``failed`` says nothing more."""
+        now = self.clock()
+        for to, (sentence, at) in reversed(self._recent.items()):
+            if now - at > _PROBLEM_SECONDS:
+                break
+            if to not in failed:
+                return sentence
+        return None
 
 
 @attrs.define(eq=False, repr=False)

@@ -64,8 +64,14 @@ def problems(lifecycle: NodeLifecycle) -> tuple[str, ...]:
     """What is wrong with the node of ``lifecycle``, or between it and its peers, a sentence each."""
     now = trio.current_time()
     address, errors = lifecycle.advertised_address, lifecycle.context.driver.datagrams.errors
-    store = lifecycle.context.store
-    local = [None if store is None else store.problem, None if address is None else address.problem, errors.problem]
+    context = lifecycle.context
+    store = context.store
+    failed = {each.address for each in context.engine.members.snapshot() if each.status is Status.FAILED}
+    local = [
+        None if store is None else store.problem,
+        None if address is None else address.problem,
+        errors.problem(failed),
+    ]
     return (
         *(problem for problem in local if problem),
         *lifecycle.keyring.problems,

@@ -104,7 +104,8 @@ def test_a_send_error_is_counted_each_time_and_logged_once_a_minute(caplog: pyte
         assert errors.counts == {"ENETUNREACH": 3, "EADDRESS": 1}
         assert len(caplog.messages) == 2
         assert caplog.messages[0] == (
-            "cannot send to 10.0.0.2:7940: Network is unreachable (ENETUNREACH); 1 times so far"
+            "cannot send to 10.0.0.2:7940: Network is unreachable (ENETUNREACH): this host has no route there: "
+            "add one; 1 times so far"
         )
         now[0] = 61.0
         errors.record(OSError(errno.ENETUNREACH, "Network is unreachable"), UNREACHABLE)
@@ -114,12 +115,36 @@ def test_a_send_error_is_counted_each_time_and_logged_once_a_minute(caplog: pyte
 def test_a_send_error_is_a_problem_for_a_while() -> None:
     now = [0.0]
     errors = SendErrors(clock=lambda: now[0])
-    assert str(errors.problem) == "None"
+    assert errors.problem() is None
     errors.record(OSError(errno.EPERM, "Operation not permitted"), UNREACHABLE)
     now[0] = 9.0
-    assert str(errors.problem) == "cannot send to 10.0.0.2:7940: Operation not permitted (EPERM)"
+    assert str(errors.problem()).startswith(
+        "cannot send to 10.0.0.2:7940: Operation not permitted (EPERM): a firewall of this host forbids it"
+    )
     now[0] = 11.0
-    assert str(errors.problem) == "None"
+    assert errors.problem() is None
+
+
+def test_that_a_failed_member_cannot_be_sent_to_is_no_problem_and_hides_no_other() -> None:
+    errors = SendErrors(clock=lambda: 0.0)
+    other = Address("10.0.0.3", 7940)
+    refused = OSError(errno.ECONNREFUSED, "Connection refused")
+    errors.record(refused, other)
+    errors.record(refused, UNREACHABLE)
+    assert str(errors.problem()).startswith("cannot send to 10.0.0.2:7940: ")
+    remaining = errors.problem({UNREACHABLE})
+    assert remaining == (
+        "cannot send to 10.0.0.3:7940: Connection refused (ECONNREFUSED): nothing listens there: look whether its "
+        "agent runs"
+    )
+    assert errors.problem({UNREACHABLE, other}) is None
+
+
+def test_addresses_that_cannot_be_sent_to_are_remembered_up_to_a_bound() -> None:
+    errors = SendErrors(clock=lambda: 0.0)
+    for port in range(1, 1001):
+        errors.record(OSError(errno.EPERM, "no"), Address("10.0.0.2", port))
+    assert len(errors._recent) < 300
 
 
 # Primary conflicts

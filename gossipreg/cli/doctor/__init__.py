@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import attrs
 import click
 
 from gossipreg.cli.agent_options import agent_options, duration
@@ -57,7 +58,7 @@ def doctor(agent: AgentClient, file: Path | None, watch: float, *, as_json: bool
     from gossipreg.cli.doctor.gather import gather
     from gossipreg.cli.doctor.rules import RULES, examine
 
-    facts = gather(agent, file, watch)
+    facts = attrs.evolve(gather(agent, file, watch), agent_options=_options(agent))
     findings = examine(facts)
     name = facts.node.get("name")
     if as_json:
@@ -65,29 +66,46 @@ def doctor(agent: AgentClient, file: Path | None, watch: float, *, as_json: bool
             "agent": facts.agent,
             "name": name,
             "rules": len(RULES),
-            "findings": [_document(each) for each in findings],
+            "findings": [_document(each, facts.agent_options) for each in findings],
         }
         print(json.dumps(document, indent=2))
     else:
         about = f"the agent at {facts.agent}" if name is None else f"{name} at {facts.agent}"
-        print("\n".join(text(about, findings)))
+        print("\n".join(text(about, findings, facts.agent_options)))
     if any(each.severity is not Severity.NOTE for each in findings):
         sys.stdout.flush()
         sys.exit(1)
 
 
-def _document(finding: Any) -> dict[str, Any]:
+def _options(agent: AgentClient) -> tuple[str, ...]:
+    """The options with which any command asks ``agent``, as far as the environment does not say so already."""
+    from gossipreg.cli.agent_options import ADDRESS_VARIABLES
+    from gossipreg.cli.declare import from_environment
+    from gossipreg.hosts import DEFAULT_HTTP
+
+    usual = AgentClient.at(from_environment(ADDRESS_VARIABLES) or DEFAULT_HTTP)
+    same = (usual.address, usual.is_tls) == (agent.address, agent.is_tls)
+    where = f"https://{agent.address}" if agent.is_tls else str(agent.address)
+    token = () if agent.token_file is None else ("--token-file", str(agent.token_file))
+    return (*(() if same else ("--http", where)), *token)
+
+
+def _document(finding: Any, agent_options: tuple[str, ...]) -> dict[str, Any]:
     return {
         "rule": finding.rule,
         "severity": str(finding.severity),
         "what": finding.what,
         "why": list(finding.why),
         "do": finding.do,
+        "run": finding.command(agent_options) or None,
     }
 
 
-def text(about: str, findings: Sequence[Any]) -> Iterator[str]:
-    """The report in lines of at most 80 characters, but for what cannot be broken."""
+def text(about: str, findings: Sequence[Any], agent_options: tuple[str, ...] = ()) -> Iterator[str]:
+    """The report in lines of at most 80 characters, but for what cannot be broken: words, and commands.
+
+    ``agent_options``: those with which a command asks the same agent.
+    """
     from gossipreg.text import escaped
 
     if not findings:
@@ -101,6 +119,8 @@ def text(about: str, findings: Sequence[Any]) -> Iterator[str]:
         for line in each.why:
             yield from _wrapped("  why: ", escaped(line))
         yield from _wrapped("  do:  ", escaped(each.do))
+        if command := each.command(agent_options):
+            yield f"  run: {escaped(command)}"
 
 
 def _wrapped(head: str, said: str, indent: str = "       ") -> list[str]:

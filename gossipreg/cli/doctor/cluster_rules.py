@@ -16,13 +16,16 @@ from gossipreg.runtime.joining import JoinFailureReason
 #: How long a join may take before it counts as failed (seconds).
 _JOIN_SECONDS: Final = 15.0
 
+#: Has systemd synchronise the clock of its host.
+_SET_CLOCK: Final = ("timedatectl", "set-ntp", "true")
+
 #: What to do when the first seed fails for such a reason.
 JOIN_REMEDIES: Final[Mapping[str, str]] = {
     JoinFailureReason.UNRESOLVED: "correct the seed's name in --join, or in DNS",
     JoinFailureReason.REFUSED: "start the agent at the seed, or correct its port (the gossip port) in --join",
     JoinFailureReason.NO_ANSWER: "open the gossip port, TCP and UDP, in the firewalls of both hosts: see "
     "docs/first-cluster.md",
-    JoinFailureReason.UNREACHABLE: "mend the route to the seed: ip route get HOST",
+    JoinFailureReason.UNREACHABLE: "mend the route to the seed",
     JoinFailureReason.NOT_GOSSIP: "name the seed's gossip port in --join, not its HTTP or DNS port",
     JoinFailureReason.CLOSED: "look into the seed's log; try again later",
     JoinFailureReason.SILENT: "run gossipreg doctor on the seed: its process may be stopped",
@@ -32,7 +35,7 @@ JOIN_REMEDIES: Final[Mapping[str, str]] = {
     JoinFailureReason.OTHER_CLUSTER: "give both the same --cluster, or name a seed of this cluster in --join",
     JoinFailureReason.OTHER_VERSION: "upgrade the older one of the two: see docs/compatibility.md",
     JoinFailureReason.ITSELF: "name another member in --join",
-    JoinFailureReason.CLOCK: "synchronise the clocks of both hosts: timedatectl set-ntp true",
+    JoinFailureReason.CLOCK: "synchronise the clocks of both hosts",
     JoinFailureReason.BROKEN: "look into the seed's log, and at firewalls that end connections on the way",
     JoinFailureReason.UNFINISHED: "wait a minute: the states are still being compared",
     JoinFailureReason.JUNK: "look at what listens at the seed's address",
@@ -51,16 +54,21 @@ def not_joined(facts: Facts) -> Diagnosis | None:
     why = [f"{seed}: {failure['detail']}" for seed, failure in failures.items()] or ["no seed has answered yet"]
     if facts.node.get("serving_last_known"):
         why.append("until then it answers from its snapshot")
-    do = next(
-        (JOIN_REMEDIES[each["reason"]] for each in failures.values() if each["reason"] in JOIN_REMEDIES),
-        "see docs/resilience.md, a join that does not succeed",
+    seed, reason = next(
+        ((seed, each["reason"]) for seed, each in failures.items() if each["reason"] in JOIN_REMEDIES), ("", "")
     )
+    run: tuple[str, ...] = ()
+    if reason == JoinFailureReason.UNREACHABLE:
+        run = ("ip", "route", "get", seed.rpartition(":")[0].strip("[]"))
+    elif reason == JoinFailureReason.CLOCK:
+        run = _SET_CLOCK
     late = facts.uptime > _JOIN_SECONDS
     return Diagnosis(
         Severity.ERROR if late else Severity.WARNING,
         f"the agent has not joined in {facts.uptime:.0f} s",
         lines(why),
-        do,
+        JOIN_REMEDIES.get(reason, "see docs/resilience.md, a join that does not succeed"),
+        run,
     )
 
 
@@ -143,7 +151,8 @@ def small_packets(facts: Facts) -> Diagnosis | None:
             f"members: {listed(names)}",
             *(each for each in facts.node.get("problems", ()) if each.startswith("packets over")),
         ),
-        "correct the MTU of the tunnel or link on the way: ip link show",
+        "correct the MTU of the tunnel or link on the way",
+        ("ip", "link", "show"),
     )
 
 
@@ -157,7 +166,8 @@ def clock(facts: Facts) -> Diagnosis | None:
         Severity.ERROR,
         f"the clock is {abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} those of the members",
         (f"clock_skew is {skew:g} s, {CLOCK_SKEW_MAX:.0f} s are allowed",),
-        "timedatectl set-ntp true",
+        "synchronise the clock of its host",
+        _SET_CLOCK,
     )
 
 
@@ -291,7 +301,8 @@ def failed_members(facts: Facts) -> Diagnosis | None:
         Severity.WARNING,
         f"{len(failed)} of {others} other members {'has' if len(failed) == 1 else 'have'} failed",
         (f"failed: {listed(failed)}",),
-        f"start the agent there again or, if the host is gone: gossipreg forget {failed[0]}",
+        "start the agent there again, or forget the member if its host is gone",
+        ("gossipreg", "forget", failed[0]),
     )
 
 
@@ -333,7 +344,8 @@ def key_file_outdated(facts: Facts) -> Diagnosis | None:
         Severity.WARNING,
         f"{facts.host.key_file} differs from the keys that the cluster uses",
         lines(why),
-        "write the keys of gossipreg keys list into it, without those given up, and send SIGHUP: see docs/keys.md",
+        "write the keys that are listed into it, without those given up, and send SIGHUP: see docs/keys.md",
+        ("gossipreg", "keys", "list"),
     )
 
 
@@ -358,14 +370,15 @@ def reported_problems(facts: Facts) -> Diagnosis | None:
 @rule(evidence="`GET /api/v1/regions`: `problem`", remedy="See [regions](regions.md).")
 def regions(facts: Facts) -> Diagnosis | None:
     """A followed region does not answer."""
-    found = [f"{each['name']}: {each['problem']}" for each in facts.regions if each["problem"] and not each["own"]]
-    if not found:
+    silent = [each for each in facts.regions if each["problem"] and not each["own"]]
+    if not silent:
         return None
     return Diagnosis(
         Severity.WARNING,
         "regions that are followed do not answer: what is known of them grows old",
-        lines(found),
-        "gossipreg doctor --http HOST:PORT, of an agent there; see docs/regions.md",
+        lines(f"{each['name']}: {each['problem']}" for each in silent),
+        "ask an agent there what is wrong: see docs/regions.md",
+        ("gossipreg", "doctor", "--http", silent[0]["agents"][0]) if silent[0].get("agents") else (),
     )
 
 

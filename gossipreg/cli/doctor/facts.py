@@ -83,6 +83,7 @@ class Facts:
     """Everything that the rules look at. The documents are the answers of the HTTP API, as they came."""
 
     agent: str  # the address asked, as a user writes it
+    agent_options: tuple[str, ...] = ()  # the options with which a command asks the same agent, if it needs any
     now: float = 0.0  # seconds since the epoch
     version: str = ""  # of the command
     unreachable: Unreachable | None = None

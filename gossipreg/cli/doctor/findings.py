@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import shlex
 from collections.abc import Callable, Iterable
 
 import attrs
@@ -19,6 +20,10 @@ class Severity(enum.StrEnum):
     NOTE = "note"  # may well be meant
 
 
+#: Commands that ask no agent, or name one of their own.
+_WITHOUT_AGENT = frozenset({"agent", "doctor", "keygen"})
+
+
 @frozen
 class Diagnosis:
     """One thing that is wrong."""
@@ -26,8 +31,14 @@ class Diagnosis:
     severity: Severity
     what: str
     why: tuple[str, ...]  # the evidence, a line each
-    do: str  # one command or page
+    do: str  # one sentence, or a page
+    run: tuple[str, ...] = ()  # the words of a command for that, or that shows more; without the agent's address
     rule: str = ""  # the rule's name
+
+    def command(self, agent_options: tuple[str, ...]) -> str:
+        """``run`` as a line for a shell; empty if there is none. One that asks the agent gets ``agent_options``."""
+        asks = self.run[:1] == ("gossipreg",) and self.run[1] not in _WITHOUT_AGENT
+        return shlex.join((*self.run, *(agent_options if asks else ())))
 
 
 @frozen

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from typing import Final
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
 
 from gossipreg.cli.doctor.facts import Facts
 from gossipreg.cli.doctor.findings import Diagnosis, Rule, Severity, lines, listed, rule
@@ -45,9 +46,10 @@ def unreachable(facts: Facts) -> Diagnosis | None:
         why.append(f"the configuration file has the agent listen at {found.configured}")
     if found.elsewhere:
         why.append(f"agents answer at {listed(found.elsewhere)}")
+    run: tuple[str, ...] = ()
     if other:
-        do = f"gossipreg doctor --http {other}"
-    return Diagnosis(Severity.ERROR, f"no agent answers at {facts.agent}", tuple(why), do)
+        do, run = "ask the agent there", ("gossipreg", "doctor", "--http", other)
+    return Diagnosis(Severity.ERROR, f"no agent answers at {facts.agent}", tuple(why), do, run)
 
 
 @rule(evidence="the agent's refusal: 401 or 403", remedy="`export GOSSIPREG_TOKEN=...`, or `--token-file FILE`.")
@@ -95,7 +97,11 @@ def gossip_in_clear(facts: Facts) -> Diagnosis | None:
     if not why:
         return None
     return Diagnosis(
-        Severity.ERROR, "the gossip is in clear beyond this host", why, "gossipreg keygen --out key: see docs/keys.md"
+        Severity.ERROR,
+        "the gossip is in clear beyond this host",
+        why,
+        "make a key, and pass --key-file on every host: see docs/keys.md",
+        ("gossipreg", "keygen", "--out", "key"),
     )
 
 
@@ -138,7 +144,8 @@ def configuration(facts: Facts) -> Diagnosis | None:
         Severity.ERROR,
         "the configuration cannot be used: the next start of the agent fails",
         (host.config_problem,),
-        f"gossipreg agent --config {host.config} --check-config",
+        "correct it",
+        ("gossipreg", "agent", "--config", host.config, "--check-config"),
     )
 
 
@@ -198,7 +205,8 @@ def data_directory(facts: Facts) -> Diagnosis | None:
         Severity.ERROR,
         "the disk of the data directory is full",
         (f"{found.path}: {free if is_full else 'no further file can be made'}",),
-        f"make room: df -h {found.path}; df -i {found.path}",
+        "make room on its disk",
+        ("df", "-h", found.path) if is_full else ("df", "-i", found.path),
     )
 
 
@@ -256,7 +264,8 @@ def receive_buffer(facts: Facts) -> Diagnosis | None:
         Severity.WARNING,
         "the kernel drops packets of gossip",
         (f"{dropped} packets dropped", f"net.core.rmem_max is {most}, the agent asks for {_RECEIVE_BUFFER}"),
-        f"sysctl -w net.core.rmem_max={_RECEIVE_BUFFER}, and restart the agent: see docs/capacity.md",
+        "give it more, and restart the agent: see docs/capacity.md",
+        ("sysctl", "-w", f"net.core.rmem_max={_RECEIVE_BUFFER}"),
     )
 
 
@@ -305,7 +314,8 @@ def tasks_failed(facts: Facts) -> Diagnosis | None:
         Severity.WARNING,
         "tasks of the agent failed by a mistake of gossipreg",
         (f"tasks_failed is {failed}",),
-        "report the traceback in its log: journalctl -u gossipreg",
+        "report the traceback in its log",
+        ("journalctl", "-u", "gossipreg"),
     )
 
 
@@ -315,12 +325,19 @@ def tokens_expired(facts: Facts) -> Diagnosis | None:
     ending = [each for each in facts.tokens if each["expires"] is not None and each["expires"] - facts.now < 86_400]
     if not ending:
         return None
+    shared = [each for each in ending if each.get("writer")]  # the others are of the agent's file
     return Diagnosis(
         Severity.NOTE,
         "tokens have expired, or do within a day",
         (listed(each["name"] for each in ending),),
-        f"make another: gossipreg tokens create {ending[0]['name']}",
+        "make another, or revoke it if it is not needed any more" if shared else "replace it in the file of tokens",
+        (*("gossipreg", "tokens", "create", shared[0]["name"], "--ttl", "720h"), *_scopes(shared[0])) if shared else (),
     )
+
+
+def _scopes(token: Mapping[str, Any]) -> Iterator[str]:
+    for scope in token["scopes"]:
+        yield from ("--scope", str(scope))
 
 
 RULES: Final[tuple[Rule, ...]] = (

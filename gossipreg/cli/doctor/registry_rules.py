@@ -34,7 +34,8 @@ def services_down(facts: Facts) -> Diagnosis | None:
         Severity.WARNING,
         "services without a healthy instance",
         lines(why),
-        f"gossipreg lookup {next(iter(down))} --all",
+        "see the reason of each of its instances",
+        ("gossipreg", "lookup", next(iter(down)), "--all"),
     )
 
 
@@ -51,7 +52,8 @@ def checks_refused(facts: Facts) -> Diagnosis | None:
         Severity.WARNING,
         "targets of checks refuse the connection, or may not be contacted",
         lines(f"{each['instance']} {each['name']} ({each['target']}): {_said(each)}" for each in refused),
-        f"start the program, or correct the check: gossipreg checks {refused[0]['instance']}",
+        "start the program, or correct the check",
+        ("gossipreg", "checks", refused[0]["instance"]),
     )
 
 
@@ -112,7 +114,7 @@ def registered_twice(facts: Facts) -> Diagnosis | None:
             Severity.WARNING,
             "one instance is registered at two agents: it gets the work of two",
             lines(same_place),
-            "gossipreg deregister ID, at the agent that does not run beside it",
+            "deregister it at the agent that does not run beside it",
         )
     if same_id:
         return Diagnosis(
@@ -136,7 +138,8 @@ def policies_unreadable(facts: Facts) -> Diagnosis | None:
         Severity.WARNING,
         "policies are not obeyed here: this release cannot read them",
         lines(f"{each['key']}, set by {each['writer']}" for each in facts.unreadable),
-        f"upgrade this agent, or: gossipreg policy remove {facts.unreadable[0]['key']}",
+        "upgrade this agent, or remove the policy",
+        ("gossipreg", "policy", "remove", facts.unreadable[0]["key"]),
     )
 
 
@@ -154,7 +157,8 @@ def policies_refused(facts: Facts) -> Diagnosis | None:
         Severity.WARNING,
         "policies of other agents are dropped, so agents obey different ones",
         why,
-        "synchronise the clocks of all hosts (timedatectl set-ntp true), and see gossipreg policy list",
+        "synchronise the clocks of all hosts (timedatectl set-ntp true), and see which policies there are",
+        ("gossipreg", "policy", "list"),
     )
 
 
@@ -172,7 +176,8 @@ def policies_without_target(facts: Facts) -> Diagnosis | None:
         Severity.NOTE,
         "policies without effect: nothing that they are about is registered",
         lines(str(each["key"]) for each in missing),
-        f"correct the name, or: gossipreg policy remove {missing[0]['key']}",
+        "correct the name, or remove the policy",
+        ("gossipreg", "policy", "remove", missing[0]["key"]),
     )
 
 
@@ -192,7 +197,8 @@ def drained(facts: Facts) -> Diagnosis | None:
         Severity.WARNING,
         "the agent drains: its instances get no new work",
         (f"{len(own)} instances of this agent: {listed(own)}", kept) if own else (kept,),
-        "gossipreg drain --end, unless it is meant",
+        "end that, unless it is meant",
+        ("gossipreg", "drain", "--end"),
     )
 
 

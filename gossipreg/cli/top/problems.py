@@ -82,11 +82,12 @@ def _of_node(facts: ClusterFacts) -> Iterator[Problem]:
     if node.get("leaving") or node.get("draining"):
         yield Problem("drain", "note", "this agent is leaving" if node.get("leaving") else "this agent is draining")
     for sentence in node.get("problems", ()):
-        is_told = (node.get("name_conflict") and sentence.startswith(_ABOUT_THE_NAME)) or any(
-            each["status"] == "failed" and sentence.startswith(f"cannot send to {each['address']}: ")
-            for each in facts.members
+        is_told = (
+            (node.get("name_conflict") and sentence.startswith(_ABOUT_THE_NAME))
+            or (facts.observed is not None and _ABOUT_LINKS in sentence)
+            or _is_about_failed(sentence, facts)
         )
-        if not is_told and (facts.observed is None or _ABOUT_LINKS not in sentence):
+        if not is_told:
             yield Problem(f"p {_stable(sentence)}", "warn", sentence)
     for sentence in node.get("warnings", ()):
         yield Problem(f"w {sentence}", "note", sentence)
@@ -212,12 +213,21 @@ def _of_beliefs(facts: ClusterFacts, observed: Json) -> Iterator[Problem]:
         yield Problem(f"b {name} {state}", "warn", f"members disagree about {name}", why)
 
 
+def _is_about_failed(sentence: str, facts: ClusterFacts) -> bool:
+    """Whether a sentence of an agent tells only that a member has failed, which is a problem of its own."""
+    return any(
+        each["status"] == "failed" and sentence.startswith(f"cannot send to {each['address']}: ")
+        for each in facts.members
+    )
+
+
 def _reported(facts: ClusterFacts, observers: Sequence[Json]) -> Iterator[Problem]:
     """What other agents report of themselves, and that versions differ."""
     reported: dict[str, list[str]] = defaultdict(list)
     for each in observers:
         for sentence in each["problems"]:
-            if each["name"] != facts.node["name"] and _ABOUT_LINKS not in sentence:
+            is_told = _ABOUT_LINKS in sentence or _is_about_failed(sentence, facts)
+            if each["name"] != facts.node["name"] and not is_told:
                 reported[sentence].append(each["name"])
     for sentence, names in reported.items():
         if sentence not in facts.node.get("problems", ()):

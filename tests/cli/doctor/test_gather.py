@@ -68,6 +68,23 @@ def test_what_the_agent_tells_reaches_the_rules(run: Callable[..., Ran], fake: F
     assert {"failed-members", "keys-lacking", "policies-without-target"} <= found.keys()
 
 
+def test_commands_ask_the_agent_that_was_asked(
+    run: Callable[..., Ran], fake: FakeAgent, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed = [("snapshot", {"members": [MEMBER | {"status": "failed"}], "instances": []})]
+    fake.streams += [failed, failed, failed]
+    token = tmp_path / "a token"
+    hidden(token, "a-token")
+
+    def command(*options: str) -> str:
+        return str(doctor(run, *options, status=1)["failed-members"]["run"])
+
+    assert command("--http", fake.address) == f"gossipreg forget web-1 --http {fake.address}"
+    monkeypatch.setenv("GOSSIPREG_HTTP", f"http://{fake.address}")
+    assert command() == "gossipreg forget web-1"
+    assert command("--token-file", str(token)) == f"gossipreg forget web-1 --token-file '{token}'"
+
+
 def test_an_agent_that_is_not_there_is_a_finding(run: Callable[..., Ran]) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -141,7 +158,7 @@ def test_a_configuration_that_cannot_be_used_and_one_for_another_address(
         free.bind(("127.0.0.1", 0))
         address = "{}:{}".format(*free.getsockname())
         found = doctor(run, "--http", address, "--config", str(config), status=1)
-    assert found["unreachable"]["do"] == f"gossipreg doctor --http {fake.address}"
+    assert found["unreachable"]["run"] == f"gossipreg doctor --http {fake.address}"
 
 
 def test_a_data_directory_of_another_user_or_that_is_a_file(tmp_path: Path) -> None:

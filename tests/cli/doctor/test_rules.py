@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from typing import Any
 
 import attrs
@@ -24,6 +26,7 @@ from gossipreg.model import NODE_SERVICE, Address
 from gossipreg.protocol.membership.peer_clocks import CLOCK_SKEW_MAX
 from gossipreg.runtime import exposure_warnings
 from gossipreg.runtime.joining import JoinFailureReason
+from tests.cli.test_docs import parse
 
 NOW = 1_800_000_000.0
 
@@ -72,6 +75,10 @@ CHECK = {
 }
 
 KEY = {"id": "0a1b2c3d", "primary": True, "held_by": 2, "used_by": 2, "not_held_by": [], "until": None}
+
+TOKEN = {"name": "ci", "expires": NOW + 86_399, "writer": "web-1", "scopes": ["write:orders"]}
+
+REGION = {"name": "eu", "own": False, "problem": "no answer"}
 
 POLICY = {"key": "weight:orders:orders-1", "service": "orders", "instance": "orders-1"}
 
@@ -142,8 +149,8 @@ WRONG: list[tuple[str, Facts, str, str]] = [
     ("unreachable", unreachable(program=ListeningProgram(33)), "error", "stop that program"),
     ("unreachable", unreachable(program=ListeningProgram(0, 1, "gossipreg agent")), "error", "look into its log"),
     ("unreachable", unreachable(socket_file="belongs to user 33"), "error", "run this as the agent's user"),
-    ("unreachable", unreachable(elsewhere=("127.0.0.1:8501",)), "error", "gossipreg doctor --http 127.0.0.1:8501"),
-    ("unreachable", unreachable(configured="127.0.0.1:9"), "error", "gossipreg doctor --http 127.0.0.1:9"),
+    ("unreachable", unreachable(elsewhere=("127.0.0.1:8501",)), "error", "run: gossipreg doctor --http 127.0.0.1:8501"),
+    ("unreachable", unreachable(configured="127.0.0.1:9"), "error", "run: gossipreg doctor --http 127.0.0.1:9"),
     ("token-refused", unreachable(refused="unauthorized"), "error", "GOSSIPREG_TOKEN"),
     ("not-told", seen(not_told={"keys": "it needs the scope operator"}), "note", "it needs the scope operator"),
     ("gossip-in-clear", node(warnings=[exposure_warnings.gossip_warning(OPEN)]), "error", "gossipreg keygen"),
@@ -168,7 +175,8 @@ WRONG: list[tuple[str, Facts, str, str]] = [
     ("starved", counted(lags=6), "warning", "lags is 6"),
     ("starved", node(local_health=1), "warning", "local_health is 1"),
     ("tasks-failed", counted(tasks_failed=1), "warning", "tasks_failed is 1"),
-    ("tokens-expired", seen(tokens=[{"name": "ci", "expires": NOW + 86_399}]), "note", "ci"),
+    ("tokens-expired", seen(tokens=[TOKEN]), "note", "run: gossipreg tokens create ci --ttl 720h --scope write:orders"),
+    ("tokens-expired", seen(tokens=[TOKEN | {"writer": None}]), "note", "replace it in the file of tokens"),
     *(("not-joined", unjoined(each), "error", f"the detail of {each}") for each in JoinFailureReason),
     ("not-joined", unjoined("refused", after=5.0), "warning", "start the agent at the seed"),
     ("not-joined", node(joined=False), "error", "no seed has answered yet"),
@@ -197,7 +205,9 @@ WRONG: list[tuple[str, Facts, str, str]] = [
     ("key-file-outdated", on_host(keys=("0a1b2c3d", "deadbeef")), "warning", "deadbeef of the file was given up"),
     ("key-file-outdated", on_host(keys=("deadbeef",)), "warning", "primary key 0a1b2c3d is not in the file"),
     ("reported-problems", node(problems=["the address 10.0.0.5 is gone"]), "error", "10.0.0.5 is gone"),
-    ("regions", seen(regions=[{"name": "eu", "own": False, "problem": "no answer"}]), "warning", "eu: no answer"),
+    ("regions", seen(regions=[REGION]), "warning", "eu: no answer"),
+    ("regions", seen(regions=[REGION | {"agents": ["https://10.1.0.5:8500"]}]), "warning",
+     "run: gossipreg doctor --http https://10.1.0.5:8500"),
     ("services-down", instances({"health": "critical"}), "warning", "gossipreg lookup orders --all"),
     ("checks-refused", seen(checks=[CHECK | {"health": "critical", "reason": "Connection refused"}]),
      "warning", "orders-1 http (127.0.0.1:8080): Connection refused"),
@@ -245,7 +255,7 @@ def test_a_rule_finds_what_is_wrong(name: str, facts: Facts, severity: str, part
     found = rule.find(facts)
     assert found is not None
     assert (found.rule, found.severity) == (name, severity)
-    assert part in " | ".join((found.what, *found.why, found.do))
+    assert part in " | ".join((found.what, *found.why, found.do, f"run: {found.command(())}"))
     assert found.what
     assert found.why
     assert found.do
@@ -280,9 +290,28 @@ def test_the_text_fits_80_columns_and_shows_no_control_character() -> None:
     found = [finding for _, facts, *_ in WRONG for finding in examine(facts)]
     found += examine(node(problems=["a \x1b[31m problem " + "of many words " * 20]))
     lines = list(text("web-1 at 127.0.0.1:8500", found))
-    assert max(map(len, lines)) <= 80
+    assert max(len(line) for line in lines if not line.startswith("  run: ")) <= 80
     assert "\x1b" not in "".join(lines)
     assert list(text("web-1 at x", ())) == ["nothing wrong found: web-1 at x"]
+
+
+def test_every_command_of_the_tool_is_one_that_can_be_run_and_asks_the_agent_that_was_asked() -> None:
+    options = ("--http", "https://10.0.0.9:8500", "--token-file", "a token")
+    commands = {each.command(options) for _, facts, *_ in WRONG for each in examine(facts)} - {""}
+    ours = [shlex.split(each) for each in commands if each.startswith("gossipreg ")]
+    assert len(ours) > 12
+    for words in ours:
+        parse(words[1:])
+        assert words[1] in ("agent", "doctor", "keygen") or words[-4:] == list(options), words
+    for _, facts, *_ in WRONG:
+        for each in examine(facts):
+            assert not re.search(r"gossipreg (lookup|checks|policy|forget|drain|keys|tokens)", each.do), each.do
+
+
+def test_a_command_is_on_a_line_of_its_own_and_quoted_for_a_shell() -> None:
+    [found] = examine(seen(members=[MEMBER, {"name": "web 2; rm x", "status": "failed"}]))
+    *_, last = text("web-1", (found,), ("--http", "10.0.0.9:8500"))
+    assert last == "  run: gossipreg forget 'web 2; rm x' --http 10.0.0.9:8500"
 
 
 def test_one_cause_is_one_finding() -> None:

@@ -75,6 +75,21 @@ CLUSTERS: Final[dict[str, dict[str, Any]]] = {
         "since": {"web-2": 100.0},
         "node": {"problems": [f"cannot send to 10.0.0.{host}:7940: no route (EHOSTUNREACH)" for host in (2, 3)]},
     },
+    "a failed member of which another agent tells that it cannot be sent to": {
+        "members": [member("web-2", "failed", address="10.0.0.2:7940"), member("web-3", address="10.0.0.3:7940")],
+        "since": {"web-2": 100.0},
+        "observed": {
+            "observer": "web-1",
+            "observers": [
+                {"name": name, "failure": "", "version": "1", "problems": problems}
+                for name, problems in (
+                    ("web-1", []),
+                    ("web-3", [f"cannot send to 10.0.0.{host}:7940: refused (ECONNREFUSED)" for host in (2, 9)]),
+                )
+            ],
+            "differences": [],
+        },
+    },
     "members at one time": {
         "members": [member("web-2", "failed"), member("web-3", "failed"), member("web-4", draining=True)],
         "since": {"web-2": 100.0, "web-3": 103.0},

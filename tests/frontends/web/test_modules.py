@@ -54,7 +54,9 @@ def test_every_command_line_that_an_action_shows_is_one(folder: Path) -> None:
 
 
 def test_commands_that_problems_name_are_there() -> None:
-    named = re.findall(r"gossipreg ([a-z]+(?: [a-z]+)?(?: --[a-z]+)?)", (FOLDER / "text.js").read_text())
+    source = (FOLDER / "text.js").read_text()
+    made = [" ".join(re.findall(r'"([^"]+)"', each)) for each in re.findall(r"commandLine\((.*?)\)", source)]
+    named = re.findall(r"gossipreg ([a-z]+(?: [a-z]+)?(?: --[a-z]+)?)", source) + made
     assert {"forget", "policy remove", "drain --end"} <= set(named)
     for line in named:
         with suppress(click.MissingParameter):  # a sentence need not name every option

@@ -3,14 +3,8 @@
 // An action has `label`, `title`, `effect`, the `scope` that a token needs, `fields` to fill in, `request(values)` and
 // `command(values)`, and `undo`, the request that takes it back, if there is one. `elsewhere`: only its command can do it.
 
+import { commandLine } from "./command.js";
 import { stateOf } from "./model.js";
-
-const quoted = (text) => (/^[\w@%+=:,./-]+$/.test(text) ? text : `'${String(text).replaceAll("'", "'\\''")}'`);
-
-/** A command line that a shell takes word by word. */
-export function commandLine(...words) {
-  return ["gossipreg", ...words].map(quoted).join(" ");
-}
 
 const path = (...parts) => parts.map(encodeURIComponent).join("/");
 // As one part: an instance may have "/../" in its id, and so a policy in its key, which must not lead elsewhere.

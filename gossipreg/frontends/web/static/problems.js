@@ -46,8 +46,7 @@ function* ofNode({ node, panicked, registry, observed }) {
   if (node.leaving || node.draining) yield made("drain", "note", T.problem.draining(node.leaving));
   for (const sentence of node.problems) {
     const isTold = node.name_conflict && sentence.startsWith("the name ");
-    const lost = [...registry.members.values()].some(({ status, address }) => status === "failed" && sentence.startsWith(`cannot send to ${address}: `));
-    if (!isTold && !lost && (!observed || !isAboutLinks(sentence))) yield made(`p ${stable(sentence)}`, "warn", T.problem.own(sentence));
+    if (!isTold && !isAboutFailed(sentence, registry) && (!observed || !isAboutLinks(sentence))) yield made(`p ${stable(sentence)}`, "warn", T.problem.own(sentence));
   }
   for (const sentence of node.warnings) yield made(`w ${sentence}`, "note", { title: sentence });
   if (node.local_health > 0) yield made("local-health", "note", T.problem.localHealth(node.local_health));
@@ -110,7 +109,7 @@ function together(members, registry) {
   return groups;
 }
 
-function* ofObservers({ observed, node }) {
+function* ofObservers({ observed, node, registry }) {
   if (!observed || !node) return;
   const href = hash("members");
   const links = lostLinks(observed);
@@ -126,7 +125,7 @@ function* ofObservers({ observed, node }) {
   const reported = new Map();
   for (const { name, problems } of observed.observers) {
     if (name === node.name) continue;
-    for (const sentence of problems.filter((each) => !isAboutLinks(each) && !node.problems.includes(each))) reported.set(sentence, [...(reported.get(sentence) ?? []), name]);
+    for (const sentence of problems.filter((each) => !isAboutLinks(each) && !isAboutFailed(each, registry) && !node.problems.includes(each))) reported.set(sentence, [...(reported.get(sentence) ?? []), name]);
   }
   for (const [sentence, by] of [...reported].slice(0, LISTED_MAX)) yield made(`o ${by[0]} ${stable(sentence)}`, "warn", T.problem.reported(sentence, names(by.map((name) => ({ name })))));
   const known = versions(observed);
@@ -135,6 +134,10 @@ function* ofObservers({ observed, node }) {
 
 /** Whether a sentence of an agent is about a link, which its observations tell more exactly. */
 const isAboutLinks = (sentence) => sentence.includes("answer through others only");
+
+/** Whether a sentence of an agent tells only that a member has failed, which is a problem of its own. */
+const isAboutFailed = (sentence, registry) => [...registry.members.values()].some(({ status, address }) =>
+  status === "failed" && sentence.startsWith(`cannot send to ${address}: `));
 
 /** A sentence without its numbers: it is about the same, whatever they are now. */
 const stable = (sentence) => sentence.replace(/\d+(\.\d+)?/g, "#");

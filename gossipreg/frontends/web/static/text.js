@@ -1,5 +1,7 @@
 // The page's English, in one file for translation; and how texts of instances are made safe to read.
 
+import { commandLine } from "./command.js";
+
 /** Characters that would hide or turn around what stands beside them. */
 const HIDDEN = /[\u0000-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g;
 
@@ -146,7 +148,7 @@ export const T = {
     },
     draining: (leaving) => ({
       title: leaving ? "This agent is leaving" : "This agent is draining", why: "Its instances get no new work.",
-      todo: leaving ? "" : "End it with: gossipreg drain --end",
+      todo: leaving ? "" : `End it with: ${commandLine("drain", "--end")}`,
     }),
     own: (sentence) => ({ title: sentence, todo: remedy(sentence) }),
     reported: (sentence, names) => ({ title: sentence, why: `Reported by ${names} about itself.`, todo: remedy(sentence) }),
@@ -156,7 +158,7 @@ export const T = {
     }),
     failed: ({ name, address }) => ({
       title: `Member ${name} has failed`, why: `It was at ${address} and did not answer. Its instances are not called.`,
-      todo: `Start it again; if it will not return: gossipreg forget ${name}`,
+      todo: `Start it again; if it will not return: ${commandLine("forget", name)}`,
     }),
     silent: ({ name, address }) => ({
       title: `Member ${name} does not answer`, why: `It was asked just now at ${address}. It may be busy, paused or down, or the way there is lost.`,
@@ -223,7 +225,7 @@ export const T = {
       title: `The check ${check} of ${instance} flaps`, why: reason || "It fails and recovers again and again, so it needs more successes than usual.",
       todo: "See what it says, and whether its timeout is too short.",
     }),
-    idle: (key, why) => ({ title: `The policy ${key} has no effect`, why, todo: `If it is not needed any more: gossipreg policy remove ${key}` }),
+    idle: (key, why) => ({ title: `The policy ${key} has no effect`, why, todo: `If it is not needed any more: ${commandLine("policy", "remove", key)}` }),
     unreadable: ({ key, writer }) => ({
       title: `This agent cannot read the policy ${key}, and does not obey it`, why: `It was set through ${writer}, perhaps by a later version.`,
       todo: "Upgrade this agent, or remove the policy.",
@@ -235,7 +237,8 @@ export const T = {
     [/clock/, "Synchronise the clock of its host, for example with NTP."],
     [/disk|directory|stored/, "Make room on the disk, or make the data directory writable: what is registered meanwhile is refused."],
     [/certificate|signs/, "Renew the certificate with gossipreg ca renew before it ends, and send SIGHUP."],
-    [/\bkey\b/, "See the keys: gossipreg keys list"],
+    [/\bkey\b/, `See the keys: ${commandLine("keys", "list")}`],
+    [/cannot send.*refused/i, "Start the agent there again, if it has ended."],
     [/cannot send/, "Check the firewall and the routes of its host."],
     [/region/, "Give all nodes of one cluster the same region."],
     [/packets|streams/, "Let UDP and TCP through at the gossip port, in both directions."],

@@ -2,7 +2,8 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { commandLine, instanceActions, memberActions, removePolicy, setSplit } from "./actions.js";
+import { instanceActions, memberActions, removePolicy, setSplit } from "./actions.js";
+import { agentOption, commandLine } from "./command.js";
 import { EVERY, mine, other, state } from "./every_action.js";
 
 const done = (action, values = {}) => action.request({ ...Object.fromEntries(action.fields.map((each) => [each.name, each.value])), ...values });
@@ -10,6 +11,15 @@ const done = (action, values = {}) => action.request({ ...Object.fromEntries(act
 test("a command line is taken by a shell as it is meant", () => {
   assert.equal(commandLine("forget", "a b"), "gossipreg forget 'a b'");
   assert.equal(commandLine("x", "it's", "$(rm)", ""), "gossipreg x 'it'\\''s' '$(rm)' ''");
+});
+
+test("a command line asks the agent whose page shows it", () => {
+  const option = (url) => agentOption(new URL(url)).join(" ");
+  assert.equal(option("http://127.0.0.1:8500/ui/"), "");
+  assert.equal(option("http://10.0.0.6:8501/ui/"), "--http 10.0.0.6:8501");
+  assert.equal(option("http://registry.example/ui/"), "--http registry.example:80");
+  assert.equal(option("https://[fd00::1]:8500/ui/"), "--http https://[fd00::1]:8500");
+  assert.equal(option("https://front.example/registry/ui/"), "", "a path of a proxy is none of an agent");
 });
 
 test("maintenance of an own instance is the owner's, of another a policy", () => {
