@@ -74,6 +74,8 @@ COMPATIBILITY_APIS: Final = ("consul", "eureka", "envoy", "traefik")
 
 KEY_BYTES: Final = 32
 
+_PATIENCE_MIN: Final = limits.ATTACH_PATIENCE_SECONDS_MIN
+
 #: Longest that DNS clients may be told to keep an answer (seconds): a day. RFC 8767 caps a TTL at a week.
 _TTL_MAX: Final = 86_400
 
@@ -119,6 +121,12 @@ def _federations(value: Iterable[Federation]) -> tuple[Federation, ...]:
     return tuple(value)
 
 
+def _patience_flaw(attach: Attach) -> str | None:
+    if attach.patience and attach.patience < _PATIENCE_MIN:
+        return f"{attach.patience!r} is less than {_PATIENCE_MIN:g}, and not 0"
+    return None
+
+
 @frozen
 class Attach:
     """How a process attaches to the agent of its host, where it is no member itself.
@@ -133,6 +141,12 @@ class Attach:
         Number(0.0, limits.ATTACH_GRACE_SECONDS_MAX, "seconds"),
         0.0,
         "How long what the process has registered outlives its stream, in seconds; 0: it goes with the stream.",
+    )
+    patience: float = setting(
+        Number(0.0, limits.ATTACH_PATIENCE_SECONDS_MAX, "seconds"),
+        5.0,
+        "How long the program may take to answer its agent, and how long after that it is asked again, in seconds. "
+        "What it has registered is critical while it does not answer. 0: it is not asked.",
     )
     token: str | None = setting(Text(read_token, optional=True, secret=True), None, "The token.", repr=False)
     token_file: Path | None = setting(OptionalPath(), None, "File that holds the token; read at every connect.")
@@ -149,7 +163,12 @@ class Attach:
     def __attrs_post_init__(self) -> None:
         check(
             self,
-            (one_of("token", "token_file"), goes_with("tls_cert", "tls_key"), needs("tls_cert", "tls_ca")),
+            (
+                one_of("token", "token_file"),
+                goes_with("tls_cert", "tls_key"),
+                needs("tls_cert", "tls_ca"),
+                Relation(("patience",), f"`patience` is 0 or at least {_PATIENCE_MIN:g} seconds", _patience_flaw),
+            ),
             table="attach.",
         )
 

@@ -389,6 +389,11 @@ class Count(Described):
         "streams",
         "Streams of attached processes that were cut because the process did not read, or stopped in a frame.",
     )
+    ATTACH_SILENT = (
+        "attach_silent",
+        "times",
+        "Times that an attached process did not answer in time, so that its instances became critical.",
+    )
     ATTACH_NOT_ACCEPTED = (
         "attach_not_accepted",
         "times",

@@ -21,13 +21,14 @@ VERSION: Final = 1
 HEAD_BYTES: Final = 4
 
 # What a process says.
-HELLO: Final = "hello"  # [hello, {version, session, token, grace}]; the agent answers with one of its own
+HELLO: Final = "hello"  # [hello, {version, session, token, grace, patience}]; the agent answers with one of its own
 ASK: Final = "ask"  # [ask, number, verb, {argument: value}]
 CANCEL: Final = "cancel"  # [cancel, number]: the answer to that is not wanted any more
 FOLLOW: Final = "follow"  # [follow, number, service, index]: index is that of the copy that the process has, or 0
 EVENTS: Final = "events"  # [events, number, service or nil, panic, healthy]
 REGIONAL: Final = "regional"  # [regional, number, service, region or nil, failover, threshold, tag, role]
 UNFOLLOW: Final = "unfollow"  # [unfollow, number]
+PONG: Final = "pong"  # [pong, number]: the answer to that ping
 
 # What the agent says, besides a hello.
 DONE: Final = "done"  # [done, number, value]
@@ -35,6 +36,7 @@ FAILED: Final = "failed"  # [failed, number, code, sentence, field or nil]
 NODE: Final = "node"  # [node, {property: value}]: the agent's node, whenever any of these has changed
 VIEW: Final = "view"  # [view, number, index, is_whole, is_last, removed keys, put entries]
 BATCH: Final = "batch"  # [batch, number, events, is_last]
+PING: Final = "ping"  # [ping, number]: only where the hello had a patience
 REFUSED: Final = "refused"  # [refused, code, sentence]: the stream ends
 
 

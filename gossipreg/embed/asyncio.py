@@ -26,6 +26,7 @@ async def open_node(config: Config | None = None) -> AsyncIterator[AsyncioNode]:
     to stop in the middle because its name is held by another, the block is cancelled and ``NameConflict`` raised.
     """
     thread = start_thread(config)
+    thread.answer_in(asyncio.get_running_loop().call_soon_threadsafe)
     try:
         await wait_done(thread.opened)
         node = AsyncioNode(thread)

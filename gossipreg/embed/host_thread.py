@@ -66,6 +66,10 @@ class HostThread(ABC):
         """Make the node leave gracefully; ``ended`` is settled when it has. A signal handler may call this."""
 
     @abstractmethod
+    def answer_in(self, loop: Callable[[Callable[[], object]], object]) -> None:
+        """Have an agent that asks whether the program runs be answered by what ``loop`` calls in the program's loop."""
+
+    @abstractmethod
     def disown(self) -> None:
         """In a fork: close the copies of the node's sockets and locks."""
 

@@ -66,6 +66,9 @@ class NodeThread(HostThread):
             with contextlib.suppress(trio.RunFinishedError):
                 self._token.run_sync_soon(self._stop.set)
 
+    def answer_in(self, loop: Callable[[Callable[[], object]], object]) -> None:
+        """See `HostThread.answer_in`. A member is asked by its peers, and its own thread answers them."""
+
     def disown(self) -> None:
         """In a fork: close the copies of the node's sockets and locks."""
         if self._node is not None:

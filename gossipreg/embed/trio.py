@@ -40,6 +40,7 @@ async def _attached(config: Config) -> AsyncIterator[Any]:
     from gossipreg.embed.trio_node import AttachedNode
 
     thread = start_thread(config)
+    thread.answer_in(trio.lowlevel.current_trio_token().run_sync_soon)
     try:
         await wait_done(thread.opened)
         yield AttachedNode(thread)

@@ -47,6 +47,17 @@ class BoundInstances:
             )
         return attrs.evolve(registration, is_bound=True)
 
+    def set_silence(self, ids: Collection[str], reason: str | None) -> bool:
+        """Have these be critical for ``reason``, since their process does not answer, or as their checks say again.
+
+        Returns whether that is news of any of them.
+        """
+        return self._registrar.health.set_silence(ids, reason)
+
+    def shown(self, instance: Instance) -> Instance:
+        """An instance of these as lookups show it now."""
+        return self._registrar.shown(instance)
+
     async def withdraw(self, ids: Collection[str], is_taken: Callable[[str], bool]) -> None:
         """Withdraw those of ``ids`` that are there, in one step, without those that are taken by then.
 

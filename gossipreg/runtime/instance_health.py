@@ -48,6 +48,7 @@ class InstanceHealth:
     _withdraw: Callable[[str], Awaitable[None]]
     _commands: str  # `Config.command_checks`
     monitor: Monitor = attrs.field(init=False)
+    _silences: dict[str, str] = attrs.field(init=False, factory=dict)  # why, of instances whose process is silent
 
     def __attrs_post_init__(self) -> None:
         context = self._context
@@ -71,6 +72,9 @@ class InstanceHealth:
     def _with_health(self, registration: LocalRegistration) -> Instance:
         id_ = registration.instance.id
         health, reason = self.monitor.standing(id_, registration.checks, registration.maintenance)
+        silence = self._silences.get(id_)
+        if silence is not None and health.gravity < Health.CRITICAL.gravity:
+            health, reason = Health.CRITICAL, silence
         node = self._registrations.get(NODE_SERVICE)
         if node is not None and node.checks and id_ != NODE_SERVICE:
             nodes, why = self.monitor.standing(NODE_SERVICE, node.checks, None)
@@ -86,6 +90,20 @@ class InstanceHealth:
             for id_ in list(self._registrations):
                 if id_ != NODE_SERVICE:
                     self._checked(id_)
+
+    def set_silence(self, ids: Collection[str], reason: str | None) -> bool:
+        """Have instances be critical for ``reason``, since their process does not answer; None: no longer.
+
+        Also for ids that are registered later. Returns whether that is news of any of them.
+        """
+        news = [id_ for id_ in ids if self._silences.get(id_) != reason]
+        for id_ in news:
+            if reason is None:
+                del self._silences[id_]
+            else:
+                self._silences[id_] = reason
+            self._checked(id_)
+        return bool(news)
 
     def _checked(self, id: str) -> None:
         """Publish the instance anew if the result of a check changes it."""

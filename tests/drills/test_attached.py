@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import time
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from gossipreg import Config
+from gossipreg import Config, Health
 from gossipreg.embed.attached import link
 from gossipreg.embed.threads import BlockingNode, open_node
 from tests.drills.agents import fixed_address
@@ -92,6 +93,44 @@ def test_what_a_killed_process_offered_is_gone_and_what_lives_is_back_after_the_
             assert all("stays" in each for each in answers), "no answer was empty"
             node.register("shop", port=81)
             wait_until(lambda: far.lookup("shop"))
+
+
+#: One whose event loop is blocked for a while when it is told so.
+_BLOCKED = """\
+import asyncio, sys, time
+from gossipreg import Attach, Config
+from gossipreg.embed.asyncio import open_node
+async def main():
+    async with open_node(Config(attach=Attach(sys.argv[1], patience=1))) as node:
+        await node.register("orders", port=80, id="blocked")
+        print("ready", flush=True)
+        loop = asyncio.get_running_loop()
+        while line := await loop.run_in_executor(None, sys.stdin.readline):
+            time.sleep(float(line))
+asyncio.run(main())
+"""
+
+
+def test_a_process_that_hangs_is_critical_on_every_node_until_it_goes_on(tmp_path: Path) -> None:
+    bind, attach = fixed_address(), f"unix:{tmp_path}/attach.sock"
+    with (
+        ready(*agent(bind, attach)),
+        open_node(Config(name="far", bind="127.0.0.1:0", join=[bind])) as far,
+        ready("-c", _PROGRAM, attach, "stopped", "0") as stopped,
+        ready("-c", _BLOCKED, attach) as blocked,
+    ):
+        wait_until(lambda: ids(far) == ["blocked", "stopped"])
+        stopped.send_signal(signal.SIGSTOP)
+        wait_until(lambda: ids(far) == ["blocked"])
+        [found] = [each for each in far.lookup("orders", healthy=False) if each.id == "stopped"]
+        assert (found.health, found.reason) == (Health.CRITICAL, "its process has not answered its agent for 5 s")
+        stopped.send_signal(signal.SIGCONT)
+        wait_until(lambda: ids(far) == ["blocked", "stopped"])
+        assert blocked.stdin is not None
+        blocked.stdin.write("4\n")
+        blocked.stdin.flush()
+        wait_until(lambda: ids(far) == ["stopped"])
+        wait_until(lambda: ids(far) == ["blocked", "stopped"])
 
 
 def test_a_process_is_killed_and_started_anew_within_its_grace(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from gossipreg import InvalidInstance
+from gossipreg import Health, InvalidInstance
 from gossipreg.runtime.bound_instances import BoundInstances
 from gossipreg.runtime.opening import open_node
 from gossipreg.runtime.state_store import StateStore
@@ -48,6 +48,23 @@ async def test_an_id_that_users_registered_is_not_theirs(tmp_path: Path) -> None
         await node.register_spec(spec("mine", weight=3))  # from then on it is the users'
         await bound.withdraw(["mine"], lambda _: False)
         assert [each.id for each in node.lookup("orders")] == ["kept", "mine"]
+
+
+async def test_instances_of_a_silent_process_are_critical_until_it_answers() -> None:
+    async with open_node(config("ann")) as node:
+        bound = BoundInstances(node)
+        await bound.register_many([spec("a"), spec("b", checks=[{"ttl": "30s", "initial": "critical"}])])
+        assert bound.set_silence(["a", "b", "later"], "it does not answer")
+        assert not bound.set_silence(["a", "b", "later"], "it does not answer")
+        assert node.lookup("orders") == ()
+        await bound.register_many([spec("a", weight=2), spec("later")])
+        listed = {each.id: each for each in node.lookup("orders", healthy=False)}
+        assert {each.health for each in listed.values()} == {Health.CRITICAL}
+        assert listed["a"].reason == listed["later"].reason == "it does not answer"
+        assert listed["b"].reason != "it does not answer", "a check says more"
+        assert bound.set_silence(["a", "b", "later"], None)
+        assert [each.id for each in node.lookup("orders")] == ["a", "later"]
+        assert bound.shown(listed["a"]).health is Health.PASSING
 
 
 async def test_what_was_taken_meanwhile_is_not_withdrawn() -> None:

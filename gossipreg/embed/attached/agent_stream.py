@@ -45,7 +45,13 @@ class AgentStream:
     def open(cls, attach: Attach, session: bytes) -> Self:
         """Connect and say hello. Raises ``AgentUnreachable``, ``AgentRefused``, ``ConfigError``."""
         where = place(attach.agent)
-        hello = {"version": frames.VERSION, "session": session, "grace": attach.grace, "token": _token(attach)}
+        hello = {
+            "version": frames.VERSION,
+            "session": session,
+            "grace": attach.grace,
+            "patience": attach.patience,
+            "token": _token(attach),
+        }
         opened: Any = None
         not_ready: tuple[type[OSError], ...] = _NOT_READY
         try:

@@ -75,6 +75,7 @@ class Link:
     has_ended: bool = attrs.field(init=False, default=False)
     ended: Future[None] = attrs.field(init=False, factory=Future)  # is settled when it has
     reconnects: int = attrs.field(init=False, default=0)
+    run_in_program: Callable[[Callable[[], object]], object] | None = attrs.field(init=False, default=None)
     problem: GossipregError | None = attrs.field(init=False, default=None)  # why the last attempt to connect failed
     _session: bytes = attrs.field(init=False, factory=lambda: os.urandom(16))
     _lock: threading.RLock = attrs.field(init=False, factory=threading.RLock)
@@ -380,6 +381,8 @@ class Link:
                     settle(asked, None, value)
             case [frames.FAILED, int(number), str(code), str(sentence), str() | None as field]:
                 self._take_refusal(number, refusal(code, sentence, field))
+            case [frames.PING, int(number)]:
+                self._answer_ping(number)
             case [frames.NODE, dict() as told]:
                 self._describe(told)
             case [frames.BATCH, int(number), batch, bool(last)]:
@@ -389,6 +392,21 @@ class Link:
                     events.apply(batch, is_last=last, holds=self._is_new_agent)
             case _:
                 raise BadFrame("a frame of no kind of this version")
+
+    def _answer_ping(self, number: int) -> None:
+        """Say that the program runs: from its event loop, if it has one."""
+
+        def answer() -> None:
+            with self._lock:
+                if self.is_connected:
+                    self._outgoing.append(frames.pack([frames.PONG, number]))
+            self.ring()
+
+        if self.run_in_program is None:
+            answer()
+        else:
+            with contextlib.suppress(RuntimeError):  # the loop has ended, so the program does not answer
+                self.run_in_program(answer)
 
     def _take_refusal(self, number: int, error: GossipregError) -> None:
         """The agent does not do what was asked of it under ``number``: a request, or to tell of something."""

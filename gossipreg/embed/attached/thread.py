@@ -60,6 +60,10 @@ class AttachedThread(HostThread):
         if not self.is_forked:
             self._link.stop()
 
+    def answer_in(self, loop: Callable[[Callable[[], object]], object]) -> None:
+        """See `HostThread.answer_in`."""
+        self._link.run_in_program = loop
+
     def disown(self) -> None:
         """See `HostThread.disown`."""
         self._link.close()

@@ -33,6 +33,14 @@ class InstanceRegistry(Protocol):
         """Withdraw those of these that are there, without those that are taken by then."""
         ...
 
+    def set_silence(self, ids: Collection[str], reason: str | None) -> bool:
+        """Have these be critical for ``reason``, or as their checks say again; whether that is news of any."""
+        ...
+
+    def shown(self, instance: Instance) -> Instance:
+        """An instance of these as lookups show it now."""
+        ...
+
 
 @attrs.define(eq=False, repr=False)
 class Binding:
@@ -44,13 +52,33 @@ class Binding:
     ids: dict[str, None] = attrs.field(init=False, factory=dict)
     cut: Callable[[], None] | None = None  # ends the stream that the process has now; None: it has none
     waiting: trio.CancelScope | None = attrs.field(init=False, default=None)  # until the grace is over
+    silence: str | None = attrs.field(init=False, default=None)  # why its instances are critical, if it does not answer
+    _registered: trio.Event = attrs.field(init=False, factory=trio.Event)
 
     async def register(self, specs: Sequence[InstanceSpec]) -> tuple[Instance, ...]:
         """Register instances that live as long as the process. Raises what the registry raises."""
         shown = await self._bindings.registry.register_many(specs)
         for each in shown:
             self._bindings.take(each.id, self)
+        if self._bindings.registry.set_silence([each.id for each in shown], self.silence):
+            return tuple(map(self._bindings.registry.shown, shown))
         return shown
+
+    async def wait_registered(self) -> None:
+        """Return once something is registered."""
+        while not self.ids:
+            self._registered = trio.Event()
+            await self._registered.wait()
+
+    def add(self, id: str) -> None:
+        """Have the instance ``id`` be one of these."""
+        self.ids[id] = None
+        self._registered.set()
+
+    def set_silence(self, reason: str | None) -> None:
+        """Have its instances be critical for ``reason``, or as their checks say again."""
+        self.silence = reason
+        self._bindings.registry.set_silence(list(self.ids), reason)
 
     async def withdraw(self, ids: Collection[str]) -> None:
         """Withdraw instances of the process."""
@@ -59,6 +87,7 @@ class Binding:
             self._bindings.drop(id_, self)
         if gone:
             await self._bindings.registry.withdraw(gone, self._bindings.has)
+            self._bindings.registry.set_silence([id_ for id_ in gone if not self._bindings.has(id_)], None)
 
     async def end(self) -> None:
         """Withdraw all that the process has registered, and forget its session."""
@@ -122,7 +151,7 @@ class Bindings:
         if before is not None:
             before.ids.pop(id, None)
         self._by_id[id] = binding
-        binding.ids[id] = None
+        binding.add(id)
 
     def has(self, id: str) -> bool:
         """Whether a process has registered the instance ``id``."""

@@ -24,6 +24,7 @@ from gossipreg.attach.values import default, is_sent
 from gossipreg.counters import Count
 from gossipreg.errors import GossipregError, NodeClosed
 from gossipreg.frontends.attach.bindings import Binding, Bindings
+from gossipreg.frontends.attach.liveness import Liveness
 from gossipreg.frontends.attach.verbs import AttachedProcess, failure
 from gossipreg.frontends.serving.access import Access
 from gossipreg.frontends.serving.audit_log import AuditLog
@@ -132,6 +133,7 @@ class Session:
     _wakeup: trio.Event = attrs.field(init=False, factory=trio.Event)
     _told: dict[str, Any] = attrs.field(init=False, factory=dict)  # of the node
     _caller: AttachedProcess = attrs.field(init=False)
+    _liveness: Liveness = attrs.field(init=False)
     _nursery: trio.Nursery = attrs.field(init=False)
     _is_greeted: bool = attrs.field(init=False, default=False)
     is_proven: bool = attrs.field(init=False, default=False)
@@ -181,6 +183,9 @@ class Session:
             raise BadFrame("no session")
         if not isinstance(grace, int | float) or not 0 <= grace <= limits.ATTACH_GRACE_SECONDS_MAX:
             raise BadFrame("no grace within the limit")
+        patience = hello.setdefault("patience", 0.0)  # a process of an earlier release is not asked
+        if not isinstance(patience, int | float) or not 0 <= patience <= limits.ATTACH_PATIENCE_SECONDS_MAX:
+            raise BadFrame("no patience within the limit")
         if token is not None and (not isinstance(token, str) or len(token) > _TOKEN_CHARS):
             raise BadFrame("no token")
         hello["token"] = self._token() or token
@@ -200,9 +205,12 @@ class Session:
             cut = self._nursery.cancel_scope.cancel
             binding = agent.bindings.begin(hello["session"], float(hello["grace"]), cut)
             self._caller = AttachedProcess(agent.node, agent.access, hello["token"], binding, agent.audit)
+            patience = float(hello["patience"]) and max(hello["patience"], limits.ATTACH_PATIENCE_SECONDS_MIN)
+            self._liveness = Liveness(binding, patience, self._ping, self._reads, agent.counters)
             try:
                 self.wake()
                 self._nursery.start_soon(self._write)
+                self._nursery.start_soon(self._liveness.run)
                 while (frame := await self._next(reader, received)) is not None:
                     await self._handle(frame)
             except BadFrame:
@@ -266,11 +274,19 @@ class Session:
                     self._begin(number, self._tell_regional, number, watch)
             case [frames.UNFOLLOW, int(number)] if number in self._follows:
                 self._agent.unfollow(self, self._follows.pop(number).service)
+            case [frames.PONG, int(number)]:
+                self._liveness.take_answer(number)
             case [frames.CANCEL | frames.UNFOLLOW, int(number)]:
                 if number in self._tasks:  # else it has just ended
                     self._tasks[number].cancel()
             case _:
                 raise BadFrame("a frame of no kind of this version")
+
+    def _ping(self, number: int) -> None:
+        self._put(frames.pack([frames.PING, number]))
+
+    def _reads(self) -> bool:
+        return self._slots.value > 0
 
     def _may_follow(self, number: int, service: str | None) -> bool:
         if number in self._follows or number in self._tasks:

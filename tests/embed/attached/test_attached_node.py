@@ -8,7 +8,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -294,6 +294,34 @@ def test_in_a_trio_program(host: Agent) -> None:
     assert not host.node.lookup("orders")
 
 
+def test_the_agents_pings_are_answered_by_the_programs_loop(host: Agent) -> None:
+    """So a process whose loop is blocked does not answer. One without a loop answers from the node's thread."""
+
+    async def is_answered_here(node: object, sleep: Callable[[float], Awaitable[None]]) -> bool:
+        answered_in: list[int] = []
+        run = link_of(node).run_in_program  # type: ignore[arg-type]
+        assert run is not None
+        asked = threading.Thread(target=lambda: run(lambda: answered_in.append(threading.get_ident())))
+        asked.start()
+        while not answered_in:
+            await sleep(0.001)
+        asked.join()
+        return answered_in == [threading.get_ident()]
+
+    async def in_asyncio() -> bool:
+        async with open_asyncio(host.config()) as node:
+            return await is_answered_here(node, asyncio.sleep)
+
+    async def in_trio() -> bool:
+        async with gossipreg.open_node(host.config()) as node:
+            return await is_answered_here(node, trio.sleep)
+
+    assert asyncio.run(in_asyncio())
+    assert trio.run(in_trio)
+    with open_threads(host.config()) as node:
+        assert link_of(node).run_in_program is None
+
+
 def test_a_fork_is_told_to_open_its_own(host: Agent, node: BlockingNode) -> None:
     node.register("orders", port=80)
     reads, writes = os.pipe()
@@ -369,6 +397,7 @@ def test_an_address_of_no_use_is_named(value: object, sentence: str) -> None:
 def test_settings_of_no_use_are_named() -> None:
     for fields, sentence in (
         ({"grace": -1}, "attach.grace: -1.0 is not"),
+        ({"patience": 0.5}, "attach.patience: 0.5 is less than 1, and not 0"),
         ({"token": "a b"}, "attach.token: "),
         ({"token": "a", "token_file": "b"}, "attach.token: token_file is given, too"),
         ({"tls_cert": "a", "tls_ca": "c"}, "attach.tls_cert: tls_cert is given without tls_key"),

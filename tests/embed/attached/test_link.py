@@ -142,6 +142,31 @@ def test_a_second_interruption_does_not_end_the_holding(agents: Agents, link: Li
     stream.close()
 
 
+def test_a_ping_is_answered_once_the_program_runs_what_answers_it(agents: Agents, link: Link) -> None:
+    stream = agents.accept(b"one")
+    stream.say(frames.PING, 1)
+    assert stream.hear() == [frames.PONG, 1], "without a loop the thread answers"
+    held: list[Any] = []
+    link.run_in_program = held.append
+    stream.say(frames.PING, 2)
+    wait_until(lambda: held)
+    link.ask("info", {})
+    assert stream.hear()[0] == frames.ASK, "the thread goes on meanwhile"
+    held[0]()
+    assert stream.hear() == [frames.PONG, 2]
+
+    def ended(_: object) -> None:
+        raise RuntimeError("Event loop is closed")
+
+    link.run_in_program = ended
+    stream.say(frames.PING, 3)
+    link.ask("info", {})
+    assert stream.hear()[0] == frames.ASK, "a loop that has ended is no error of the link"
+    stream.close()
+    wait_until(lambda: not link.is_connected)
+    held[0]()  # the loop was late: there is no stream to answer on
+
+
 def test_an_unreadable_frame_beside_the_hello_ends_that_stream_only(
     agents: Agents, link: Link, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -19,7 +19,7 @@ from gossipreg.frontends.attach.server import AttachServer
 from gossipreg.frontends.attach.session import Session
 from gossipreg.frontends.serving.access import Access
 from gossipreg.frontends.serving.audit_log import AuditLog
-from gossipreg.model import Instance
+from gossipreg.model import Health, Instance
 from gossipreg.spec import InstanceSpec
 from tests.frontends.fake_node import FakeNode
 
@@ -31,6 +31,7 @@ class FakeRegistry:
     """Registers at a fake node."""
 
     node: FakeNode
+    silences: dict[str, str | None] = attrs.field(init=False, factory=dict)
 
     async def register_many(self, specs: Collection[InstanceSpec]) -> tuple[Instance, ...]:
         return await self.node.register_many(list(specs))
@@ -39,6 +40,14 @@ class FakeRegistry:
         for id_ in ids:
             if not is_taken(id_) and self.node.own(id_) is not None:
                 await self.node.deregister(id_)
+
+    def set_silence(self, ids: Collection[str], reason: str | None) -> bool:
+        news = {id_ for id_ in ids if self.silences.get(id_) != reason}
+        self.silences |= dict.fromkeys(news, reason)
+        return bool(news)
+
+    def shown(self, instance: Instance) -> Instance:
+        return attrs.evolve(instance, health=Health.CRITICAL if self.silences.get(instance.id) else Health.PASSING)
 
 
 @attrs.define(eq=False)
@@ -97,11 +106,18 @@ class FakeAgent:
         return Process(ours)
 
     async def attach(
-        self, *, session: bytes = SESSION, grace: float = 0, token: str | None = None, version: int = frames.VERSION
+        self,
+        *,
+        session: bytes = SESSION,
+        grace: float = 0,
+        token: str | None = None,
+        version: int = frames.VERSION,
+        **hello: Any,
     ) -> Process:
         """A stream that has said hello."""
         process = self.begin()
-        await process.say(frames.HELLO, {"version": version, "session": session, "grace": grace, "token": token})
+        said = {"version": version, "session": session, "grace": grace, "token": token, **hello}
+        await process.say(frames.HELLO, said)
         return process
 
 
