@@ -197,10 +197,17 @@ SIGNATURE_WRONG_COST: Final = 128
 #: Wrong signatures in one packet or frame, of which the rest is then not verified.
 SIGNATURES_WRONG_PER_PACKET_MAX: Final = 8
 
-#: Senders whose signatures are counted (about 250 bytes each), and how many sources without a proven member can use up
-#: what is theirs at one time: packets can be made under any address.
-SIGNATURE_SENDERS_MAX: Final = 4096
+#: Senders of a kind (members, sources of packets, of streams) whose signatures are counted, about 500 bytes each.
+SIGNATURE_SENDERS_MAX: Final = 16_384
+
+#: How many sources without a proven member can use up what is theirs at one time, by packets and again over streams.
+#: Half of it is for what each has verified first.
 SIGNATURE_SOURCES_AT_ONCE: Final = 4
+
+#: Signatures that each source without a proven member has verified whatever others send: 128 right ones, or a wrong
+#: one, in ten minutes. A newcomer needs two. An attacker needs 16,000 sources to use up what all share for these.
+SIGNATURES_FIRST: Final = 128
+SIGNATURES_FIRST_SECONDS: Final = 600.0
 
 #: Revocations that are remembered until their certificates end. An authority that revokes more begins anew.
 REVOCATIONS_MAX: Final = 4096

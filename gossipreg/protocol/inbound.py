@@ -443,4 +443,5 @@ class Inbound:
             peer, may_compare = context.origin, not context.over_stream
         else:
             peer, may_compare = context.member.destination, self.identity.announced or not context.over_stream
-        self.streams.met(theirs, peer, now, may_compare=may_compare and not self.identity.left)
+        may_compare = may_compare and not self.identity.left
+        self.streams.met(theirs, peer, now, may_compare=may_compare, is_member=context.member is not None)

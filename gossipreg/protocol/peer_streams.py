@@ -3,10 +3,14 @@
 Theory of operation (docs/decisions/0004). A session is half-duplex: each side sends its messages, then `End`. The
 opener sends first, and closes the stream when neither side has anything left to send. Two nodes whose fingerprints
 have differed for longer than gossip needs compare their states in such a session, and so does a node that joins.
+
+At most one comparison that a fingerprint has caused is under way with a member, and one with a peer that is none. What
+such a peer sends neither delays a comparison with a member nor makes it seem needless: the key suffices to send it.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from random import Random
 
@@ -36,8 +40,35 @@ _SEGMENT_LESS = 24
 #: Unknown peers remembered with whom a comparison failed; a newcomer has a few seeds.
 _NARROW_MAX = 64
 
+#: What a comparison is about that the fingerprint of a peer has caused which is no member.
+_STRANGER = "stranger"
+
 _END = pack(End())
 _KEEP_OPEN = pack(KeepOpen())
+
+
+@attrs.define(eq=False, repr=False)
+class _Difference:
+    """For how long the fingerprints of the members, or of other peers, have differed from this node's (seconds)."""
+
+    unequal_since: float | None = None  # since when none was equal
+    differs_since: float | None = None  # since when one was not, while our state stayed as it is
+    compare_after: float = 0.0
+
+    def end(self) -> None:
+        """States are equal."""
+        self.unequal_since = self.differs_since = None
+
+    def note(self, now: float, remembered: float) -> None:
+        """One more peer differs. One in bad health is ``remembered`` for long (seconds)."""
+        if self.unequal_since is None:
+            self.unequal_since = now
+        if self.differs_since is None or now - self.differs_since > remembered:
+            self.differs_since = now
+
+    def since(self) -> float:
+        """Since when one of them has differed, or all have; infinite if none does."""
+        return min((at for at in (self.unequal_since, self.differs_since) if at is not None), default=math.inf)
 
 
 @attrs.define(eq=False, repr=False)
@@ -49,10 +80,9 @@ class PeerStreams:
     state: ClusterState
     outbox: Outbox
     sessions: StreamSessions = attrs.field(factory=StreamSessions)
-    _unequal_since: float | None = None  # since when no peer had our fingerprint
-    _differs_since: float | None = None  # since when one had not, while our state stayed as it is
+    _members: _Difference = attrs.field(factory=_Difference)
+    _strangers: _Difference = attrs.field(factory=_Difference)
     _steady: int = 0  # our fingerprint when a peer's was last received
-    _compare_after: float = 0.0
     _narrow: dict[Address, None] = attrs.field(factory=dict)  # unknown peers with whom a comparison failed
 
     def open(
@@ -99,10 +129,12 @@ class PeerStreams:
             self._narrow.clear()
         self._narrow[to] = None
 
-    def open_comparison(self, purpose: Purpose, to: Destination, now: float) -> int | None:
+    def open_comparison(
+        self, purpose: Purpose, to: Destination, now: float, *, of_stranger: bool = False
+    ) -> int | None:
         """Open a stream to compare states; a newcomer sends its clock first. Returns what `open` does."""
         clock = [self.outbox.clock(now)] if purpose is Purpose.JOIN else []
-        return self.open(purpose, to, [*clock, *self._comparison()])
+        return self.open(purpose, to, [*clock, *self._comparison()], about=_STRANGER if of_stranger else None)
 
     def compare(self, stream: int) -> None:
         """Compare states on a stream that is open."""
@@ -124,7 +156,7 @@ class PeerStreams:
             self.outbox.put(SendFrame(stream, self.outbox.proven(frame, session.destination)))
         if closing:
             if session.is_comparison:
-                self._unequal_since = self._differs_since = None
+                (self._strangers if session.about == _STRANGER else self._members).end()
             if session.requested:
                 self.outbox.put(JoinEnded(session.to, compared=True))
             self.close(stream)
@@ -167,45 +199,42 @@ class PeerStreams:
 
     # Anti-entropy
 
-    def met(self, fingerprint: int, peer: Destination, now: float, *, may_compare: bool) -> None:
+    def met(
+        self, fingerprint: int, peer: Destination, now: float, *, may_compare: bool, is_member: bool = True
+    ) -> None:
         """The run ``peer`` has this ``fingerprint``: compare states, if ours differs for longer than gossip needs.
 
-        Where packets do not pass, gossip is not waited for; where streams do not, another peer has to do.
+        Where packets do not pass, gossip is not waited for; where streams do not, another peer has to do. Either no
+        peer was equal for a while; or one has differed, and then one again, while nothing was new to us: the others may
+        be equal, and one be left out.
         """
         ours = self.state.fingerprint.total
         if ours != self._steady:
-            self._steady, self._differs_since = ours, None
+            self._steady = ours
+            self._members.differs_since = self._strangers.differs_since = None
+        difference = self._members if is_member else self._strangers
         if fingerprint == ours:
-            self._unequal_since = None
+            difference.unequal_since = None
             return
-        if self._unequal_since is None:
-            self._unequal_since = now
-        if self._differs_since is None or now - self._differs_since > _DIFFERS_PERIODS * self.settings.probe_interval:
-            self._differs_since = now
+        difference.note(now, _DIFFERS_PERIODS * self.settings.probe_interval)
+        since = min(difference.since(), self._members.since())
         passes = self.outbox.paths.passes(peer.run_id)
-        is_time = self._is_time(now) or (passes is Passes.STREAMS_ONLY and now >= self._compare_after)
-        if may_compare and is_time and passes is not Passes.PACKETS_ONLY and not self._is_comparing():
-            self._compare_after = now + self.settings.reconcile_gap * (0.75 + self.rng.random() / 2)
+        is_time = now - since >= self.settings.reconcile_settle or passes is Passes.STREAMS_ONLY
+        if not (may_compare and is_time and now >= difference.compare_after) or passes is Passes.PACKETS_ONLY:
+            return
+        if not self._is_comparing(is_member=is_member):
+            difference.compare_after = now + self.settings.reconcile_gap * (0.75 + self.rng.random() / 2)
             self.state.counters[Count.RECONCILIATIONS] += 1
             self.outbox.paths.gossip_missed(peer.run_id, now)
-            self.open_comparison(Purpose.RECONCILE, peer, now)
+            self.open_comparison(Purpose.RECONCILE, peer, now, of_stranger=not is_member)
 
-    def _is_comparing(self) -> bool:
+    def _is_comparing(self, *, is_member: bool) -> bool:
         """Whether a session that repairs the difference is under way; a seed merely dialled may never answer."""
         told = any(session.answered for _, session in self.sessions.of(Purpose.JOIN))
-        return told or self.sessions.is_open(Purpose.RECONCILE)
-
-    def _is_time(self, now: float) -> bool:
-        """Whether states have differed for so long that gossip will not repair it.
-
-        Either no peer was equal for a while; or one has differed, and then one again, while nothing was new to us: the
-        others may be equal, and one be left out.
-        """
-        assert self._unequal_since is not None, "states differ"
-        assert self._differs_since is not None, "states differ"
-        longest = now - min(self._unequal_since, self._differs_since)
-        return longest >= self.settings.reconcile_settle and now >= self._compare_after
+        return told or any(
+            is_member == (session.about != _STRANGER) for _, session in self.sessions.of(Purpose.RECONCILE)
+        )
 
     def hurry(self, now: float) -> None:
         """States are known to differ: compare as soon as possible."""
-        self._unequal_since = now - self.settings.reconcile_settle
+        self._members.unequal_since = now - self.settings.reconcile_settle

@@ -9,6 +9,7 @@ import pytest
 
 from gossipreg import limits
 from gossipreg.protocol.identity.signature_verifier import SignatureVerifier, _Reading
+from gossipreg.protocol.token_bucket import TokenBucket
 from tests.bench.identity import OFF, REQUIRE, Cost, join, options, registration, rows, table
 
 
@@ -39,9 +40,9 @@ def test_the_join_of_a_thousand_members_with_ten_thousand_records_meets_no_bound
     left_out: list[SignatureVerifier] = []
     verify, pay = SignatureVerifier.verify, _Reading.pay
 
-    def counted(self: _Reading, *, is_wrong: bool) -> None:
+    def counted(self: _Reading, payer: tuple[TokenBucket, ...], *, is_wrong: bool) -> None:
         paid[is_wrong] += 1
-        pay(self, is_wrong=is_wrong)
+        pay(self, payer, is_wrong=is_wrong)
 
     def noted(self: SignatureVerifier, *args: Any, **fields: Any) -> bool:
         found = verify(self, *args, **fields)

@@ -157,6 +157,36 @@ def test_a_stranger_is_compared_with_where_it_spoke_from() -> None:
     assert opening.to == D.address
 
 
+@pytest.mark.parametrize("fingerprint", ["of its own", "ours"])
+def test_strangers_pings_delay_no_comparison_with_a_member_and_make_none_seem_needless(fingerprint: str) -> None:
+    def comparisons(strangers: int) -> int:
+        node, count = reachability(B), 0
+        for tick in range(1200):
+            now = 10 + tick / 10
+            for number in range(strangers):
+                said = node.fingerprint if fingerprint == "ours" else 1
+                stranger = update(f"x{number}", port=7100 + number)
+                for each in opened(deliver(node, stranger, Ping(1, 0, said), now=now)):
+                    assert each.to == stranger.address
+            if tick % 10:
+                continue
+            for each in opened(deliver(node, B, Ping(1, 0, 1), now=now)):
+                count += each.to == B.address
+                node.stream_ended(each.stream, now, refused=False)
+        return count
+
+    assert comparisons(2) == comparisons(0) > 10
+
+
+def test_a_comparison_with_a_stranger_that_ends_at_once_makes_none_with_a_member_seem_needless() -> None:
+    node = reachability(B)
+    deliver(node, B, Ping(1, 0, 1), now=10.0)
+    [opening] = opened(deliver(node, D, Ping(1, 0, 1), now=11.5))
+    assert CloseStream(opening.stream) in node.stream_frame(opening.stream, packet(D, End()), D.address, 11.6)
+    [opening] = opened(deliver(node, B, Ping(2, 0, 1), now=12.0))
+    assert opening.to == B.address
+
+
 def test_a_probe_over_a_stream_that_ends_is_no_comparison() -> None:
     node = reachability(B)
     probed(node, B, 10.0)

@@ -33,8 +33,8 @@ def opened(outputs: list[Output]) -> list[OpenStream]:
 def session(opener: Engine, accepter: Engine, now: float) -> int:
     """Let ``opener`` compare its state with ``accepter``'s, to the end; returns how many bytes were said."""
     theirs = accepter.identity.own_update()
-    opener.streams._unequal_since = now - 10
-    opener.streams._compare_after = now
+    opener.streams._members.unequal_since = now - 10
+    opener.streams._members.compare_after = now
     recheck = packet(theirs, Ping(1, 0, opener.fingerprint ^ 1))
     [opening] = opened(opener.receive(recheck, theirs.address, now))
     ours = opener.identity.address

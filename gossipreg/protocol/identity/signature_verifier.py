@@ -1,13 +1,15 @@
 """Signature verifier: verifies each signature once, and bounds how many the packets of one sender make it verify.
 
 Theory of operation (docs/decisions/0074). To verify a signature takes 0.1 ms, as long as all else that a small packet
-causes. Members pass on only what they have verified themselves, so a wrong signature is an attacker's. Three bounds:
+causes. Members pass on only what they have verified themselves, so a wrong signature is an attacker's. Four bounds:
 
 - What was verified, with whatever result, is remembered by its content.
 - A packet or frame that brings several wrong signatures is verified no further.
 - Each sender has a token bucket, from which a wrong signature takes as much as many right ones. A sender is a member,
-  if it proves its packets, else a source; and sources that prove nothing share another bucket. Those of streams have
-  one of their own: their addresses cannot be forged, so a flood of packets leaves newcomers the streams.
+  if it proves its packets, else a source.
+- Sources that prove nothing share two buckets besides: one for the first signatures of each in ten minutes, one for
+  what it has verified beyond these. So sources that send many wrong ones leave the others their first, by which a
+  newcomer becomes a member. Packets can be made under any address, so streams have buckets and a table of their own.
 
 What is beyond a bound is neither believed nor refused: it comes again, by gossip or when states are compared.
 """
@@ -25,30 +27,85 @@ from gossipreg.hosts import source_of
 from gossipreg.protocol.token_bucket import TokenBucket
 from gossipreg.signatures import SIGNATURE_BYTES
 
-#: A member's run id; or the network of a source, and whether it is that of a stream.
-_Sender = int | tuple[str, bool]
-
 _LENGTH_BYTES: Final = 4
+
+
+@attrs.define(eq=False, repr=False)
+class _Senders:
+    """The token buckets of the senders of one kind, the longest unused first."""
+
+    size: float
+    rate: float  # a second
+    _buckets: dict[int | str, TokenBucket] = attrs.field(factory=dict)  # by run id, or by the network of a source
+
+    def __len__(self) -> int:
+        return len(self._buckets)
+
+    def bucket(self, sender: int | str, now: float) -> TokenBucket:
+        """The bucket of a sender, filled up to ``now`` (seconds)."""
+        bucket = self._buckets.pop(sender, None)
+        if bucket is None:
+            if len(self._buckets) >= limits.SIGNATURE_SENDERS_MAX:
+                del self._buckets[next(iter(self._buckets))]
+            bucket = TokenBucket(self.size, self.rate, now)
+        self._buckets[sender] = bucket
+        bucket.fill(now)
+        return bucket
+
+
+def _senders() -> _Senders:
+    return _Senders(limits.SIGNATURES_BURST, limits.SIGNATURES_RATE)
+
+
+def _first_signatures() -> _Senders:
+    size = limits.SIGNATURES_FIRST
+    return _Senders(size, size / limits.SIGNATURES_FIRST_SECONDS)
+
+
+def _shared_bucket() -> TokenBucket:
+    factor = limits.SIGNATURE_SOURCES_AT_ONCE / 2  # they are two
+    return TokenBucket(limits.SIGNATURES_BURST * factor, limits.SIGNATURES_RATE * factor, 0.0)
+
+
+@attrs.define(eq=False, repr=False)
+class _Sources:
+    """The sources of packets, or of streams, that no member is proven to use."""
+
+    _own: _Senders = attrs.field(factory=_senders)
+    _first: _Senders = attrs.field(factory=_first_signatures)
+    _shared_first: TokenBucket = attrs.field(factory=_shared_bucket)
+    _shared_rest: TokenBucket = attrs.field(factory=_shared_bucket)
+
+    def __len__(self) -> int:
+        return len(self._own)
+
+    def payers(self, source: str, now: float) -> tuple[tuple[TokenBucket, ...], ...]:
+        """What a source pays from: from the first of these sets that can, from all buckets of it."""
+        self._shared_first.fill(now)
+        self._shared_rest.fill(now)
+        own = self._own.bucket(source, now)
+        return (own, self._first.bucket(source, now), self._shared_first), (own, self._shared_rest)
 
 
 @attrs.define(eq=False, repr=False)
 class _Reading:
     """The packet or frame that is being handled: what its signatures are paid from."""
 
-    buckets: tuple[TokenBucket, ...]
+    payers: tuple[tuple[TokenBucket, ...], ...]  # the first set that can pays, from each bucket of it
     room: int  # signatures that it may have
     wrong: int = 0  # of those that were verified
 
-    def has_room(self) -> bool:
-        """Whether one more signature may be verified."""
-        is_within = self.room > 0 and self.wrong < limits.SIGNATURES_WRONG_PER_PACKET_MAX
-        return is_within and all(bucket.tokens >= 1 for bucket in self.buckets)
+    def payer(self) -> tuple[TokenBucket, ...] | None:
+        """The buckets that one more signature would be paid from; None if it may not be verified."""
+        if self.room <= 0 or self.wrong >= limits.SIGNATURES_WRONG_PER_PACKET_MAX:
+            return None
+        return next((payer for payer in self.payers if all(bucket.tokens >= 1 for bucket in payer)), None)
 
-    def pay(self, *, is_wrong: bool) -> None:
+    def pay(self, payer: tuple[TokenBucket, ...], *, is_wrong: bool) -> None:
         """A signature was verified."""
         self.room -= 1
         self.wrong += is_wrong
-        for bucket in self.buckets:
+        for bucket in payer:
             bucket.tokens -= limits.SIGNATURE_WRONG_COST if is_wrong else 1
 
 
@@ -57,8 +114,9 @@ class SignatureVerifier:
     """Verifies signatures for one node. Outside `begin` and `end` nothing is bounded: then no peer has asked for it."""
 
     _results: dict[bytes, bool] = attrs.field(factory=dict)  # by content
-    _senders: dict[_Sender, TokenBucket] = attrs.field(factory=dict)  # the longest unused first
-    _shared: dict[bool, TokenBucket] = attrs.field(factory=dict)  # of sources of packets, and of streams
+    _members: _Senders = attrs.field(factory=_senders)
+    _of_packets: _Sources = attrs.field(factory=_Sources)
+    _of_streams: _Sources = attrs.field(factory=_Sources)
     _reading: _Reading | None = None
     is_over: bool = False  # whether a signature of the present statement was left unverified
 
@@ -67,15 +125,11 @@ class SignatureVerifier:
 
         ``member``: the run id of the member that is proven to have made it, if one is. ``now``: seconds.
         """
-        buckets: tuple[TokenBucket, ...]
         if member is not None:
-            buckets = (self._bucket(member, now),)
+            payers: tuple[tuple[TokenBucket, ...], ...] = ((self._members.bucket(member, now),),)
         else:
-            own = self._bucket((source_of(host), over_stream), now)
-            buckets = own, self._shared_bucket(over_stream, now)
-        for bucket in buckets:
-            bucket.fill(now)
-        self._reading = _Reading(buckets, size // SIGNATURE_BYTES)
+            payers = (self._of_streams if over_stream else self._of_packets).payers(source_of(host), now)
+        self._reading = _Reading(payers, size // SIGNATURE_BYTES)
 
     def next_statement(self) -> None:
         """Begin the next statement of the packet or frame."""
@@ -104,33 +158,18 @@ class SignatureVerifier:
         if known is not None:
             return known
         reading = None if is_held else self._reading
-        if reading is not None and not reading.has_room():
+        if reading is None:
+            is_right = signature()
+        elif (payer := reading.payer()) is not None:
+            is_right = signature()
+            reading.pay(payer, is_wrong=not (is_right or may_differ))
+        else:
             self.is_over = True
             return False
-        is_right = signature()
-        if reading is not None:
-            reading.pay(is_wrong=not (is_right or may_differ))
         if len(self._results) >= limits.SIGNATURES_REMEMBERED_MAX:
             del self._results[next(iter(self._results))]
         self._results[digest] = is_right
         return is_right
-
-    def _bucket(self, sender: _Sender, now: float) -> TokenBucket:
-        bucket = self._senders.pop(sender, None)
-        if bucket is None:
-            if len(self._senders) >= limits.SIGNATURE_SENDERS_MAX:
-                del self._senders[next(iter(self._senders))]
-            bucket = TokenBucket(limits.SIGNATURES_BURST, limits.SIGNATURES_RATE, now)
-        self._senders[sender] = bucket
-        return bucket
-
-    def _shared_bucket(self, over_stream: bool, now: float) -> TokenBucket:
-        bucket = self._shared.get(over_stream)
-        if bucket is None:
-            factor = limits.SIGNATURE_SOURCES_AT_ONCE
-            made = TokenBucket(limits.SIGNATURES_BURST * factor, limits.SIGNATURES_RATE * factor, now)
-            bucket = self._shared[over_stream] = made
-        return bucket
 
 
 def _digest(content: tuple[bytes, ...]) -> bytes:

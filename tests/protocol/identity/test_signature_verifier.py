@@ -152,6 +152,51 @@ def test_a_newcomer_joins_over_a_stream_whatever_comes_by_packets() -> None:
     assert "b" in names(here)
 
 
+@pytest.mark.parametrize("sources", [4, 8])
+def test_a_newcomer_joins_whatever_other_sources_have_used_up_by_packets_and_streams(
+    sources: int, verified: Verified
+) -> None:
+    here = meeting(C, D)
+    verified.taken()
+    frames = limits.SIGNATURE_SOURCES_AT_ONCE * AT_ONCE // limits.SIGNATURES_WRONG_PER_PACKET_MAX + sources
+    for number in range(frames):
+        source, lies = Address(f"10.6.0.{number % sources}", 7666), wrong(limits.SIGNATURES_WRONG_PER_PACKET_MAX)
+        here.stream_frame(-1 - number, packet(77, *lies[:4]), source, 6.0)
+        here.stream_frame(-1 - number, packet(77, *lies[4:]), source, 6.0)
+        for each in lies:
+            from_outside(here, each, source=source)
+    assert verified.taken() <= 2 * limits.SIGNATURE_SOURCES_AT_ONCE * AT_ONCE
+    new, other = B.state(), Peer("e", 7045).state()
+    here.stream_frame(-9000, packet(new, new), new.address, 6.0)
+    here.receive(packet(other, other), Address("10.9.9.9", 7045), 6.0)
+    assert names(here) == ["a", "b", "c", "d", "e"]
+
+
+def test_packets_under_made_up_addresses_push_no_source_of_streams_out_of_memory(
+    verified: Verified, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "SIGNATURE_SENDERS_MAX", 3)
+    here = meeting(C, D)
+    verified.taken()
+    for number in range(AT_ONCE + 9):
+        here.stream_frame(-1 - number, packet(77, *wrong(1)), EVIL, 6.0)
+        here.receive(packet(77), Address(f"10.6.{number // 200}.{number % 200}", 7666), 6.0)
+    assert verified.taken() == AT_ONCE
+
+
+def test_first_signatures_of_a_source_come_back_after_ten_minutes() -> None:
+    verifier = SignatureVerifier()
+
+    def verified_of(count: int, now: float) -> int:
+        verifier.begin(None, EVIL.host, 1 << 20, now, over_stream=True)
+        verifier._of_streams._shared_rest.tokens = 0
+        return sum(verifier.verify((str((now, number)).encode(),), lambda: True) for number in range(count))
+
+    assert verified_of(1000, 0.0) == limits.SIGNATURES_FIRST
+    assert verified_of(1000, 60.0) == limits.SIGNATURES_FIRST // 10
+    assert verified_of(1000, 660.0) == limits.SIGNATURES_FIRST
+
+
 def test_a_member_that_proves_its_packets_and_lies_is_verified_no_further_and_the_others_are(
     verified: Verified,
 ) -> None:
@@ -259,7 +304,8 @@ def test_what_is_remembered_is_bounded_and_so_are_senders(monkeypatch: pytest.Mo
         verifier.begin(None, f"10.0.0.{number}", 1000, 0.0, over_stream=False)
         assert verifier.verify((bytes([number]),), lambda: True)
         verifier.end()
-    assert len(verifier._results) == len(verifier._senders) == 3
+        verifier.begin(number, "10.0.0.1", 1000, 0.0, over_stream=False)
+    assert len(verifier._results) == len(verifier._of_packets) == len(verifier._members) == 3
     assert not verifier.verify((b"\0",), lambda: False), "it was forgotten"
 
 
