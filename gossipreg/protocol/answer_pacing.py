@@ -2,17 +2,18 @@
 
 A newcomer's comparison is answered with every entry of the state. At ten thousand members that takes a tenth of a
 second, and the answer waits in memory until it has been sent. So if many join by one seed at once, their comparisons
-wait in line, and are answered at a pace that leaves the node half of its time. Small answers do not wait.
+wait in line, and are answered at a pace that leaves the node half of its time. Small answers do not wait. Of several
+sources the one that was answered longest ago has its turn, so that one with many streams keeps no other waiting.
 """
 
 from __future__ import annotations
 
 import math
-from collections import deque
 from typing import Final
 
 import attrs
 
+from gossipreg.hosts import source_of
 from gossipreg.model import Address
 from gossipreg.values import frozen
 
@@ -38,9 +39,11 @@ class WaitingFrame:
 
 @attrs.define(eq=False, repr=False)
 class AnswerPacing:
-    """The comparisons that wait to be answered, the first come first. There is at most one for each open stream."""
+    """The comparisons that wait to be answered, at most one for each open stream."""
 
-    _waiting: deque[WaitingFrame] = attrs.field(factory=deque)
+    _waiting: list[WaitingFrame] = attrs.field(factory=list)  # the first come first
+    _answered: dict[str, int] = attrs.field(factory=dict)  # sources of waiting frames -> the number of their last turn
+    _turns: int = 0
     _next_at: float = -math.inf  # when the next large answer may be made (seconds)
 
     @property
@@ -67,8 +70,16 @@ class AnswerPacing:
 
     def forget(self, stream: int) -> None:
         """The stream is closed."""
-        self._waiting = deque(each for each in self._waiting if each.stream != stream)
+        self._waiting = [each for each in self._waiting if each.stream != stream]
 
     def due(self, now: float) -> WaitingFrame | None:
         """The next frame, if its turn has come; it waits no longer."""
-        return self._waiting.popleft() if self._waiting and now >= self._next_at else None
+        if not self._waiting or now < self._next_at:
+            return None
+        turns = [self._answered.get(source_of(each.source.host), 0) for each in self._waiting]
+        frame = self._waiting.pop(turns.index(min(turns)))
+        waiting = {source_of(each.source.host) for each in self._waiting}
+        self._answered = {source: turn for source, turn in self._answered.items() if source in waiting}
+        self._turns += 1
+        self._answered[source_of(frame.source.host)] = self._turns
+        return frame

@@ -74,6 +74,17 @@ def test_none_is_told_before_one_that_came_first(seed: Engine) -> None:
     assert told(seed.handle_timeout(10.0 + 2 * PAUSE), 2) == MEMBERS + 1
 
 
+def test_a_source_with_many_streams_keeps_no_other_waiting() -> None:
+    pacing = AnswerPacing()
+    many, few = Address("10.6.6.6", 7000), Address("10.0.0.1", 7000)
+    for stream in range(1, 101):
+        pacing.wait(WaitingFrame(-stream, b"", many))
+    for stream in (200, 201):
+        pacing.wait(WaitingFrame(-stream, b"", few))
+    order = [frame.stream for frame in iter(lambda: pacing.due(0.0), None)]
+    assert order == [-1, -200, -2, -201, *range(-3, -101, -1)]
+
+
 def test_what_differs_a_little_is_told_at_once(seed: Engine) -> None:
     asks(seed, 1, 10.0)
     sums = list(seed.state.fingerprint.sums)
