@@ -415,7 +415,7 @@ class Inbound:
 
     def _ended(self, session: StreamSession, now: float, *, refused: bool = False) -> None:
         if session.purpose is not None and not (session.answered or refused or self.detector.are_sends_rejected(now)):
-            member = self.state.members.at(session.to)
+            member = self.state.members.reached_at(session.destination)
             if member is not None:
                 self.outbox.paths.stream_stalled(member.run_id, now)
         if session.purpose in (Purpose.LIFELINE, Purpose.RECHECK):

@@ -108,13 +108,24 @@ class MembershipHandler:
         if isinstance(checked, StatementRefusal):
             self.expulsion.refuse(f"member {update.name}", checked, context)
             return None
-        if not checked.is_forgotten or held is None or authenticator.mode is not IdentityMode.REQUIRE:
+        if not checked.is_forgotten or authenticator.mode is not IdentityMode.REQUIRE:
             return self._as_accused(self._with_verdict(checked), held, context)
-        if not authenticator.witnesses_of(checked, self.accusations.by_run_id, grant="forget"):
-            refusal = StatementRefusal("it is to be forgotten by the word of no member that may say so")
-            self.expulsion.refuse(f"member {update.name}", refusal, context)
-            return None
-        return checked
+        if authenticator.witnesses_of(checked, self.accusations.by_run_id, grant="forget"):
+            return checked
+        if held is None and context.is_answer:
+            return self._as_told(checked, context)
+        refusal = StatementRefusal("it is to be forgotten by the word of no member that may say so")
+        self.expulsion.refuse(f"member {update.name}", refusal, context)
+        return None
+
+    def _as_told(self, unknown: MemberUpdate, context: MessageContext) -> MemberUpdate | None:
+        """What a peer has told, as this node asked, of a member that is unknown here and not present any more.
+
+        Its accusers may be gone, so the word of a member suffices. A seed is not proven to be one yet: what it tells is
+        left out, as if it had not told of that member, and comes again when states are compared with a member.
+        """
+        certificate = None if context.member is None else self.state.authenticator.held_certificate(context.member)
+        return None if certificate is None else unknown
 
     def _with_verdict(self, update: MemberUpdate) -> MemberUpdate:
         """``update``, whose claim that kernels have refused counts only as far as members have signed it.
@@ -152,19 +163,19 @@ class MembershipHandler:
     def _as_accused(
         self, update: MemberUpdate, held: MemberUpdate | None, context: MessageContext
     ) -> MemberUpdate | None:
-        """``update``, accused by a member that is known to accuse it; or as far as that is not known, its own part.
-
-        What a newcomer is told of members that it does not know, in answer to its own request, is not accused anew.
-        """
+        """``update``, accused by a member that is known to accuse it; or as far as that is not known, its own part."""
         is_accused = update.status in (Status.SUSPECT, Status.FAILED) and update.accuser != update.run_id
-        is_sync = held is None and context.stream is not None and context.stream > 0
-        if not (self.accusations.are_required and is_accused) or is_sync:
+        if not (self.accusations.are_required and is_accused):
             return update
         proven = self.accusations.proven(update, context)
+        if held is None and context.is_answer and update.status is Status.FAILED:
+            return update if proven is not None and proven.status is update.status else self._as_told(update, context)
         if proven is not None:
             return proven
-        self.expulsion.refuse(f"that {update.name} is {update.status}", StatementRefusal(_NO_ACCUSER), context)
         own = attrs.evolve(update, status=Status.ALIVE, accuser=0, refused=False, witnesses=())
+        if held is None and context.is_answer:
+            return own
+        self.expulsion.refuse(f"that {update.name} is {update.status}", StatementRefusal(_NO_ACCUSER), context)
         return own if held is None or own.supersedes(held) else None
 
     def _admit(self, newcomer: MemberUpdate, context: MessageContext, now: float) -> bool:

@@ -40,6 +40,11 @@ class MessageContext:
         return Destination(self.sender, self.source)
 
     @property
+    def is_answer(self) -> bool:
+        """Whether it came over a stream that this node has opened."""
+        return self.stream is not None and self.stream > 0
+
+    @property
     def name(self) -> str | None:
         """The sender's name, if it is known and gossips; what comes over a stream comes by no tree."""
         return None if self.member is None or self.over_stream else self.member.name

@@ -108,15 +108,23 @@ class Outbox:
         self._answers = answers
 
     def _answer_room(self, to: Destination) -> AnswerRoom | None:
-        """What bounds a packet to ``to``; None if nothing does."""
+        """What bounds a packet to ``to``; None if nothing does.
+
+        A member may send from elsewhere, as from behind a NAT: what it asks for is sent to where it is proven to be.
+        """
         answers = self._answers
-        if answers is None or to.address == answers.source or self.has_answered is None:
+        if answers is None or to.address == answers.source:
             return answers
         member = self.state.members.by_run_id(to.run_id)
-        if member is None:
-            return answers
-        is_signed = self.state.authenticator.is_on and bool(member.proof)
-        return None if is_signed or self.has_answered(member.run_id) else answers
+        return None if member is not None and self._is_there(member, to.address) else answers
+
+    def _is_there(self, member: MemberUpdate, address: Address) -> bool:
+        """Whether a member is proven to be at ``address``."""
+        if address != member.address:
+            return False
+        if self.has_answered is None:
+            return not self.state.members.is_stranger(member.name)
+        return (self.state.authenticator.is_on and bool(member.proof)) or self.has_answered(member.run_id)
 
     def send(self, to: Destination, *messages: bytes, now: float | None = None) -> None:
         """Send a packet of ``messages``; with ``now``, updates are piggybacked in the room that is left.

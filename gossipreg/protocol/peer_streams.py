@@ -102,19 +102,17 @@ class PeerStreams:
         self.state.counters[Count.STREAMS_OPENED] += 1
         [frame] = frames(self.outbox.sender, map(pack, messages))
         frame = self.outbox.proven(frame, to)
-        self.outbox.put(
-            OpenStream(stream, to.address, frame, self.settings.stream_patience, idle, self._segment(to.address))
-        )
+        self.outbox.put(OpenStream(stream, to.address, frame, self.settings.stream_patience, idle, self._segment(to)))
         return stream
 
-    def _segment(self, to: Address) -> int:
+    def _segment(self, to: Destination) -> int:
         """The largest segment that passes to ``to`` (bytes), where large packets are lost, or may be; else 0."""
         paths = self.outbox.paths
         if paths.least_size == limits.PACKET_BYTES_MAX and not self._narrow:
             return 0
-        member = self.state.members.at(to)
+        member = self.state.members.reached_at(to)
         if member is None:
-            size = SIZE_MIN if to in self._narrow else limits.PACKET_BYTES_MAX
+            size = SIZE_MIN if to.address in self._narrow else limits.PACKET_BYTES_MAX
         else:
             size = paths.size(member.run_id)
         return size - _SEGMENT_LESS if size < limits.PACKET_BYTES_MAX else 0

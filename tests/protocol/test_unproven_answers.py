@@ -140,3 +140,19 @@ def test_without_a_key_a_member_that_has_signed_its_address_gets_what_it_asks_fo
     deliver(here, peer.state(), peer.state(), now=0.6)
     said = said_to(deliver(here, peer.state(), request, now=0.7), peer.state().address)
     assert sum(isinstance(each, Record) for each in said) == 20
+
+
+@pytest.mark.parametrize("is_heard", [True, False])
+@pytest.mark.parametrize("mode", IdentityMode)
+def test_a_member_behind_a_nat_gets_what_it_asks_for_where_it_is_proven_to_be(
+    mode: IdentityMode, is_heard: bool
+) -> None:
+    here, peer = node(mode=mode), Peer("b")
+    for number in range(20):
+        here.register(instance(f"orders-{number}"), 0.5)
+    own = peer.state()
+    for _ in range(2):
+        here.receive(peer.proven(packet(own, own), here), own.address if is_heard else VICTIM, 0.6)
+    asked = packet(own, RecordRequest("a", here.identity.own_update().generation, 0, ()))
+    said = said_to(here.receive(peer.proven(asked, here), VICTIM, 0.7), own.address)
+    assert sum(isinstance(each, Record) for each in said) == (20 if is_heard else 0)

@@ -10,7 +10,7 @@ import attrs
 from gossipreg import limits
 from gossipreg.model import Address, Status
 from gossipreg.protocol.engine_settings import EngineSettings
-from gossipreg.protocol.membership.member_update import MemberUpdate
+from gossipreg.protocol.membership.member_update import Destination, MemberUpdate
 from gossipreg.protocol.membership.ring import Ring, tree_fanout
 
 #: How much longer members that left are remembered than failed ones. Behind a partition a member that leaves is failed
@@ -294,6 +294,13 @@ class Members:
             if self._updates[name].address == address:
                 return self._updates[name]
         return None
+
+    def reached_at(self, to: Destination) -> MemberUpdate | None:
+        """The present other that ``to`` names by its run; if it names none, the one that states this address."""
+        if not to.run_id:
+            return self.at(to.address)
+        member = self.by_run_id(to.run_id)
+        return member if member is not None and member.name in self._present else None
 
     def present_addresses(self) -> dict[Address, str]:
         """The addresses of the present others."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import attrs
+import pytest
 
 from gossipreg.counters import Count
 from gossipreg.model import Address, Status
@@ -174,16 +175,53 @@ def test_in_a_pair_one_accuser_is_enough() -> None:
     assert len(believed(here, "b").witnesses) == 1
 
 
-def test_a_newcomer_takes_what_it_asked_for_and_nothing_of_the_kind_that_it_did_not_ask_for() -> None:
-    failed = unsigned(accusation(D, status=Status.FAILED))
-    here = meeting()
+def told(here: Engine, *said: MemberUpdate) -> None:
+    """What c tells a node that has asked it to compare states."""
     stream = here.streams.open_comparison(Purpose.JOIN, C.state().destination, 6.0)
     assert stream is not None
-    receive_over_stream(here, C.state(), failed, stream=stream)
+    receive_over_stream(here, C.state(), *said, stream=stream)
+
+
+@pytest.mark.parametrize("status", [Status.FAILED, Status.LEFT])
+def test_a_newcomer_takes_what_it_asked_a_member_for_and_nothing_that_it_did_not_ask_for(status: Status) -> None:
+    gone = unsigned(accusation(D, status=status))
+    here, other = meeting(C, D), meeting(C, D)
+    told(here, gone)
+    assert status_of(here) is status
+    receive_over_stream(other, C.state(), gone, stream=-1)
+    assert other.members.get("b") is None or status_of(other) is not status
+
+
+@pytest.mark.parametrize("status", [Status.FAILED, Status.LEFT])
+def test_a_seed_that_is_not_proven_to_be_a_member_makes_no_unknown_member_failed_or_forgotten(status: Status) -> None:
+    here = meeting()
+    told(here, C.state(), unsigned(accusation(D, status=status)))
+    assert here.members.get("b") is None
+    assert here.counters[Count.STATEMENTS_REFUSED] == 0, "an honest seed tells of members that have failed, too"
+    deliver(here, C.state(), B.state())
+    assert status_of(here) is Status.ALIVE
+
+
+def test_of_an_unknown_member_that_a_seed_suspects_its_own_part_is_believed() -> None:
+    here = meeting()
+    told(here, C.state(), unsigned(accusation(D)))
+    assert believed(here, "b") == B.state()
+
+
+def test_a_failure_that_two_known_members_have_signed_is_believed_of_any_seed() -> None:
+    here = meeting(D, E)
+    told(here, C.state(), accusation(D, E, status=Status.FAILED))
     assert status_of(here) is Status.FAILED
-    other = meeting()
-    receive_over_stream(other, C.state(), failed, stream=-1)
-    assert status_of(other) is Status.ALIVE
+
+
+def test_a_seed_whose_certificate_was_revoked_is_no_member_that_is_believed() -> None:
+    here, certificate = meeting(C), C.signer.certificate
+    gone = revocation_version(AUTHORITY.revoke(certificate, at=certificate.not_before))
+    stream = here.streams.open_comparison(Purpose.JOIN, C.state().destination, 6.0)
+    assert stream is not None
+    frame = C.proven(packet(C.state(), gone, unsigned(accusation(D, status=Status.FAILED))), here)
+    here.stream_frame(stream, frame, C.state().address, 6.0)
+    assert here.members.get("b") is None
 
 
 def test_a_helper_that_gets_no_answer_accuses_with_its_signature() -> None:
