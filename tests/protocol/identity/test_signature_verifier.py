@@ -193,8 +193,9 @@ def test_first_signatures_of_a_source_come_back_after_ten_minutes() -> None:
         return sum(verifier.verify((str((now, number)).encode(),), lambda: True) for number in range(count))
 
     assert verified_of(1000, 0.0) == limits.SIGNATURES_FIRST
-    assert verified_of(1000, 60.0) == limits.SIGNATURES_FIRST // 10
-    assert verified_of(1000, 660.0) == limits.SIGNATURES_FIRST
+    later = limits.SIGNATURES_FIRST_SECONDS
+    assert verified_of(1000, later / 8) == limits.SIGNATURES_FIRST // 8
+    assert verified_of(1000, later * 9 / 8) == limits.SIGNATURES_FIRST
 
 
 def test_a_member_that_proves_its_packets_and_lies_is_verified_no_further_and_the_others_are(
