@@ -112,9 +112,7 @@ class RemoteHandler:
         held = self.state.members.get(update.name)
         if held is not None:
             self._unknown.pop(update.name, None)
-            if held.status.is_present and held.is_same_run(update) and update.supersedes(held):
-                # A part of this cell that is cut off from this one has said so, or has yet to tell this node.
-                self.outbox.tell(held.destination, pack(update), now)
+            self._tell_accused(update, held, now)
             return
         if not (update.status.is_present and self.identity.announced):
             return
@@ -129,6 +127,14 @@ class RemoteHandler:
             self._unknown.pop(update.name, None)
             self.state.counters[Count.CELLS_GHOSTS_FAILED] += 1
             self.membership_handler.adopt_failed(update, now)
+
+    def _tell_accused(self, update: MemberUpdate, held: MemberUpdate, now: float) -> None:
+        """Tell a member that is present here what another cell holds of it, if that has it failed or gone.
+
+        A part of this cell that is cut off from this one has stated it, or has yet to tell this node.
+        """
+        if held.status.is_present and held.is_same_run(update) and update.supersedes(held):
+            self.outbox.tell(held.destination, pack(update), now)
 
     def handle_records(self, said: Record | TableDigest | Announcement, context: MessageContext, now: float) -> bool:
         """Handle what is stated of an owner's records, if it came across a border; returns whether it did."""

@@ -43,6 +43,7 @@ from gossipreg_sim.oracles.probing import Completeness, FirstProbe
 from gossipreg_sim.oracles.records import NoResurrection, SingleWriter
 from gossipreg_sim.oracles.restarts import Restarts
 from gossipreg_sim.oracles.run_context import RunContext
+from gossipreg_sim.oracles.split_cell import SplitCell
 from gossipreg_sim.oracles.stay_in_lookups import StayInLookups
 from gossipreg_sim.oracles.suspicion_times import SuspicionTimes
 from gossipreg_sim.oracles.tombstone_retention import TombstoneRetention
@@ -102,7 +103,7 @@ _FLAT_ONLY: tuple[type[Oracle], ...] = (
 )
 
 #: The oracles of a run with several cells, besides.
-CELL_ORACLES: tuple[type[Oracle], ...] = (CellAuthority, CellOrigin, CellAges, SplitCost, BorderRelays)
+CELL_ORACLES: tuple[type[Oracle], ...] = (CellAuthority, CellOrigin, CellAges, SplitCost, BorderRelays, SplitCell)
 
 
 def oracles_of(scenario: Scenario) -> tuple[type[Oracle], ...]:

@@ -81,6 +81,16 @@ def test_some_seeds_have_cells_and_cut_borders() -> None:
     assert any(fault.name.startswith("border-") for each in divided for fault in each.faults)
 
 
+def test_a_sweep_of_cells_divides_every_scenario_and_splits_some_cells() -> None:
+    drawn = [generation.generated(seed, (4, 12), cells=True).scenario for seed in range(40)]
+    assert all(each.cells > 1 and each.identity == "off" for each in drawn)
+    splits = [(each, fault) for each in drawn for fault in each.faults if fault.name == "split-1"]
+    assert splits
+    for scenario, fault in splits:
+        assert len({scenario.cell_of(name) for name in (*fault.nodes, *fault.to)}) == 1
+        assert not set(fault.nodes) & set(fault.to)
+
+
 def test_clocks_that_are_set_back_do_not_make_a_cell_stale_for_as_long(monkeypatch: pytest.MonkeyPatch) -> None:
     """Heads of other cells were of the future, and so no later one counted."""
     monkeypatch.setattr(generation, "_CELLS_SHARE", 1.0)

@@ -69,6 +69,7 @@ def _scheduler(text: str | None) -> str | None:
 @click.option(
     "--nodes", metavar="FROM-TO", default="3-16", show_default=True, callback=_span, help="Number of nodes in one run."
 )
+@click.option("--cells", is_flag=True, help="Only scenarios with several cells, without templates.")
 @click.option("--jobs", type=click.IntRange(min=1), help="Worker processes.  [default: one per core]")
 @click.option("--dask", "address", metavar="ADDRESS", callback=lambda _context, _parameter, text: _scheduler(text),
               help="Run on the Dask cluster with this scheduler instead.")  # fmt: skip
@@ -85,6 +86,7 @@ def fuzz(
     minutes: float | None,
     first: int,
     nodes: tuple[int, int],
+    cells: bool,
     jobs: int | None,
     address: str | None,
     patience: float,
@@ -106,16 +108,21 @@ def fuzz(
     """
     from gossipreg_sim.fuzz.dask_pool import run_on_dask  # needed only by this command
     from gossipreg_sim.fuzz.failures import Failure, directory
+    from gossipreg_sim.fuzz.generation import CELL_NODES_MIN
     from gossipreg_sim.fuzz.pool import run_in_pool
     from gossipreg_sim.fuzz.run_result import result_of
     from gossipreg_sim.fuzz.sweep import Sweep, seeds_from
 
+    if cells:
+        if nodes[1] < CELL_NODES_MIN:
+            raise click.UsageError(f"--cells: two cells have at least {CELL_NODES_MIN} nodes, and --nodes allows fewer")
+        nodes = max(CELL_NODES_MIN, nodes[0]), nodes[1]
     number = _SEEDS if seeds is None and minutes is None else seeds
-    work = partial(result_of, nodes=nodes, patience=patience)
+    work = partial(result_of, nodes=nodes, patience=patience, cells=cells)
     wanted = seeds_from(first, number, minutes)
     jobs = jobs or os.cpu_count() or 1
     results = run_on_dask(work, wanted, address) if address else run_in_pool(work, wanted, jobs, patience)
-    sweep = Sweep(nodes)
+    sweep = Sweep(nodes, cells)
     failures: list[Failure] = []
     try:
         with closing(results), _teller(number) as tell:

@@ -25,7 +25,7 @@ NODES: Final = (3, 16)
 
 #: Of the runs that may have several cells, the share that does, and the least number of nodes.
 _CELLS_SHARE: Final = 0.5
-_CELL_NODES_MIN: Final = 4
+CELL_NODES_MIN: Final = 4
 
 #: Maximum number of faults in one scenario.
 FAULTS_MAX: Final = 6
@@ -80,17 +80,24 @@ class GeneratedScenario:
     template: str = ""
 
 
-def generated(seed: int, nodes: tuple[int, int] = NODES) -> GeneratedScenario:
-    """Return the scenario of ``seed`` with ``nodes`` (from, to); equal on every machine and Python version."""
+def generated(seed: int, nodes: tuple[int, int] = NODES, *, cells: bool = False) -> GeneratedScenario:
+    """Return the scenario of ``seed`` with ``nodes`` (from, to); equal on every machine and Python version.
+
+    ``cells``: with several cells, and no template; ``nodes`` are enough for that.
+    """
     chance = Rng.of("fuzz", seed, "occasion")
-    template = template_of(chance)
+    template = ScenarioTemplate() if cells else template_of(chance)
     base = template.base(_base_scenario(seed, Rng.of("fuzz", seed, "stage"), nodes), chance)
     if type(template) is ScenarioTemplate:
-        base = _divided(base, Rng.of("fuzz", seed, "cells"))
+        base = _divided(base, Rng.of("fuzz", seed, "cells"), always=cells)
     swarm = Rng.of("fuzz", seed, "swarm")
     possible = [kind for kind in KINDS if fits_identity(kind, base)]
     on = [kind for kind in possible if swarm.chance(0.5)] or [_among(swarm, possible)]
-    faults = [*template.faults(base, chance), *_border_cuts(base, Rng.of("fuzz", seed, "borders"))]
+    faults = [
+        *template.faults(base, chance),
+        *_border_cuts(base, Rng.of("fuzz", seed, "borders")),
+        *_cell_splits(base, Rng.of("fuzz", seed, "splits")),
+    ]
     generator = _FaultGenerator(
         base, dict.fromkeys(name for fault in faults if is_for_good(fault) for name in fault.nodes)
     )
@@ -134,12 +141,13 @@ def _base_scenario(seed: int, rng: Rng, nodes: tuple[int, int]) -> Scenario:
     )
 
 
-def _divided(base: Scenario, rng: Rng) -> Scenario:
-    """Return ``base``, or for some seeds the same nodes in two to four cells, of two nodes or more each."""
-    if base.nodes < _CELL_NODES_MIN or base.identity != "off" or not rng.chance(_CELLS_SHARE):
+def _divided(base: Scenario, rng: Rng, *, always: bool) -> Scenario:
+    """Return ``base``, or for some seeds (or ``always``) the same nodes in two to four cells, of two or more each."""
+    is_chosen = rng.chance(_CELLS_SHARE)
+    if base.nodes < CELL_NODES_MIN or not (always or (is_chosen and base.identity == "off")):
         return base
     cells = 2 + rng.below(min(3, base.nodes // 2 - 1))
-    return attrs.evolve(base, cells=cells, seeds=min(base.seeds, base.nodes // cells))
+    return attrs.evolve(base, cells=cells, identity="off", seeds=min(base.seeds, base.nodes // cells))
 
 
 def _border_cuts(base: Scenario, rng: Rng) -> list[Fault]:
@@ -151,6 +159,18 @@ def _border_cuts(base: Scenario, rng: Rng) -> list[Fault]:
         name = f"border-{number + 1}"
         cuts.append(Fault(kind="cut", name=name, at=at, lasts=lasts, nodes=nodes, both_ways=rng.chance(0.7)))
     return cuts
+
+
+def _cell_splits(base: Scenario, rng: Rng) -> list[Fault]:
+    """Return a cut through the middle of a cell, for a third of the scenarios with cells of three nodes or more."""
+    number = rng.below(base.cells)
+    members = [name for name in base.node_names if base.cell_of(name) == f"cell-{number}"]
+    if base.cells == 1 or len(members) < 3 or not rng.chance(1 / 3):
+        return []
+    few = rng.sample(members, 1 + rng.below(len(members) // 2))
+    many = tuple(name for name in members if name not in few)
+    at, lasts = rng.below(int(base.duration) // 2), 5.0 + rng.below(int(base.duration) // 2)
+    return [Fault(kind="cut", name="split-1", at=at, lasts=lasts, nodes=tuple(few), to=many, both_ways=rng.chance(0.7))]
 
 
 def _wiring(rng: Rng) -> Wiring:

@@ -45,9 +45,11 @@ class RunResult:
         return cls.without_trace("slow run", f"took more than {patience:g} s of CPU time", took)
 
 
-def result_of(seed: int, nodes: tuple[int, int] = NODES, patience: float = PATIENCE) -> RunResult:
+def result_of(
+    seed: int, nodes: tuple[int, int] = NODES, patience: float = PATIENCE, *, cells: bool = False
+) -> RunResult:
     """Run the scenario generated from ``seed``."""
-    return run_and_check(generated(seed, nodes).scenario, seed, patience)
+    return run_and_check(generated(seed, nodes, cells=cells).scenario, seed, patience)
 
 
 def run_and_check(scenario: Scenario, seed: int, patience: float = PATIENCE) -> RunResult:

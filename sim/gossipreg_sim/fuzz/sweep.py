@@ -48,6 +48,7 @@ class Sweep:
     """The results so far, by seed."""
 
     nodes: tuple[int, int] = NODES
+    cells: bool = False  # whether all scenarios have several cells
     results: dict[int, RunResult] = attrs.field(factory=dict)
     kinds: Counter[str] = attrs.field(factory=Counter)  # number of generated faults
     marks: Counter[str] = attrs.field(factory=Counter)  # number of runs that reached each mark
@@ -56,7 +57,7 @@ class Sweep:
 
     def generated(self, seed: int) -> GeneratedScenario:
         """Return the generated scenario of ``seed`` in this sweep."""
-        return generated(seed, self.nodes)
+        return generated(seed, self.nodes, cells=self.cells)
 
     def add(self, seed: int, result: RunResult) -> None:
         """Count one more run."""

@@ -77,3 +77,25 @@ def test_an_interrupt_ends_the_sweep_and_all_its_processes(tmp_path: Path) -> No
     assert (process.returncode, out) == (130, "")
     assert re.fullmatch(r"gossipreg: interrupted after \d+ seeds, \d+ failures", err.strip())
     assert not Path(f"/proc/{workers[1]}").exists()
+
+
+def test_with_cells_each_scenario_has_several(run: Callable[..., Ran], tmp_path: Path) -> None:
+    ran = run(
+        "fuzz",
+        "--cells",
+        "--seeds",
+        "1",
+        "--nodes",
+        "3-5",
+        "--patience",
+        "0.001",
+        "--shrink",
+        "0",
+        "--out",
+        str(tmp_path),
+    )
+    assert ran.status == 1
+    assert "\ncells = 2\n" in (tmp_path / "fuzz-0.toml").read_text()
+    few = run("fuzz", "--cells", "--nodes", "2-3")
+    assert (few.status, few.out) == (2, "")
+    assert "--cells: two cells have at least 4 nodes, and --nodes allows fewer" in few.err

@@ -5,12 +5,13 @@ Each is a plausible mistake: a comparison off by its equals sign, a missing case
 
 from __future__ import annotations
 
-from tests.sim.mutations import dissemination, identity, joining, membership, policies, primaries, records
+from tests.sim.mutations import cells, dissemination, identity, joining, membership, policies, primaries, records
 from tests.sim.mutations.mutation import MUTATIONS, Mutation
 
 __all__ = [
     "MUTATIONS",
     "Mutation",
+    "cells",
     "dissemination",
     "identity",
     "joining",

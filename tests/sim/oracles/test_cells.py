@@ -18,6 +18,7 @@ from gossipreg_sim.oracles.cell_authority import CellAuthority, CellOrigin
 from gossipreg_sim.oracles.oracle import Oracle
 from gossipreg_sim.oracles.oracle_runner import OracleRunner
 from gossipreg_sim.oracles.run_context import RunContext
+from gossipreg_sim.oracles.split_cell import SplitCell
 from gossipreg_sim.process import Process
 from gossipreg_sim.scenario import Scenario
 from gossipreg_sim.world import SECOND, World
@@ -124,3 +125,25 @@ def test_nodes_that_elect_different_relays_are_reported() -> None:
         "and others of its cell elect different relays to cell-1",
         "elects [] as relays to cell-1",
     ]
+
+
+def test_a_running_member_of_a_split_cell_that_stays_failed_elsewhere_is_reported() -> None:
+    split = Fault(kind="cut", nodes="n1", to=("n3", "n5"), at=1, lasts=5)
+    made, oracle = watched(SplitCell, split)
+    process = made.processes["n0"]
+    held = process.engine.state.find("n3")
+    assert held is not None
+    process.engine.state.believe_remote(held.graver(Status.FAILED, 1), process.now, spread=False)
+    oracle._looked.clear()
+    touch(made, "n0")
+    assert texts(oracle) == []
+    oracle._since = {key: at - 9 * SECOND for key, at in oracle._since.items()}
+    oracle._looked.clear()
+    touch(made, "n0")
+    assert texts(oracle) == ["has held n3, which runs, as failed for 9.0 s"]
+
+
+@pytest.mark.parametrize("fault", [CUT, Fault(kind="crash", nodes="n1", at=1, lasts=5)])
+def test_other_faults_than_splits_within_a_cell_may_keep_a_member_failed(fault: Fault) -> None:
+    _, oracle = watched(SplitCell, fault)
+    assert not oracle.is_applicable
