@@ -129,6 +129,8 @@ class Member:
     incarnation: int
     zone: str = ""
     draining: bool = False
+    cell: str = ""  # empty in a flat cluster
+    stale: bool = False  # its cell is another one, which was not heard for a while
 
 
 @frozen

@@ -85,13 +85,17 @@ class AgentClient(NamedTuple):
         """Remove what is at the path."""
         return self._ask("DELETE", self._target(path))[0]
 
-    def events(self, service: str | None = None) -> Iterator[tuple[str, Any]]:
-        """Names and data of events as they happen, a snapshot first; ends when the connection does."""
+    def events(self, service: str | None = None, *, all_healths: bool = False) -> Iterator[tuple[str, Any]]:
+        """Names and data of events as they happen, a snapshot first; ends when the connection does.
+
+        With ``all_healths`` also about instances that cannot serve.
+        """
         from http.client import HTTPException
 
         connection = self._connection(SILENCE)
+        asked = {"service": service, "all": "true" if all_healths else None}
         try:
-            answer = self._follow(connection, self._target(("events",), {"service": service}))
+            answer = self._follow(connection, self._target(("events",), asked))
             if not str(answer.headers["Content-Type"]).startswith("text/event-stream"):
                 raise self._not_an_agent()
             yield from _events_in(answer)

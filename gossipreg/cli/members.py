@@ -10,27 +10,30 @@ from gossipreg.cli.declare import argument, command, completes, option
 
 
 @command()
+@option("--all-cells", is_flag=True, help="Those of all cells of the region.")
 @agent_options
-def members(agent: AgentClient, *, as_json: bool) -> None:
+def members(agent: AgentClient, *, all_cells: bool, as_json: bool) -> None:
     """List the members of the cluster.
 
     Columns when piped, tab-separated, "-" for nothing:
       name, address, status (alive, suspect, failed, left), zone, started,
       incarnation, draining, version of gossipreg, version of the protocol;
+      with --all-cells: cell, and whether it is heard (fresh, stale);
       if the agent has an identity: ready (whether a node that requires
       identity believes the member), until (when its certificate ends,
       UTC), authority (that has signed it)
 
     The members are asked for their versions; one that does not answer has
-    none. A terminal that is too narrow shows no incarnation, no protocol,
+    none, nor has one of another cell. A terminal that is too narrow shows no incarnation, no protocol,
     no authority and no start.
 
     Examples:
       gossipreg members
       gossipreg members --json
+      gossipreg members --all-cells
       gossipreg members | cut -f1,3
     """
-    document = agent.lookup("members", versions="true")
+    document = agent.lookup("members", versions="true", **({"all_cells": "true"} if all_cells else {}))
     show.write(show.members(document), document, as_json=as_json)
     note_isolation(agent, document)
 
@@ -44,6 +47,7 @@ def cells(agent: AgentClient, *, as_json: bool) -> None:
       name, members, failed, instances, age in seconds, state (own, fresh,
       stale), relays of the agent's cell, addresses of the relays there
 
+    A terminal that is too narrow shows no addresses and no relays.
     A flat cluster has no cells.
 
     Examples:

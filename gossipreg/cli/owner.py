@@ -17,12 +17,11 @@ def agent_of(agent: AgentClient, owner: str, command: str) -> AgentClient:
     """
     if agent.get("node")["name"] == owner:
         return agent
-    members = {member["name"]: member for member in agent.get("members")["members"]}
+    members = {member["name"]: member for member in agent.lookup("members", all_cells="true")["members"]}
     if owner not in members:
         meant = nearest(owner, members)
-        raise UnknownMember(
-            f"no member is called {owner}: {f'did you mean {meant}?' if meant else 'see `gossipreg members`'}"
-        )
+        remedy = f"did you mean {meant}?" if meant else "see `gossipreg members`"
+        raise UnknownMember(f"no member is called {owner}: {remedy}")
     host = Address.parse(members[owner]["address"], any_host=True).host
     port = agent.address.port if isinstance(agent.address, Address) else Address.parse(DEFAULT_HTTP).port
     found = agent._replace(address=Address(host, port))

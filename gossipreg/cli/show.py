@@ -24,12 +24,15 @@ _EVENT_WIDTHS: Final = (12, 16, 18, 11, 21, 10, 10, 1)
 def members(document: Any) -> TextTable:
     """The table of ``GET /api/v1/members``, or of the members in a snapshot.
 
-    With columns of what members prove of themselves, if the agent has an identity.
+    With columns of the cell, if it is about all cells, and of what members prove of themselves, if the agent has an
+    identity.
     """
+    has_cells = any(member.get("cell") for member in document["members"])
     has_identity = any("identity" in member for member in document["members"])
     return TextTable(
         (
             *("name", "address", "status", "zone", "started", "incarnation", "draining", "version", "protocol"),
+            *(("cell", "heard") if has_cells else ()),
             *(("ready", "until", "authority") if has_identity else ()),
         ),
         [
@@ -43,6 +46,7 @@ def members(document: Any) -> TextTable:
                 "draining" if state_of(member) == "draining" else "",
                 member.get("version") or "",
                 str(member.get("protocol", "")),
+                *((member["cell"], "stale" if member["stale"] else "fresh") if has_cells else ()),
                 *(_identity(member.get("identity")) if has_identity else ()),
             )
             for member in document["members"]
@@ -75,6 +79,7 @@ def cells(document: Any) -> TextTable:
             )
             for cell in document["cells"]
         ],
+        spare=("peers", "relays"),
     )
 
 

@@ -166,6 +166,13 @@ class NodeReads(EmbeddedNode):
         """The remembered members, this node included, sorted by name."""
         return self._node.members()
 
+    def region_members(self) -> tuple[Member, ...]:
+        """The remembered members of all cells of the region, sorted by name; those of `members` in a flat cluster.
+
+        Those of another cell are as that cell last stated them, and stale while nothing is heard of it.
+        """
+        return self._node.region_members()
+
     def round_trip(self, name: str) -> float | None:
         """The smoothed round trip to the member of that name (seconds); None if none was measured."""
         return self._node.round_trip(name)

@@ -61,13 +61,17 @@ class AttachedNode(TrioCalls):
         *,
         panic: float = 0.0,
         healthy: bool = True,
+        all_cells: bool = False,
     ) -> TrioWatch[tuple[Event, ...]]:
         """Watch members and instances, in batches: first a ``Snapshot``, then what changed. Raises ``NodeClosed``.
 
         With ``service``, of the instances only that service's. ``panic``: as in `lookup`. Without ``healthy``, also the
-        instances that cannot serve: then one is removed only when it is gone.
+        instances that cannot serve: then one is removed only when it is gone. With ``all_cells``, also the members of
+        the region's other cells: those of `region_members`.
         """
-        return TrioWatch(WatchSteps(self._thread, self._node.events(service, panic=panic, healthy=healthy)))
+        return TrioWatch(
+            WatchSteps(self._thread, self._node.events(service, panic=panic, healthy=healthy, all_cells=all_cells)),
+        )
 
     async def wait_for(self, service: str, *, at_least: int = 1) -> tuple[Instance, ...]:
         """Wait until ``service`` has ``at_least`` healthy instances or more; returns them. Raises ``NodeClosed``."""

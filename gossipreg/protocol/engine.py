@@ -57,6 +57,7 @@ from gossipreg.protocol.outputs import (
     MemberChanged,
     Output,
     PoliciesChanged,
+    RemoteMembersChanged,
     TermsChanged,
 )
 from gossipreg.protocol.path_tests import PathTests
@@ -314,6 +315,9 @@ class Engine:
         services = self.state.terms.take_changed()
         if services:
             self.outbox.put(TermsChanged(services))
+        remote = self.state.take_remote_changes()
+        if remote:
+            self.outbox.put(RemoteMembersChanged(remote))
         return self.outbox.take()
 
     # Requests of the user
@@ -511,10 +515,16 @@ class Engine:
         """Forget a failed member on every node, with its instances; nothing happens if it has left.
 
         A member that is alive behind a partition learns of this when the partition heals, and refutes. Raises
-        `UnknownMember`, `MemberPresent`, `NodeClosed`.
+        `UnknownMember`, also for a member of another cell, `MemberPresent`, `NodeClosed`.
         """
         self._check_open()
         held = self.members.get(name)
+        cells = self.state.cells
+        remote = None if cells is None or held is not None else cells.remote.get(name)
+        if remote is not None:
+            raise UnknownMember(
+                f"{name!r} is a member of the cell {remote.cell!r}: have it forgotten at an agent of that cell"
+            )
         if held is None and name != self.identity.name:
             raise UnknownMember(f"no member {name!r:.80} is remembered: see `gossipreg members`")
         if held is None or name == self.identity.name:

@@ -200,6 +200,13 @@ class CellChanged:
 
 
 @frozen
+class RemoteMembersChanged:
+    """What is known of members of other cells has changed."""
+
+    names: tuple[str, ...]
+
+
+@frozen
 class NameConflictFound:
     """Another live member bears this node's name. ``yielding``: this node wants to join and must stop."""
 
@@ -239,4 +246,5 @@ Output = (
     | NameConflictFound
     | NameConflicted
     | CellChanged
+    | RemoteMembersChanged
 )

@@ -78,6 +78,7 @@ class ClusterState:
     _deprioritized: dict[str, None] = attrs.field(factory=dict)  # owners that more than one member could not reach
     _no_strangers_until: float = float("-inf")  # until when no unknown owner is assumed to hold records (seconds)
     _pending_owners: dict[str, float] = attrs.field(factory=dict)  # owner without a membership update -> since when
+    _remote_changed: dict[str, None] = attrs.field(factory=dict)  # members of other cells, since they were last taken
     _barred: dict[str, int] = attrs.field(factory=dict)  # owner -> generation in which it has stated what it may not
 
     def __attrs_post_init__(self) -> None:
@@ -197,6 +198,7 @@ class ClusterState:
         held = cells.remote.get(update.name)
         if held is not None and held.cell != update.cell:
             self.forget_remote(update.name)
+        self._remote_changed[update.name] = None
         before = cells.remote.put(update, now)
         after = cells.remote.get(update.name)
         self._count(update.cell, before, after)
@@ -211,9 +213,16 @@ class ClusterState:
         """Forget a member of another cell, and its records."""
         assert self.cells is not None, "only a node of a cell knows others"
         self.begin_change()
+        self._remote_changed[name] = None
         self.drop_table(name)
         update = self.cells.remote.drop(name)
         self._count(update.cell, update, None)
+
+    def take_remote_changes(self) -> tuple[str, ...]:
+        """The members of other cells of which anything has changed since the last call."""
+        names = tuple(self._remote_changed)
+        self._remote_changed.clear()
+        return names
 
     def spread_head(self, head: CellHead, now: float, received_from: str | None = None) -> None:
         """Tell this cell of the head of another."""
@@ -232,6 +241,7 @@ class ClusterState:
         else:
             self.cells.stale[cell] = why
         for name in self.cells.remote.names(cell):
+            self._remote_changed[name] = None
             self.registry.touch(name)
 
     def deprioritize(self, name: str) -> None:

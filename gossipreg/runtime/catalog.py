@@ -47,6 +47,28 @@ class Catalog:
             update = identity.own_update()
         return None if update is None else update.as_member()
 
+    def region_members(self) -> tuple[Member, ...]:
+        """See `Node.region_members`."""
+        cells, own = self._engine.state.cells, self.members()
+        if cells is None:
+            return own
+        names = {each.name for each in own}
+        remote = [self._remote(update) for update in cells.remote.snapshot() if update.name not in names]
+        return tuple(sorted((*own, *remote), key=lambda each: each.name))
+
+    def region_member(self, name: str) -> Member | None:
+        """The member of that name in this node's cell, else in another one, or None."""
+        cells, own = self._engine.state.cells, self.member(name)
+        if own is not None or cells is None:
+            return own
+        update = cells.remote.get(name)
+        return None if update is None else self._remote(update)
+
+    def _remote(self, update: MemberUpdate) -> Member:
+        cells = self._engine.state.cells
+        assert cells is not None, "only a node of a cell knows of others"
+        return update.as_member(stale=update.cell in cells.stale)
+
     def cells(self) -> tuple[CellInfo, ...]:
         """See `Node.cells`."""
         cells = self._engine.state.cells

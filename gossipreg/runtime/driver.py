@@ -40,6 +40,7 @@ from gossipreg.protocol.outputs import (
     PathChanged,
     PoliciesChanged,
     PolicyFromFuture,
+    RemoteMembersChanged,
     SeekSeeds,
     SendFrame,
     StatementRefused,
@@ -77,6 +78,7 @@ News = (
     | TermsChanged
     | IsolationChanged
     | CellChanged
+    | RemoteMembersChanged
     | NameConflicted
     | NameConflictFound
 )
@@ -228,8 +230,8 @@ class Driver:
     def _tell(self, news: News) -> None:
         """Report what happened."""
         match news:
-            case MemberChanged():
-                self._tell_of_member(news)
+            case MemberChanged() | RemoteMembersChanged():
+                self._tell_of_members(news)
             case PathChanged() | CellChanged():
                 _log_reach(news)
             case InstancesChanged():
@@ -263,7 +265,10 @@ class Driver:
         self.join_report.resolved()
         self.say(self.engine.seeds(addresses, trio.current_time()))
 
-    def _tell_of_member(self, change: MemberChanged) -> None:
+    def _tell_of_members(self, change: MemberChanged | RemoteMembersChanged) -> None:
+        if isinstance(change, RemoteMembersChanged):  # the log tells of other cells as wholes
+            self.change_log.write(("member", name) for name in change.names)
+            return
         known = change.after or change.before
         assert known is not None, "a change is of something"
         if known.name == self.engine.identity.name:  # it may have a later generation

@@ -63,22 +63,26 @@ class Node(NodeQueries):
         self._context.check_open()
         return ServiceWatch(service, self._engine.view, self._context.change_log, lambda: self._context.failure)
 
-    def events(self, service: str | None = None, *, panic: float = 0.0, healthy: bool = True) -> EventWatch:
+    def events(
+        self, service: str | None = None, *, panic: float = 0.0, healthy: bool = True, all_cells: bool = False
+    ) -> EventWatch:
         """Watch members and instances, in batches: first a ``Snapshot``, then what changed. Raises ``NodeClosed``.
 
         With ``service``, of the instances only that service's. ``panic``: as in `lookup`. Without ``healthy``, also the
-        instances that cannot serve: then one is removed only when it is gone.
+        instances that cannot serve: then one is removed only when it is gone. With ``all_cells``, also the members of
+        the region's other cells: those of `region_members`.
         """
         self._context.check_open()
+        catalog = self._context.catalog
         return EventWatch(
             service,
             self._engine.view,
-            self._context.catalog.member,
-            self._context.catalog.members,
+            catalog.region_member if all_cells else catalog.member,
+            catalog.region_members if all_cells else catalog.members,
             self._registrar.health.flapping_event,
             self._registrar.monitor.flapping,
             self._context.change_log,
-            self._context.catalog.isolation,
+            catalog.isolation,
             lambda: self._context.failure,
             panic=panic,
             healthy=healthy,

@@ -206,6 +206,15 @@ class NodeQueries:
             self._context.check_open()
         return self._context.catalog.members()
 
+    def region_members(self) -> tuple[Member, ...]:
+        """The remembered members of all cells of the region, sorted by name; those of `members` in a flat cluster.
+
+        Those of another cell are as that cell last stated them, and stale while nothing is heard of it.
+        """
+        if self._context.has_ended:
+            self._context.check_open()
+        return self._context.catalog.region_members()
+
     def round_trip(self, name: str) -> float | None:
         """The smoothed round trip to the member of that name (seconds); None if none was measured."""
         if self._context.has_ended:

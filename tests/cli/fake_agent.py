@@ -169,7 +169,8 @@ class FakeAgent:
             case ("GET", "node"):
                 return 200, NODE | {"name": self.name}
             case ("GET", "members"):
-                return 200, {"members": self.members}
+                of_all = query.get("all_cells")  # those that name their cell are of another one
+                return 200, {"members": [each for each in self.members if of_all or "cell" not in each]}
             case ("GET", "services"):
                 names = sorted({instance["service"] for instance in self.instances.values()})
                 return 200, {"services": {name: {"instances": 3, "healthy": 2} for name in names}}

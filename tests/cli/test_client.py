@@ -144,4 +144,5 @@ def test_events_come_in_order_until_the_stream_ends(fake: FakeAgent) -> None:
     snapshot = {"members": [MEMBER], "instances": []}
     fake.streams = [[("snapshot", snapshot), ("instance-added", INSTANCE)], []]
     assert list(AgentClient.at(fake.address).events("orders")) == [("snapshot", snapshot), ("instance-added", INSTANCE)]
-    assert fake.requests == [("GET", "/api/v1/events?service=orders", None)]
+    list(AgentClient.at(fake.address).events(all_healths=True))
+    assert [path for _, path, _ in fake.requests] == ["/api/v1/events?service=orders", "/api/v1/events?all=true"]

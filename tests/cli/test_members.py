@@ -13,7 +13,7 @@ from gossipreg.cli import show
 from gossipreg.cli.tables import print_table
 from gossipreg.cli.time_format import local
 from tests.cli.conftest import Ran
-from tests.cli.fake_agent import MEMBER, NODE, FakeAgent
+from tests.cli.fake_agent import CELLS, MEMBER, NODE, FakeAgent
 
 
 def test_members_are_tab_separated_in_a_pipe(fake: FakeAgent, ask: Callable[..., Ran]) -> None:
@@ -116,3 +116,21 @@ def test_cells_are_listed_with_the_age_of_what_is_known(fake: FakeAgent, ask: Ca
         "c\t0\t0\t0\t-\tfresh\tweb-1\t10.0.0.9:7940",
     ]
     assert json.loads(ask("cells", "--json").out)["cells"][1]["relays"] == ["web-1", "web-2"]
+
+
+def test_members_of_other_cells_are_listed_when_they_are_asked_for(fake: FakeAgent, ask: Callable[..., Ran]) -> None:
+    fake.members.append(MEMBER | {"name": "far-1", "version": None, "cell": "b", "stale": True})
+    assert [line.split("\t")[0] for line in ask("members").out.splitlines()] == ["web-1"]
+    fake.members[0] |= {"cell": "a", "stale": False}
+    listed = [line.split("\t") for line in ask("members", "--all-cells").out.splitlines()]
+    assert [(row[0], *row[7:]) for row in listed] == [
+        ("web-1", "0.1.0", "1", "a", "fresh"),
+        ("far-1", "-", "1", "b", "stale"),
+    ]
+
+
+def test_a_narrow_terminal_shows_cells_as_a_table_without_their_relays() -> None:
+    out = io.StringIO()
+    print_table(show.cells({"cells": CELLS}), Console(file=out, width=60, highlight=False))
+    assert out.getvalue().split()[:6] == ["name", "members", "failed", "instances", "age", "state"]
+    assert "10.0.0.7" not in out.getvalue()

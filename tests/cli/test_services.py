@@ -170,6 +170,12 @@ def test_the_agent_of_the_owner_is_asked_to_deregister(
     assert "orders-1" not in fake.instances
 
 
+def test_the_owner_may_be_of_another_cell(fake: FakeAgent, other: FakeAgent, ask: Callable[..., Ran]) -> None:
+    fake.members = [each | ({"cell": "b"} if each["name"] == "web-2" else {}) for each in fake.members]
+    assert ask("deregister", "orders-2", "--owner", "web-2") == Ran(0, "deregistered orders-2\n", "")
+    assert not other.instances
+
+
 def test_an_owner_that_is_no_member_is_said_to_be_none(other: FakeAgent, ask: Callable[..., Ran]) -> None:
     assert ask("deregister", "orders-2", "--owner", "wbe-2").err == (
         "gossipreg: no member is called wbe-2: did you mean web-2?\n"

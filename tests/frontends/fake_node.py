@@ -247,6 +247,10 @@ class FakeNode:
         return {service: ServiceCount(count, healthy[service]) for service, count in every.items()}
 
     def members(self) -> tuple[Member, ...]:
+        return tuple(each for each in self.region_members() if not each.cell)
+
+    def region_members(self) -> tuple[Member, ...]:
+        """Those that name a cell are of another one."""
         return tuple(self._members[name] for name in sorted(self._members))
 
     def round_trip(self, name: str) -> float | None:
@@ -483,6 +487,8 @@ class FakeNode:
         self._check_open()
         if name not in self._members:
             raise UnknownMember(f"no member {name!r} is remembered: see `gossipreg members`")
+        if self._members[name].cell:
+            raise UnknownMember(f"{name!r} is a member of the cell {self._members[name].cell!r}")
         if self._members[name].status.is_present:
             raise MemberPresent(f"{name!r} is {self._members[name].status}: only a member that failed can be forgotten")
         self._members[name] = attrs.evolve(self._members[name], status=Status.LEFT)
@@ -502,13 +508,15 @@ class FakeNode:
         *,
         panic: float = 0.0,
         healthy: bool = True,
+        all_cells: bool = False,
     ) -> AsyncGenerator[tuple[Event, ...], None]:
         self._check_open()
+        members = self.region_members() if all_cells else self.members()
         into, out_of = trio.open_memory_channel[tuple[Event, ...]](100)
         self._listeners[into] = service
         self._hidden += not healthy
         try:
-            yield (Snapshot(self.members(), tuple(i for i in self._sorted() if service in (None, i.service))),)
+            yield (Snapshot(members, tuple(i for i in self._sorted() if service in (None, i.service))),)
             async with out_of:
                 async for batch in out_of:
                     yield batch

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import aclosing
 from pathlib import Path
 
 import pytest
 import trio
 
 from gossipreg.config import Config
-from gossipreg.errors import ConfigError
-from gossipreg.model import CellInfo
+from gossipreg.errors import ConfigError, UnknownMember
+from gossipreg.model import CellInfo, MemberEvent, Snapshot
 from gossipreg.protocol.outputs import CellChanged
 from gossipreg.runtime.node import Node
 from gossipreg.runtime.opening import open_node
@@ -58,6 +59,21 @@ async def test_instances_are_those_of_all_cells_and_members_those_of_the_own_one
         assert set(b.relays) == {"a1", "a2"}
         await until(lambda: not first.cells()[1].stale and first.cells()[1].age is not None)
 
+        assert [(each.name, each.cell) for each in first.region_members()] == [("a1", "a"), ("a2", "a"), ("b1", "b")]
+        with pytest.raises(UnknownMember, match="'b1' is a member of the cell 'b'"):
+            await first.forget("b1")
+        before = first.index()
+        async with aclosing(first.events(all_cells=True)) as batches:
+            [snapshot] = await anext(batches)
+            assert isinstance(snapshot, Snapshot)
+            assert [each.name for each in snapshot.members] == ["a1", "a2", "b1"]
+            await other.drain()
+            with trio.fail_after(PATIENCE):
+                while not any(each.draining for each in first.region_members()):
+                    told = await anext(batches)
+                    assert [event.member.name for event in told if isinstance(event, MemberEvent)] in ([], ["b1"])
+        assert first.index() > before
+
         driver = first._context.driver
         driver.perform([CellChanged("b", reachable=False, age=12.4)])
         driver.perform([CellChanged("c", reachable=False, age=None), CellChanged("b", reachable=True, age=0.1)])
@@ -83,6 +99,7 @@ async def test_a_cell_that_is_not_heard_is_among_the_problems(monkeypatch: pytes
 async def test_a_flat_cluster_has_no_cells() -> None:
     async with open_node(config("a1", "")) as node:
         assert node.cells() == ()
+        assert node.region_members() == node.members()
 
 
 async def test_a_key_is_used_when_the_members_of_all_cells_hold_it() -> None:

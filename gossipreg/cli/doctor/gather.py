@@ -82,7 +82,7 @@ def _of_agent(agent: AgentClient, blank: Facts, watch: float) -> Facts:
         return _told(lambda: agent.get(what)[key], what, not_told) or ()
 
     def snapshot() -> Any:
-        name, data = next(agent.events(), ("", {}))
+        name, data = next(agent.events(all_healths=True), ("", {}))
         return data if name == "snapshot" else {}
 
     seen = _told(snapshot, "instances", not_told) or {}

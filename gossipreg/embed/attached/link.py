@@ -152,9 +152,10 @@ class Link:
         """Whether there is room for one more service or stream of events."""
         return len(self._following) < limits.ATTACH_FOLLOWS_MAX
 
-    def events(self, service: str | None, *, panic: float, healthy: bool) -> tuple[int, EventsCopy]:
+    def events(self, service: str | None, *, panic: float, healthy: bool, all_cells: bool) -> tuple[int, EventsCopy]:
         """A stream of events, by a number for `unfollow`."""
-        return self._stream_of(frames.EVENTS, service, panic, healthy)
+        more = [True] if all_cells else []  # an agent of an earlier release knows no such item
+        return self._stream_of(frames.EVENTS, service, panic, healthy, *more)
 
     def regional_events(
         self,

@@ -223,6 +223,10 @@ class AttachedQueries:
         found: tuple[Member, ...] = self._answers.read("members")
         return found
 
+    def region_members(self) -> tuple[Member, ...]:
+        found: tuple[Member, ...] = self._answers.read("region_members")
+        return found
+
     def round_trip(self, name: str) -> float | None:
         found: float | None = self._answers.read("round_trip", name=name)
         return found

@@ -61,9 +61,12 @@ class AttachedVerbs(AttachedQueries):
         self.link.check_open()
         return AttachedServiceWatch(self.link, service)
 
-    def events(self, service: str | None = None, *, panic: float = 0.0, healthy: bool = True) -> AttachedEventWatch:
+    def events(
+        self, service: str | None = None, *, panic: float = 0.0, healthy: bool = True, all_cells: bool = False
+    ) -> AttachedEventWatch:
         self.link.check_open()
-        return AttachedEventWatch(self.link, *self.link.events(service, panic=float(panic), healthy=healthy))
+        stream = self.link.events(service, panic=float(panic), healthy=healthy, all_cells=all_cells)
+        return AttachedEventWatch(self.link, *stream)
 
     async def wait_for(self, service: str, *, at_least: int = 1) -> tuple[Instance, ...]:
         async for change in self.watch(service):

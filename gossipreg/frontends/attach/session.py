@@ -248,9 +248,16 @@ class Session:
                     self._follows[number] = Followed.of(self._agent.node, service, known)
                     self._agent.follow(self, service)
                     self.wake()
-            case [frames.EVENTS, int(number), str() | None as service, int() | float() as panic, bool(healthy)]:
+            case [
+                frames.EVENTS,
+                int(number),
+                str() | None as service,
+                int() | float() as panic,
+                bool(healthy),
+                *all_cells,
+            ] if all_cells in ([], [True]):
                 if self._may_follow(number, service):
-                    self._begin(number, self._tell_events, number, service, float(panic), healthy)
+                    self._begin(number, self._tell_events, number, service, float(panic), healthy, bool(all_cells))
             case [
                 frames.REGIONAL,
                 int(number),
@@ -334,8 +341,11 @@ class Session:
             if not is_queued:
                 self._slots.release()
 
-    async def _tell_events(self, number: int, service: str | None, panic: float, healthy: bool) -> None:
-        await self._tell(number, self._agent.node.events(service, panic=panic, healthy=healthy))
+    async def _tell_events(
+        self, number: int, service: str | None, panic: float, healthy: bool, all_cells: bool
+    ) -> None:
+        events = self._agent.node.events(service, panic=panic, healthy=healthy, all_cells=all_cells)
+        await self._tell(number, events)
 
     async def _tell_regional(self, number: int, watch: Callable[[], EventBatches]) -> None:
         try:

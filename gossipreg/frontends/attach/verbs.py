@@ -326,6 +326,7 @@ VERBS: Final[Mapping[str, tuple[Action | None, Answer]]] = {
     "wait_changed": (Action.READ_CLUSTER, _wait_changed),
     "services": (Action.READ_CLUSTER, _read(lambda caller, _: caller.node.services())),
     "members": (Action.READ_CLUSTER, _read(lambda caller, _: caller.node.members())),
+    "region_members": (Action.READ_CLUSTER, _read(lambda caller, _: caller.node.region_members())),
     "round_trip": (Action.READ_CLUSTER, _read(lambda caller, given: caller.node.round_trip(given.text("name")))),
     "stated": (Action.READ_CLUSTER, _read(_stated)),
     "note": (Action.READ_CLUSTER, _read(_note)),

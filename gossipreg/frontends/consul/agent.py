@@ -13,7 +13,7 @@ import trio
 
 from gossipreg import limits
 from gossipreg.check import Check
-from gossipreg.errors import ConfigError, GossipregError, JoinFailed, MemberPresent
+from gossipreg.errors import ConfigError, GossipregError, JoinFailed, MemberPresent, UnknownMember
 from gossipreg.frontends.consul import catalog_rows
 from gossipreg.frontends.consul.agent_checks import (
     ANY,
@@ -108,13 +108,17 @@ async def maintenance(context: ConsulContext) -> Response:
 async def force_leave(context: ConsulContext) -> Response:
     """Have every node forget a member that failed; ``?prune`` asks for no more, since what is left is a tombstone.
 
-    As with Consul, nothing comes of it for a member that is there, and a name that no member has is 500.
+    As with Consul, nothing comes of it for a member that is there, and a name that no member has is 500; so is that of
+    a member of another cell, which only its cell can forget.
     """
     name = context.arguments["node"]
-    if all(each.name != name for each in context.node.members()):
+    if all(each.name != name for each in context.node.region_members()):
         raise HttpError(500, f"No node found with name {shown(name)}")
-    with contextlib.suppress(MemberPresent):
-        await context.node.forget(name)
+    try:
+        with contextlib.suppress(MemberPresent):
+            await context.node.forget(name)
+    except UnknownMember as error:
+        raise HttpError(500, str(error)) from None
     return text_response(200)
 
 

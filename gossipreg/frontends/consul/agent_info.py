@@ -168,19 +168,20 @@ async def reload(context: ConsulContext) -> Response:
 async def leader(context: ConsulContext) -> Response:
     """The member with the lowest name of those that are there: the same from every agent that sees the same members.
 
-    Programs ask for it to run something once in a datacenter. It is no lock: in a split there is one in each part.
+    Programs ask for it to run something once in a datacenter, of whose cells there may be several. It is no lock: in a
+    split, or while cells do not hear each other, there is one in each part.
     """
     return json_response(_leader(context))
 
 
 def _leader(context: ConsulContext) -> str:
-    there = [each for each in context.node.members() if catalog_rows.present(each)]
+    there = [each for each in context.node.region_members() if catalog_rows.present(each) and not each.stale]
     return str(min(there, key=lambda each: each.name).address) if there else ""
 
 
 async def peers(context: ConsulContext) -> Response:
-    """Every member that is there."""
-    return json_response([str(each.address) for each in context.node.members() if catalog_rows.present(each)])
+    """Every member that is there, of all cells."""
+    return json_response([str(each.address) for each in context.node.region_members() if catalog_rows.present(each)])
 
 
 # Events and coordinates

@@ -283,7 +283,7 @@ def _node_checks(cluster: CatalogContext, avoided: Container[str]) -> Iterator[J
     """The checks of nodes themselves: one fails if it has failed, or if lookups avoid what it offers."""
     for each in cluster.members.values():
         if each.status is not Status.LEFT:
-            yield catalog_rows.serf(each.name, reachable=catalog_rows.present(each) and each.name not in avoided)
+            yield cluster.serf(each.name, reachable=catalog_rows.present(each) and each.name not in avoided)
             yield from cluster.node_checks(each.name)
     for name in sorted(cluster.written):
         if name not in cluster.members:

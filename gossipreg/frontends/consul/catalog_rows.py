@@ -163,7 +163,17 @@ class CatalogContext:
         own = self.own_checks(seen.instance)
         if name in self.written and name not in self.members:
             return [*self.written_checks(name), *own]
-        return [serf(owner, reachable=seen.reachable), *self.node_checks(owner), *own]
+        return [self.serf(owner, reachable=seen.reachable), *self.node_checks(owner), *own]
+
+    def serf(self, name: str, *, reachable: bool) -> Json:
+        """The check of a node itself. What it says of one in a cell that is not heard, it says so."""
+        status, output = (
+            (PASSING, "Agent alive and reachable") if reachable else (CRITICAL, "Agent not live or unreachable")
+        )
+        member = self.members.get(name)
+        if member is not None and member.stale:
+            output = f"Nothing is heard of its cell {member.cell}"
+        return _row(name, SERF, "Serf Health Status", status, output)
 
     def written_checks(self, name: str) -> list[Json]:
         """The checks of a node that no agent runs on."""
@@ -249,14 +259,6 @@ def own_checks(instance: Instance, *, draining: bool = False) -> list[Json]:
     if not instance.weight and not draining:
         found.append(_maintenance(instance, "its weight is 0: it is drained, or a policy gives it no share"))
     return found
-
-
-def serf(node: str, *, reachable: bool) -> Json:
-    """The check of a node itself."""
-    status, output = (
-        (PASSING, "Agent alive and reachable") if reachable else (CRITICAL, "Agent not live or unreachable")
-    )
-    return _row(node, SERF, "Serf Health Status", status, output)
 
 
 def node_maintenance(node: str, why: str) -> Json:

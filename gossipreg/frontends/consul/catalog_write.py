@@ -101,7 +101,7 @@ class _Node:
     @classmethod
     def of(cls, context: ConsulContext, name: str) -> _Node:
         """The node of that name. Raises a 409 ``HttpError`` if another agent has it."""
-        members = {each.name for each in context.node.members()}
+        members = {each.name for each in context.node.region_members()}
         if name in members and name != context.node.name:
             raise HttpError(409, f"{shown(name)} is an agent: register at that agent, with PUT agent/service/register")
         for each in context.node.lookup(NODE_SERVICE, healthy=False):

@@ -152,7 +152,7 @@ class ConsulContext:
         stated = self.node.lookup(NODE_SERVICE, healthy=False)
         return CatalogContext(
             self.state.datacenter,
-            {each.name: each for each in self.node.members()},
+            {each.name: each for each in self.node.region_members()},
             {each.owner: each for each in stated if each.id == NODE_SERVICE},
             {name: each for each in stated if (name := node_name(each)) != each.owner and not each.stale},
         )
@@ -174,7 +174,7 @@ class ConsulContext:
         if not name:
             return None
         name = self.node.name if name == "_agent" else name
-        there: Member | None = next((each for each in self.node.members() if each.name == name), None)
+        there: Member | None = next((each for each in self.node.region_members() if each.name == name), None)
         zone = "" if there is None else there.zone
         is_here = name == self.node.name
 

@@ -114,7 +114,7 @@ class QueryCache:
         age = abs(time.time() - self._began / 1000)
         if age >= settling.SETTLE_SECONDS:
             return 0.0
-        is_alone = len(self.node.members()) == 1
+        is_alone = len(self.node.region_members()) == 1
         return max(0.0, (settling.SETTLE_SECONDS / 10 if is_alone else settling.SETTLE_SECONDS) - age)
 
     def has(self, asked: CachedQuery) -> bool:

@@ -37,8 +37,13 @@ class Unknown:
     awaited: tuple[str, ...] = ()
 
 
-def choose(offered: Sequence[Instance], zone: str | None, tag: str) -> Chosen:
-    """Those of a service's instances that are in the zone, if one is named, and have the tag or the role, if one is."""
+def choose(offered: Sequence[Instance], healthy: Sequence[Instance], zone: str | None, tag: str) -> Chosen:
+    """Those of a service's instances that are in the zone, if one is named, and have the tag or the role, if one is.
+
+    ``healthy`` are those that lookups return. The others that can serve, of suspected owners or of cells that are not
+    heard, are chosen where the name stands for none of these.
+    """
+    preferred = _preferred(offered, healthy)
     is_above_tag = False
     if zone is not None:
         offered = [each for each in offered if each.zone.lower() == zone]
@@ -47,7 +52,16 @@ def choose(offered: Sequence[Instance], zone: str | None, tag: str) -> Chosen:
         is_above_tag = any(label.endswith(f".{tag}") for group in set(labels) for label in group)
         offered = [each for each, group in zip(offered, labels, strict=True) if tag in group]
     able = [each for each in offered if each.health in _SERVING and each.weight]
+    if preferred is not None:
+        able = [each for each in able if (each.owner, each.id) in preferred] or able
     return Chosen(able, exists=is_above_tag or bool(offered))
+
+
+def _preferred(offered: Sequence[Instance], healthy: Sequence[Instance]) -> set[tuple[str, str]] | None:
+    """The owners and ids of those that lookups return; None if these are all that can serve."""
+    if len(healthy) == sum(each.health in _SERVING for each in offered):
+        return None
+    return {(each.owner, each.id) for each in healthy}
 
 
 def chosen_in_region(node: NodeApi, region: str, asked: ServiceName) -> Chosen | Unknown:
@@ -74,7 +88,7 @@ def chosen_in_region(node: NodeApi, region: str, asked: ServiceName) -> Chosen |
                 is_known = False
                 continue
             read[spelling] = found.index
-            chosen = attrs.evolve(choose(found.instances, asked.zone, tag), read=tuple(read.items()))
+            chosen = attrs.evolve(choose(found.instances, found.healthy, asked.zone, tag), read=tuple(read.items()))
             is_known = is_known and not found.stale
             if chosen.able:
                 return chosen if not awaited else attrs.evolve(chosen, read=())

@@ -43,7 +43,7 @@ class Directory:
         """Follow until the node is closed. Starts when the first snapshot has been read."""
         begun = False
         try:
-            async for batch in self.node.events():
+            async for batch in self.node.events(all_cells=True):
                 for event in batch:
                     self.note(event)
                 if not begun:

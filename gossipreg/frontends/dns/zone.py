@@ -238,14 +238,16 @@ class Zone:
     def _made(self, asked: names.ServiceName, domain: dns.name.Name, earlier: RecordPool | None) -> RecordPool:
         read: dict[str, int] = {}
         offered: list[Instance] = []
+        healthy: list[Instance] = []
         for tag, service in asked.readings:
             for spelling in self.directory.spellings(service):
                 if spelling == NODE_SERVICE:  # no service, but what is known of nodes
                     continue
                 read[spelling] = self.node.index(spelling)
                 offered += self.node.lookup(spelling, healthy=False)
+                healthy += self.node.lookup(spelling)
             if offered:
-                chosen = choose(offered, asked.zone, tag)
+                chosen = choose(offered, healthy, asked.zone, tag)
                 break
         else:
             chosen = Chosen([], exists=False)

@@ -54,10 +54,10 @@ class Exports:
         return self._joined
 
     def members(self) -> Mapping[str, Member]:
-        """All members by name."""
+        """The members of all cells by name."""
         self._refresh()
         if not self._members:
-            self._members = {each.name: each for each in self._node.members()}
+            self._members = {each.name: each for each in self._node.region_members()}
         return self._members
 
     def directory(self, patterns: tuple[str, ...]) -> ExportedDirectory:

@@ -60,15 +60,24 @@ async def cells(context: NativeContext) -> Response:
 
 
 async def members(context: NativeContext) -> Response | DeferredResponse:
-    """Every member that this node remembers, with what it is known to run; ``versions`` asks those not known yet."""
-    asks = context.flag("versions")
+    """Every member that this node remembers, with what it is known to run; ``versions`` asks those not known yet.
+
+    With ``all_cells`` also those of the region's other cells, of which less is known: no round trip, and no version.
+    """
+    asks, of_all = context.flag("versions"), context.flag("all_cells")
 
     async def body() -> bytes:
         if asks:
             await context.observations.learn_versions()
         report = context.node.identity()
         proven = {} if report.mode == "off" else {each.name: each for each in report.members}
-        rows = (_member(context, each) | _identity(proven.get(each.name)) for each in context.node.members())
+        there = context.node.region_members() if of_all else context.node.members()
+        rows = (
+            _member(context, each)
+            | _identity(proven.get(each.name))
+            | ({"cell": each.cell, "stale": each.stale} if of_all else {})
+            for each in there
+        )
         return b'{"members":%b}' % await TimeSlicer().json_list(rows)
 
     return await reply(context, None, body)

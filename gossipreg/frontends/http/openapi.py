@@ -162,6 +162,7 @@ _PARAMETERS: Final[Mapping[str, tuple[Json, str]]] = {
         {"type": "number", "minimum": 0, "maximum": 1},
         "If less than this share can be reached because many owners failed at once, include the lost ones, as stale.",
     ),
+    "all_cells": (_FLAG, "The members of all cells of the region, each with its cell, and whether that is heard."),
     "versions": (_FLAG, "Ask the members whose version is not known yet; it takes 1.5 s if one does not answer."),
     "stated": (_FLAG, "Give `stated_weight`, too: the weight before policies and drains."),
     "service": (WORD, "Return only what concerns this service."),

@@ -90,6 +90,9 @@ FOUND: Final = {
     "required": ["instances"],
 }
 
+#: What is told of a member only where it is asked for those of all cells.
+_OF_CELLS: Final = {"cell": TEXT, "stale": BOOLEAN}
+
 #: A cell of the region.
 CELL: Final = object_of(
     name=TEXT,
@@ -264,7 +267,7 @@ def schemas() -> dict[str, Json]:
             "pattern": f"^({'|'.join(Scope)})(:[A-Za-z0-9._*-]+)?$",
             "description": "A scope, and for some scopes the service, or the pattern of services, that it is for.",
         },
-        "Member": _noun(Member),
+        "Member": _member(),
         "MemberSeen": _member_seen(),
         "Changes": _CHANGES,
         "ServiceCount": _noun(ServiceCount),
@@ -358,12 +361,18 @@ def schemas() -> dict[str, Json]:
     }
 
 
+def _member() -> Json:
+    """A member; of which cell it is, only answers about all cells say."""
+    return object_of(**{key: value for key, value in _noun(Member)["properties"].items() if key not in _OF_CELLS})
+
+
 def _member_seen() -> Json:
     """A member, with the round trip from this node to it (seconds), and what it runs; null where that is not known."""
-    member = _noun(Member)
-    seen = object_of(**member["properties"], round_trip=optional(NUMBER), version=optional(TEXT), protocol=WHOLE)
+    seen = object_of(**_member()["properties"], round_trip=optional(NUMBER), version=optional(TEXT), protocol=WHOLE)
     proven = object_of(certificate=optional(TEXT), authority=optional(TEXT), until=optional(NUMBER), ready=BOOLEAN)
     seen["properties"]["identity"] = {**proven, "description": "Where the agent has an identity."}
+    for key, type_ in _OF_CELLS.items():
+        seen["properties"][key] = {**type_, "description": "In an answer about all cells."}
     return seen
 
 

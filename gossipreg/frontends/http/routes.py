@@ -40,7 +40,7 @@ ROUTES: Final = (
     Route("GET", "/healthz", handlers.health, Action.PROBE),
     Route("GET", "/readyz", handlers.ready, Action.PROBE),
     Route("GET", "/api/v1/node", handlers.node, Action.READ_STATUS),
-    Route("GET", "/api/v1/members", handlers.members, Action.READ_CLUSTER, ("versions", *blocking.QUERY)),
+    Route("GET", "/api/v1/members", handlers.members, Action.READ_CLUSTER, ("all_cells", "versions", *blocking.QUERY)),
     Route("DELETE", "/api/v1/members/NAME", handlers.forget, Action.FORGET),
     Route("GET", "/api/v1/services", handlers.services, Action.READ_CLUSTER, ("region", *blocking.QUERY)),
     Route(

@@ -164,7 +164,11 @@ class NodeApi(Protocol):
         ...
 
     def members(self) -> tuple[Member, ...]:
-        """Every member that is remembered, this node included."""
+        """Every member that is remembered, this node included; of its own cell, if it has one."""
+        ...
+
+    def region_members(self) -> tuple[Member, ...]:
+        """Every member of all cells that is remembered; those of `members` in a flat cluster."""
         ...
 
     def round_trip(self, name: str) -> float | None:
@@ -336,10 +340,17 @@ class NodeApi(Protocol):
         """End the drain. Raises ``StorageError``, and then nothing has changed."""
         ...
 
-    def events(self, service: str | None = None, *, panic: float = 0.0, healthy: bool = True) -> EventBatches:
+    def events(
+        self,
+        service: str | None = None,
+        *,
+        panic: float = 0.0,
+        healthy: bool = True,
+        all_cells: bool = False,
+    ) -> EventBatches:
         """Batches of events: first a ``Snapshot`` alone, then what changes. Ends, or raises, when the node closes.
 
-        Without ``healthy``, also about instances that cannot serve.
+        Without ``healthy``, also about instances that cannot serve; with ``all_cells``, about `region_members`.
         """
         ...
 

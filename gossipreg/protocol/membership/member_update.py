@@ -90,9 +90,19 @@ class MemberUpdate:
         assert status > self.status, "only the member itself may go back to a milder status"
         return attrs.evolve(self, status=status, accuser=accuser, refused=refused, age=0, witnesses=())
 
-    def as_member(self) -> Member:
-        """The update as users see it."""
-        return Member(self.name, self.address, self.status, self.generation, self.incarnation, self.zone, self.draining)
+    def as_member(self, *, stale: bool = False) -> Member:
+        """The update as users see it; ``stale``: its cell is another one, which was not heard for a while."""
+        return Member(
+            name=self.name,
+            address=self.address,
+            status=self.status,
+            generation=self.generation,
+            incarnation=self.incarnation,
+            zone=self.zone,
+            draining=self.draining,
+            cell=self.cell,
+            stale=stale,
+        )
 
 
 def run_id_of(name: str, generation: int, address: Address) -> int:

@@ -7,6 +7,7 @@ import json
 from contextlib import suppress
 from pathlib import Path
 
+import attrs
 import pytest
 import trio
 import trio.testing
@@ -19,7 +20,7 @@ from gossipreg.frontends.serving.access import Access, Token, _digest_of
 from gossipreg.frontends.serving.scopes import Grant, Scope
 from gossipreg.model import CellInfo, Health, Instance, ObserverReport, RegionalService, Snapshot
 from tests.frontends.attach.processes import FakeAgent, agent
-from tests.frontends.fake_node import FakeNode
+from tests.frontends.fake_node import FakeNode, member
 
 
 def instance(number: int, **fields: object) -> Instance:
@@ -86,6 +87,19 @@ async def test_a_large_service_comes_in_pieces(fake: FakeNode) -> None:
         assert isinstance(first[2][0], Snapshot)
         assert [first[3], second[3]] == [False, True]
         assert first[2][0].instances + second[2][0].instances == tuple(many)
+
+
+async def test_events_of_all_cells_are_told_to_a_process_that_asks_for_them(fake: FakeNode) -> None:
+    fake.see("joined", attrs.evolve(member("gamma", 7942), cell="b"))
+    async with agent(fake) as where:
+        process = await where.attach()
+        for number, more in ((1, ()), (2, (True,))):
+            await process.say(frames.EVENTS, number, None, 0.0, True, *more)
+        told = [(await process.hear_of(frames.BATCH))[1:3] for _ in range(2)]
+        assert [(number, [each.name for each in batch[0].members]) for number, batch in sorted(told)] == [
+            (1, ["alpha"]),
+            (2, ["alpha", "gamma"]),
+        ]
 
 
 async def test_what_is_not_followed_any_more_is_not_told(fake: FakeNode) -> None:

@@ -33,7 +33,7 @@ async def test_it_ends_with_a_node_that_had_to_yield_its_name(nursery: trio.Nurs
     @attrs.define(eq=False, slots=False)
     class Yielding(FakeNode):
         async def events(
-            self, service: str | None = None, *, panic: float = 0.0, healthy: bool = True
+            self, service: str | None = None, *, panic: float = 0.0, healthy: bool = True, all_cells: bool = False
         ) -> AsyncGenerator[tuple[Event, ...], None]:
             yield (Snapshot((), ()),)
             raise NameConflict("another has the name")

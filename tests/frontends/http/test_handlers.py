@@ -425,6 +425,19 @@ async def test_another_region_is_answered_with_its_age(client: httpx.AsyncClient
     assert (refused.status_code, refused.json()["code"]) == (503, "region_unavailable")
 
 
+async def test_members_of_other_cells_are_listed_when_they_are_asked_for(
+    client: httpx.AsyncClient, fake: FakeNode
+) -> None:
+    fake.see("joined", attrs.evolve(member("gamma", 7942), cell="b", stale=True))
+    assert [each["name"] for each in (await client.get("/api/v1/members")).json()["members"]] == ["alpha"]
+    listed = (await client.get("/api/v1/members?all_cells")).json()["members"]
+    assert [(each["name"], each["cell"], each["stale"]) for each in listed] == [
+        ("alpha", "", False),
+        ("gamma", "b", True),
+    ]
+    assert (listed[1]["round_trip"], listed[1]["version"]) == (None, None)
+
+
 async def test_cells_are_shown_with_their_relays_and_ages(client: httpx.AsyncClient, fake: FakeNode) -> None:
     assert (await client.get("/api/v1/cells")).json() == {"cells": []}
     peers = (Address("10.0.0.7", 7940),)

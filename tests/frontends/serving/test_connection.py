@@ -416,7 +416,12 @@ async def test_a_stream_that_cannot_begin_by_a_mistake_of_ours_is_answered_so(ca
 
 class BreakingNode(FakeNode):
     async def events(
-        self, service: str | None = None, *, panic: float | None = None, healthy: bool = True
+        self,
+        service: str | None = None,
+        *,
+        panic: float | None = None,
+        healthy: bool = True,
+        all_cells: bool = False,
     ) -> AsyncGenerator[tuple[Event, ...], None]:
         yield (Snapshot((), ()),)
         raise RuntimeError("the secret reason")

@@ -10,7 +10,16 @@ import attrs
 from gossipreg.model import Address, Instance
 from gossipreg.protocol.cells.cells import Cells
 from gossipreg.protocol.engine import Engine
-from gossipreg.protocol.outputs import CellChanged, CloseStream, OpenStream, Output, SeekSeeds, SendFrame, Transmit
+from gossipreg.protocol.outputs import (
+    CellChanged,
+    CloseStream,
+    OpenStream,
+    Output,
+    RemoteMembersChanged,
+    SeekSeeds,
+    SendFrame,
+    Transmit,
+)
 from tests.protocol.making import BORN, engine
 
 #: Steps of the clock (seconds).
@@ -26,6 +35,7 @@ class Net:
     dead: dict[str, None] = attrs.field(factory=dict)
     cut: list[frozenset[str]] = attrs.field(factory=list)
     reported: list[tuple[str, CellChanged]] = attrs.field(factory=list)
+    remote_changes: list[tuple[str, str]] = attrs.field(factory=list)  # by which node, and of which member
     opened: list[tuple[str, str]] = attrs.field(factory=list)  # streams, by opener and accepter
     _seeds: dict[str, tuple[str, ...]] = attrs.field(factory=dict)
     _ends: dict[tuple[str, int], tuple[str, int]] = attrs.field(factory=dict)
@@ -131,6 +141,8 @@ class Net:
                 self._todo.append((name, node.seeds(known, self.now)))
             case CellChanged():
                 self.reported.append((name, output))
+            case RemoteMembersChanged():
+                self.remote_changes += [(name, each) for each in output.names]
 
     def _open(self, name: str, output: OpenStream) -> None:
         to = self._at(output.to)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from gossipreg.errors import UnknownMember
 from gossipreg.model import Status
 from gossipreg.policy import Maintenance
 from gossipreg.protocol.cells.cells import STALE_SECONDS
@@ -324,3 +327,24 @@ def test_a_cell_that_is_cut_off_from_its_last_member_too_is_no_witness_to_anothe
     assert all(status_of(net, other, at="a2") is not Status.FAILED for other in ("a0", "a1"))
     assert all(status_of(net, other, at="b2") is not Status.FAILED for other in ("b0", "b1"))
     assert net.engines["a0"].counters["cells_cut_off"] == 0
+
+
+def test_users_are_told_of_members_of_other_cells_that_change() -> None:
+    net = region("a0", "a1", "b0", "b1")
+    net.remote_changes.clear()
+    net.act("b1", net.engines["b1"].drain(net.now))
+    net.run(1.0)
+    assert sorted(set(net.remote_changes)) == [("a0", "b1"), ("a1", "b1")]
+    net.remote_changes.clear()
+    net.cut.append(frozenset("ab"))
+    net.run(STALE_SECONDS + 6)
+    told = {(name, each) for name, each in net.remote_changes if name[0] == "a"}
+    assert told == {(name, each) for name in ("a0", "a1") for each in ("b0", "b1")}
+
+
+def test_a_member_of_another_cell_cannot_be_forgotten_here() -> None:
+    net = region("a0", "a1", "b0", "b1")
+    with pytest.raises(UnknownMember, match="'b1' is a member of the cell 'b'"):
+        net.engines["a0"].forget("b1", net.now)
+    with pytest.raises(UnknownMember, match="no member 'c1' is remembered"):
+        net.engines["a0"].forget("c1", net.now)

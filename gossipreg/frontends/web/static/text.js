@@ -233,6 +233,7 @@ export const T = {
   },
   /** What to do about a problem that an agent reports of itself, by what its sentence is about; the first that fits. */
   remedies: [
+    [/the cell /, "None of its members answers the relays of this cell: look at the hosts there, and at the network between."],
     [/shown as stale/, "No agent of that region answers: look at the agents there, and at the network between."],
     [/clock/, "Synchronise the clock of its host, for example with NTP."],
     [/disk|directory|stored/, "Make room on the disk, or make the data directory writable: what is registered meanwhile is refused."],

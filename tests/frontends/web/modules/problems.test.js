@@ -112,6 +112,7 @@ test("a policy is idle when it is about nothing, or a share of it is", () => {
 test("a region that is stale has a remedy of its own, not that of regions that differ", () => {
   const said = (problem) => found({ node: { problems: [problem] } }).map((each) => each.todo).join(" ");
   assert.match(said("the region eu was last confirmed 23 s ago, and is shown as stale: refused"), /agents there/);
+  assert.match(said("the cell b was last heard 23 s ago: what it has registered is shown as stale"), /hosts there/);
   assert.match(said("the nodes of this cluster are in several regions: eu, us"), /the same region/);
 });
 
