@@ -13,11 +13,14 @@ from typing import Any, Final
 
 import msgpack
 
-from gossipreg.certificate import SERIAL_BYTES, Certificate, Delegation, Revocation, authority_id
+from gossipreg.certificate import Certificate, Permit
+from gossipreg.delegation import Delegation
 from gossipreg.errors import InvalidCertificate
 from gossipreg.model import is_name
 from gossipreg.msgpack_documents import read_msgpack
+from gossipreg.revocation import Revocation
 from gossipreg.signatures import PUBLIC_KEY_BYTES, SECRET_KEY_BYTES, SigningKey
+from gossipreg.signed_document import SERIAL_BYTES, authority_id
 from gossipreg.values import frozen
 
 AUTHORITY: Final = "gossipreg-authority-1"
@@ -124,14 +127,12 @@ class AuthorityKey:
             not_after=not_after,
         )
 
-    def revoke(
-        self, certificate: Certificate | Delegation, *, at: int, delegations: tuple[Delegation, ...] = ()
-    ) -> Revocation:
+    def revoke(self, permit: Permit, *, at: int, delegations: tuple[Delegation, ...] = ()) -> Revocation:
         """The revocation of a certificate or delegation of its own, or of a certificate by one of the ``delegations``.
 
         Raises `InvalidCertificate` for that of another authority.
         """
-        return Revocation.issue(self.key, certificate, at, delegations)
+        return Revocation.of(permit, self.key, at, delegations)
 
 
 # The files

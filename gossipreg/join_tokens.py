@@ -18,18 +18,13 @@ import msgpack
 
 from gossipreg import limits
 from gossipreg.authority import CERTIFICATE_REQUEST, JOIN_TOKEN, decode, encode
-from gossipreg.certificate import (
-    ISSUED_BACK_SECONDS,
-    SERIAL_BYTES,
-    Certificate,
-    Delegation,
-    authority_id,
-    beyond_patterns,
-)
+from gossipreg.certificate import ISSUED_BACK_SECONDS, Certificate
+from gossipreg.delegation import Delegation, beyond_patterns
 from gossipreg.errors import CertificateRefused, InvalidCertificate, NotAnIssuer
 from gossipreg.model import is_name
 from gossipreg.msgpack_documents import read_msgpack
 from gossipreg.signatures import PUBLIC_KEY_BYTES, SIGNATURE_BYTES, SigningKey, VerifyingKey
+from gossipreg.signed_document import SERIAL_BYTES, authority_id
 from gossipreg.values import frozen
 
 #: The first version of tokens and requests.

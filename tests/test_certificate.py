@@ -1,8 +1,7 @@
-"""Certificates and revocations say what the authority signed, and nothing else is read as one."""
+"""Certificates say what the authority signed, and nothing else is read as one."""
 
 from __future__ import annotations
 
-from fnmatch import fnmatchcase
 from typing import Any
 
 import attrs
@@ -12,24 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gossipreg import limits
-from gossipreg.authority import AuthorityKey, decode, decode_authority, decode_authority_key, encode, new_node_key
+from gossipreg.authority import AuthorityKey, decode, decode_authority, decode_authority_key, encode
 from gossipreg.authority import encode_authority as as_line
 from gossipreg.authority import encode_authority_key as as_secret_line
-from gossipreg.certificate import Certificate, Delegation, Revocation, beyond_patterns
+from gossipreg.certificate import Certificate
+from gossipreg.delegation import Delegation
 from gossipreg.errors import InvalidCertificate
+from gossipreg.revocation import Revocation
 from gossipreg.signatures import VerifyingKey
+from tests.authorities import AUTHORITY, FROM, NODE, OTHER, UNTIL, certificate
 from tests.protocol.making import law
-
-AUTHORITY = AuthorityKey.new("prod")
-OTHER = AuthorityKey.new("prod")
-NODE = new_node_key()
-ISSUER = new_node_key()
-FROM, UNTIL = 1_790_000_000, 1_800_000_000
-
-
-def certificate(by: AuthorityKey = AUTHORITY, **fields: Any) -> Certificate:
-    given_: dict[str, Any] = {"names": ("web-1",), "not_before": FROM, "not_after": UNTIL}
-    return by.sign(NODE.public, **{**given_, **fields})
 
 
 def test_what_was_signed_is_read_and_only_its_authority_has_signed_it() -> None:
@@ -113,17 +104,6 @@ def test_a_renewed_certificate_is_for_the_same_holder_and_another_one() -> None:
         AuthorityKey.new("test").renew(made, not_before=FROM, not_after=UNTIL)
 
 
-def test_only_the_authority_of_a_certificate_revokes_it() -> None:
-    made = certificate()
-    revoked = AUTHORITY.revoke(made, at=FROM + 5)
-    assert Revocation.read(revoked.data) == revoked
-    assert (revoked.serial, revoked.until, revoked.names) == (made.serial, UNTIL, ("web-1",))
-    assert revoked.is_signed_by(AUTHORITY.authority.public)
-    assert not revoked.is_signed_by(OTHER.authority.public)
-    with pytest.raises(InvalidCertificate, match="only the authority that signed it revokes it"):
-        OTHER.revoke(made, at=FROM)
-
-
 def test_a_signature_of_one_kind_is_none_of_another() -> None:
     data = b"the same bytes"
     signature = NODE.sign(b"record", data)
@@ -138,7 +118,7 @@ def test_a_signature_of_one_kind_is_none_of_another() -> None:
 @law
 @given(st.binary(max_size=600))
 def test_any_bytes_are_read_or_refused(data: bytes) -> None:
-    for noun in (Certificate, Revocation):
+    for noun in (Certificate, Delegation, Revocation):
         with pytest.raises(InvalidCertificate):
             noun.read(data)
 
@@ -158,85 +138,3 @@ def test_files_name_what_they_hold_and_never_quote_a_secret() -> None:
         with pytest.raises(InvalidCertificate, match=r"^f: "):
             decode_authority_key(line, where="f")
     assert AUTHORITY.key.secret.hex() not in repr(AUTHORITY)
-
-
-def delegation(by: AuthorityKey = AUTHORITY, **fields: Any) -> Delegation:
-    wanted: dict[str, Any] = {
-        "agent": "ops-1",
-        "names": ("web-*", "db-1"),
-        "zones": ("*",),
-        "services": ("orders",),
-        "roles": ("primary",),
-        "grants": ("forget",),
-        "not_before": FROM,
-        "not_after": UNTIL,
-        "lifetime": 3600,
-    }
-    return by.delegate(ISSUER.public, **{**wanted, **fields})
-
-
-def test_a_delegation_is_read_as_it_was_signed_and_is_no_certificate() -> None:
-    made = delegation()
-    assert Delegation.read(made.data) == made
-    assert made.is_signed_by(AUTHORITY.authority.public)
-    assert not made.is_signed_by(OTHER.authority.public)
-    assert not attrs.evolve(made, data=certificate().data).is_signed_by(AUTHORITY.authority.public)
-    with pytest.raises(InvalidCertificate):
-        Delegation.read(certificate().data)
-    with pytest.raises(InvalidCertificate, match="ends before it begins"):
-        delegation(not_after=FROM)
-
-
-_BY_ISSUER: dict[str, Any] = {
-    "names": ("web-1",),
-    "services": ("orders",),
-    "roles": (),
-    "not_before": FROM + 700,
-    "not_after": FROM + 1000 + 3600,
-}
-
-
-@pytest.mark.parametrize(
-    ("fields", "excess"),
-    [
-        ({}, None),
-        ({"names": ("web-*", "db-1"), "roles": ("primary",), "grants": ("forget",)}, None),
-        ({"names": ("we*",)}, "names we*"),
-        ({"names": ("db-*",)}, "names db-*"),
-        ({"services": ("*",)}, "services *"),
-        ({"roles": ("replica",)}, "roles replica"),
-        ({"grants": ("policies",)}, "grant policies"),
-        ({"not_after": FROM + 1001 + 3600}, "3601 s of time, where 3600 are allowed"),
-        ({"not_before": FROM - 301, "not_after": FROM + 60}, "a time outside of its own"),
-        ({"not_before": UNTIL - 60, "not_after": UNTIL + 1}, "a time outside of its own"),
-    ],
-)
-def test_a_certificate_of_an_issuer_counts_within_the_delegation(fields: dict[str, Any], excess: str | None) -> None:
-    by = AuthorityKey("prod", ISSUER)
-    assert delegation().excess_of(certificate(by, **{**_BY_ISSUER, **fields})) == excess
-
-
-def test_a_delegation_is_of_one_cluster() -> None:
-    by = AuthorityKey("test", ISSUER)
-    assert delegation().excess_of(certificate(by, **_BY_ISSUER)) == "cluster test"
-
-
-@law
-@given(inner=st.text("ab*", min_size=1, max_size=5), outer=st.text("ab*", min_size=1, max_size=5), name=st.text("ab"))
-def test_what_a_pattern_within_others_matches_these_match_too(inner: str, outer: str, name: str) -> None:
-    if beyond_patterns((inner,), (outer,)) is None and fnmatchcase(name, inner):
-        assert fnmatchcase(name, outer)
-
-
-def test_a_delegation_and_what_its_issuer_signed_are_revoked_by_the_authority_only() -> None:
-    made, by = delegation(), AuthorityKey("prod", ISSUER)
-    gone = AUTHORITY.revoke(made, at=FROM)
-    assert (gone.serial, gone.until) == (made.serial, UNTIL)
-    issued = certificate(by, **_BY_ISSUER)
-    revoked = AUTHORITY.revoke(issued, at=FROM, delegations=(made,))
-    assert (revoked.serial, revoked.authority) == (issued.serial, AUTHORITY.authority.id)
-    assert revoked.is_signed_by(AUTHORITY.authority.public)
-    with pytest.raises(InvalidCertificate, match="only the authority"):
-        AUTHORITY.revoke(issued, at=FROM)
-    with pytest.raises(InvalidCertificate, match="only the authority"):
-        OTHER.revoke(issued, at=FROM, delegations=(made,))

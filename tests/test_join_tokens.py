@@ -10,7 +10,8 @@ import pytest
 
 from gossipreg import limits
 from gossipreg.authority import CERTIFICATE_REQUEST, JOIN_TOKEN, AuthorityKey, decode, encode, new_node_key
-from gossipreg.certificate import Certificate, Delegation
+from gossipreg.certificate import Certificate
+from gossipreg.delegation import Delegation
 from gossipreg.errors import CertificateRefused, InvalidCertificate, NotAnIssuer
 from gossipreg.join_tokens import (
     CertificateRequest,

@@ -12,10 +12,12 @@ from gossipreg.cli import show, tables
 from gossipreg.cli.agent_options import agent_options, as_json
 from gossipreg.cli.authority_files import (
     AUTHORITY_OPTION,
-    GRANTS_OPTION,
+    DAY_SECONDS,
     PATH,
+    days_option,
     line_of,
     out_option,
+    permit_options,
     read_authority,
     time_text,
 )
@@ -25,18 +27,15 @@ from gossipreg.cli.new_file import write_once
 from gossipreg.errors import ConfigError, InvalidCertificate
 
 if TYPE_CHECKING:
-    from gossipreg.certificate import Certificate, Delegation, Revocation
+    from gossipreg.certificate import Certificate, Permit
     from gossipreg.cli.client import AgentClient
-
-_DAY: Final = 86_400
+    from gossipreg.delegation import Delegation
+    from gossipreg.revocation import Revocation
 
 #: How far a certificate reaches back (seconds): as `gossipreg.certificate` has it, which is imported by few commands.
 _BACK_SECONDS: Final = 300
 
-
-_days = click.option(
-    "--days", metavar="N", type=click.IntRange(1, 3650), default=90, show_default=True, help="How long it counts."
-)
+_days = days_option("the certificate", 90)
 
 
 @command("init")
@@ -84,31 +83,14 @@ def request(out: Path, *, as_json: bool) -> None:
 @click.argument("public", metavar="PUBLIC", type=PATH)
 @AUTHORITY_OPTION
 @out_option("the certificate")
-@click.option("--name", "names", metavar="NAME", multiple=True, required=True, help="A name that the node may have.")
-@click.option("--zone", "zones", metavar="NAME", multiple=True, default=("*",), help="A zone that it may be in.")
-@click.option("--service", "services", metavar="NAME", multiple=True, default=("*",), help="A service to offer.")
-@click.option("--role", "roles", metavar="NAME", multiple=True, default=("*",), help="A role to claim.")
-@GRANTS_OPTION
+@permit_options(otherwise="any", default=("*",))
 @_days
 @as_json
-def sign(
-    public: Path,
-    *,
-    authority: Path,
-    out: Path,
-    names: tuple[str, ...],
-    zones: tuple[str, ...],
-    services: tuple[str, ...],
-    roles: tuple[str, ...],
-    grants: tuple[str, ...],
-    days: int,
-    as_json: bool,
-) -> None:
+def sign(public: Path, *, authority: Path, out: Path, days: int, as_json: bool, **permitted: tuple[str, ...]) -> None:
     """Sign a certificate for the node whose public key is in PUBLIC.
 
-    Names, zones, services and roles may be given several times and may contain "*". Without an option, any zone,
-    service and role is allowed. A name with "*" is an identity that all names like it share: each of their nodes can
-    speak for the others.
+    Names, zones, services and roles may be given several times and may contain "*". A name with "*" is an identity that
+    all names like it share: each of their nodes can speak for the others.
 
     Examples:
       gossipreg ca sign node.key.pub --authority authority.key --name web-1 --service orders --out web-1.cert
@@ -120,13 +102,9 @@ def sign(
     now = int(time.time())
     certificate = by.sign(
         decode_key(PUBLIC_KEY, line_of(public), where=str(public)),
-        names=names,
-        zones=zones,
-        services=services,
-        roles=roles,
-        grants=grants,
+        **permitted,
         not_before=now - _BACK_SECONDS,
-        not_after=now + days * _DAY,
+        not_after=now + days * DAY_SECONDS,
     )
     _give(certificate, out, as_json=as_json)
 
@@ -148,7 +126,7 @@ def renew(certificate: Path, authority: Path, out: Path, days: int, *, as_json: 
     """
     by, now = read_authority(authority), int(time.time())
     held = _read_certificate(certificate)
-    _give(by.renew(held, not_before=now - _BACK_SECONDS, not_after=now + days * _DAY), out, as_json=as_json)
+    _give(by.renew(held, not_before=now - _BACK_SECONDS, not_after=now + days * DAY_SECONDS), out, as_json=as_json)
 
 
 @command("revoke")
@@ -207,7 +185,7 @@ def publish(agent: AgentClient, file: Path, *, as_json: bool) -> None:
       gossipreg ca publish web-1.revoked --json
     """
     from gossipreg.authority import REVOCATION, decode
-    from gossipreg.certificate import Revocation
+    from gossipreg.revocation import Revocation
 
     line = line_of(file)
     serial = Revocation.read(decode(REVOCATION, line, where=str(file))).serial_text
@@ -272,7 +250,10 @@ def show_(file: Path, *, as_json: bool) -> None:
 
 def _described(line: str, where: str) -> dict[str, Any]:
     from gossipreg import authority as files
-    from gossipreg.certificate import Certificate, Delegation, Revocation, authority_id
+    from gossipreg.certificate import Certificate
+    from gossipreg.delegation import Delegation
+    from gossipreg.revocation import Revocation
+    from gossipreg.signed_document import authority_id
 
     kind = line.partition(" ")[0]
     if kind == files.CERTIFICATE:
@@ -280,12 +261,8 @@ def _described(line: str, where: str) -> dict[str, Any]:
         return {
             "kind": "certificate",
             **_common(certificate),
-            "zones": list(certificate.zones),
-            "services": list(certificate.services),
-            "roles": list(certificate.roles),
-            "allows": list(certificate.grants),
-            "from": time_text(certificate.not_before),
-            "until": time_text(certificate.not_after),
+            **_patterns(certificate),
+            **_span(certificate),
         }
     if kind == files.REVOCATION:
         revocation = Revocation.read(files.decode(kind, line, where=where))
@@ -298,13 +275,9 @@ def _described(line: str, where: str) -> dict[str, Any]:
             **_common(delegation),
             "issuer": authority_id(delegation.public),
             "agent": delegation.agent,
-            "zones": list(delegation.zones),
-            "services": list(delegation.services),
-            "roles": list(delegation.roles),
-            "allows": list(delegation.grants),
+            **_patterns(delegation),
             "lifetime": delegation.lifetime,
-            "from": time_text(delegation.not_before),
-            "until": time_text(delegation.not_after),
+            **_span(delegation),
         }
     if kind == files.AUTHORITY:
         authority = files.decode_authority(line, where=where)
@@ -314,7 +287,20 @@ def _described(line: str, where: str) -> dict[str, Any]:
     )
 
 
-def _common(document: Certificate | Revocation | Delegation) -> dict[str, Any]:
+def _patterns(permit: Permit) -> dict[str, list[str]]:
+    return {
+        "zones": list(permit.zones),
+        "services": list(permit.services),
+        "roles": list(permit.roles),
+        "allows": list(permit.grants),
+    }
+
+
+def _span(permit: Permit) -> dict[str, str]:
+    return {"from": time_text(permit.not_before), "until": time_text(permit.not_after)}
+
+
+def _common(document: Permit | Revocation) -> dict[str, Any]:
     return {
         "cluster": document.cluster,
         "authority": document.authority,
@@ -348,7 +334,7 @@ def _read_certificate(path: Path) -> Certificate:
 
 def _delegation_in(line: str, path: Path) -> Delegation:
     from gossipreg.authority import DELEGATION, decode
-    from gossipreg.certificate import Delegation
+    from gossipreg.delegation import Delegation
 
     return Delegation.read(decode(DELEGATION, line, where=str(path)))
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -14,10 +15,15 @@ from gossipreg.errors import ConfigError, UnsafeFile
 if TYPE_CHECKING:
     from gossipreg.authority import AuthorityKey
 
+_Command = Callable[..., None]
+
 PATH: Final = click.Path(path_type=Path)
 
+#: One of the days that --days counts (seconds).
+DAY_SECONDS: Final = 86_400
 
-def out_option(what: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+
+def out_option(what: str) -> Callable[[_Command], _Command]:
     """The option that names a new file for ``what``."""
     return click.option("--out", metavar="FILE", type=PATH, required=True, help=f"New file for {what}.")
 
@@ -25,13 +31,44 @@ def out_option(what: str) -> Callable[[Callable[..., None]], Callable[..., None]
 AUTHORITY_OPTION = click.option(
     "--authority", metavar="FILE", type=PATH, required=True, help="The authority's key, as ca init wrote it."
 )
-GRANTS_OPTION = click.option(
-    "--allow",
-    "grants",
-    type=click.Choice(("policies", "keys", "tokens", "forget")),
-    multiple=True,
-    help="What else: set policies and reset terms, change the gossip's keys, manage tokens, have members forgotten.",
-)
+
+
+def permit_options(*, otherwise: str, default: tuple[str, ...] = ()) -> Callable[[_Command], _Command]:
+    """The options for what a certificate may say, of which each may be given several times.
+
+    ``default``: the patterns of the command without an option; ``otherwise``: what they mean, for the help.
+    """
+
+    def pattern(option: str, to: str, **settings: Any) -> Callable[[_Command], _Command]:
+        return click.option(f"--{option}", f"{option}s", metavar="NAME", multiple=True, **settings, help=to)
+
+    options = (
+        pattern("name", "A name that a node may have.", required=True),
+        pattern("zone", f"A zone that it may be in.  [default: {otherwise}]", default=default),
+        pattern("service", f"A service that it may offer.  [default: {otherwise}]", default=default),
+        pattern("role", f"A role that it may claim.  [default: {otherwise}]", default=default),
+        click.option(
+            "--allow",
+            "grants",
+            type=click.Choice(("policies", "keys", "tokens", "forget")),
+            multiple=True,
+            help="What else: set policies and reset terms, change the gossip's keys, manage tokens, have members "
+            "forgotten.",
+        ),
+    )
+    return lambda command: functools.reduce(lambda made, option: option(made), reversed(options), command)
+
+
+def days_option(of: str, default: int) -> Callable[[_Command], _Command]:
+    """The option for how long ``of`` counts (days); the ``default`` is without it."""
+    return click.option(
+        "--days",
+        metavar="N",
+        type=click.IntRange(1, 3650),
+        default=default,
+        show_default=True,
+        help=f"How long {of} counts.",
+    )
 
 
 def time_text(seconds: int) -> str:

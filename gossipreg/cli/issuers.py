@@ -12,10 +12,12 @@ from gossipreg.cli import show
 from gossipreg.cli.agent_options import as_json
 from gossipreg.cli.authority_files import (
     AUTHORITY_OPTION,
-    GRANTS_OPTION,
+    DAY_SECONDS,
     PATH,
+    days_option,
     line_of,
     out_option,
+    permit_options,
     read_authority,
     time_text,
 )
@@ -24,10 +26,8 @@ from gossipreg.cli.new_file import write_once
 from gossipreg.durations import parse_duration
 from gossipreg.errors import ConfigError
 
-_DAY: Final = 86_400
-
 #: Longest time for which an issuer may be allowed to give a certificate (seconds).
-_LIFETIME_SECONDS_MAX: Final = 3650 * _DAY
+_LIFETIME_SECONDS_MAX: Final = 3650 * DAY_SECONDS
 
 
 @command("delegate")
@@ -35,20 +35,9 @@ _LIFETIME_SECONDS_MAX: Final = 3650 * _DAY
 @AUTHORITY_OPTION
 @out_option("the delegation: a line for the authority_file of every agent")
 @click.option("--agent", metavar="NAME", required=True, help="The member that has the key: the one issuer by it.")
-@click.option("--name", "names", metavar="NAME", multiple=True, required=True, help="Names that nodes may be given.")
-@click.option("--zone", "zones", metavar="NAME", multiple=True, default=("*",), help="Zones that they may be in.")
-@click.option("--service", "services", metavar="NAME", multiple=True, default=("*",), help="Services to offer.")
-@click.option("--role", "roles", metavar="NAME", multiple=True, default=("*",), help="Roles to claim.")
-@GRANTS_OPTION
+@permit_options(otherwise="any", default=("*",))
 @click.option("--lifetime", metavar="TIME", default="24h", show_default=True, help="How long a certificate counts.")
-@click.option(
-    "--days",
-    metavar="N",
-    type=click.IntRange(1, 3650),
-    default=365,
-    show_default=True,
-    help="How long it counts itself.",
-)
+@days_option("the delegation", 365)
 @as_json
 def delegate(
     public: Path,
@@ -56,14 +45,10 @@ def delegate(
     authority: Path,
     out: Path,
     agent: str,
-    names: tuple[str, ...],
-    zones: tuple[str, ...],
-    services: tuple[str, ...],
-    roles: tuple[str, ...],
-    grants: tuple[str, ...],
     lifetime: str,
     days: int,
     as_json: bool,
+    **permitted: tuple[str, ...],
 ) -> None:
     """Let the agent whose issuer's key has its public part in PUBLIC sign certificates, within limits.
 
@@ -75,19 +60,15 @@ def delegate(
       gossipreg ca delegate issuer.key.pub --authority authority.key --agent ops-1 --name "web-*" --out i.delegation
     """
     from gossipreg.authority import DELEGATION, PUBLIC_KEY, decode_key, encode
-    from gossipreg.certificate import authority_id
+    from gossipreg.signed_document import authority_id
 
     by, now = read_authority(authority), int(time.time())
     made = by.delegate(
         decode_key(PUBLIC_KEY, line_of(public), where=str(public)),
         agent=agent,
-        names=names,
-        zones=zones,
-        services=services,
-        roles=roles,
-        grants=grants,
+        **permitted,
         not_before=now,
-        not_after=now + days * _DAY,
+        not_after=now + days * DAY_SECONDS,
         lifetime=_seconds("--lifetime", lifetime, _LIFETIME_SECONDS_MAX),
     )
     write_once(out, encode(DELEGATION, made.data), secret=False)
@@ -105,11 +86,7 @@ def delegate(
     "--authorities", metavar="FILE", type=PATH, required=True, help="The authority_file, with the issuer's delegation."
 )
 @out_option("the token, for join_token_file; it is secret")
-@click.option("--name", "names", metavar="NAME", multiple=True, required=True, help="Names that a node may have.")
-@click.option("--zone", "zones", metavar="NAME", multiple=True, help="Zones that it may be in.  [default: all allowed]")
-@click.option("--service", "services", metavar="NAME", multiple=True, help="Services to offer.  [default: all allowed]")
-@click.option("--role", "roles", metavar="NAME", multiple=True, help="Roles to claim.  [default: all allowed]")
-@GRANTS_OPTION
+@permit_options(otherwise="all that the delegation allows")
 @click.option("--lifetime", metavar="TIME", help="How long a certificate counts.  [default: the longest allowed]")
 @click.option("--uses", metavar="N", type=int, default=1, show_default=True, help="How many nodes it is for.")
 @click.option("--ttl", metavar="TIME", default="1h", show_default=True, help="How long it can be used, up to 720h.")
@@ -119,15 +96,11 @@ def token(
     *,
     authorities: Path,
     out: Path,
-    names: tuple[str, ...],
-    zones: tuple[str, ...],
-    services: tuple[str, ...],
-    roles: tuple[str, ...],
-    grants: tuple[str, ...],
     lifetime: str | None,
     uses: int,
     ttl: str,
     as_json: bool,
+    **permitted: tuple[str, ...],
 ) -> None:
     """Make a join token: a new node that has it gets its certificate from the issuer, by itself, when it starts.
 
@@ -151,14 +124,11 @@ def token(
         raise ConfigError(
             f"--authorities {authorities}: it has no delegation for {issuer}: add the line of `ca delegate`"
         )
+    permitted.update({what: permitted[what] or getattr(delegation, what) for what in ("zones", "services", "roles")})
     made = JoinToken.make(
         key,
         delegation,
-        names=names,
-        zones=zones or delegation.zones,
-        services=services or delegation.services,
-        roles=roles or delegation.roles,
-        grants=grants,
+        **permitted,
         lifetime=delegation.lifetime if lifetime is None else _seconds("--lifetime", lifetime, _LIFETIME_SECONDS_MAX),
         uses=uses,
         expires=int(time.time()) + _seconds("--ttl", ttl, limits.JOIN_TOKEN_SECONDS_MAX),
@@ -166,9 +136,9 @@ def token(
     write_once(out, made.encoded())
     expires = time_text(made.expires)
     show.say(
-        f"join token {made.serial_text} for {', '.join(names)}, {uses} use{'s' if uses > 1 else ''} until {expires} "
-        f"written to {out}",
-        {"serial": made.serial_text, "names": list(names), "uses": uses, "expires": expires, "file": str(out)},
+        f"join token {made.serial_text} for {', '.join(made.names)}, {uses} use{'s' if uses > 1 else ''} "
+        f"until {expires} written to {out}",
+        {"serial": made.serial_text, "names": list(made.names), "uses": uses, "expires": expires, "file": str(out)},
         as_json=as_json,
     )
 

@@ -26,7 +26,6 @@ from random import Random
 import attrs
 
 from gossipreg.authority import Authority
-from gossipreg.certificate import Revocation
 from gossipreg.counters import Count
 from gossipreg.errors import InvalidCertificate, MemberPresent, NodeClosed, UnknownInstance, UnknownMember
 from gossipreg.model import Address, Instance, Status
@@ -74,6 +73,7 @@ from gossipreg.protocol.remote_handler import RemoteHandler
 from gossipreg.protocol.state import ClusterState
 from gossipreg.protocol.stream_sessions import StreamSessions
 from gossipreg.protocol.wire.reader import Reader
+from gossipreg.revocation import Revocation
 from gossipreg.settings import Settings
 from gossipreg.tokens import ClusterToken
 

@@ -18,10 +18,12 @@ from gossipreg.authority import (
     decode_key,
     lines_of,
 )
-from gossipreg.certificate import Certificate, Delegation, Revocation
+from gossipreg.certificate import Certificate
 from gossipreg.config import Config
+from gossipreg.delegation import Delegation
 from gossipreg.errors import ConfigError, InvalidCertificate, UnsafeFile
 from gossipreg.protocol.identity.authenticator import Authenticator, IdentityMode, Signer
+from gossipreg.revocation import Revocation
 from gossipreg.runtime.files import read_file
 from gossipreg.signatures import SigningKey
 from gossipreg.values import frozen

@@ -12,12 +12,12 @@ import msgpack
 import trio
 
 from gossipreg.authority import REVOCATION, decode
-from gossipreg.certificate import Revocation
 from gossipreg.config import Config
 from gossipreg.errors import ConfigError, InvalidCertificate
 from gossipreg.identities import ExposedCredentials, IdentityReport, MemberIdentity, RevokedCertificate
 from gossipreg.model import Member
 from gossipreg.protocol.identity.authenticator import Authenticator, IdentityMode
+from gossipreg.revocation import Revocation
 from gossipreg.runtime.identity_files import IdentityFiles
 from gossipreg.runtime.node_context import NodeContext
 from gossipreg.runtime.policy_writer import PolicyWriter

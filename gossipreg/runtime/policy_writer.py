@@ -20,7 +20,6 @@ from functools import partial
 import attrs
 import trio
 
-from gossipreg.certificate import Revocation
 from gossipreg.errors import StorageError
 from gossipreg.model import Instance, ServiceTerm
 from gossipreg.policy import Policy, Rule
@@ -28,6 +27,7 @@ from gossipreg.protocol.registry.key_statements import Statement
 from gossipreg.protocol.registry.policy_version import PolicyVersion
 from gossipreg.protocol.registry.terms import TermRegister
 from gossipreg.protocol.wire.messages import Junk, message_of, pack
+from gossipreg.revocation import Revocation
 from gossipreg.runtime.node_context import NodeContext
 from gossipreg.runtime.saved_state import POLICY, TERM, Place, SavedState
 from gossipreg.runtime.supervision import log_bug

@@ -10,7 +10,6 @@ from random import Random
 import attrs
 
 from gossipreg import limits
-from gossipreg.certificate import Revocation
 from gossipreg.model import Address, Instance
 from gossipreg.policy import Rule
 from gossipreg.protocol.engine import Engine
@@ -33,6 +32,7 @@ from gossipreg.protocol.registry.terms import TermRegister
 from gossipreg.protocol.wire.keyring import GossipKeyring
 from gossipreg.protocol.wire.packets import ChecksummedPackets, PacketCodec, SealedPackets
 from gossipreg.protocol.wire.reader import Reader
+from gossipreg.revocation import Revocation
 from gossipreg_sim.identities import Identities, serial_in
 from gossipreg_sim.network import Constant, Latency, Network
 from gossipreg_sim.process import Clock, Process

@@ -12,14 +12,16 @@ from typing import Any, Final
 import attrs
 
 from gossipreg.authority import AuthorityKey
-from gossipreg.certificate import SERIAL_BYTES, Certificate, Revocation
+from gossipreg.certificate import Certificate
 from gossipreg.model import Status
 from gossipreg.protocol.identity.authenticator import Authenticator, IdentityMode, Signer
 from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.registry.policy_version import PolicyVersion
 from gossipreg.protocol.registry.records import Record
 from gossipreg.protocol.registry.terms import TermRegister
+from gossipreg.revocation import Revocation
 from gossipreg.signatures import SECRET_KEY_BYTES, SIGNATURE_BYTES, SigningKey
+from gossipreg.signed_document import SERIAL_BYTES
 from gossipreg_sim.world import EPOCH_MS, World
 
 #: The cluster that certificates are for.

@@ -16,7 +16,7 @@ import attrs
 import msgpack
 
 from gossipreg import limits
-from gossipreg.certificate import GRANTS, Certificate, Revocation
+from gossipreg.certificate import GRANTS, Certificate
 from gossipreg.model import Address, Instance, Status
 from gossipreg.policy import Split
 from gossipreg.protocol.anti_entropy.reconcile import End
@@ -29,6 +29,7 @@ from gossipreg.protocol.registry.table import Table
 from gossipreg.protocol.registry.terms import TermProofs, TermRegister
 from gossipreg.protocol.wire.messages import Message, pack, pack_sender
 from gossipreg.protocol.wire.packets import PacketCodec
+from gossipreg.revocation import Revocation
 from gossipreg_sim.cluster import Cluster
 from gossipreg_sim.identities import CLUSTER, Identities
 from gossipreg_sim.process import Process

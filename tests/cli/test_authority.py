@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from gossipreg.authority import CERTIFICATE, REVOCATION, decode, decode_authority
-from gossipreg.certificate import Certificate, Revocation
+from gossipreg.certificate import Certificate
+from gossipreg.revocation import Revocation
 from tests.cli.conftest import Ran
 from tests.cli.fake_agent import FakeAgent
 

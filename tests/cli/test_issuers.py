@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from gossipreg.authority import DELEGATION, REVOCATION, decode
-from gossipreg.certificate import Delegation, Revocation
+from gossipreg.delegation import Delegation
 from gossipreg.join_tokens import JoinToken
+from gossipreg.revocation import Revocation
 from tests.cli.conftest import Ran
 
 Run = Callable[..., Ran]

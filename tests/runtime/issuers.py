@@ -16,8 +16,9 @@ from gossipreg.authority import (
     encode_authority,
     new_node_key,
 )
-from gossipreg.certificate import Certificate, Delegation
+from gossipreg.certificate import Certificate
 from gossipreg.config import Config
+from gossipreg.delegation import Delegation
 from gossipreg.join_tokens import JoinToken
 from gossipreg.runtime.node import Node
 from gossipreg.signatures import SigningKey

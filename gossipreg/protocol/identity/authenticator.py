@@ -24,7 +24,7 @@ import attrs
 
 from gossipreg import limits
 from gossipreg.authority import Authority
-from gossipreg.certificate import Certificate, Revocation, authority_id
+from gossipreg.certificate import Certificate
 from gossipreg.errors import InvalidCertificate
 from gossipreg.model import PRIMARY, Instance, Status
 from gossipreg.protocol.identity.signature_verifier import SignatureVerifier
@@ -54,7 +54,9 @@ from gossipreg.protocol.registry.policy_version import PolicyVersion
 from gossipreg.protocol.registry.records import CONTENT_BYTES, Record, TableDigest
 from gossipreg.protocol.registry.terms import TermProofs, TermRegister
 from gossipreg.protocol.registry.token_statements import is_about_tokens
+from gossipreg.revocation import Revocation
 from gossipreg.signatures import SIGNATURE_BYTES, SigningKey
+from gossipreg.signed_document import authority_id
 from gossipreg.values import frozen
 
 #: How far clocks may be off when a certificate begins or ends (seconds). Members whose clock is 25 s off stay out.

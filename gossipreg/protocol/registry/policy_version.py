@@ -14,13 +14,13 @@ import attrs
 import msgpack
 
 from gossipreg import limits
-from gossipreg.certificate import Revocation
 from gossipreg.errors import InvalidCertificate, InvalidPolicy
 from gossipreg.policy import KINDS, Maintenance, Policy, Rule, Split, WeightOverride
 from gossipreg.protocol.registry.clock import Stamp
 from gossipreg.protocol.registry.key_statements import Statement, is_about_keys, unpack_statement
 from gossipreg.protocol.registry.payload import BadPayload, contained
 from gossipreg.protocol.registry.token_statements import TokenStatement, is_about_tokens, unpack_token
+from gossipreg.revocation import Revocation
 from gossipreg.values import frozen
 
 _FIELDS: Final = {Split: ("shares", "by"), WeightOverride: ("instance", "weight"), Maintenance: ("instance", "reason")}

@@ -9,8 +9,9 @@ import attrs
 
 from gossipreg import limits
 from gossipreg.authority import AuthorityKey
-from gossipreg.certificate import Certificate, Revocation
+from gossipreg.certificate import Certificate
 from gossipreg.errors import InvalidCertificate
+from gossipreg.revocation import Revocation
 from gossipreg.signatures import SigningKey
 from tests.fuzz.target import Target, check_error_text, outcome
 

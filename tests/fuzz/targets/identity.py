@@ -9,7 +9,7 @@ import attrs
 
 from gossipreg import authority
 from gossipreg.authority import AuthorityKey
-from gossipreg.certificate import SERIAL_BYTES, Certificate
+from gossipreg.certificate import Certificate
 from gossipreg.counters import Count
 from gossipreg.errors import InvalidCertificate
 from gossipreg.model import Address
@@ -23,6 +23,7 @@ from gossipreg.protocol.registry.registry import Registry
 from gossipreg.protocol.registry.terms import TermProofs, TermRegister
 from gossipreg.protocol.wire.messages import Message, pack, pack_sender
 from gossipreg.signatures import SigningKey
+from gossipreg.signed_document import SERIAL_BYTES
 from tests.fuzz.target import Target, check_error_text, outcome
 from tests.protocol.making import BORN, engine, instance, update
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gossipreg.certificate import Certificate, Revocation
+from gossipreg.certificate import Certificate
 from gossipreg.protocol.expulsion import Expulsion
 from gossipreg.protocol.identity import authenticator as module
 from gossipreg.protocol.identity.authenticator import Authenticator
@@ -15,6 +15,7 @@ from gossipreg.protocol.policy_state import PolicyState
 from gossipreg.protocol.registry.policies import Policies
 from gossipreg.protocol.registry.policy_version import PolicyVersion
 from gossipreg.protocol.registry.table import Table
+from gossipreg.revocation import Revocation
 from tests.sim.mutations.mutation import mutation
 from tests.sim.mutations.scenarios import EXPULSION, IMPOSTORS, LATE_RECORDS
 
