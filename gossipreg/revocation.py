@@ -8,8 +8,8 @@ from typing import ClassVar, Self
 from gossipreg.certificate import Permit
 from gossipreg.delegation import Delegation
 from gossipreg.errors import InvalidCertificate
-from gossipreg.signatures import SigningKey
-from gossipreg.signed_document import SignedDocument, authority_id, read_patterns, read_time
+from gossipreg.signatures import PUBLIC_KEY_BYTES, SigningKey
+from gossipreg.signed_document import SignedDocument, authority_id, read_bytes, read_patterns, read_time
 from gossipreg.values import frozen
 
 
@@ -17,15 +17,29 @@ from gossipreg.values import frozen
 class Revocation(SignedDocument):
     """The authority's word that a certificate, or a delegation, counts no more, whatever its holder states under it.
 
-    Its serial number is that of what it revokes.
+    Its serial number is that of what it revokes, and its holder the key that it is for. Issuers choose serial
+    numbers, so one alone may be that of several certificates; a renewed certificate keeps its number and its key.
+    Documents of earlier releases name no holder, and revoke all certificates and delegations with their number.
     """
 
     noun: ClassVar = "revocation"
     readers: ClassVar = {"at": read_time, "until": read_time, "names": read_patterns}
+    later_readers: ClassVar = {"holder": read_bytes(PUBLIC_KEY_BYTES)}
 
     at: int  # seconds since the epoch
     until: int  # when the certificate ends by itself (seconds since the epoch): nothing need be remembered after that
     names: tuple[str, ...]  # whom it named, for people
+    holder: bytes = b""  # the public key that the certificate or delegation is for; empty: of any
+
+    @property
+    def revoked(self) -> tuple[bytes, bytes]:
+        """What it revokes: a serial number and a holder, which may be any."""
+        return self.serial, self.holder
+
+    @staticmethod
+    def keys_of(permit: Permit) -> tuple[tuple[bytes, bytes], ...]:
+        """What is `revoked` by the revocations of a certificate or delegation."""
+        return (permit.serial, permit.public), (permit.serial, b"")
 
     @classmethod
     def of(cls, permit: Permit, by: SigningKey, at: int, delegations: Iterable[Delegation] = ()) -> Self:
@@ -47,4 +61,5 @@ class Revocation(SignedDocument):
             at=at,
             until=permit.not_after,
             names=permit.names,
+            holder=permit.public,
         )

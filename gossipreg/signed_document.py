@@ -51,6 +51,8 @@ class SignedDocument:
     noun: ClassVar[str]
     #: The fields of the kind and their readers, in the order of the body. They follow those of every document.
     readers: ClassVar[Mapping[str, Reader]]
+    #: Likewise, fields that documents of earlier releases have not: these have defaults.
+    later_readers: ClassVar[Mapping[str, Reader]] = {}
 
     cluster: str
     authority: str  # the id of the authority
@@ -60,13 +62,14 @@ class SignedDocument:
     @classmethod
     def read(cls, data: bytes) -> Self:
         """Read a document. Raises `InvalidCertificate` for anything else; its signature is not verified here."""
-        return cls(**_read_body(data, {**_READERS, **cls.readers}, cls.noun), data=data)
+        return cls(**_read_body(data, {**_READERS, **cls.readers}, cls.later_readers, cls.noun), data=data)
 
     @classmethod
     def issue(cls, by: SigningKey, **fields: Any) -> Self:
         """A new document, signed ``by`` the authority. Raises `InvalidCertificate` for fields out of range."""
         made = cls(authority=authority_id(by.public), **fields)
-        body: bytes = msgpack.packb([_VERSION, *(_packable(getattr(made, name)) for name in (*_READERS, *cls.readers))])
+        names = (*_READERS, *cls.readers, *cls.later_readers)
+        body: bytes = msgpack.packb([_VERSION, *(_packable(getattr(made, name)) for name in names)])
         return cls.read(msgpack.packb([body, by.sign(cls.noun.encode(), body)]))
 
     @property
@@ -89,7 +92,9 @@ def _packable(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def _read_body(data: bytes, readers: Mapping[str, Reader], noun: str) -> dict[str, Any]:
+def _read_body(
+    data: bytes, readers: Mapping[str, Reader], later_readers: Mapping[str, Reader], noun: str
+) -> dict[str, Any]:
     most = limits.CERTIFICATE_BYTES_MAX
     if len(data) > most:
         raise InvalidCertificate(f"a {noun} of {len(data)} bytes, {most} are allowed: use fewer or shorter patterns")
@@ -104,7 +109,7 @@ def _read_body(data: bytes, readers: Mapping[str, Reader], noun: str) -> dict[st
     if len(body) <= len(readers):
         raise InvalidCertificate(f"a {noun} in which fields are missing")
     fields = {}
-    for (name, read), value in zip(readers.items(), body[1:], strict=False):
+    for (name, read), value in zip({**readers, **later_readers}.items(), body[1:], strict=False):
         try:
             fields[name] = read(value)
         except InvalidCertificate as error:

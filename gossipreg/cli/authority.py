@@ -188,9 +188,11 @@ def publish(agent: AgentClient, file: Path, *, as_json: bool) -> None:
     from gossipreg.revocation import Revocation
 
     line = line_of(file)
-    serial = Revocation.read(decode(REVOCATION, line, where=str(file))).serial_text
+    revocation = Revocation.read(decode(REVOCATION, line, where=str(file)))
+    serial = revocation.serial_text
     document = agent.put("revocations", body={"revocation": line})
-    [gone] = [each for each in document["revoked"] if each["certificate"] == serial]
+    said = serial, list(revocation.names)
+    gone = next(each for each in document["revoked"] if (each["certificate"], each["names"]) == said)
     rows = [(each["owner"], each["service"], each["id"]) for each in gone["exposed"]]
     show.write(tables.TextTable(("owner", "service", "id"), rows), gone, as_json=as_json)
     named = "it could read these credentials if it had their key" if rows else "no credentials are registered"

@@ -84,8 +84,6 @@ class CertificateIssuing:
         async with self._turn:
             now = self._wall()
             token = issuer.check_token(request, now)
-            if token.serial in self._authenticator.revoked:
-                raise CertificateRefused("the join token was revoked")
             await self._drop_expired(now)
             uses = self._uses.get(token.serial_text, _TokenUses(token.expires))
             before = uses.given.get(request.public)

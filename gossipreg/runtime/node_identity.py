@@ -54,8 +54,8 @@ class NodeIdentity:
     _config: Config
     _context: NodeContext
     _policies: PolicyWriter
-    #: By serial number: the sealed credentials that were held when the revocation was learned, by owner and id.
-    _exposed: dict[bytes, dict[tuple[str, str], bytes]] = attrs.field(init=False, factory=dict)
+    #: By what was revoked: the sealed credentials that were held when the revocation was learned, by owner and id.
+    _exposed: dict[tuple[bytes, bytes], dict[tuple[str, str], bytes]] = attrs.field(init=False, factory=dict)
 
     #: Why an issuer has not renewed the certificate, although it is due; empty: it has, or it is not.
     renewal_problem: str = attrs.field(init=False, default="")
@@ -98,18 +98,18 @@ class NodeIdentity:
         if self.files.mode is IdentityMode.OFF:
             raise InvalidCertificate("this node has no identity: start it with authority_file")
         revocation = Revocation.read(decode(REVOCATION, line, where="the revocation"))
-        if revocation.serial not in self._exposed:
-            self._exposed[revocation.serial] = self._sealed()
+        if revocation.revoked not in self._exposed:
+            self._exposed[revocation.revoked] = self._sealed()
         await self._policies.revoke(revocation)
         log.warning("certificate %s (%s) is revoked", revocation.serial_text, ", ".join(revocation.names))
         return revocation.serial_text
 
     def note_exposed(self) -> None:
         """Remember which credentials are registered, for each revocation that is new to this node."""
-        new = [serial for serial in self._authenticator.revoked if serial not in self._exposed]
+        new = [each for each in self._authenticator.revoked if each not in self._exposed]
         if new:
             sealed = self._sealed()
-            self._exposed |= {serial: dict(sealed) for serial in new}
+            self._exposed |= {each: dict(sealed) for each in new}
 
     def _sealed(self) -> dict[tuple[str, str], bytes]:
         """The sealed credentials that are held, by owner and id. Of most records a look at the bytes is enough."""
@@ -153,7 +153,7 @@ class NodeIdentity:
     def _revoked(self, revocation: Revocation) -> RevokedCertificate:
         registry = self._context.engine.state.registry
         exposed = []
-        for (owner, id_), sealed in sorted(self._exposed[revocation.serial].items()):
+        for (owner, id_), sealed in sorted(self._exposed[revocation.revoked].items()):
             table = registry.table(owner)
             record = None if table is None else table.get(id_)
             if record is not None and record.payload is not None and record.instance.sealed == sealed:
@@ -163,7 +163,7 @@ class NodeIdentity:
     async def publish(self) -> None:
         """Have every member know the revocations that the file holds."""
         for revocation in self.files.revocations:
-            if revocation.serial not in self._context.engine.state.authenticator.revoked:
+            if revocation.revoked not in self._authenticator.revoked:
                 names = ", ".join(revocation.names)
                 log.warning("certificate %s (%s) is revoked: its holder is expelled", revocation.serial_text, names)
             await self._policies.revoke(revocation)
@@ -196,7 +196,7 @@ class NodeIdentity:
         if signer is None:
             return ("this node has no certificate: members that require one do not believe what it states",)
         certificate, where = signer.certificate, self._config.identity_cert
-        if certificate.serial in self._context.engine.state.authenticator.revoked:
+        if self._authenticator.is_revoked(certificate):
             return (f"the certificate in {where} was revoked: the others have expelled this node",)
         left = certificate.not_after - time.time()
         if left <= 0:

@@ -24,7 +24,8 @@ import attrs
 
 from gossipreg import limits
 from gossipreg.authority import Authority
-from gossipreg.certificate import Certificate
+from gossipreg.certificate import Certificate, Permit
+from gossipreg.delegation import Delegation
 from gossipreg.errors import InvalidCertificate
 from gossipreg.model import PRIMARY, Instance, Status
 from gossipreg.protocol.identity.signature_verifier import SignatureVerifier
@@ -97,12 +98,12 @@ class Authenticator:
     mode: IdentityMode = IdentityMode.OFF
     signer: Signer | None = None
     authorities: tuple[Authority, ...] = ()
-    revoked: dict[bytes, Revocation] = attrs.field(factory=dict)  # by serial number
+    revoked: dict[tuple[bytes, bytes], Revocation] = attrs.field(factory=dict)  # by serial number and holder
     verifier: SignatureVerifier = attrs.field(factory=SignatureVerifier)
     _certificates: dict[bytes, Certificate] = attrs.field(factory=dict)  # that were verified, by document
     _own: dict[bytes, bytes] = attrs.field(factory=dict)  # what this node states of itself -> its proof
-    #: The serial numbers of the issuers' delegations, by the ids of the issuers.
-    _issuers: dict[str, bytes] = attrs.field(
+    #: The issuers' delegations, by the ids of the issuers.
+    _issuers: dict[str, Delegation] = attrs.field(
         init=False, default=attrs.Factory(lambda self: _issuers_among(self.authorities), takes_self=True)
     )
 
@@ -484,7 +485,11 @@ class Authenticator:
 
     def is_revoked(self, certificate: Certificate) -> bool:
         """Whether a certificate counts no more: it was revoked itself, or the delegation of its issuer was."""
-        return certificate.serial in self.revoked or self._issuers.get(certificate.authority) in self.revoked
+        if not self.revoked:
+            return False
+        delegation = self._issuers.get(certificate.authority)
+        permits: tuple[Permit, ...] = (certificate,) if delegation is None else (certificate, delegation)
+        return any(key in self.revoked for permit in permits for key in Revocation.keys_of(permit))
 
     def _verified(self, document: bytes, *, is_held: bool) -> Certificate | StatementRefusal:
         found = self._certificates.get(document)
@@ -535,7 +540,7 @@ class Authenticator:
         authority = self._authority_of(revocation)
         if authority is None or authority.delegation is not None:
             return StatementRefusal("it is of another authority")
-        self.revoked[revocation.serial] = revocation
+        self.revoked[revocation.revoked] = revocation
         return None
 
     def trust(self, authorities: tuple[Authority, ...]) -> None:
@@ -545,8 +550,8 @@ class Authenticator:
         self._certificates.clear()
 
 
-def _issuers_among(authorities: tuple[Authority, ...]) -> dict[str, bytes]:
-    return {each.id: each.delegation.serial for each in authorities if each.delegation is not None}
+def _issuers_among(authorities: tuple[Authority, ...]) -> dict[str, Delegation]:
+    return {each.id: each.delegation for each in authorities if each.delegation is not None}
 
 
 def grant_for(key: str) -> str:

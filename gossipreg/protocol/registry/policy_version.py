@@ -26,8 +26,10 @@ from gossipreg.values import frozen
 _FIELDS: Final = {Split: ("shares", "by"), WeightOverride: ("instance", "weight"), Maintenance: ("instance", "reason")}
 
 
-#: What the keys of all revocations begin with; the serial number of the certificate follows.
+#: What the keys of all revocations begin with; the serial number of the certificate follows, and the beginning of its
+#: holder's public key: two certificates may have one number.
 _REVOCATION_PREFIX: Final = "revoked-certificate:"
+_HOLDER_BYTES: Final = 16
 
 
 def _size_of(payload: bytes | None) -> str:
@@ -127,7 +129,8 @@ def is_about_revocation(key: str) -> bool:
 
 def revocation_version(revocation: Revocation) -> PolicyVersion:
     """The version that states a revocation: the same one, whichever node publishes it."""
-    key, writer = _REVOCATION_PREFIX + revocation.serial_text, f"ca-{revocation.authority}"
+    holder = f":{revocation.holder[:_HOLDER_BYTES].hex()}" if revocation.holder else ""
+    key, writer = f"{_REVOCATION_PREFIX}{revocation.serial_text}{holder}", f"ca-{revocation.authority}"
     return PolicyVersion(key, revocation.at * 1000, 0, writer, revocation.data)
 
 

@@ -5,31 +5,35 @@ from __future__ import annotations
 from typing import Any
 
 import attrs
+import msgpack
 import pytest
 
 from gossipreg.authority import Authority, AuthorityKey, new_node_key
+from gossipreg.certificate import Certificate
 from gossipreg.counters import Count
 from gossipreg.protocol.engine import Engine
 from gossipreg.protocol.identity.authenticator import Signer
 from gossipreg.protocol.outputs import MemberExpelled
 from gossipreg.protocol.registry.policy_version import revocation_version
+from gossipreg.revocation import Revocation
+from gossipreg.signed_document import authority_id
 from tests.protocol.identity.signing import AUTHORITY, FROM, UNTIL, Peer, deliver, names, node, signer
 from tests.protocol.making import BORN
 
 ISSUER = new_node_key()
 BY_ISSUER = AuthorityKey("prod", ISSUER)
-DELEGATION = AUTHORITY.delegate(
-    ISSUER.public,
-    agent="ops-1",
-    names=("web-*",),
-    zones=("*",),
-    services=("*",),
-    roles=("*",),
-    grants=(),
-    not_before=FROM - 300,
-    not_after=UNTIL,
-    lifetime=UNTIL - FROM,
-)
+LIMITS: dict[str, Any] = {
+    "agent": "ops-1",
+    "names": ("web-*",),
+    "zones": ("*",),
+    "services": ("*",),
+    "roles": ("*",),
+    "grants": (),
+    "not_before": FROM - 300,
+    "not_after": UNTIL,
+    "lifetime": UNTIL - FROM,
+}
+DELEGATION = AUTHORITY.delegate(ISSUER.public, **LIMITS)
 
 
 def trusting(*delegations: Any) -> Engine:
@@ -114,3 +118,69 @@ def test_a_certificate_by_another_issuer_prolongs_the_present_run() -> None:
     longer = BY_ISSUER.sign(own.public, **{**fields, "not_after": UNTIL + 9})
     authenticator.use(Signer(own, longer))
     assert authenticator.prolongs(update, BORN / 1000)
+
+
+def with_serial(serial: bytes, name: str, **fields: Any) -> Peer:
+    """A member whose certificate a stolen issuer has signed, with the serial number of another's."""
+    key = new_node_key()
+    allowed = ("names", "zones", "services", "roles", "grants", "not_before", "not_after")
+    given = {what: LIMITS[what] for what in allowed} | {"names": (name,), "not_before": FROM, **fields}
+    certificate = Certificate.issue(ISSUER, cluster="prod", serial=serial, public=key.public, **given)
+    return Peer(name, 7006, Signer(key, certificate))
+
+
+@pytest.mark.parametrize("of", ["a certificate of the authority", "a certificate of its own", "a delegation"])
+def test_the_revocation_of_a_certificate_hits_no_other_that_an_issuer_gave_its_serial_number(of: str) -> None:
+    other = AUTHORITY.delegate(new_node_key().public, **{**LIMITS, "names": ("db-*",)})
+    here = trusting(DELEGATION, other)
+    peer = Peer("c", 7007) if of == "a certificate of the authority" else web("web-2")
+    serial = other.serial if of == "a delegation" else peer.signer.certificate.serial
+    thief = with_serial(serial, "web-9")
+    for each in (peer, thief):
+        deliver(here, each.state(), each.state())
+    gone = AUTHORITY.revoke(thief.signer.certificate, at=FROM, delegations=(DELEGATION,))
+    deliver(here, peer.state(), revocation_version(gone))
+    assert names(here) == sorted(["a", peer.name])
+    assert not here.state.authenticator.is_revoked(peer.signer.certificate)
+    by_other = attrs.evolve(peer.signer.certificate, authority=authority_id(other.public))
+    assert not here.state.authenticator.is_revoked(by_other)
+
+
+def test_of_two_revocations_with_one_serial_number_both_stay() -> None:
+    here, peer = trusting(DELEGATION), web("web-2")
+    thief = with_serial(peer.signer.certificate.serial, "web-9")
+    said = [
+        revocation_version(AUTHORITY.revoke(each.signer.certificate, at=FROM, delegations=(DELEGATION,)))
+        for each in (peer, thief)
+    ]
+    deliver(here, Peer("c", 7007).state(), *said)
+    assert set(here.state.policies.revocations) == set(said)
+    assert len(here.state.authenticator.revoked) == 2
+
+
+def test_a_renewed_certificate_of_another_issuer_is_revoked_with_the_one_before() -> None:
+    second = new_node_key()
+    here, before = trusting(DELEGATION, AUTHORITY.delegate(second.public, **LIMITS)), web().signer
+    fields = attrs.asdict(before.certificate, filter=lambda field, _: field.name not in ("authority", "data"))
+    renewed = Peer("web-1", 7005, Signer(before.key, Certificate.issue(second, **fields)))
+    deliver(here, renewed.state(), renewed.state())
+    assert "web-1" in names(here)
+    gone = AUTHORITY.revoke(before.certificate, at=FROM, delegations=(DELEGATION,))
+    deliver(here, Peer("c", 7007).state(), revocation_version(gone))
+    assert "web-1" not in names(here)
+
+
+def test_a_revocation_of_an_earlier_release_revokes_by_the_serial_number_alone() -> None:
+    here, peer = trusting(DELEGATION), web()
+    deliver(here, peer.state(), peer.state())
+    gone = of_earlier_release(AUTHORITY.revoke(peer.signer.certificate, at=FROM, delegations=(DELEGATION,)))
+    assert revocation_version(gone).key == f"revoked-certificate:{gone.serial_text}"
+    deliver(here, Peer("c", 7007).state(), revocation_version(gone))
+    assert names(here) == ["a"]
+
+
+def of_earlier_release(revocation: Revocation) -> Revocation:
+    """The same revocation, in a document that names no holder."""
+    body = [1, revocation.cluster, revocation.authority, revocation.serial]
+    packed = msgpack.packb([*body, revocation.at, revocation.until, list(revocation.names)])
+    return Revocation.read(msgpack.packb([packed, AUTHORITY.key.sign(b"revocation", packed)]))
