@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Final, Self
 
 from gossipreg.errors import InvalidCertificate
 from gossipreg.signatures import PUBLIC_KEY_BYTES, VerifyingKey
-from gossipreg.signed_document import Reader, SignedDocument, read_bytes, read_patterns, read_time
+from gossipreg.signed_document import Reader, SignedDocument, read_bytes, read_ids, read_patterns, read_time
 from gossipreg.values import frozen
 
 #: What a certificate may allow beside names, zones, services and roles.
@@ -75,6 +75,9 @@ class Certificate(Permit):
 
     noun: ClassVar = "certificate"
     readers: ClassVar = {**KEY_READERS, **LIMIT_READERS}
+    later_readers: ClassVar = {"renewed_from": read_ids}
+
+    renewed_from: tuple[str, ...] = ()  # the issuers of which another issuer has renewed it; it falls with each of them
 
     @cached_property
     def key(self) -> VerifyingKey:

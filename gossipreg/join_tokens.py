@@ -232,8 +232,8 @@ class Issuer:
     def renewed(self, request: CertificateRequest, now: float) -> Certificate:
         """The certificate of a ``request`` for as long again, from ``now`` on. Raises `CertificateRefused`.
 
-        It keeps its serial number, so that a revocation of either is one of both. That it counts, and was not revoked,
-        is for the caller to check.
+        It keeps its serial number, so that a revocation of either is one of both. It names the issuers that have signed
+        it before, and falls with them. That it counts, and was not revoked, is for the caller to check.
         """
         held = request.certificate
         assert held is not None, "the request is for a renewal"
@@ -243,9 +243,11 @@ class Issuer:
             raise CertificateRefused(
                 f"the request was made {now - request.at:.0f} s ago by this clock: set both clocks"
             )
+        others = dict.fromkeys((*held.renewed_from, held.authority))
         return self._signed(
             now,
             held.not_after - held.not_before - ISSUED_BACK_SECONDS,
+            renewed_from=tuple(each for each in others if each not in (self.id, self.delegation.authority)),
             serial=held.serial,
             public=held.public,
             names=held.names,

@@ -51,7 +51,8 @@ class SignedDocument:
     noun: ClassVar[str]
     #: The fields of the kind and their readers, in the order of the body. They follow those of every document.
     readers: ClassVar[Mapping[str, Reader]]
-    #: Likewise, fields that documents of earlier releases have not: these have defaults.
+    #: Likewise, fields that documents of earlier releases have not: these have defaults, and at the end are left out
+    #: where they have them.
     later_readers: ClassVar[Mapping[str, Reader]] = {}
 
     cluster: str
@@ -68,8 +69,10 @@ class SignedDocument:
     def issue(cls, by: SigningKey, **fields: Any) -> Self:
         """A new document, signed ``by`` the authority. Raises `InvalidCertificate` for fields out of range."""
         made = cls(authority=authority_id(by.public), **fields)
-        names = (*_READERS, *cls.readers, *cls.later_readers)
-        body: bytes = msgpack.packb([_VERSION, *(_packable(getattr(made, name)) for name in names)])
+        values = [_packable(getattr(made, name)) for name in (*_READERS, *cls.readers, *cls.later_readers)]
+        while len(values) > len(_READERS) + len(cls.readers) and not values[-1]:
+            values.pop()
+        body: bytes = msgpack.packb([_VERSION, *values])
         return cls.read(msgpack.packb([body, by.sign(cls.noun.encode(), body)]))
 
     @property
@@ -135,6 +138,13 @@ def read_name(value: Any) -> str:
     if type(value) is not str or not is_name(value):
         raise InvalidCertificate("not a name")
     return value
+
+
+def read_ids(value: Any) -> tuple[str, ...]:
+    """Ids of authorities or issuers; there may be none."""
+    if type(value) is not list or len(value) > limits.CERTIFICATE_PATTERNS_MAX:
+        raise InvalidCertificate("not a list of ids")
+    return tuple(map(_read_id, value))
 
 
 def _read_id(value: Any) -> str:

@@ -85,7 +85,7 @@ def test_a_certificate_has_a_bounded_size_and_count_of_patterns() -> None:
 def test_a_certificate_of_a_later_release_may_have_further_fields() -> None:
     made = certificate()
     body, _ = msgpack.unpackb(made.data)
-    longer = msgpack.packb([*msgpack.unpackb(body), "more"])
+    longer = msgpack.packb([*msgpack.unpackb(body), [], "more"])
     later = Certificate.read(msgpack.packb([longer, AUTHORITY.key.sign(b"certificate", longer)]))
     assert attrs.evolve(later, data=made.data) == made
     assert later.is_signed_by(AUTHORITY.authority.public)

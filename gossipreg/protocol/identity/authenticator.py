@@ -140,7 +140,8 @@ class Authenticator:
             return False
         now = self.signer.certificate
         lasting = attrs.evolve(before, not_before=now.not_before, not_after=now.not_after)
-        return attrs.evolve(lasting, authority=now.authority, serial=now.serial, data=now.data) == now
+        lasting = attrs.evolve(lasting, authority=now.authority, renewed_from=now.renewed_from)
+        return attrs.evolve(lasting, serial=now.serial, data=now.data) == now
 
     def sign_record(self, record: Record) -> bytes:
         """The signature of one of this node's own records; none without a certificate."""
@@ -484,11 +485,14 @@ class Authenticator:
         return certificate
 
     def is_revoked(self, certificate: Certificate) -> bool:
-        """Whether a certificate counts no more: it was revoked itself, or the delegation of its issuer was."""
+        """Whether a certificate counts no more: it was revoked itself, or the delegation of an issuer that signed it.
+
+        One that other issuers have renewed is of all of them.
+        """
         if not self.revoked:
             return False
-        delegation = self._issuers.get(certificate.authority)
-        permits: tuple[Permit, ...] = (certificate,) if delegation is None else (certificate, delegation)
+        issuers = (self._issuers.get(each) for each in (certificate.authority, *certificate.renewed_from))
+        permits: list[Permit] = [certificate, *(each for each in issuers if each is not None)]
         return any(key in self.revoked for permit in permits for key in Revocation.keys_of(permit))
 
     def _verified(self, document: bytes, *, is_held: bool) -> Certificate | StatementRefusal:

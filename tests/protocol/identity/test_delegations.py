@@ -11,6 +11,7 @@ import pytest
 from gossipreg.authority import Authority, AuthorityKey, new_node_key
 from gossipreg.certificate import Certificate
 from gossipreg.counters import Count
+from gossipreg.join_tokens import CertificateRequest, Issuer, request_renewal
 from gossipreg.protocol.engine import Engine
 from gossipreg.protocol.identity.authenticator import Signer
 from gossipreg.protocol.outputs import MemberExpelled
@@ -184,3 +185,25 @@ def of_earlier_release(revocation: Revocation) -> Revocation:
     body = [1, revocation.cluster, revocation.authority, revocation.serial]
     packed = msgpack.packb([*body, revocation.at, revocation.until, list(revocation.names)])
     return Revocation.read(msgpack.packb([packed, AUTHORITY.key.sign(b"revocation", packed)]))
+
+
+def test_what_another_issuer_has_renewed_falls_with_the_issuer_that_signed_it_first() -> None:
+    keys = [new_node_key() for _ in range(2)]
+    others = [AUTHORITY.delegate(key.public, **LIMITS) for key in keys]
+    here, held = trusting(DELEGATION, *others), web().signer
+    renewed, authority_made = held.certificate, signer("web-2")
+    for key, delegation in zip(keys, others, strict=True):
+        request = CertificateRequest.read(request_renewal(renewed, held.key, BORN / 1000))
+        renewed = Issuer(key, delegation).renewed(request, BORN / 1000)
+    request = CertificateRequest.read(request_renewal(authority_made.certificate, authority_made.key, BORN / 1000))
+    of_authority = Issuer(keys[0], others[0]).renewed(request, BORN / 1000)
+    assert of_authority.renewed_from == ()
+    peers = [
+        Peer("web-1", 7005, Signer(held.key, renewed)),
+        Peer("web-2", 7006, Signer(authority_made.key, of_authority)),
+    ]
+    for each in peers:
+        deliver(here, each.state(), each.state())
+    assert names(here) == ["a", "web-1", "web-2"]
+    deliver(here, Peer("c", 7007).state(), revocation_version(AUTHORITY.revoke(DELEGATION, at=FROM)))
+    assert names(here) == ["a", "web-2"]
