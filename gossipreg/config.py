@@ -38,7 +38,7 @@ from gossipreg.config_rules import (
     unique_keys,
 )
 from gossipreg.errors import ConfigError
-from gossipreg.federation import Federation, check_federations
+from gossipreg.federation import Federation, check_failover, check_federations, read_failover_region
 from gossipreg.fields import (
     Choice,
     FieldKind,
@@ -451,6 +451,18 @@ class AgentConfig(Config):
     dns_ttl: int = setting(
         Whole(0, _TTL_MAX, "seconds"), 0, "How long DNS clients may keep an answer, in seconds; 0: not at all."
     )
+    failover: tuple[str, ...] = setting(
+        Texts(read=read_failover_region),
+        (),
+        "Regions, in order, from which DNS and Consul's prepared queries are answered about a service while this one "
+        "cannot serve it; `nearest` is those that are not named, by round trip. Each has to be followed.",
+    )
+    failover_threshold: float = setting(
+        Number(0.0, 1.0),
+        0.0,
+        "The share of its instances below which a region cannot serve, so that the next one in failover is used; at 0 "
+        "one instance is enough.",
+    )
     services_dir: Path | None = setting(
         OptionalPath(),
         None,
@@ -478,6 +490,11 @@ class AgentConfig(Config):
             needs("tls_client_ca", "tls_cert"),
             *files,
             needs("attach_group", "attach"),
+            Relation(
+                ("failover", "federate"),
+                "`failover` names regions that are followed, or `nearest`",
+                lambda config: check_failover(config.failover, config.federate, config.region or config.cluster),
+            ),
         )
 
 

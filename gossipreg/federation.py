@@ -56,6 +56,12 @@ def check_region(text: str) -> None:
         raise ConfigError(f"{shown(text)} stands for the region with the shortest round trip: choose another word")
 
 
+def read_failover_region(text: str) -> None:
+    """Raise ``ConfigError`` unless ``text`` can stand in a list of regions to fail over to: a name, or ``nearest``."""
+    if not is_name(text):
+        raise ConfigError(f"{shown(text)} names no region, and is not {NEAREST!r} either")
+
+
 def _read_token(text: str) -> None:
     if not text or not all("!" <= each <= "~" for each in text):
         raise ConfigError("it is not printable ASCII characters without a space")
@@ -150,6 +156,13 @@ class Federation:
 
 def _key(name: str) -> str:
     return next((key for key, each in _ALIASES.items() if each == name), name)
+
+
+def check_failover(failover: Iterable[str], federations: Iterable[Federation], own: str) -> str | None:
+    """What is wrong with a list of regions to fail over to; None if the node, which is in ``own``, knows them all."""
+    known = {NEAREST, own, *(each.region for each in federations)}
+    strange = next((each for each in failover if each not in known), None)
+    return None if strange is None else f"the region {shown(strange)} is not followed: name it in a table [[{TABLES}]]"
 
 
 def check_federations(federations: Iterable[Federation], own: str) -> str | None:

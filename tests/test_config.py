@@ -16,6 +16,7 @@ import pytest
 from gossipreg import limits
 from gossipreg.config import AgentConfig, Config
 from gossipreg.errors import ConfigError, InsecureError, InvalidSetting
+from gossipreg.federation import Federation
 from gossipreg.fields import FieldKind
 from gossipreg.protocol.dissemination.broadcast_queue import BroadcastQueue, Topic
 from gossipreg.protocol.engine_settings import EngineSettings
@@ -273,3 +274,12 @@ def test_the_page_lists_what_each_profile_changes() -> None:
         changed = {field.name: getattr(made, field.name) for field in attrs.fields(Settings)}
         changed = {name: value for name, value in changed.items() if value != getattr(Settings(), name)}
         assert dict(re.findall(r"`(\w+)` ([\d.]+)", row)) == {name: f"{value:g}" for name, value in changed.items()}
+
+
+def test_a_region_to_fail_over_to_has_to_be_followed() -> None:
+    eu = Federation(region="eu", agents=("10.1.0.5:8500",))
+    assert AgentConfig(failover=("eu", "nearest", "default"), federate=[eu]).failover == ("eu", "nearest", "default")
+    with pytest.raises(ConfigError, match=r"the region 'asia' is not followed: name it in a table \[\[federate\]\]"):
+        AgentConfig(failover=("asia",), federate=[eu])
+    with pytest.raises(ConfigError, match="'e u' names no region"):
+        AgentConfig(failover=("e u",), federate=[eu])

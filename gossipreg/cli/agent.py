@@ -54,6 +54,8 @@ _METAVARS: Final = {
     "dns_tls": "HOST:PORT|off",
     "dns_domain": "NAME",
     "dns_ttl": "SECONDS",
+    "failover": "REGION|nearest",
+    "failover_threshold": "SHARE",
     "services_dir": "DIR",
     "profile": "lan|wan|local",
     "log_format": "text|json",

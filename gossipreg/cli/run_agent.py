@@ -24,6 +24,7 @@ from gossipreg.config import AgentConfig
 from gossipreg.config_rules import DEFAULT_PORT
 from gossipreg.counters import Count
 from gossipreg.errors import BindError, ConfigError, GossipregError
+from gossipreg.frontends.serving.failover_list import FailoverList
 from gossipreg.model import Address, SocketFile, place
 from gossipreg.runtime import exposure_warnings
 from gossipreg.runtime.bound_instances import BoundInstances
@@ -346,6 +347,7 @@ async def _open_http(
         tracer=None
         if parts.spans is None
         else await _open_tracer(parts.spans, node, nursery, is_tls=parts.tls is not None),
+        failover=FailoverList(config.failover, config.failover_threshold),
     )
     got: Address | SocketFile = await nursery.start(serve)
     return got
@@ -422,6 +424,7 @@ async def _open_dns(node: Node, config: AgentConfig, tls: ServerTls | None, nurs
         ttl=config.dns_ttl,
         counters=node.counters,
         tls=None if tls is None else (Address.parse(config.dns_tls), tls),
+        failover=FailoverList(config.failover, config.failover_threshold),
     )
     got: Address = await nursery.start(serve)
     return got

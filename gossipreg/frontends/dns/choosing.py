@@ -9,13 +9,19 @@ from typing import Final
 import attrs
 
 from gossipreg.errors import RegionUnavailable
+from gossipreg.frontends.dns.directory import Directory
 from gossipreg.frontends.dns.names import ServiceName
+from gossipreg.frontends.serving.failover_list import FailoverList
 from gossipreg.frontends.serving.node_api import NodeApi
-from gossipreg.model import NODE_SERVICE, Health, Instance
+from gossipreg.model import FENCED, NODE_SERVICE, PRIMARY, Health, Instance
 from gossipreg.values import frozen
 
 #: Looked up faster than `Health.can_serve` is called: it is asked of every instance of a service after each change.
 _SERVING: Final = frozenset(each for each in Health if each.can_serve)
+
+
+#: Words that ask for a role where a tag may stand.
+ROLES: Final = frozenset({PRIMARY, "replica", FENCED})
 
 
 @frozen
@@ -32,9 +38,12 @@ class Chosen:
 
 @frozen
 class Unknown:
-    """It is not known what there is: soon it may be of these services, which are followed from now on."""
+    """It is not known what there is: soon it may be of these services, each with its region.
 
-    awaited: tuple[str, ...] = ()
+    They are followed from now on.
+    """
+
+    awaited: tuple[tuple[str, str], ...] = ()
 
 
 def choose(offered: Sequence[Instance], healthy: Sequence[Instance], zone: str | None, tag: str) -> Chosen:
@@ -74,7 +83,7 @@ def chosen_in_region(node: NodeApi, region: str, asked: ServiceName) -> Chosen |
     except RegionUnavailable:
         listed = {}
     is_known = True
-    read, awaited = {"": node.index(None, region)}, []
+    read, awaited = {"": node.index(None, region)}, list[tuple[str, str]]()
     for tag, service in asked.readings:
         for spelling in [name for name in listed if name.lower() == service] or [service]:
             if spelling == NODE_SERVICE:
@@ -82,7 +91,7 @@ def chosen_in_region(node: NodeApi, region: str, asked: ServiceName) -> Chosen |
             try:
                 found = node.regional_service(spelling, region)
             except RegionUnavailable:
-                awaited.append(spelling)
+                awaited.append((spelling, region))
                 if spelling in listed:
                     return Unknown(tuple(awaited))
                 is_known = False
@@ -96,6 +105,60 @@ def chosen_in_region(node: NodeApi, region: str, asked: ServiceName) -> Chosen |
                 return chosen if is_known else Unknown(tuple(awaited))
     below = any(name.lower().endswith(f".{asked.suffix}") for name in listed)
     return Chosen([], exists=below) if is_known else Unknown(tuple(awaited))
+
+
+def region_in_use(
+    node: NodeApi, directory: Directory, regions: Sequence[str], failover: FailoverList, asked: ServiceName
+) -> str | Unknown | None:
+    """The region that is to serve ``asked``, by the rule that the node has for all; None for its own.
+
+    ``regions`` are those that the node follows. Only a service that is here, or that one of them lists, is followed:
+    there is no end of names that do not exist.
+    """
+    for tag, service in asked.readings:
+        spellings = [each for each in directory.spellings(service) if each != NODE_SERVICE]
+        here = any(node.lookup(each, healthy=False) for each in spellings)
+        is_known = True
+        if not here:
+            spellings, is_known = _spelled_elsewhere(node, regions, service)
+        label = {} if not tag else {"role": tag} if tag in ROLES else {"tag": tag}
+        awaited = []
+        for each in spellings:
+            found = node.with_failover(each, failover.regions, threshold=failover.threshold, **label)
+            if found:
+                return found[0].region or None
+            awaited += [(each, region) for region in regions if _is_unknown(node, each, region)]
+        if awaited or not is_known:
+            return Unknown(tuple(awaited))
+        if here:
+            return None
+    return None
+
+
+def _spelled_elsewhere(node: NodeApi, regions: Sequence[str], service: str) -> tuple[list[str], bool]:
+    """The names of a service in regions that is asked for in lower case, and whether the regions are known.
+
+    Where one is not, the service may be there: then it is in lower case, as far as anyone knows.
+    """
+    found: dict[str, None] = {}
+    is_known = True
+    for region in regions:
+        try:
+            names = node.regional_directory(region).services
+        except RegionUnavailable:
+            is_known = False
+            found[service] = None
+            continue
+        found |= dict.fromkeys([service] if service in names else [each for each in names if each.lower() == service])
+    return [each for each in found if each != NODE_SERVICE], is_known
+
+
+def _is_unknown(node: NodeApi, service: str, region: str) -> bool:
+    try:
+        node.regional_service(service, region)
+    except RegionUnavailable:
+        return True
+    return False
 
 
 @lru_cache(maxsize=1024)

@@ -16,10 +16,11 @@ import dns.rdatatype
 
 from gossipreg.errors import RegionUnavailable
 from gossipreg.frontends.dns import limits, names, records
-from gossipreg.frontends.dns.choosing import Chosen, Unknown, choose, chosen_in_region
+from gossipreg.frontends.dns.choosing import Chosen, Unknown, choose, chosen_in_region, region_in_use
 from gossipreg.frontends.dns.directory import Directory
 from gossipreg.frontends.dns.record_pools import RecordPool, WireRecord
 from gossipreg.frontends.serving.cache import IndexedCache
+from gossipreg.frontends.serving.failover_list import FailoverList
 from gossipreg.frontends.serving.node_api import NodeApi
 from gossipreg.model import NODE_SERVICE, Address, Instance
 from gossipreg.values import frozen
@@ -63,7 +64,8 @@ class Zone:
     """Answers questions from the node's view.
 
     ``responder`` is where this server listens, ``texts`` are the domains, ``ttl`` is in seconds. Names may say which
-    ``datacenter`` is meant: this one, or one of the ``regions`` that the node follows.
+    ``datacenter`` is meant: this one, or one of the ``regions`` that the node follows. Of those that do not, what this
+    region cannot serve is answered from the next one of ``failover``.
     """
 
     node: NodeApi
@@ -74,6 +76,7 @@ class Zone:
     rng: Random = attrs.field(factory=Random)
     datacenter: str = ""
     regions: tuple[str, ...] = ()
+    failover: FailoverList = attrs.field(factory=FailoverList)
     _domains: names.Domains = attrs.field(init=False)
     _first: dns.name.Name = attrs.field(init=False)
     _pools: IndexedCache[RecordPool] = attrs.field(init=False)
@@ -144,6 +147,24 @@ class Zone:
         asked: names.ServiceName,
         lot: float,
     ) -> ZoneReply:
+        if self.failover.regions and asked.zone is None and names.asked_below(name, domain, "") == asked:
+            # It names neither a zone nor a datacenter, which would be meant alone.
+            region = region_in_use(self.node, self.directory, self.regions, self.failover, asked)
+            if isinstance(region, Unknown):
+                return attrs.evolve(FAILED, awaited=region.awaited)
+            if region is not None:
+                return self._in_region(name, domain, type_, asked, lot, region=region)
+            return attrs.evolve(self._here(name, domain, type_, asked, lot), is_kept=False)
+        return self._here(name, domain, type_, asked, lot)
+
+    def _here(
+        self,
+        name: dns.name.Name,
+        domain: dns.name.Name,
+        type_: dns.rdatatype.RdataType,
+        asked: names.ServiceName,
+        lot: float,
+    ) -> ZoneReply:
         pool = self._pool(asked, domain)
         if not pool.exists and not self.directory.is_above_services(asked.suffix):
             return attrs.evolve(self._no_name(domain), read=pool.read)
@@ -164,14 +185,26 @@ class Zone:
             case None | (_, None):
                 return self._no_name(domain)
             case (region, names.ServiceName() as asked):
-                pool = self._pool_elsewhere(region, asked, domain)
-                if isinstance(pool, Unknown):
-                    return attrs.evolve(FAILED, awaited=tuple((service, region) for service in pool.awaited))
-                return self._drawn(name, domain, type_, pool, lot)
+                return self._in_region(name, domain, type_, asked, lot, region=region)
             case (_, names.NodeName()):
                 return FAILED  # no node is told of another region's nodes
             case (_, asked):
                 return attrs.evolve(self._found(name, domain, type_, self._there(asked) or []), is_kept=False)
+
+    def _in_region(
+        self,
+        name: dns.name.Name,
+        domain: dns.name.Name,
+        type_: dns.rdatatype.RdataType,
+        asked: names.ServiceName,
+        lot: float,
+        *,
+        region: str,
+    ) -> ZoneReply:
+        pool = self._pool_elsewhere(region, asked, domain)
+        if isinstance(pool, Unknown):
+            return attrs.evolve(FAILED, awaited=pool.awaited)
+        return self._drawn(name, domain, type_, pool, lot)
 
     def _drawn(
         self,

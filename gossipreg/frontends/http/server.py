@@ -24,6 +24,7 @@ from gossipreg.frontends.serving.audit_log import AuditLog
 from gossipreg.frontends.serving.compatibility_api import CompatibilityApi
 from gossipreg.frontends.serving.context import ServerContext
 from gossipreg.frontends.serving.dispatcher import Dispatcher
+from gossipreg.frontends.serving.failover_list import FailoverList
 from gossipreg.frontends.serving.guard import Guard
 from gossipreg.frontends.serving.listening import listen, listen_at_file
 from gossipreg.frontends.serving.node_api import NodeApi
@@ -52,6 +53,7 @@ async def serve_http(
     compatibility_apis: tuple[CompatibilityApi, ...] = (),
     counters: Counter[str] | None = None,
     tracer: RequestTracer | None = None,
+    failover: FailoverList | None = None,
     task_status: trio.TaskStatus[Address | SocketFile] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Answer HTTP at ``address`` until cancelled; port 0 takes any free one. Start it with ``nursery.start``.
@@ -60,7 +62,7 @@ async def serve_http(
     asks the node to leave; ``reload`` is awaited when one asks for files to be read again. ``access`` says who may do
     what; by default all may. With ``tls`` it speaks HTTPS. ``audit`` records what clients change.
     ``compatibility_apis`` answer at paths of their own. What the listener counts goes into ``counters``. ``tracer``
-    makes a span of each request. Raises
+    makes a span of each request. ``failover`` is for clients of APIs that cannot name one. Raises
     ``BindError`` if the address cannot be had, and ``InsecureError`` if clients of other machines would need no token,
     unless ``insecure`` is set.
     """
@@ -68,7 +70,7 @@ async def serve_http(
     counters = Counter() if counters is None else counters
     audit = AuditLog() if audit is None else audit
     access.follow(node.tokens_with)
-    server = ServerContext(node, leave, access, reload, audit)
+    server = ServerContext(node, leave, access, reload, audit, failover or FailoverList())
     history, rates = ChangeHistory(), RateHistory()
     follow = (partial(history.follow, node), partial(rates.follow, node, server.requests))
 

@@ -21,5 +21,6 @@ class ForwardCount(Described):
     TOO_LATE = "too_late", "connections", "Connections closed because their first bytes did not come in time."
     CONNECTS_FAILED = "connects_failed", "tries", "Single tries of an instance that failed."
     EXHAUSTED = "exhausted", "times", "Times that descriptors, ports or memory ran out here."
+    FAILOVERS = "failovers", "times", "Times that the instances of another region than the own one came into use."
     BYTES_IN = "bytes_in", "bytes", "Bytes from callers to instances."
     BYTES_OUT = "bytes_out", "bytes", "Bytes from instances to callers."

@@ -150,6 +150,8 @@ class _Collector:
         yield self._by("bytes", "Bytes from callers (in) and to them (out).", "direction", _bytes, is_counter=True)
         yield self._count(ForwardCount.CONNECTS_FAILED)
         yield self._count(ForwardCount.EXHAUSTED)
+        yield self._count(ForwardCount.FAILOVERS)
+        yield self._each("failed_over", "1 while the instances of another region are used.", _is_failed_over)
 
     def _rows(self) -> Iterator[_Row]:
         return chain.from_iterable(map(_rows, self.proxies))
@@ -183,6 +185,10 @@ class _Collector:
 
 def _is_in_panic(row: _Row) -> bool:
     return row.upstream is not None and row.upstream.balancer.in_panic
+
+
+def _is_failed_over(row: _Row) -> bool:
+    return row.upstream is not None and row.upstream.region != ""
 
 
 def _outcomes(row: _Row) -> Mapping[str, float]:

@@ -9,7 +9,7 @@ from typing import Any, Final
 import attrs
 
 from gossipreg.errors import ConfigError, InvalidSetting
-from gossipreg.federation import NEAREST
+from gossipreg.federation import read_failover_region
 from gossipreg.fields import Choice, Number, Relation, Switch, Text, Texts, Whole, check, setting
 from gossipreg.frontends.proxy.balancer import Balance
 from gossipreg.frontends.proxy.first_bytes import read_network
@@ -34,11 +34,6 @@ def _address(value: str | Address) -> Address:
 def _read_name(text: str) -> None:
     if not is_name(text):
         raise ConfigError(f"{shown(text)} is not a name: use 1 to 63 letters, digits and inner '.', '_', '-'")
-
-
-def _read_region(text: str) -> None:
-    if not is_name(text):
-        raise ConfigError(f"{shown(text)} names no region, and is not {NEAREST!r} either")
 
 
 _DAY: Final = 86_400.0
@@ -121,7 +116,7 @@ class Forward:
         "that were lost; 0 is never.",
     )
     failover: tuple[str, ...] = setting(
-        Texts(_read_region),
+        Texts(read_failover_region),
         (),
         "Regions, in order, whose instances are used while the own region has none that can serve; `nearest` is those "
         "that are not named, by round trip.",

@@ -47,6 +47,8 @@ class Upstream:
     table: InstanceTable = attrs.field(init=False)
     balancer: Balancer = attrs.field(init=False)
     open: int = attrs.field(init=False, default=0)  # callers that are being served
+    region: str = attrs.field(init=False, default="")  # whose instances are used; empty for the own one
+    _left_at: float = attrs.field(init=False, default=0.0)  # when the own region was left (seconds)
     _scopes: dict[Key, set[trio.CancelScope]] = attrs.field(init=False, factory=dict)
     _gone: set[Key] = attrs.field(init=False, factory=set)  # instances that are no more, but have connections
 
@@ -80,6 +82,26 @@ class Upstream:
         self._limit(back, math.inf)
         self._gone = (self._gone | set(gone)) & self._scopes.keys() - set(back)
         self._log_change(were, was_in_panic)
+        if self.balancer.backends:  # while there are none, none other came into use
+            self._use(next(iter(self.balancer.backends))[0], now)
+
+    def _use(self, region: str, now: float) -> None:
+        """The instances are those of ``region`` now; log and count the beginning and the end of a failover."""
+        before, self.region = self.region, region
+        if region == before:
+            return
+        if not region:
+            away = now - self._left_at
+            log.info("%s: the own region serves again, after %.0f s in %s", self.service, away, before)
+            return
+        self.counters[ForwardCount.FAILOVERS] += 1
+        if before:
+            log.warning("%s: callers are sent to the region %s in place of %s", self.service, region, before)
+            return
+        self._left_at = now
+        share = self.forward.failover_threshold
+        why = f"fewer than {100 * share:g} % of its instances can serve" if share else "none of its instances can serve"
+        log.warning("%s: callers are sent to the region %s: in the own one %s", self.service, region, why)
 
     def _is_superseded(self, key: Key) -> bool:
         """Whether connections to an instance that is gone must end at once: another has its role, or it has another.

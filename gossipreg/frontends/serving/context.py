@@ -11,6 +11,7 @@ import trio
 
 from gossipreg.frontends.serving.access import Access
 from gossipreg.frontends.serving.audit_log import AuditLog
+from gossipreg.frontends.serving.failover_list import FailoverList
 from gossipreg.frontends.serving.node_api import NodeApi
 from gossipreg.frontends.serving.request import QueryParameters, Request
 from gossipreg.frontends.serving.scoped_node import ScopedNode
@@ -31,6 +32,7 @@ class ServerContext:
     access: Access = attrs.field(factory=Access)
     reload: Callable[[], Awaitable[None]] | None = None
     audit: AuditLog = attrs.field(factory=AuditLog)
+    failover: FailoverList = attrs.field(factory=FailoverList)  # where clients cannot name one
     turn: trio.Lock = attrs.field(factory=trio.Lock)
     requests: Counter[tuple[str, str, int]] = attrs.field(factory=Counter)  # answered, by method, route and status
     node: NodeApi = attrs.field(init=False)  # as requests may change it

@@ -12,6 +12,7 @@ from gossipreg.frontends.consul import create_api
 from gossipreg.frontends.serving.access import Access
 from gossipreg.frontends.serving.compatibility_api import CompatibilityApi
 from gossipreg.frontends.serving.context import ServerContext
+from gossipreg.frontends.serving.failover_list import FailoverList
 from gossipreg.frontends.serving.node_api import NodeApi
 from gossipreg.frontends.serving.request import Request
 from gossipreg.frontends.serving.response import DeferredResponse, Response
@@ -38,12 +39,15 @@ class Client:
     node: NodeApi
     access: Access = attrs.field(factory=Access)
     reload: Callable[[], Awaitable[None]] | None = None
+    failover: FailoverList = attrs.field(factory=FailoverList)
     left: list[str] = attrs.field(factory=list)
     _api: CompatibilityApi = attrs.field(factory=create_api)
     _server: ServerContext = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._server = ServerContext(self.node, lambda: self.left.append("leave"), self.access, self.reload)
+        self._server = ServerContext(
+            self.node, lambda: self.left.append("leave"), self.access, self.reload, failover=self.failover
+        )
 
     async def ask(
         self, method: str, path: str, body: object = None, headers: tuple[tuple[bytes, bytes], ...] = ()

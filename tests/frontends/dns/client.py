@@ -14,6 +14,7 @@ import dns.rdatatype
 from gossipreg.frontends.dns.directory import Directory
 from gossipreg.frontends.dns.responder import DnsResponder
 from gossipreg.frontends.dns.zone import Zone
+from gossipreg.frontends.serving.failover_list import FailoverList
 from gossipreg.model import Address, Instance, InstanceEvent, MemberEvent, Status
 from tests.frontends.fake_node import FakeNode, member
 
@@ -26,6 +27,7 @@ class DnsClient:
     own: Address = Address("127.0.0.1", 8600)
     datacenter: str = "default"
     regions: tuple[str, ...] = ()
+    failover: FailoverList = attrs.field(factory=FailoverList)
     domains: tuple[str, ...] = ("gossipreg", "consul")
     node: FakeNode = attrs.field(factory=FakeNode)
     directory: Directory = attrs.field(init=False)
@@ -34,7 +36,17 @@ class DnsClient:
     def __attrs_post_init__(self) -> None:
         self.directory = Directory(self.node)
         self.responder = DnsResponder(
-            Zone(self.node, self.directory, self.own, self.domains, self.ttl, Random(1), self.datacenter, self.regions)
+            Zone(
+                self.node,
+                self.directory,
+                self.own,
+                self.domains,
+                self.ttl,
+                Random(1),
+                self.datacenter,
+                self.regions,
+                self.failover,
+            )
         )
 
     def offer(
