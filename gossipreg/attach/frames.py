@@ -40,6 +40,10 @@ PING: Final = "ping"  # [ping, number]: only where the hello had a patience
 REFUSED: Final = "refused"  # [refused, code, sentence]: the stream ends
 
 
+#: How a frame of a view begins: an array of seven items, and the kind.
+_VIEW_HEAD: Final = b"\x97" + msgpack.packb(VIEW)
+
+
 class BadFrame(Exception):
     """Bytes that are no frame of this protocol; the text says what is wrong with them."""
 
@@ -47,6 +51,12 @@ class BadFrame(Exception):
 def pack(frame: list[Any], default: Callable[[Any], Any] | None = None) -> bytes:
     """One frame with its length before it. ``default`` packs what msgpack cannot."""
     body: bytes = msgpack.packb(frame, default=default, strict_types=default is not None)
+    return len(body).to_bytes(HEAD_BYTES, "big") + body
+
+
+def pack_view(number: int, rest: bytes) -> bytes:
+    """A frame of a view under ``number``. ``rest`` are the items after that, packed one after another."""
+    body: bytes = _VIEW_HEAD + msgpack.packb(number) + rest
     return len(body).to_bytes(HEAD_BYTES, "big") + body
 
 

@@ -11,6 +11,7 @@ import attrs
 
 from gossipreg.errors import InvalidInstance
 from gossipreg.model import Instance
+from gossipreg.protocol.registry.service_view import ServiceView
 from gossipreg.runtime.node import Node
 from gossipreg.runtime.registrar import Registrar
 from gossipreg.runtime.registrations import LocalRegistration
@@ -53,6 +54,10 @@ class BoundInstances:
         Returns whether that is news of any of them.
         """
         return self._registrar.health.set_silence(ids, reason)
+
+    def view(self, service: str) -> ServiceView:
+        """A service as lookups answer it now."""
+        return self._registrar.view(service)
 
     def shown(self, instance: Instance) -> Instance:
         """An instance of these as lookups show it now."""

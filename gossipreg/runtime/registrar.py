@@ -48,6 +48,7 @@ import trio
 from gossipreg.errors import GossipregError, InvalidInstance, NodeClosed, StorageError, UnknownInstance, naming
 from gossipreg.model import Address, Instance
 from gossipreg.protocol.registry.credentials import NONCE_BYTES, CredentialKeyring
+from gossipreg.protocol.registry.service_view import ServiceView
 from gossipreg.runtime.checks.monitor import Monitor
 from gossipreg.runtime.id_locks import IdLocks
 from gossipreg.runtime.instance_health import InstanceHealth
@@ -168,6 +169,10 @@ class Registrar:
         engine = self._context.engine
         found = engine.view.service(instance.service).find(instance.id, self._context.name)
         return found or engine.own(instance.id) or instance
+
+    def view(self, service: str) -> ServiceView:
+        """A service as lookups answer it now."""
+        return self._context.engine.view.service(service)
 
     def in_maintenance_as_before(self, registration: LocalRegistration) -> LocalRegistration:
         """``registration`` in the maintenance in which the one of its id is, or was before a restart."""

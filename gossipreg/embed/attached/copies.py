@@ -11,8 +11,9 @@ Theory of operation. A copy answers from what the agent last told. Three things 
 Watchers compare what they reported last with the instances without these marks: they are told of what has changed, and
 not of an agent that was restarted.
 
-A difference is applied where it is: only what it tells is compared, and the rest of the tuples is copied in C. All
-instances are looked at where marks come or go, or a view is told whole.
+A difference is applied where it is: only what it tells is compared, and the rest of the tuples is copied in C. A view
+holds what became of the one before, so a watcher that has seen that compares nothing else. All instances are looked at
+where marks come or go, or a view is told whole.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from typing import Any, Final
 
 import attrs
 
+from gossipreg.changes import InstanceDiff
 from gossipreg.errors import GossipregError
 from gossipreg.model import Event, Instance, InstanceEvent, Member, MemberEvent, Snapshot
 from gossipreg.protocol.registry.choose import drawn_at
@@ -34,9 +36,12 @@ from gossipreg.values import frozen
 Key = tuple[str, str]  # id and owner
 Pair = tuple[Instance, Instance | None]  # an instance as it is listed, and as it is called if it can serve
 
-#: The most changes of one difference that are applied one by one. Each copies the tuples; some twenty of them take as
-#: long as to sort and compare all instances once.
-_SPLICED_MAX: Final = 16
+#: The share of a copy's instances that a difference may change where they are: each takes a search by halves and may
+#: move what comes after it, so to sort and compare all is cheaper at some point.
+_SPLICED_SHARE: Final = 0.25
+
+
+_NO_CHANGE: Final = InstanceDiff((), (), ())
 
 
 class Wakeups:
@@ -68,6 +73,14 @@ class CopiedView:
     instances: tuple[Instance, ...] = ()
     healthy: tuple[Instance, ...] = ()
     watched: tuple[Instance, ...] = ()  # the healthy ones without marks of the agent's absence
+    before: tuple[Instance, ...] | None = None  # those of the view that this one was made of by `diff`
+    diff: InstanceDiff | None = None
+
+    def changes_since(self, seen: tuple[Instance, ...]) -> InstanceDiff:
+        """The difference to what a watcher was told before, which it has `seen`."""
+        if seen is self.watched:
+            return _NO_CHANGE
+        return self.diff if self.diff is not None and seen is self.before else InstanceDiff.between(seen, self.watched)
 
     @cached_property
     def shares(self) -> tuple[int, ...]:
@@ -130,7 +143,7 @@ class ServiceCopy:
         held = {**self._held, **gone} if holds else {}
         self._held = {key: pair for key, pair in held.items() if key not in self._told}
         self.told_index, self.is_there, self._is_away = index, True, False
-        if is_whole or was_marked or self._held or len(changes) > _SPLICED_MAX:
+        if is_whole or was_marked or self._held or len(changes) > 1 + _SPLICED_SHARE * len(self._told):
             self._refresh(index)
         else:
             self._splice(index, changes)
@@ -168,11 +181,12 @@ class ServiceCopy:
 
     def _splice(self, index: int, changes: Mapping[Key, Pair | None]) -> None:
         """Put ``changes`` into a view without marks, and leave all else of it."""
-        instances, healthy = self.view.instances, self.view.healthy
-        for key, pair in changes.items():
-            listed, called = pair or (None, None)
-            instances, healthy = _spliced(instances, key, listed), _spliced(healthy, key, called)
-        self._replace(index, instances, healthy, healthy)
+        before = self.view
+        listed = {key: None if pair is None else pair[0] for key, pair in changes.items()}
+        called = {key: None if pair is None else pair[1] for key, pair in changes.items()}
+        instances, _ = _spliced(before.instances, listed)
+        healthy, diff = _spliced(before.healthy, called)
+        self._replace(index, instances, healthy, healthy, diff if before.healthy is before.watched else None)
 
     def _replace(
         self,
@@ -180,6 +194,7 @@ class ServiceCopy:
         instances: tuple[Instance, ...],
         healthy: tuple[Instance, ...],
         watched: tuple[Instance, ...],
+        diff: InstanceDiff | None = None,
     ) -> None:
         """Make the view anew if a reader sees a difference: the index, or one of these tuples is another object."""
         before = self.view
@@ -188,17 +203,33 @@ class ServiceCopy:
                 return
             self.view = attrs.evolve(before, index=index)
         else:
-            self.view = CopiedView(max(index, before.index + 1), instances, healthy, watched)
+            seen = None if diff is None else before.watched
+            self.view = CopiedView(max(index, before.index + 1), instances, healthy, watched, seen, diff)
         self.changed.wake()
 
 
-def _spliced(instances: tuple[Instance, ...], key: Key, put: Instance | None) -> tuple[Instance, ...]:
-    """``instances``, which are sorted, with ``put`` in the place of that ``key``; the same object if it is there."""
-    at = bisect_left(instances, key, key=_key_of)
-    found = instances[at] if at < len(instances) and _key_of(instances[at]) == key else None
-    if found is put:
-        return instances
-    return (*instances[:at], *(() if put is None else (put,)), *instances[at + (found is not None) :])
+def _spliced(
+    instances: tuple[Instance, ...], changes: Mapping[Key, Instance | None]
+) -> tuple[tuple[Instance, ...], InstanceDiff]:
+    """``instances``, which are sorted, with ``changes``: the same object if they change nothing. And what became so."""
+    spliced = list(instances)
+    added, changed, removed, before = list[Instance](), list[Instance](), list[Instance](), list[Instance]()
+    for key, put in changes.items():
+        at = bisect_left(spliced, key, key=_key_of)
+        found = spliced[at] if at < len(spliced) and _key_of(spliced[at]) == key else None
+        if found is put or found == put:
+            continue
+        if put is None:
+            removed.append(spliced.pop(at))
+        elif found is None:
+            spliced.insert(at, put)
+            added.append(put)
+        else:
+            spliced[at] = put
+            changed.append(put)
+            before.append(found)
+    diff = InstanceDiff(tuple(added), tuple(changed), tuple(removed), tuple(before))
+    return (tuple(spliced) if diff else instances), diff
 
 
 def _key_of(instance: Instance) -> Key:

@@ -48,7 +48,7 @@ class AttachedServiceWatch:
 
     def _step(self, view: CopiedView) -> ServiceChange | None:
         is_first = self._seen is None
-        diff = InstanceDiff.between(self._seen or (), view.watched)
+        diff = view.changes_since(self._seen or ())
         if not (is_first or diff):
             return None
         self._seen = view.watched

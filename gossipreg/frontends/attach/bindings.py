@@ -17,6 +17,7 @@ import trio
 from gossipreg import limits
 from gossipreg.errors import GossipregError, NodeClosed
 from gossipreg.model import Instance
+from gossipreg.protocol.registry.service_view import ServiceView
 from gossipreg.spec import InstanceSpec
 
 log = logging.getLogger(__name__)
@@ -35,6 +36,10 @@ class InstanceRegistry(Protocol):
 
     def set_silence(self, ids: Collection[str], reason: str | None) -> bool:
         """Have these be critical for ``reason``, or as their checks say again; whether that is news of any."""
+        ...
+
+    def view(self, service: str) -> ServiceView:
+        """A service as lookups answer it now."""
         ...
 
     def shown(self, instance: Instance) -> Instance:

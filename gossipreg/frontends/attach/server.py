@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 import trio
@@ -21,6 +21,7 @@ from gossipreg.attach import frames
 from gossipreg.counters import Count
 from gossipreg.errors import InsecureError, NodeClosed
 from gossipreg.frontends.attach.bindings import Binding, Bindings, InstanceRegistry
+from gossipreg.frontends.attach.feed import ServiceFeed
 from gossipreg.frontends.attach.session import Session
 from gossipreg.frontends.serving.access import Access, token_of_certificate
 from gossipreg.frontends.serving.audit_log import AuditLog
@@ -33,6 +34,11 @@ from gossipreg.targets import is_loopback
 
 if TYPE_CHECKING:
     from gossipreg.frontends.serving.tls import ServerTls
+
+#: The pause after changes were told in which more of them may come, and the longest (seconds). It doubles as long as
+#: some do: then a change is told up to so much later.
+_PAUSE_FIRST: Final = 0.01
+_PAUSE_MAX: Final = 0.04
 
 
 async def serve_attach(
@@ -102,7 +108,8 @@ class AttachServer:
     nursery: trio.Nursery = attrs.field(init=False)
     _sessions: dict[Session, None] = attrs.field(init=False, factory=dict)
     _followers: dict[str, Counter[Session]] = attrs.field(init=False, factory=dict)
-    _seen: dict[str, int] = attrs.field(init=False, factory=dict)  # the index of each followed service
+    _feeds: dict[str, ServiceFeed] = attrs.field(init=False, factory=dict)  # of each followed service
+    _told: dict[str, int] = attrs.field(init=False, factory=dict)  # the index of each when its followers were woken
 
     def __attrs_post_init__(self) -> None:
         info = self.node.info()
@@ -159,12 +166,15 @@ class AttachServer:
 
     # Following the node
 
-    def follow(self, session: Session, service: str) -> None:
-        """Have ``session`` woken when ``service`` changes."""
+    def follow(self, session: Session, service: str) -> ServiceFeed:
+        """Have ``session`` woken when ``service`` changes. Returns what tells of it."""
         if service not in self._followers:
             self._followers[service] = Counter()
-            self._seen[service] = self.node.index(service)
+            self._feeds[service] = feed = ServiceFeed(service, partial(self.bindings.registry.view, service))
+            feed.update()
+            self._told[service] = feed.index
         self._followers[service][session] += 1
+        return self._feeds[service]
 
     def unfollow(self, session: Session, service: str) -> None:
         """End that."""
@@ -173,19 +183,29 @@ class AttachServer:
         if not followers[session]:
             del followers[session]
         if not followers:
-            del self._followers[service], self._seen[service]
+            del self._followers[service], self._feeds[service], self._told[service]
 
     async def follow_node(self) -> None:
-        """Wake the sessions whenever something that they are told of changes, until the node closes."""
+        """Wake the sessions whenever something that they are told of changes, until the node closes.
+
+        The first change is told at once. While one follows another, they are told together, after pauses that grow: to
+        tell costs a write for each session, and has each process run.
+        """
+        pause = 0.0
         while True:
             position = self.node.index()
-            self._look()
+            has_told = self._look()
+            pause = min(max(2 * pause, _PAUSE_FIRST), _PAUSE_MAX) if has_told else 0.0
+            await trio.sleep(pause)
+            if self.node.index() == position:
+                pause = 0.0  # no change follows this one
             try:
                 await self.node.wait_changed(None, position)
             except NodeClosed:
                 return
 
-    def _look(self) -> None:
+    def _look(self) -> bool:
+        """Wake the sessions that are told of something that has changed; whether there are any."""
         present = self._present()
         joined = self.status["joined"] or self.node.info().joined
         news = {**self.status, **present, "joined": joined}
@@ -195,11 +215,12 @@ class AttachServer:
             woken = dict.fromkeys(self._sessions)
         for service, followers in self._followers.items():
             index = self.node.index(service)
-            if index != self._seen[service]:
-                self._seen[service] = index
+            if index != self._told[service]:
+                self._told[service] = index
                 woken.update(dict.fromkeys(followers))
         for session in woken:
             session.wake()
+        return bool(woken)
 
 
 def _no_certificate() -> None:

@@ -1,8 +1,9 @@
 """Session: one stream of an attached process: its hello, what it asks, and what it follows.
 
-Theory of operation. What is followed has no queue (docs/decisions/0008): for each service the session holds the
-instances that the process was last told, and when its turn to write comes it tells the difference to the present ones.
-A process that reads slowly is told less often. Answers do wait in a queue, of at most `limits.ATTACH_ASKS_MAX`: a
+Theory of operation. What is followed has no queue (docs/decisions/0008): for each service the session holds the index
+of what the process was last told, and when its turn to write comes it tells the difference to what is there now, which
+`feed` packs for all sessions. A process that reads slowly is told less often. What is there to write is written
+together, up to `_WRITTEN_BYTES`. Answers do wait in a queue, of at most `limits.ATTACH_ASKS_MAX`: a
 request is worked on only when there is room for its answer. A process that does not read at all is cut.
 """
 
@@ -24,6 +25,7 @@ from gossipreg.attach.values import default, is_sent
 from gossipreg.counters import Count
 from gossipreg.errors import GossipregError, NodeClosed
 from gossipreg.frontends.attach.bindings import Binding, Bindings
+from gossipreg.frontends.attach.feed import Followed, ServiceFeed
 from gossipreg.frontends.attach.liveness import Liveness
 from gossipreg.frontends.attach.verbs import AttachedProcess, failure
 from gossipreg.frontends.serving.access import Access
@@ -32,9 +34,12 @@ from gossipreg.frontends.serving.node_api import EventBatches, NodeApi
 from gossipreg.frontends.serving.response import HttpError
 from gossipreg.frontends.serving.scopes import Action
 from gossipreg.frontends.serving.time_slices import TimeSlicer
-from gossipreg.model import Event, Instance, Snapshot
+from gossipreg.model import Event, Snapshot
 
 _PIECE_BYTES: Final = 65_536
+
+#: Frames are written together up to that length (bytes): a write wakes the process, which costs more than its bytes.
+_WRITTEN_BYTES: Final = 65_536
 
 #: Length of a session's secret (bytes).
 _SESSION_BYTES: Final = 16
@@ -54,8 +59,8 @@ class Agent(Protocol):
     boot: bytes  # another each time that the agent is started
     status: dict[str, Any]  # of the node, as the processes are told
 
-    def follow(self, session: Session, service: str) -> None:
-        """Have `Session.wake` called when that service changes."""
+    def follow(self, session: Session, service: str) -> ServiceFeed:
+        """Have `Session.wake` called when that service changes. Returns what tells of it."""
 
     def unfollow(self, session: Session, service: str) -> None:
         """End that."""
@@ -64,55 +69,11 @@ class Agent(Protocol):
         """Do what is to be done when the stream of a process has ended; returns at once."""
 
 
-@attrs.define(eq=False, repr=False)
-class Followed:
-    """One service that a process follows, as it was last told of it."""
-
-    service: str
-    index: int  # of what it was told; 0: nothing
-    shown: dict[tuple[str, str], tuple[Instance, Instance | None]] = attrs.field(factory=dict)
-    is_told: bool = False
-
-    @classmethod
-    def of(cls, node: NodeApi, service: str, known: int) -> Followed:
-        """``known``: the index of the copy that the process has; if it is the present one, that is not told again."""
-        if known and known == node.index(service):
-            return cls(service, known, _shown(node, service))
-        return cls(service, 0)
-
-    def step(self, node: NodeApi, number: int) -> Iterator[bytes]:
-        """The frames that tell what has changed since the last step; what they hold is as it is now."""
-        index = node.index(self.service)
-        if self.is_told and index == self.index:
-            return
-        before, after = self.shown, _shown(node, self.service)
-        whole = not self.is_told and self.index == 0
-        removed = [list(key) for key in before if key not in after]
-        put = [_entry(*each) for key, each in after.items() if before.get(key) != each]
-        self.index, self.shown, self.is_told = index, after, True
-        size = limits.ATTACH_INSTANCES_PER_FRAME
-        for start in range(0, max(1, len(put)), size):
-            piece, last = put[start : start + size], start + size >= len(put)
-            yield frames.pack([frames.VIEW, number, index, whole, last, removed if start == 0 else [], piece], default)
-
-
-def _shown(node: NodeApi, service: str) -> dict[tuple[str, str], tuple[Instance, Instance | None]]:
-    """Each instance by its id and owner: as it is listed, and as it is called if it can serve."""
-    called = {(each.id, each.owner): each for each in node.lookup(service)}
-    listed = node.lookup(service, healthy=False)
-    return {(key := (each.id, each.owner)): (each, called.get(key)) for each in listed}
-
-
 async def _in_slices(answer: Any) -> Any:
     """``answer`` to a request; if it is a long list, with its items packed already, so that others have their turn."""
     if not isinstance(answer, list | tuple) or not answer or not is_sent(answer[0]):
         return answer
     return [default(each) if is_sent(each) else each async for each in TimeSlicer().over(answer)]
-
-
-def _entry(listed: Instance, called: Instance | None) -> Instance | list[Instance | None]:
-    """Most instances are called as they are listed: these stand alone."""
-    return listed if called is listed or called == listed else [listed, called]
 
 
 @attrs.define(eq=False, repr=False)
@@ -220,7 +181,7 @@ class Session:
             finally:
                 agent.ended(binding, cut)
                 for followed in self._follows.values():
-                    agent.unfollow(self, followed.service)
+                    agent.unfollow(self, followed.feed.service)
             self._nursery.cancel_scope.cancel()
 
     # Reading
@@ -245,8 +206,7 @@ class Session:
                 self._begin(number, self._answer, number, verb, values)
             case [frames.FOLLOW, int(number), str(service), int(known)]:
                 if self._may_follow(number, service):
-                    self._follows[number] = Followed.of(self._agent.node, service, known)
-                    self._agent.follow(self, service)
+                    self._follows[number] = Followed.of(self._agent.follow(self, service), known)
                     self.wake()
             case [
                 frames.EVENTS,
@@ -280,7 +240,7 @@ class Session:
                     )
                     self._begin(number, self._tell_regional, number, watch)
             case [frames.UNFOLLOW, int(number)] if number in self._follows:
-                self._agent.unfollow(self, self._follows.pop(number).service)
+                self._agent.unfollow(self, self._follows.pop(number).feed.service)
             case [frames.PONG, int(number)]:
                 self._liveness.take_answer(number)
             case [frames.CANCEL | frames.UNFOLLOW, int(number)]:
@@ -387,15 +347,28 @@ class Session:
             while True:
                 await self._wakeup.wait()
                 self._wakeup = trio.Event()
-                for frame, sent in self._to_write():
+                for data, done in self._batches():
                     with trio.move_on_after(limits.ATTACH_FRAME_SECONDS_MAX) as patience:
-                        await self._stream.send_all(frame)
+                        await self._stream.send_all(data)
                     if patience.cancelled_caught:
                         self._cut_slow()
                         return
-                    sent()
+                    for sent in done:
+                        sent()
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             self._nursery.cancel_scope.cancel()  # it is gone
+
+    def _batches(self) -> Iterator[tuple[bytes, list[Callable[[], object]]]]:
+        """What `_to_write` says, put together for a write each."""
+        data, done = bytearray(), list[Callable[[], object]]()
+        for frame, sent in self._to_write():
+            data += frame
+            done.append(sent)
+            if len(data) >= _WRITTEN_BYTES:
+                yield bytes(data), done
+                data, done = bytearray(), []
+        if data:
+            yield bytes(data), done
 
     def _to_write(self) -> Iterator[tuple[bytes, Callable[[], object]]]:
         """What is to be written now: what has changed first, so that an answer never comes before its effect."""
@@ -419,7 +392,7 @@ class Session:
             self._told = dict(self._agent.status)
             yield frames.pack([frames.NODE, dict(changed)], default), _nothing
         for number, followed in list(self._follows.items()):
-            for frame in followed.step(self._agent.node, number):
+            for frame in followed.step(number):
                 yield frame, _nothing
 
 

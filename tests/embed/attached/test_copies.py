@@ -13,23 +13,27 @@ from gossipreg.attach.values import ext_hook
 from gossipreg.changes import InstanceDiff
 from gossipreg.embed.attached import copies
 from gossipreg.embed.attached.copies import EventsCopy, ServiceCopy
-from gossipreg.frontends.attach.session import Followed
+from gossipreg.frontends.attach.feed import Followed, ServiceFeed
 from gossipreg.model import Health, Instance, InstanceEvent, Snapshot
+from gossipreg.protocol.registry.rows import key_of
+from gossipreg.protocol.registry.service_view import ServiceView
 
 
 @attrs.define
 class Fake:
-    """The lookups of a node."""
+    """A service of a node, and what tells of it."""
 
     position: int = 1
     listed: tuple[Instance, ...] = ()
     called: tuple[Instance, ...] = ()
+    feed: ServiceFeed = attrs.field(init=False)
 
-    def index(self, service: str | None = None) -> int:
-        return self.position
+    def __attrs_post_init__(self) -> None:
+        self.begin()
 
-    def lookup(self, service: str, *, healthy: bool = True) -> tuple[Instance, ...]:
-        return self.called if healthy else self.listed
+    def begin(self) -> None:
+        """Tell of it by another agent."""
+        self.feed = ServiceFeed("s", lambda: ServiceView.of(self.position, self.listed, self.called))
 
 
 def instances() -> st.SearchStrategy[dict[tuple[str, str], tuple[Instance, bool, bool]]]:
@@ -59,9 +63,9 @@ def set_to(fake: Fake, state: dict[tuple[str, str], tuple[Instance, bool, bool]]
     fake.listed, fake.called, fake.position = tuple(listed), tuple(called), fake.position + step
 
 
-def tell(followed: Followed, fake: Fake, copy: ServiceCopy, *, holds: bool = False) -> None:
+def tell(followed: Followed, copy: ServiceCopy, *, holds: bool = False) -> None:
     reader = FrameReader(2**24, ext_hook)
-    for data in followed.step(fake, 1):  # type: ignore[arg-type]
+    for data in followed.step(1):
         for frame in reader.feed(data):
             _, _, index, whole, last, removed, put = frame
             copy.apply(index, removed, put, is_whole=whole, is_last=last, holds=holds)
@@ -79,8 +83,8 @@ def test_a_copy_is_what_the_node_answers_after_any_changes_and_interruptions(
     size, limits.ATTACH_INSTANCES_PER_FRAME = limits.ATTACH_INSTANCES_PER_FRAME, 2  # type: ignore[misc]
     try:
         fake, copy = Fake(), ServiceCopy("s")
-        followed = Followed.of(fake, "s", 0)  # type: ignore[arg-type]
-        tell(followed, fake, copy)
+        followed = Followed.of(fake.feed, 0)
+        tell(followed, copy)
         watched, last = copy.view.watched, 0
         for state, what in states:
             set_to(fake, state)
@@ -92,15 +96,19 @@ def test_a_copy_is_what_the_node_answers_after_any_changes_and_interruptions(
                 known = copy.told_index
                 if what == "new":  # another agent begins with an index of its own, which may be lower
                     fake.position, known = fake.position // 2, 0
-                followed = Followed.of(fake, "s", known)  # type: ignore[arg-type]
+                    fake.begin()
+                followed = Followed.of(fake.feed, known)
             before = watched
-            tell(followed, fake, copy)
+            tell(followed, copy)
             watched = copy.view.watched
             assert seen(copy) == (fake.listed, fake.called)
             assert watched == fake.called
             assert copy.view.index >= last, "it never falls"
             last = copy.view.index
-            diff = InstanceDiff.between(before, watched)
+            diff = copy.view.changes_since(before)
+            expected = InstanceDiff.between(before, watched)
+            for name in ("added", "changed", "removed", "before"):
+                assert sorted(getattr(diff, name), key=key_of) == sorted(getattr(expected, name), key=key_of)
             kept = {(each.id, each.owner): each for each in before}
             for each in diff.removed:
                 del kept[each.id, each.owner]
@@ -119,12 +127,12 @@ def test_what_a_new_agent_lacks_is_held_until_it_has_settled(
 ) -> None:
     fake, copy = Fake(), ServiceCopy("s")
     set_to(fake, before)
-    tell(Followed.of(fake, "s", 0), fake, copy)  # type: ignore[arg-type]
+    tell(Followed.of(fake.feed, 0), copy)
     copy.agent_lost()
-    followed = Followed.of(fake, "s", 0)  # type: ignore[arg-type]
+    followed = Followed.of(fake.feed, 0)
     for state in (after, later):
         set_to(fake, state)
-        tell(followed, fake, copy, holds=True)
+        tell(followed, copy, holds=True)
         assert {(each.id, each.owner) for each in copy.view.instances} >= before.keys() | state.keys()
         fresh = tuple(each for each in copy.view.instances if not each.stale)
         assert fresh == fake.listed
@@ -160,13 +168,13 @@ def test_a_difference_looks_at_the_instances_that_it_tells_however_many_there_ar
 def test_the_index_grows_when_the_agent_goes_away_and_comes_back() -> None:
     fake, copy = Fake(), ServiceCopy("s")
     set_to(fake, {("a", "x"): (Instance(id="", service="s", host="h", port=1), True, False)})
-    tell(Followed.of(fake, "s", 0), fake, copy)  # type: ignore[arg-type]
+    tell(Followed.of(fake.feed, 0), copy)
     indexes = [copy.view.index]
     copy.agent_lost()
     indexes.append(copy.view.index)
     copy.agent_lost()
     assert copy.view.index == indexes[-1]
-    tell(Followed.of(fake, "s", copy.told_index), fake, copy)  # type: ignore[arg-type]
+    tell(Followed.of(fake.feed, copy.told_index), copy)
     indexes.append(copy.view.index)
     assert indexes == sorted(set(indexes))
 

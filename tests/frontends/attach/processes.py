@@ -20,6 +20,7 @@ from gossipreg.frontends.attach.session import Session
 from gossipreg.frontends.serving.access import Access
 from gossipreg.frontends.serving.audit_log import AuditLog
 from gossipreg.model import Health, Instance
+from gossipreg.protocol.registry.service_view import ServiceView
 from gossipreg.spec import InstanceSpec
 from tests.frontends.fake_node import FakeNode
 
@@ -45,6 +46,10 @@ class FakeRegistry:
         news = {id_ for id_ in ids if self.silences.get(id_) != reason}
         self.silences |= dict.fromkeys(news, reason)
         return bool(news)
+
+    def view(self, service: str) -> ServiceView:
+        listed, called = self.node.lookup(service, healthy=False), self.node.lookup(service)
+        return ServiceView.of(self.node.index(service), listed, called)
 
     def shown(self, instance: Instance) -> Instance:
         return attrs.evolve(instance, health=Health.CRITICAL if self.silences.get(instance.id) else Health.PASSING)
