@@ -88,6 +88,7 @@ class Link:
     _is_new_agent: bool = attrs.field(init=False, default=False)  # it has not settled
     _settled_at: float | None = attrs.field(init=False, default=None)
     _stopping: bool = attrs.field(init=False, default=False)
+    _is_rung: bool = attrs.field(init=False, default=False)  # the thread is about to look, so it needs no other byte
     _bell: tuple[socket.socket, socket.socket] = attrs.field(init=False, factory=socket.socketpair)
 
     def __attrs_post_init__(self) -> None:
@@ -199,8 +200,10 @@ class Link:
 
     def ring(self) -> None:
         """Have the thread look at what is to be written. A signal handler may call this."""
-        with contextlib.suppress(OSError):  # it was rung already, or the link has ended
-            self._bell[1].send(b"!")
+        if not self._is_rung:
+            self._is_rung = True
+            with contextlib.suppress(OSError):  # the link has ended
+                self._bell[1].send(b"!")
 
     def stop(self) -> None:
         """Have `run` return soon. A signal handler may call this."""
@@ -320,6 +323,7 @@ class Link:
     def _take_bell(self) -> None:
         with contextlib.suppress(OSError):  # another had taken it
             self._bell[0].recv(4096)
+        self._is_rung = False  # only now: what is rung for before this is looked at after it
 
     def _lost(self, stream: AgentStream) -> None:
         with self._lock:

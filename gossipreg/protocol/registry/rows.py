@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import accumulate, chain
@@ -107,14 +107,17 @@ class Chunk:
         )
 
     def with_rows(self, changes: Mapping[Key, Row | None]) -> Chunk | None:
-        """This chunk with other rows in the place of some; None if not all ``changes`` are of that kind."""
+        """This chunk with ``changes``; None if it then has too many rows for a chunk, or too few."""
         sources, able = list(self.sources), list(self.able)
         deferred = [False] * len(sources) if self.deferred is None else list(self.deferred)
         for key, row in changes.items():
-            place = self.find(key)
-            if place is None or row is None:
-                return None
-            sources[place], able[place], deferred[place] = row.source, row.able_source, row.deferred
+            place = bisect_left(sources, key, key=key_of)
+            end = place + (key_of(sources[place]) == key if place < len(sources) else 0)
+            sources[place:end] = [] if row is None else [row.source]
+            able[place:end] = [] if row is None else [row.able_source]
+            deferred[place:end] = [] if row is None else [row.deferred]
+        if len(sources) != len(self.sources) and not _CHUNK_ROWS_MIN <= len(sources) <= _CHUNK_ROWS_MAX:
+            return None
         return self._of_columns(sources, able, deferred)
 
     @property
