@@ -3,7 +3,14 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from gossipreg.frontends.http.lookups import LookupCache, LookupQuery, RowCache
+import attrs
+import pytest
+import trio
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gossipreg.frontends.http import lookups
+from gossipreg.frontends.http.lookups import ListedInstances, LookupCache, LookupQuery, RowCache
 from gossipreg.model import Instance
 from tests.frontends.fake_node import FakeNode
 
@@ -90,3 +97,44 @@ def test_rows_that_no_list_asks_for_any_more_are_dropped() -> None:
     assert rows.of(dropped) == gone
     assert rows.of(dropped) is not gone
     assert len(rows._young) + len(rows._old) <= 24
+
+
+def listed(*weights: int) -> tuple[Instance, ...]:
+    return tuple(
+        Instance(id=f"{place:04}", service="s", host="h", port=1, weight=each) for place, each in enumerate(weights)
+    )
+
+
+@settings(max_examples=50)
+@given(st.lists(st.lists(st.integers(0, 3), max_size=24).map(lambda weights: listed(*weights)), max_size=6))
+def test_a_list_that_follows_another_is_as_one_that_follows_none(lists: list[tuple[Instance, ...]]) -> None:
+    async def run() -> None:
+        before: ListedInstances | None = None
+        for index, instances in enumerate(lists):
+            kept = tuple(each for each in instances if each.weight)
+            before = await ListedInstances.after(before, index, kept, rows.of)
+            alone = await ListedInstances.after(None, index, kept, rows.of)
+            assert before.body == alone.body
+            assert [each["weight"] for each in json.loads(before.body)["instances"]] == [each.weight for each in kept]
+
+    rows = RowCache()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lookups, "_BLOCK_ROWS", 4)
+        trio.run(run)
+
+
+async def test_after_a_change_the_rows_of_its_block_are_written() -> None:
+    """However long the list is: the other blocks are copied."""
+    asked: list[str] = []
+
+    def row(instance: Instance) -> bytes:
+        asked.append(instance.id)
+        return b"{}"
+
+    before = listed(*range(5000))
+    first = await ListedInstances.after(None, 1, before, row)
+    asked.clear()
+    changed = (*before[:700], attrs.evolve(before[700], weight=9), *before[702:])
+    await ListedInstances.after(first, 2, changed, row)
+    assert "0700" in asked
+    assert len(asked) < 2 * 64
