@@ -8,6 +8,7 @@ process that has registered something is asked (docs/decisions/0098).
 from __future__ import annotations
 
 import logging
+import math
 from collections import Counter
 from collections.abc import Callable
 from itertools import islice
@@ -24,6 +25,10 @@ log = logging.getLogger(__name__)
 #: How much later than due this task may run (seconds). Beyond it the agent itself was stopped, and no answer is missed.
 _LATE_SECONDS: Final = 0.25
 
+#: Pings are sent at multiples of this (seconds), so that an agent of many processes wakes a few times a second for all.
+#: Longer ones would have all processes of a host run at the same moment.
+_TICK: Final = 0.25
+
 #: How long an answer that has come may wait to be read (seconds).
 _READ_SECONDS: Final = 0.1
 
@@ -35,9 +40,9 @@ _NAMED_MAX: Final = 5
 class Liveness:
     """Whether one attached process answers, over one stream.
 
-    ``patience``: how long it may take to answer, and how long after an answer it is asked again (seconds). ``ask``
-    sends a ping with a number; ``reads`` says whether the agent reads what the process sends, which it does not while
-    it has enough requests of it.
+    ``patience``: how long it may take to answer, and how long after an answer it is asked again, at least (seconds).
+    ``ask`` sends a ping with a number; ``reads`` says whether the agent reads what the process sends, which it does not
+    while it has enough requests of it.
     """
 
     _binding: Binding
@@ -71,7 +76,7 @@ class Liveness:
             if binding.silence is not None:
                 binding.set_silence(None)
                 log.info("an attached process answers again: %s", self._named())
-            await trio.sleep(self._patience)
+            await trio.sleep_until(math.ceil((trio.current_time() + self._patience) / _TICK) * _TICK)
 
     async def _is_answered(self) -> bool:
         """Whether the process answers in time. Time in which the agent did not run, or did not read, is not counted."""
