@@ -47,6 +47,10 @@ _NOUNS: Final = {
 }
 
 
+#: The kinds of documents that everybody may read.
+_PUBLIC: Final = frozenset((AUTHORITY, PUBLIC_KEY, CERTIFICATE, REVOCATION, DELEGATION))
+
+
 @frozen
 class Authority:
     """The public side of an authority, or of an issuer: what nodes need in order to verify."""
@@ -163,6 +167,12 @@ def decode(kind: str, line: str, *, where: str) -> bytes:
 def lines_of(text: str) -> list[str]:
     """The documents in a file: its lines, without empty ones and those that begin with ``#``."""
     return [line for line in map(str.strip, text.splitlines()) if line and not line.startswith("#")]
+
+
+def is_public(content: bytes) -> bool:
+    """Whether a file holds documents, and none that is secret: then it is not one that a secret is read from."""
+    kinds = {line.partition(" ")[0] for line in lines_of(content.decode("ascii", "replace"))}
+    return bool(kinds) and kinds <= _PUBLIC
 
 
 def encode_authority(authority: Authority) -> str:

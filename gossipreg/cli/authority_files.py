@@ -85,11 +85,14 @@ def read_authority(path: Path) -> AuthorityKey:
 
 def line_of(path: Path, *, secret: bool = False) -> str:
     """The one document in a file. Raises `ConfigError`, and `UnsafeFile` if others can read a secret."""
-    from gossipreg.authority import lines_of
-    from gossipreg.runtime.files import read_file, read_secret
+    from gossipreg.authority import is_public, lines_of
+    from gossipreg.runtime.files import read_file
 
     try:
-        text = (read_secret(path) if secret else read_file(path).content).decode("ascii")
+        read = read_file(path)
+        if secret and not is_public(read.content):  # else it is another file than is meant: its reader says which
+            read.check_secret()
+        text = read.content.decode("ascii")
     except UnsafeFile:
         raise
     except OSError as error:

@@ -16,6 +16,7 @@ from gossipreg.authority import (
     decode,
     decode_authority,
     decode_key,
+    is_public,
     lines_of,
 )
 from gossipreg.certificate import Certificate
@@ -173,7 +174,8 @@ def documents_in(setting: str, path: Path, *, secret: bool = False) -> list[str]
     """The documents in a file. One that says what to trust may be changed by this user and root only."""
     try:
         read = read_file(path)
-        read.check_secret() if secret else read.check_trusted()
+        is_secret = secret and not is_public(read.content)  # else it is another file than is meant
+        read.check_secret() if is_secret else read.check_trusted()
         return lines_of(read.content.decode("ascii"))
     except UnsafeFile as unsafe:
         raise UnsafeFile(f"{setting}: {unsafe}") from None

@@ -7,10 +7,11 @@ from pathlib import Path
 import attrs
 
 from gossipreg import limits
+from gossipreg.authority import is_public
 from gossipreg.config import Config, parse_key
 from gossipreg.errors import ConfigError, UnsafeFile
 from gossipreg.protocol.registry.credentials import CredentialKeyring
-from gossipreg.runtime.files import read_secret
+from gossipreg.runtime.files import read_file
 from gossipreg.runtime.identity_files import IdentityFiles
 from gossipreg.values import frozen
 
@@ -64,7 +65,10 @@ def _keys_of(setting: str, text: str | None, file: Path | None, most: int) -> tu
 
 def _text_of(setting: str, path: Path) -> str:
     try:
-        return read_secret(path).decode("ascii")
+        read = read_file(path)
+        if not is_public(read.content):  # else it is another file than is meant, and holds no key
+            read.check_secret()
+        return read.content.decode("ascii")
     except UnsafeFile as unsafe:
         raise UnsafeFile(f"{setting}: {unsafe}") from None
     except OSError as error:

@@ -94,3 +94,39 @@ def test_an_issuer_without_a_delegation_in_the_file_is_named(run: Run, place: Pa
     refused = token(run)
     assert refused.status == 2
     assert "it has no delegation for issuer.key: add the line of `ca delegate`" in refused.err
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "ca sign node.key.pub --authority {} --name web-1 --out made",
+        "ca renew web-1.cert --authority {} --out made",
+        "ca revoke web-1.cert --authority {} --out made",
+        "ca delegate issuer.key.pub --authority {} --agent ops-1 --name web-* --out made",
+        "ca token --issuer {} --authorities authorities --name web-* --out made",
+        "agent --cluster prod --check-config --authority-file authorities --identity-cert web-1.cert --identity-key {}",
+        "agent --check-config --key-file {}",
+    ],
+)
+@pytest.mark.parametrize("file", ["ca.key.pub", "issuer.key.pub", "web-1.cert", "i"])
+def test_a_public_file_in_the_place_of_a_secret_one_is_named_as_what_it_is(
+    run: Run, place: Path, command: str, file: str
+) -> None:
+    assert run("ca", "request", "--out", "node.key").status == 0
+    signed = run("ca", "sign", "node.key.pub", "--authority", "ca.key", "--name", "web-1", "--out", "web-1.cert")
+    assert signed.status == 0
+    (place / file).chmod(0o644)
+    said = run(*command.format(file).split())
+    assert said.status == 2
+    assert "chmod" not in said.err
+    assert file in said.err
+    nouns = {"ca.key.pub": "public key", "issuer.key.pub": "public key", "web-1.cert": "certificate", "i": "delegation"}
+    assert nouns[file] in said.err or "--key-file" in command
+    assert not (place / "made").exists()
+
+
+def test_a_file_that_holds_a_secret_beside_public_documents_is_still_for_its_user_alone(run: Run, place: Path) -> None:
+    (place / "both").write_text((place / "ca.key").read_text() + (place / "ca.key.pub").read_text())
+    (place / "both").chmod(0o644)
+    said = run("ca", "sign", "issuer.key.pub", "--authority", "both", "--name", "web-1", "--out", "made")
+    assert "chmod 600 both" in said.err
