@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from gossipreg.cli.declare import command, option, path
@@ -98,7 +99,8 @@ def agent(file: Path | None, *, check_config: bool, **flags: Any) -> None:
 
     When it is ready it writes one line to standard output, with the addresses it got. SIGTERM or Ctrl-C makes it
     drain, leave the cluster and exit with 0; a second one stops it at once, with 1. On SIGHUP it reads again the
-    services that its files define, in tables [[services]].
+    services that its files define, in tables [[services]], keys, certificates and tokens, and whether identity is
+    required now.
 
     Examples:
       gossipreg agent
@@ -119,4 +121,4 @@ def agent(file: Path | None, *, check_config: bool, **flags: Any) -> None:
 
     from gossipreg.cli.run_agent import run  # with trio: the other commands start without it
 
-    run(config, file)
+    run(config, file, partial(load, flags, os.environ, file))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -20,7 +21,7 @@ def list_(agent: AgentClient, *, as_json: bool) -> None:
     """List the keys that seal the gossip by their ids, with how many members hold and use each.
 
     Keys themselves are never shown. A member uses a key if it seals with it; one that is not primary is only opened
-    with, until it is given up.
+    with, until it is given up. With identity, a note says which members do not sign what they state.
 
     Columns when piped, tab-separated, "-" for nothing:
       id, primary, held by, used by, given up at (local time), not held by
@@ -33,6 +34,15 @@ def list_(agent: AgentClient, *, as_json: bool) -> None:
     show.write(show.keys(document), document, as_json=as_json)
     if not document["keys"]:
         show.note("the gossip is in clear: there is no key")
+    _note_identity(document.get("identity"))
+
+
+def _note_identity(identity: dict[str, Any] | None) -> None:
+    """Tell whether members have to sign what they state; an agent of an earlier release does not say."""
+    if identity is None:
+        return
+    not_ready = f"; not ready for `require`: {', '.join(identity['not_ready'])}" if identity["not_ready"] else ""
+    show.note(f"identity is `{identity['mode']}`{not_ready}")
 
 
 @command("add")

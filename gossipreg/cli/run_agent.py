@@ -49,8 +49,10 @@ _log = logging.getLogger("gossipreg.agent")
 Reload = Callable[[], Awaitable[None]]
 
 
-def run(config: AgentConfig, file: Path | None = None) -> None:
+def run(config: AgentConfig, file: Path | None = None, again: Callable[[], AgentConfig] | None = None) -> None:
     """Run an agent until it has left the cluster, with the services that ``file`` and ``services_dir`` define.
+
+    ``again`` puts the configuration together anew, for SIGHUP; None: as it is.
 
     Raises ``ConfigError`` for a file that cannot be used or an unknown compatibility API, what ``open_node`` raises,
     and ``BindError`` for a listener's address, alone or in an ``ExceptionGroup``. One ``BindError`` names all addresses
@@ -58,7 +60,8 @@ def run(config: AgentConfig, file: Path | None = None) -> None:
     """
     files = _files(config, file)
     try:
-        trio.run(_serve, config, files, _read_definitions(files, config), _ListenerParts.of(config))
+        again = again or (lambda: config)
+        trio.run(_serve, config, files, _read_definitions(files, config), _ListenerParts.of(config), again)
     except (BindError, ExceptionGroup) as error:
         is_bind_error = not isinstance(error, ExceptionGroup) or error.subgroup(BindError)
         taken = ports_in_use.of(config) if is_bind_error else {}
@@ -216,6 +219,7 @@ async def _serve(
     files: DefinitionFiles,
     located: Sequence[LocatedSpec],
     parts: _ListenerParts,
+    again: Callable[[], AgentConfig],
 ) -> None:
     access, tls = parts.access, parts.tls
     manager = ServiceManager.of(os.environ, os.getpid())
@@ -224,7 +228,8 @@ async def _serve(
             for error in await define(node, located):
                 raise error
             leave = trio.Event()
-            reloads: list[Reload] = [node.reread_keys, partial(_define_again, node, files)]
+            reloads: list[Reload] = [node.reread_keys, partial(_require_identity, node, again)]
+            reloads.append(partial(_define_again, node, files))
             nursery.start_soon(run_restarting, node.counters, "the watch over pauses", keep_pauses_short)
             nursery.start_soon(_leave_when_told, node, leave, manager)
             nursery.start_soon(manager.keep_informed)
@@ -292,6 +297,12 @@ async def _reload(reloads: Sequence[Reload], turn: trio.Lock, manager: ServiceMa
                 except GossipregError as error:
                     _log.error("%s", error)
         _log.info("files are read again")
+
+
+async def _require_identity(node: Node, again: Callable[[], AgentConfig]) -> None:
+    """Require identity from now on if the configuration does now. Raises ``ConfigError``; then nothing has changed."""
+    if (await trio.to_thread.run_sync(again)).identity == "require":
+        await node.require_identity()
 
 
 async def _define_again(node: Node, files: DefinitionFiles) -> None:

@@ -279,6 +279,14 @@ class AsyncioNode(AsyncioCalls):
         """Read ``key_file``, ``credential_key_file`` and the files of identity again. Raises ``ConfigError``."""
         await self._call(self._node.reread_keys)
 
+    async def require_identity(self) -> None:
+        """Believe from now on only what members have signed, as a node does that is started with ``identity=require``.
+
+        Raises ``ConfigError`` if this node has no certificate or was started without identity, and if it would not
+        believe a present member or policy any more, which it names. Then nothing has changed.
+        """
+        await self._call(self._node.require_identity)
+
     async def create_token(self, token: ClusterToken) -> ClusterToken:
         """Have every agent that asks for tokens accept ``token``, too, in place of one of its name.
 

@@ -36,7 +36,7 @@ from gossipreg.protocol.clock_watch import ClockWatch
 from gossipreg.protocol.disseminator import Disseminator
 from gossipreg.protocol.engine_settings import EngineSettings, engine_settings
 from gossipreg.protocol.expulsion import Expulsion
-from gossipreg.protocol.identity.authenticator import Authenticator, Signer
+from gossipreg.protocol.identity.authenticator import Authenticator, IdentityMode, Signer
 from gossipreg.protocol.inbound import Inbound
 from gossipreg.protocol.isolation import Isolation
 from gossipreg.protocol.joining import Joining
@@ -428,6 +428,21 @@ class Engine:
         """Trust these authorities from now on, and drop what only others have signed."""
         self.state.authenticator.trust(authorities)
         self.expulsion.expel(now)
+        self._refresh()
+        return self._done()
+
+    def unproven_policies(self) -> list[str]:
+        """The keys of the policies and statements in force that a node which requires identity would not believe."""
+        held = self.state.policies
+        return [each.key for each in held if each.payload is not None and not (each.proof or each.revocation)]
+
+    def require_identity(self, now: float) -> list[Output]:
+        """Believe only what is signed from now on, and drop what is not."""
+        self._check_open()
+        self.state.authenticator.mode = IdentityMode.REQUIRE
+        self.detector.needs_two_accusers = True
+        self.expulsion.drop_unsigned()
+        self.state.term_state.vouch(now)
         self._refresh()
         return self._done()
 

@@ -61,6 +61,14 @@ class Expulsion:
         if ended:
             self.streams.outbox.put(PoliciesChanged(tuple(version.key for version in ended)))
 
+    def drop_unsigned(self) -> None:
+        """Drop what others have not signed, members with their records, and policies, their removals, too."""
+        for member in self.state.members.snapshot():
+            if not member.proof and member.name != self.state.members.own_name:
+                self._drop(member)
+        for version in [each for each in self.state.policies if not (each.proof or each.revocation)]:
+            self.state.policy_state.drop(version)
+
     def _drop(self, member: MemberUpdate) -> None:
         self.state.begin_change()
         self.detector.end_suspicion(member.name)

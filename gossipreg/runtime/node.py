@@ -341,6 +341,15 @@ class Node(NodeQueries):
         await self._lifecycle.identity.reread()
         await self._lifecycle.keyring.reread()
 
+    async def require_identity(self) -> None:
+        """Believe from now on only what members have signed, as a node does that is started with ``identity=require``.
+
+        Raises ``ConfigError`` if this node has no certificate or was started without identity, and if it would not
+        believe a present member or policy any more, which it names. Then nothing has changed.
+        """
+        self._context.check_open()
+        await self._lifecycle.identity.require()
+
     async def create_token(self, token: ClusterToken) -> ClusterToken:
         """Have every agent that asks for tokens accept ``token``, too, in place of one of its name.
 

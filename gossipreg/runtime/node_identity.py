@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -184,6 +185,34 @@ class NodeIdentity:
             log.info("this node signs under certificate %s", signer.certificate.serial_text)
         await self.publish()
 
+    async def require(self) -> None:
+        """Believe only what is signed from now on. Raises ``ConfigError`` if not all is ready, and changes nothing."""
+        if self._authenticator.mode is IdentityMode.REQUIRE:
+            return
+        if self.files.mode is IdentityMode.OFF:
+            raise ConfigError("identity: this node was started without: restart it for `require`")
+        if self.files.signer is None:
+            raise ConfigError("identity: `require` without identity_cert: the others would not believe this node")
+        why = []
+        if members := self.not_ready():
+            why.append(f"members sign nothing that counts: {_named(members)}")
+        if policies := self._context.engine.unproven_policies():
+            why.append(f"policies are not signed, set them again: {_named(policies)}")
+        if why:
+            raise ConfigError(f"identity: it stays `prefer`, as {'; '.join(why)}")
+        await trio.lowlevel.checkpoint()
+        self._config = attrs.evolve(self._config, identity=IdentityMode.REQUIRE.value)
+        self.files = attrs.evolve(self.files, mode=IdentityMode.REQUIRE)
+        self._context.driver.say(self._context.engine.require_identity(trio.current_time()))
+        log.info("identity is required from now on")
+
+    def not_ready(self) -> list[str]:
+        """The present members, sorted, that a node which requires identity would not believe."""
+        engine, wall = self._context.engine, time.time()
+        held = [each for each in engine.members.snapshot() if each.status.is_present]
+        found = ((each.name, self._authenticator.held_certificate(each)) for each in held)
+        return sorted(name for name, signed in found if signed is None or not signed.is_in_force(wall))
+
     @property
     def problems(self) -> tuple[str, ...]:
         """What is wrong with this node's identity, or that of others, each a sentence."""
@@ -210,15 +239,15 @@ class NodeIdentity:
 
     def _unsigned(self) -> tuple[str, ...]:
         """Which present members do not sign what they state, in one sentence: who is not ready for ``require``."""
-        names = sorted(
-            each.name for each in self._context.engine.members.snapshot() if each.status.is_present and not each.proof
-        )
+        names = self.not_ready()
         if not names or names == [self._context.name]:
             return ()
-        named = ", ".join(names[:_NAMED_MAX]) + (
-            f" and {len(names) - _NAMED_MAX} more" if len(names) > _NAMED_MAX else ""
-        )
-        return (f"not every member signs what it states: {named}",)
+        return (f"not every member signs what it states: {_named(names)}",)
+
+
+def _named(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMED_MAX} more" if len(names) > _NAMED_MAX else ""
+    return ", ".join(names[:_NAMED_MAX]) + more
 
 
 def _stamp(path: Path | None) -> tuple[int, int, int] | None:

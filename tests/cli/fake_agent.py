@@ -129,6 +129,7 @@ class FakeAgent:
         self.policies: dict[str, Any] = {}
         self.roles: list[dict[str, Any]] = []
         self.keys: list[dict[str, Any]] = []
+        self.identity_mode: dict[str, Any] | None = None
         self.identity: dict[str, Any] = {"mode": "off", "until": None, "members": [], "revoked": [], "refused": {}}
         self.tokens: list[dict[str, Any]] = []
         #: What the answer to a registration says stands in its way, by id.
@@ -226,7 +227,8 @@ class FakeAgent:
             case ("GET", "identity") | ("PUT", "revocations"):
                 return 200, self.identity
             case ("GET", "keys"):
-                return 200, {"keys": list(self.keys)}
+                more = {} if self.identity_mode is None else {"identity": self.identity_mode}
+                return 200, {"keys": list(self.keys), **more}
             case ("PUT", "keys"):
                 return 200, {"id": "0a1b2c3d"}
             case ("PUT", "primary_key"):

@@ -23,6 +23,11 @@ def test_keys_are_listed_with_how_many_members_hold_and_use_each(fake: FakeAgent
     fake.keys = [NEW, OLD]
     assert ask("keys", "list") == Ran(0, TABLE, "")
     assert json.loads(ask("keys", "list", "--json").out) == {"keys": [NEW, OLD]}
+    fake.identity_mode = {"mode": "prefer", "not_ready": ["web-2", "web-3"]}
+    noted = ask("keys", "list")
+    assert noted == Ran(0, TABLE, "gossipreg: identity is `prefer`; not ready for `require`: web-2, web-3\n")
+    fake.identity_mode = {"mode": "require", "not_ready": []}
+    assert ask("keys", "list") == Ran(0, TABLE, "gossipreg: identity is `require`\n")
 
 
 def test_the_key_of_a_file_is_added(fake: FakeAgent, ask: Callable[..., Ran], tmp_path: Path) -> None:

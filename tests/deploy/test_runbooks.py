@@ -209,6 +209,9 @@ def test_the_runbooks_do_what_they_say() -> None:
                     if "authority_file = " in block.text:
                         for name in AGENTS:
                             console.until(name, "gossipreg info", "!not every member signs")
+                    if 'identity = "require"' in block.text:
+                        for name in AGENTS:
+                            console.until(name, "gossipreg keys list", "identity is `require`$")
                 for name in AGENTS:
                     console.until(name, "gossipreg members", "web-1.*\n(.*\n)*web-2.*\n(.*\n)*web-3")
                     console.until(name, "gossipreg info", r"!^problems\t")

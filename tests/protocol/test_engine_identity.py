@@ -14,7 +14,7 @@ from gossipreg.protocol.outputs import MemberExpelled, PoliciesChanged
 from gossipreg.protocol.registry.policy_version import PolicyVersion, pack_rule, revocation_version
 from tests.protocol.delivering import deliver
 from tests.protocol.identity.signing import AUTHORITY, OTHER, Peer, authenticator, meeting, names, node, signer
-from tests.protocol.making import BORN, address, engine, instance, said_to
+from tests.protocol.making import BORN, address, engine, instance, said_to, update
 
 B = Peer("b")
 EVIL = Peer("evil", 7666)
@@ -139,3 +139,24 @@ def test_policies_that_were_stored_and_would_not_be_believed_of_a_peer_are_dropp
     here.state.authenticator.use(signer("a"))
     here.recall([attrs.evolve(unsigned, writer="a")], 1.0)
     assert here.state.policies.get(RULE.key) is None, "its own certificate allows no policies now"
+
+
+def test_a_node_that_comes_to_require_identity_drops_what_is_not_signed_and_takes_no_more_of_it() -> None:
+    here, unsigned = meeting(B, EVIL, mode=IdentityMode.PREFER), update("u", port=7050)
+    here.publish_policy(here.revocation_of(GONE), 6.0)
+    by_u = PolicyVersion("split:users", BORN, 0, "u", pack_rule(Split("users", {"v1": 1})))
+    removal = PolicyVersion("split:old", BORN, 0, "u", None)
+    deliver(here, unsigned, unsigned, by_u, removal)
+    here.set_policy(RULE, 6.0)
+    assert here.unproven_policies() == ["split:users"]
+    needed_before = here.detector.needs_two_accusers
+    here.require_identity(6.1)
+    assert (needed_before, here.detector.needs_two_accusers) == (False, True)
+    assert names(here) == ["a", "b"]
+    assert {each.key for each in here.state.policies} == {"split:orders", revocation_version(GONE).key}
+    deliver(here, unsigned, unsigned, by_u, removal)
+    assert names(here) == ["a", "b"]
+    assert here.unproven_policies() == []
+    deliver(here, B.state(), B.offer())
+    here.handle_timeout(6.2)
+    assert [each.owner for each in here.view.service("orders").instances] == ["b"]

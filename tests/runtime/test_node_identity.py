@@ -25,10 +25,12 @@ from gossipreg.authority import (
     new_node_key,
 )
 from gossipreg.certificate import Certificate
-from gossipreg.config import Config, encode_key
+from gossipreg.cli.run_agent import _require_identity
+from gossipreg.config import AgentConfig, Config, encode_key
 from gossipreg.counters import Count
 from gossipreg.errors import InvalidCertificate
 from gossipreg.identities import ExposedCredentials
+from gossipreg.policy import Split
 from gossipreg.protocol.identity import authenticator
 from gossipreg.protocol.registry.payload import pack_instance
 from gossipreg.runtime import node_identity
@@ -348,3 +350,56 @@ def test_a_record_with_credentials_is_told_by_its_bytes() -> None:
     assert _may_hold_credentials(pack_instance(attrs.evolve(plain, sealed=b"x")))
     assert not _may_hold_credentials(pack_instance(plain))
     assert not _may_hold_credentials(None)
+
+
+async def test_identity_is_required_while_the_node_runs_once_all_members_and_policies_are_signed(place: Place) -> None:
+    place.sign("a", grants=("policies",))
+    place.sign("b")
+    unsigned = attrs.evolve(place.config("c"), identity_cert=None, identity_key=None)
+    async with open_node(place.config("a", identity="prefer")) as one:
+        second = place.config("b", one, identity="prefer")
+        bare_config = attrs.evolve(unsigned, join=second.join, identity="off")
+        async with open_node(second) as two:
+            async with open_node(bare_config) as bare:
+                await until(lambda: alive(one) == alive(two) == alive(bare) == {"a", "b", "c"})
+                await bare.set_policy(Split("orders", {"v1": 100}))
+                await until(one.policies)
+                with pytest.raises(ConfigError, match="`prefer`, as members sign nothing that counts: c; policies"):
+                    await one.require_identity()
+                assert one.identity().mode == "prefer"
+                assert any(each.endswith("what it states: c") for each in one.info().problems)
+            await until(lambda: alive(one) == alive(two) == {"a", "b"})
+            with pytest.raises(ConfigError, match="policies are not signed, set them again: split:orders"):
+                await two.require_identity()
+            await one.set_policy(Split("orders", {"v1": 100}))
+            await until(lambda: two.policies() and two.policies()[0].writer == "a")
+            for node in (one, two):
+                await node.require_identity()
+                await node.require_identity()
+                await node.reread_keys()
+                assert node.identity().mode == "require"
+            assert {each.name for each in one.members()} == {"a", "b"}, "what is gone and has not signed is forgotten"
+            await until(lambda: one.info().fingerprint == two.info().fingerprint)
+            async with open_node(bare_config):
+                await until(lambda: one.info().counters[Count.STATEMENTS_UNSIGNED])
+                assert alive(one) == {"a", "b"}
+
+
+async def test_identity_is_not_required_of_others_by_a_node_that_has_none(place: Place) -> None:
+    place.sign("a")
+    signed = place.config("a", identity="prefer")
+    for wrong, why in (
+        (attrs.evolve(signed, identity="off"), "started without"),
+        (attrs.evolve(signed, identity_cert=None, identity_key=None), "without identity_cert"),
+    ):
+        async with open_node(wrong) as node:
+            with pytest.raises(ConfigError, match=why):
+                await node.require_identity()
+
+
+async def test_an_agent_requires_identity_on_sighup_if_its_settings_do_now(place: Place) -> None:
+    place.sign("a")
+    async with open_node(place.config("a", identity="prefer")) as node:
+        for wanted, mode in (("prefer", "prefer"), ("require", "require"), ("prefer", "require")):
+            await _require_identity(node, partial(AgentConfig, authority_file=place.trusted, identity=wanted))
+            assert node.identity().mode == mode

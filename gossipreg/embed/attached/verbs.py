@@ -218,6 +218,9 @@ class AttachedVerbs(AttachedQueries):
     async def reread_keys(self) -> None:
         members_only("reread_keys", "send SIGHUP to the agent")
 
+    async def require_identity(self) -> None:
+        members_only("require_identity", "set it for the agent, and send that SIGHUP")
+
     async def create_token(self, token: ClusterToken) -> ClusterToken:  # noqa: ARG002 -- a member's parameter
         members_only("create_token", "use the agent's HTTP API, or `gossipreg tokens`")
 

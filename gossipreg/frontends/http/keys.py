@@ -61,7 +61,12 @@ def render(key: GossipKey) -> dict[str, Any]:
 
 
 def _listed(context: NativeContext) -> Response:
-    return Response.of(200, {"keys": [render(each) for each in context.node.gossip_keys()]})
+    body: dict[str, Any] = {"keys": [render(each) for each in context.node.gossip_keys()]}
+    identity = context.node.identity()
+    if identity.mode != "off":
+        not_ready = [each.name for each in identity.members if each.present and not each.ready]
+        body["identity"] = {"mode": identity.mode, "not_ready": not_ready}
+    return Response.of(200, body)
 
 
 def _id(value: object) -> str:

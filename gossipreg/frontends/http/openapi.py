@@ -112,7 +112,7 @@ OPERATIONS: Final[Mapping[tuple[str, str], Operation]] = {
     ("GET", "/api/v1/token"): Operation(
         {200: object_of(required=BOOLEAN, name=optional(TEXT), scopes=list_of(ref("Scope")))}
     ),
-    ("GET", "/api/v1/keys"): Operation({200: object_of(keys=list_of(ref("GossipKey")))}, (403,)),
+    ("GET", "/api/v1/keys"): Operation({200: ref("GossipKeys")}, (403,)),
     ("GET", "/api/v1/identity"): Operation({200: ref("Identity")}),
     ("PUT", "/api/v1/revocations"): Operation({200: ref("Identity")}, (400, 403, 411, 413), body="Revocation"),
     ("POST", "/api/v1/certificates"): Operation(
@@ -124,7 +124,7 @@ OPERATIONS: Final[Mapping[tuple[str, str], Operation]] = {
     ("PUT", "/api/v1/keys"): Operation({200: object_of(id=TEXT)}, (400, 403, 409, 411, 413), body="GossipKeyAdded"),
     ("DELETE", "/api/v1/keys/NAME"): Operation({204: None}, (403, 404, 409)),
     ("PUT", "/api/v1/primary_key"): Operation(
-        {200: object_of(keys=list_of(ref("GossipKey")))}, (400, 403, 404, 409, 411, 413), body="GossipKeyUsed"
+        {200: ref("GossipKeys")}, (400, 403, 404, 409, 411, 413), body="GossipKeyUsed"
     ),
     ("GET", "/api/v1/events"): Operation({200: TEXT}, (400, 404), media="text/event-stream"),
     ("GET", "/api/v1/http_sd"): Operation(

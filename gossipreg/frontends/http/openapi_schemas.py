@@ -300,6 +300,17 @@ def schemas() -> dict[str, Json]:
             not_held_by=list_of(TEXT),
             until=optional(NUMBER),
         ),
+        "GossipKeys": {
+            "type": "object",
+            "properties": {
+                "keys": list_of(ref("GossipKey")),
+                "identity": {
+                    **object_of(mode={"enum": ["prefer", "require"]}, not_ready=list_of(TEXT)),
+                    "description": "Of a node with identity: members that one which requires it would not believe.",
+                },
+            },
+            "required": ["keys"],
+        },
         "GossipKeyAdded": object_of(
             key={**TEXT, "pattern": "^[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=$", "description": "32 bytes in base64."}
         ),

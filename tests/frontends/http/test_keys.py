@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from gossipreg.config import encode_key, key_id
+from gossipreg.identities import IdentityReport, MemberIdentity
 from tests.frontends.fake_node import FakeNode
 
 OLD, NEW = bytes(32), bytes(range(32))
@@ -43,6 +44,17 @@ async def test_keys_are_added_used_and_removed_and_never_shown(client: httpx.Asy
     assert (again.status_code, again.json()["code"]) == (409, "key_given_up")
     unknown = await client.put("/api/v1/primary_key", json={"id": OLD_ID})
     assert (unknown.status_code, unknown.json()["code"]) == (404, "unknown_key")
+
+
+async def test_with_identity_the_members_that_are_not_ready_to_be_required_to_sign_are_named(
+    client: httpx.AsyncClient, fake: FakeNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    members = [
+        MemberIdentity(name, is_present, None, None, None, ready=is_ready)
+        for name, is_present, is_ready in (("a", True, True), ("b", True, False), ("c", False, False))
+    ]
+    monkeypatch.setattr(type(fake), "identity", lambda _: IdentityReport("prefer", None, tuple(members), (), {}))
+    assert (await client.get("/api/v1/keys")).json()["identity"] == {"mode": "prefer", "not_ready": ["b"]}
 
 
 @pytest.mark.parametrize(
