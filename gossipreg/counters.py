@@ -74,6 +74,11 @@ class Count(Described):
         "messages",
         "Messages, and items of lists, left out of packets and frames that were authentic: they could not be read.",
     )
+    STATEMENTS_ENDED = (
+        "statements_ended",
+        "statements",
+        "Statements of peers refused: the certificate that they are signed under was revoked or is not in force.",
+    )
     STATEMENTS_REFUSED = (
         "statements_refused",
         "statements",

@@ -28,6 +28,8 @@ class Expulsion:
             return
         if refusal.unsigned:
             self.state.counters[Count.STATEMENTS_UNSIGNED] += 1
+        elif not refusal.is_lie:
+            self.state.counters[Count.STATEMENTS_ENDED] += 1
         else:
             self.state.counters[Count.STATEMENTS_REFUSED] += 1
         if refusal.is_lie:

@@ -67,7 +67,7 @@ def agree(made: Cluster) -> bool:
 
 def refusals(made: Cluster) -> int:
     counts = made.tally
-    return counts[Count.STATEMENTS_REFUSED] + counts[Count.STATEMENTS_UNSIGNED]
+    return sum(counts[each] for each in (Count.STATEMENTS_REFUSED, Count.STATEMENTS_UNSIGNED, Count.STATEMENTS_ENDED))
 
 
 def test_a_cluster_that_requires_identity_lives_as_any_other() -> None:

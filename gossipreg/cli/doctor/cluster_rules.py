@@ -48,7 +48,7 @@ JOIN_REMEDIES: Final[Mapping[str, str]] = {
 )
 def not_joined(facts: Facts) -> Diagnosis | None:
     """The agent has not joined the cluster."""
-    if facts.node.get("joined", True):
+    if facts.node.get("joined", True) or facts.expulsion:
         return None
     failures = facts.node.get("join_failures", {})
     why = [f"{seed}: {failure['detail']}" for seed, failure in failures.items()] or ["no seed has answered yet"]
@@ -75,7 +75,7 @@ def not_joined(facts: Facts) -> Diagnosis | None:
 @rule(evidence="`isolated`, `silence`", remedy="Mend this host's network; see [resilience](resilience.md).")
 def isolated(facts: Facts) -> Diagnosis | None:
     """The agent hears no other member."""
-    if not facts.node.get("isolated"):
+    if not facts.node.get("isolated") or facts.expulsion:
         return None
     return Diagnosis(
         Severity.ERROR,
@@ -294,7 +294,7 @@ def versions(facts: Facts) -> Diagnosis | None:
 def failed_members(facts: Facts) -> Diagnosis | None:
     """Members have failed."""
     failed = sorted(each["name"] for each in facts.members if each["status"] == "failed")
-    if not failed:
+    if not failed or facts.expulsion:
         return None
     others = len(facts.members) - 1
     return Diagnosis(
@@ -359,7 +359,8 @@ _EXPLAINED: Final = (
 @rule(evidence="`problems`, without those that other rules explain", remedy="What the sentence says.")
 def reported_problems(facts: Facts) -> Diagnosis | None:
     """The agent reports a problem of its own: its address, its certificate, its keys, its region."""
-    found = [each for each in facts.node.get("problems", ()) if not each.startswith(_EXPLAINED)]
+    said = (each for each in facts.node.get("problems", ()) if not each.startswith(_EXPLAINED))
+    found = [each for each in said if each not in facts.expulsion]
     if not found:
         return None
     return Diagnosis(

@@ -6,12 +6,15 @@ They are plain values, so that a rule can be tested on any of them. What could n
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
 from gossipreg.model import NODE_SERVICE
 from gossipreg.values import frozen
+
+#: How the sentence ends by which an agent says that its certificate was revoked.
+_EXPELLED: Final = "the others have expelled this node"
 
 
 @frozen
@@ -105,6 +108,11 @@ class Facts:
     def uptime(self) -> float:
         """How long the agent has run (seconds)."""
         return max(0.0, self.now - self.node["generation"] / 1000) if "generation" in self.node else 0.0
+
+    @property
+    def expulsion(self) -> tuple[str, ...]:
+        """What the agent says of a revocation of its certificate. The others hear nothing of it, and it of them."""
+        return tuple(each for each in self.node.get("problems", ()) if each.endswith(_EXPELLED))
 
     def count(self, name: str) -> int:
         """A counter of the agent; 0 for one that its release does not have."""

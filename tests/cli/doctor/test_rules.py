@@ -53,6 +53,9 @@ NODE: dict[str, Any] = {
     "warnings": [],
 }
 
+#: What an agent says whose certificate was revoked.
+EXPELLED = "the certificate in node.cert was revoked: the others have expelled this node"
+
 MEMBER = {"name": "web-1", "status": "alive"}
 
 INSTANCE = {
@@ -192,6 +195,8 @@ WRONG: list[tuple[str, Facts, str, str]] = [
     ("wrong-key", counted(streams_in_clear=60), "warning", "streams_in_clear is 60"),
     ("wrong-key", rising("streams_sealed"), "warning", "streams_sealed is 1"),
     ("forged", rising("packets_forged"), "warning", "replace it"),
+    ("expelled", node(problems=[EXPELLED]), "error", "expelled this agent"),
+    ("expelled-host", rising("statements_ended"), "note", "ca members"),
     ("two-clusters", rising("packets_wrong_cluster_or_corrupt"), "warning", "--cluster"),
     ("two-clusters", unjoined("other_cluster"), "error", "10.0.0.6:7940"),
     ("duplicate-name", node(name_conflict="10.0.0.9:7940"), "error", "10.0.0.9:7940"),
@@ -325,3 +330,12 @@ def test_one_cause_is_one_finding() -> None:
         "members answer through others only",
         "regions that are followed do not answer: what is known of them grows old",
     ]
+
+
+def test_one_expulsion_is_one_finding_at_the_agent_that_is_expelled_and_no_forgery_at_the_others() -> None:
+    failed = [{"name": name, "status": "failed"} for name in ("a", "b")]
+    alone = {"problems": [EXPELLED], "isolated": True, "joined": False}
+    here = attrs.evolve(node(**alone), members=failed)
+    assert [each.name for each in RULES if each.find(here) is not None] == ["expelled"]
+    there = rising("statements_ended")
+    assert [each.name for each in RULES if each.find(there) is not None] == ["expelled-host"]

@@ -45,8 +45,11 @@ def orders(of: Engine) -> list[str]:
     return sorted(each.id for each in of.view.service("orders").instances)
 
 
+_REFUSALS = (Count.STATEMENTS_REFUSED, Count.STATEMENTS_UNSIGNED, Count.STATEMENTS_ENDED)
+
+
 def refused(of: Engine) -> int:
-    return of.counters[Count.STATEMENTS_REFUSED] + of.counters[Count.STATEMENTS_UNSIGNED]
+    return sum(of.counters[each] for each in _REFUSALS)
 
 
 def test_a_signed_member_is_believed_with_its_records() -> None:
@@ -326,6 +329,13 @@ def test_with_prefer_unsigned_members_are_believed_until_they_have_signed() -> N
     deliver(here, EVIL.state(), forged)
     assert here.members.get("b") == held
     assert orders(here) == ["x"], "a member that signs is not believed unsigned"
+
+
+def test_what_is_signed_under_a_certificate_that_counts_no_more_is_no_forgery() -> None:
+    here, gone = meeting(B), Peer("d", 7009, signer("d", not_after=BORN // 1000 - 100))
+    deliver(here, update("d", port=7009), gone.state())
+    assert names(here) == ["a", "b"]
+    assert (here.counters[Count.STATEMENTS_ENDED], here.counters[Count.STATEMENTS_REFUSED]) == (1, 0)
 
 
 def test_what_is_signed_wrongly_is_refused_with_prefer_too() -> None:
