@@ -47,7 +47,7 @@ _NOUNS: Final = {
 }
 
 
-#: The kinds of documents that everybody may read.
+#: The kinds of documents that hold no secret.
 _PUBLIC: Final = frozenset((AUTHORITY, PUBLIC_KEY, CERTIFICATE, REVOCATION, DELEGATION))
 
 
