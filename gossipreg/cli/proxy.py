@@ -28,6 +28,7 @@ _NODE_FLAGS: Final = {
     "join": "HOST:PORT",
     "name": "NAME",
     "cluster": "NAME",
+    "cell": "NAME",
     "bind": "HOST:PORT",
     "advertise": "HOST:PORT",
     "zone": "NAME",

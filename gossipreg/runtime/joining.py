@@ -65,7 +65,8 @@ _SENTENCES: Mapping[JoinFailureReason, str] = {
     JoinFailureReason.NO_ANSWER: "no answer: the host is down, or a firewall drops what is sent",
     JoinFailureReason.UNREACHABLE: "it cannot be reached",
     JoinFailureReason.NOT_GOSSIP: "what listens there does not speak gossip: is it the HTTP or the DNS port?",
-    JoinFailureReason.CLOSED: "it closes the connection at once: it may have too many",
+    JoinFailureReason.CLOSED: "it closes the connection at once: it may have too many, or only one of the two has "
+    "a cell",
     JoinFailureReason.SILENT: "it accepts the connection and then sends nothing",
     JoinFailureReason.OTHER_KEY: "it holds another key",
     JoinFailureReason.IN_CLEAR: "it gossips in clear, and this node holds a key",

@@ -13,6 +13,7 @@ import socket
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
+from typing import Final
 from weakref import WeakSet
 
 import attrs
@@ -39,6 +40,10 @@ _READ_BYTES = 65_536
 
 OnFrame = Callable[[int, bytes, Address], None]
 OnEnd = Callable[[int, bool], None]
+
+
+#: What else the end of a sealed stream before its first frame may mean.
+_OR_CELLS: Final = ", or only one of the two has a cell"
 
 
 @attrs.define(eq=False, repr=False)
@@ -334,6 +339,8 @@ class Streams:
         elif line.reason is not None:
             self.report.failed(line.peer, line.reason)
         elif not line.closing:
-            # A member that holds the same key refuses the first frame from a cluster of another name, and only that.
+            # A member that holds the same key refuses the first frame from a cluster of another name, or from a node
+            # with a cell where it has none, or the reverse; and only that.
             other = line.codec.ready and self.keyring is not None
-            self.report.failed(line.peer, JoinFailureReason.OTHER_CLUSTER if other else JoinFailureReason.CLOSED)
+            reason = JoinFailureReason.OTHER_CLUSTER if other else JoinFailureReason.CLOSED
+            self.report.failed(line.peer, reason, self.report.sentence(reason) + (_OR_CELLS if other else ""))

@@ -19,6 +19,8 @@ from tests.runtime.test_joining import FakeNames
 #: A name that does not resolve.
 NOWHERE = "nowhere.test"
 
+OR_CELLS = ", or only one of the two has a cell"
+
 KEYS = ("A" * 43 + "=", "B" * 42 + "A=")
 
 
@@ -75,7 +77,14 @@ async def test_a_seed_that_does_not_answer_is_named_beside_those_that_do() -> No
         ({"key": KEYS[0]}, {}, "its gossip is sealed, and this node holds no key"),
         ({}, {"key": KEYS[0]}, "it gossips in clear, and this node holds a key"),
         ({}, {"cluster": "other"}, "its cluster has another name than 'other'"),
-        ({"key": KEYS[0]}, {"key": KEYS[0], "cluster": "other"}, "its cluster has another name than 'other'"),
+        (
+            {"key": KEYS[0]},
+            {"key": KEYS[0], "cluster": "other"},
+            f"its cluster has another name than 'other'{OR_CELLS}",
+        ),
+        ({"key": KEYS[0], "cell": "a"}, {"key": KEYS[0]}, f"its cluster has another name than 'default'{OR_CELLS}"),
+        ({"key": KEYS[0]}, {"key": KEYS[0], "cell": "a"}, f"its cluster has another name than 'default'{OR_CELLS}"),
+        ({"cell": "a"}, {}, f"it closes the connection at once: it may have too many{OR_CELLS}"),
     ],
 )
 async def test_clusters_of_different_keys_or_names_stay_apart_and_the_reason_is_told(
