@@ -166,6 +166,8 @@ class Process:
         if not self.alive or self.frozen:
             return
         due = self.engine.deadline()
+        if due == float("-inf"):
+            due = self.now  # it is to begin with something
         if due == self._due and self._wake_at is not None and self._wake_at > self.world.now:
             return  # the alarm is set
         self._due = due

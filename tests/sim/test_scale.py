@@ -26,6 +26,7 @@ from gossipreg_sim.scale.measures import (
 )
 from gossipreg_sim.scale.memory_use import measure_memory
 from gossipreg_sim.scale.one_node import NEWCOMERS, measure_one_node
+from gossipreg_sim.scale.region_of_cells import measure_region
 from gossipreg_sim.trace import Trace
 from tests.cli.conftest import Ran
 
@@ -35,11 +36,17 @@ def eight() -> LargeCluster:
     return LargeCluster.converged(8, 2)
 
 
+def region() -> LargeCluster:
+    return LargeCluster.converged(7, 2, cells=3, quiet=4.0)
+
+
 def teach(source: ClusterState, target: ClusterState, now: float) -> None:
     """Do the same as `share_state`, row by row, without sharing."""
     own = target.members.own_name
-    for update in source.members:
-        if update.name != own:
+    for update in source.members if source.cells is None else source.cells.remote:
+        if update.cell != ("" if target.cells is None else target.cells.own):
+            target.believe_remote(update, now, spread=False)
+        elif update.name != own:
             target.believe(update, now, spread=False)
     for table in source.registry.owners:
         for record in table if table.owner != own else ():
@@ -68,6 +75,43 @@ def test_shared_tables_give_the_same_trace_as_separate_ones(monkeypatch: pytest.
     shared = eventful(3.0)
     monkeypatch.setattr(large_cluster, "share_state", teach)
     assert eventful(3.0) == shared
+
+
+def crossed(made: LargeCluster) -> str:
+    """Return the trace of a region in which a change crosses, and a member of one cell is failed."""
+    trace = Trace()
+    made.cluster.observers.append(trace.see)
+    made.cluster.register("n1", made.instance(1, 2))
+    made.cluster.deregister("n0", "n0-0")
+    made.run_for(2.0)
+    made.cluster.crash("n5")
+    made.run_for(3.0)
+    return trace.digest
+
+
+def test_shared_tables_of_a_region_give_the_same_trace_as_separate_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    shared = crossed(region())
+    monkeypatch.setattr(large_cluster, "share_state", teach)
+    assert crossed(region()) == shared
+
+
+def test_a_region_is_measured_within_and_across_its_cells() -> None:
+    found = measure_region(6, 3, 1, seconds=1.0, quiet=4.0)
+    assert 0 < found.own_cell < found.region <= found.slowest < 1.0
+    assert found.idle.bytes > 68
+    assert sum(found.duties) == 6
+    assert sum(count * nodes for count, nodes in enumerate(found.duties)) == 3 * 2 * 2, "two a side and border"
+    assert (found.memory.members, found.memory.instances) == (4, 1)
+
+
+def test_all_nodes_of_a_region_agree_from_the_start() -> None:
+    made = region()
+    assert made.agrees()
+    for process in made.cluster.alive:
+        cells = process.engine.state.cells
+        assert cells is not None
+        assert len(cells.others) == 2
+        assert not cells.stale
 
 
 def test_a_write_to_a_shared_table_is_not_visible_to_other_nodes(eight: LargeCluster) -> None:
@@ -139,7 +183,26 @@ def test_what_is_too_large_to_simulate_is_measured_by_one_node(run: Callable[...
     assert [table["rows"][0]["members"] for table in document["tables"]] == [2000, 2000]
 
 
-@pytest.mark.parametrize("bad", [["--nodes", "11"], ["--instances", "0"], ["--plots", "no/such/folder"], ["64"]])
+@pytest.mark.slow
+def test_a_region_has_tables_of_its_own(run: Callable[..., Ran]) -> None:
+    ran = run("scale", "--cells", "2", "--nodes", "12", "--instances", "1", "--json")
+    assert ran.status == 0, ran.err
+    document = json.loads(ran.out)
+    assert document["command"] == "gossipreg sim scale --nodes 12 --instances 1 --cells 2"
+    assert [table["rows"][0]["cells"] for table in document["tables"]] == [2, 2, 1]
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        ["--cells", "7", "--nodes", "13"],
+        ["--cells", "2", "--plots", "x"],
+        ["--nodes", "11"],
+        ["--instances", "0"],
+        ["--plots", "no/such/folder"],
+        ["64"],
+    ],
+)
 def test_an_unmeasurable_size_is_one_line_and_status_2(run: Callable[..., Ran], bad: list[str]) -> None:
     ran = run("scale", *bad)
     assert (ran.status, ran.out) == (2, "")

@@ -61,9 +61,18 @@ class _SharedFingerprint(Fingerprint):
 
 def share_state(source: ClusterState, target: ClusterState, now: float) -> None:
     """Give ``target`` the state of ``source``, which must not change any more; ``target`` gossips none of it."""
-    for update in source.members:
-        if update.name != target.members.own_name:
+    updates = source.members if source.cells is None else source.cells.remote
+    own_cell = "" if target.cells is None else target.cells.own
+    for update in updates:
+        if update.cell != own_cell:
+            assert target.cells is not None, "a flat cluster has no cells"
+            target.cells.note(update.cell, now)
+            target.cells.remote.put(update, now)
+        elif update.name != target.members.own_name:
             target.members.put(update, now)
+    if target.cells is not None and source.cells is not None:
+        parts = source.cells.partitions._fingerprints
+        target.cells.partitions._fingerprints = {cell: _shared(fingerprint) for cell, fingerprint in parts.items()}
     registry, fingerprint = source.registry, source.fingerprint
     target.registry = _SharedRegistry(
         target.members.own_name,
@@ -71,9 +80,13 @@ def share_state(source: ClusterState, target: ClusterState, now: float) -> None:
         tables=dict(registry._tables),
         services=dict(registry._services),
     )
-    target.fingerprint = _SharedFingerprint(
-        fingerprint.total, list(fingerprint._sums), list(fingerprint._buckets), source=fingerprint
-    )
+    target.fingerprint = _shared(fingerprint)
     target.view = View(target.view._index, dict(source.view._services))
     target._filed = copy.copy(source._filed)
     target._connect()
+
+
+def _shared(fingerprint: Fingerprint) -> Fingerprint:
+    return _SharedFingerprint(
+        fingerprint.total, list(fingerprint._sums), list(fingerprint._buckets), source=fingerprint
+    )

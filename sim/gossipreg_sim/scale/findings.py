@@ -12,6 +12,7 @@ from gossipreg_sim.reproduce.tables import Cell, Findings, Table
 from gossipreg_sim.scale.measures import BURST, SizeResult
 from gossipreg_sim.scale.memory_use import MemoryUse
 from gossipreg_sim.scale.one_node import NEWCOMERS, OneNode
+from gossipreg_sim.scale.region_of_cells import CHANGE_SECONDS, RegionResult
 
 _MIB: Final = 1 << 20
 
@@ -22,6 +23,59 @@ def findings_of(sizes: Sequence[SizeResult], memory: MemoryUse, one: OneNode, co
     """Return the tables of all measurements. Without ``sizes`` no cluster was simulated as a whole."""
     whole = (_idle(sizes), _changes(sizes), _deaths(sizes)) if sizes else ()
     return Findings("scale", command, (*whole, _memory(memory), _work(one)))
+
+
+def region_findings_of(regions: Sequence[RegionResult], command: str) -> Findings:
+    """Return the tables of measured regions."""
+    return Findings("scale", command, (_traffic(regions), _crossing(regions), _remote_memory(regions)))
+
+
+def _traffic(regions: Sequence[RegionResult]) -> Table:
+    return Table(
+        "Traffic of a region's nodes",
+        (
+            *("nodes", "cells", "idle: packets/node/s", "bytes/node/s"),
+            *("changing: packets/node/s", "changing: bytes/node/s", "x real time", "total (s)"),
+        ),
+        tuple(
+            (
+                *(each.nodes, each.cells, each.idle.packets, round(each.idle.bytes)),
+                *(each.changing.packets, round(each.changing.bytes), each.idle.speed, each.took),
+            )
+            for each in regions
+        ),
+        f"datagrams and frames, in clear, before IP headers; changing: each node changes one registration every "
+        f"{CHANGE_SECONDS:.0f} s",
+    )
+
+
+def _crossing(regions: Sequence[RegionResult]) -> Table:
+    return Table(
+        "One registration, until the last node knows it; and how many nodes are relays to so many cells",
+        ("nodes", "cells", "own cell (ms)", "region (ms)", "slowest (ms)", "relay duties"),
+        tuple(
+            (
+                *(each.nodes, each.cells, _ms(each.own_cell), _ms(each.region), _ms(each.slowest)),
+                " ".join(f"{count}:{nodes}" for count, nodes in enumerate(each.duties)),
+            )
+            for each in regions
+        ),
+        "medians of five; duties: so many cells, and behind the colon the nodes that are a relay to so many",
+    )
+
+
+def _remote_memory(regions: Sequence[RegionResult]) -> Table:
+    def row(each: RegionResult) -> tuple[Cell, ...]:
+        memory = each.memory
+        whole = memory.members * (memory.member_bytes + memory.instances * memory.instance_bytes)
+        return memory.members, each.cells - 1, memory.member_bytes, memory.instance_bytes, whole / _MIB
+
+    return Table(
+        "Memory of one real node for the other cells",
+        ("members", "cells", "bytes/member", "bytes/instance", "MiB"),
+        tuple(map(row, regions)),
+        "Python objects of the engine alone, with no state shared between nodes",
+    )
 
 
 def _idle(sizes: Sequence[SizeResult]) -> Table:

@@ -15,6 +15,7 @@ import attrs
 
 from gossipreg.errors import GossipregError
 from gossipreg.model import Instance, Status
+from gossipreg.protocol.cells.cells import Cells
 from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg.protocol.membership.members import Members
 from gossipreg.protocol.outputs import InstancesChanged, MemberChanged, Output
@@ -52,14 +53,18 @@ class LargeCluster:
     cluster: Cluster
     nodes: int
     instances: int  # per node
+    cells: int = 1  # 1: it is flat
 
     @classmethod
-    def converged(cls, nodes: int, instances: int, seed: int = 0, *, quiet: float = 3.0) -> LargeCluster:
+    def converged(
+        cls, nodes: int, instances: int, seed: int = 0, *, cells: int = 1, quiet: float = 3.0
+    ) -> LargeCluster:
         """Return a cluster after ``quiet`` seconds, in which lifelines are opened and timers get out of step."""
         world = World(seed)
-        cluster = cls(world, Cluster(world, EngineSettings(), Constant(LATENCY), bare=True), nodes, instances)
+        made = Cluster(world, EngineSettings(), Constant(LATENCY), bare=True)
+        cluster = cls(world, made, nodes, instances, cells)
         for number in range(nodes):
-            cluster.cluster.start(f"n{number}")
+            made.start(f"n{number}", cell=cluster.cell_of(number))
         cluster._share_state()
         cluster.run_for(quiet)
         return cluster
@@ -81,12 +86,22 @@ class LargeCluster:
         state = ClusterState(
             settings, Members(settings, Random(0), ""), Registry(""), View(index), Counter(), Clock("", index)
         )
+        if self.cells > 1:  # it is of none of the cells, so that it knows all members as those of others
+            state.cells = Cells("", state.members)
         for process in processes:
-            state.believe(process.engine.identity.own_update(), 0.0, spread=False)
+            update = process.engine.identity.own_update()
+            if self.cells > 1:
+                state.believe_remote(update, 0.0, spread=False)
+            else:
+                state.believe(update, 0.0, spread=False)
             for record in process.engine.state.registry.table(process.name) or ():
                 state.take(record, 0.0, spread=False)
         state.refresh()
         return state
+
+    def cell_of(self, number: int) -> str:
+        """Return the cell of node ``number``: nodes are assigned to cells round-robin."""
+        return f"cell-{number % self.cells}" if self.cells > 1 else ""
 
     def instance(self, number: int, which: int) -> Instance:
         """Return instance ``which`` of node ``number``; services are assigned so that all are equally large."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import tracemalloc
+from collections.abc import Sequence
 from random import Random
 
 import attrs
@@ -34,11 +35,21 @@ class MemoryUse:
 
 def measure_memory(members: int, instances: int) -> MemoryUse:
     """Measure an engine that knows ``members`` other members, each with ``instances`` instances."""
+    return _measured(members, instances, [""])
+
+
+def measure_remote_memory(members: int, instances: int, cells: int) -> MemoryUse:
+    """Measure an engine that knows ``members`` of ``cells`` other cells, each with ``instances`` instances."""
+    return _measured(members, instances, [f"cell-{number}" for number in range(cells)])
+
+
+def _measured(members: int, instances: int, cells: Sequence[str]) -> MemoryUse:
     engine = Engine.create(
         name="self",
         generation=1,
         address=Address("10.255.0.1", 7940),
         zone="",
+        cell="own" if cells[0] else "",
         settings=EngineSettings(),
         rng=Random(0),
         has_seeds=False,
@@ -46,7 +57,16 @@ def measure_memory(members: int, instances: int) -> MemoryUse:
         now=0.0,
     )
     updates = [
-        pack(MemberUpdate(f"n{number}", 1, 0, Status.ALIVE, Address(f"10.0.{number // 256}.{number % 256}", 7940)))
+        pack(
+            MemberUpdate(
+                f"n{number}",
+                1,
+                0,
+                Status.ALIVE,
+                Address(f"10.0.{number // 256}.{number % 256}", 7940),
+                cell=cells[number % len(cells)],
+            )
+        )
         for number in range(members)
     ]
     records = [pack(record) for number in range(members) for record in _records(number, instances, members)]
@@ -79,7 +99,9 @@ def _growth(engine: Engine, said: list[bytes]) -> int:
     tracemalloc.start()
     for raw in said:
         message = message_of(raw)
-        if isinstance(message, MemberUpdate):
+        if isinstance(message, MemberUpdate) and message.cell:
+            engine.state.believe_remote(message, 0.0, spread=False)
+        elif isinstance(message, MemberUpdate):
             engine.state.believe(message, 0.0, spread=False)
             engine.detector.prober.trips.measured(message.run_id, 0.001)
         else:

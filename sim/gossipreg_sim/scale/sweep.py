@@ -12,6 +12,7 @@ import attrs
 from gossipreg_sim.scale.measures import SizeResult, measure
 from gossipreg_sim.scale.memory_use import MemoryUse, measure_memory
 from gossipreg_sim.scale.one_node import OneNode, measure_one_node
+from gossipreg_sim.scale.region_of_cells import RegionResult, measure_region
 
 
 @attrs.frozen
@@ -22,6 +23,11 @@ class Plan:
     instances: int = 10  # per node
     split_max: int = 128  # largest size for which a split is measured, because each half detects the other node by node
     seed: int = 0
+    cells: int = 1  # of a region, which is then measured instead
+
+    def region(self, nodes: int) -> RegionResult:
+        """Measure a region of one size in this process."""
+        return measure_region(nodes, self.cells, self.instances, seed=self.seed)
 
     def one(self, nodes: int) -> SizeResult:
         """Measure one size in this process."""
@@ -56,3 +62,16 @@ def sweep(plan: Plan, progress: Callable[[int, int], None]) -> tuple[list[SizeRe
             progress(len(measured), len(sizes))
         memory = pool.submit(plan.memory).result()
         return measured, memory, pool.submit(plan.one_node).result()
+
+
+def sweep_regions(plan: Plan, progress: Callable[[int, int], None]) -> list[RegionResult]:
+    """Measure regions of all sizes of ``plan`` in order; ``progress`` as in `sweep`."""
+    sizes = sorted(set(plan.nodes))
+    context = multiprocessing.get_context("spawn")
+    measured: list[RegionResult] = []
+    with ProcessPoolExecutor(1, mp_context=context, max_tasks_per_child=1) as pool:
+        for nodes in sizes:
+            progress(len(measured), len(sizes))
+            measured.append(pool.submit(plan.region, nodes).result())
+        progress(len(measured), len(sizes))
+    return measured
