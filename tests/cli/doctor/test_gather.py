@@ -241,7 +241,7 @@ def test_a_counter_that_rises_while_the_doctor_watches_is_a_finding(monkeypatch:
         "get",
         lambda _, *path: told | {"counters": next(counters)} if path == ("node",) else {path[0]: []},
     )
-    monkeypatch.setattr(AgentClient, "events", lambda _, all_healths: iter(SNAPSHOT))
+    monkeypatch.setattr(AgentClient, "events", lambda _, *, all_healths: iter(SNAPSHOT if all_healths else ()))
     facts = gather(AgentClient(Address("192.0.2.1", 8500)), None, 0.0)
     assert facts.rose == {"packets_forged": 2}
     assert facts.count("packets_forged") == 5
@@ -249,7 +249,7 @@ def test_a_counter_that_rises_while_the_doctor_watches_is_a_finding(monkeypatch:
 
 def test_an_agent_of_another_host_leaves_this_one_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(AgentClient, "get", lambda *_: {"name": "x", "cluster": "y", "generation": 1, "counters": {}})
-    monkeypatch.setattr(AgentClient, "events", lambda _, all_healths: iter(SNAPSHOT))
+    monkeypatch.setattr(AgentClient, "events", lambda _, *, all_healths: iter(SNAPSHOT if all_healths else ()))
     facts = gather(AgentClient(Address("192.0.2.1", 8500)), None, 0.0)
     assert facts.instances == [INSTANCE]
     assert facts.host == HostFacts()

@@ -10,6 +10,7 @@ import trio.testing
 
 from gossipreg import limits
 from gossipreg.errors import NameConflict, StorageError
+from gossipreg.frontends.http.exports import Exports
 from gossipreg.frontends.serving.dispatcher import Dispatcher
 from gossipreg.model import Address, CellInfo, Health, Instance, JoinFailure, ObserverReport, Status
 from tests.frontends.fake_node import FakeNode, member
@@ -436,6 +437,11 @@ async def test_members_of_other_cells_are_listed_when_they_are_asked_for(
         ("gamma", "b", True),
     ]
     assert (listed[1]["round_trip"], listed[1]["version"]) == (None, None)
+
+
+async def test_followers_are_told_of_owners_in_all_cells(fake: FakeNode) -> None:
+    fake.see("joined", attrs.evolve(member("gamma", 7942), cell="b"))
+    assert sorted(Exports(fake).members()) == ["alpha", "gamma"]
 
 
 async def test_cells_are_shown_with_their_relays_and_ages(client: httpx.AsyncClient, fake: FakeNode) -> None:
