@@ -24,7 +24,8 @@ def top(agent: AgentClient, *, as_json: bool) -> None:
 
     What is wrong, with the reason, comes first. Then members with their status and for how long they have had it;
     services with the number of healthy instances, now and at the worst moment of each of the last seconds; and events.
-    q or Ctrl-C ends it.
+    Ages and events go back an hour, as far as the agent remembers. The arrow keys scroll, / searches, s sorts, ? shows
+    all keys; q or Ctrl-C ends it.
 
     Piped, or with --json, it writes the current state once. Columns, tab-separated:
       agent, name, state (alive, draining, isolated), cluster, reachable (0 to 1)
@@ -69,15 +70,16 @@ def _live(agent: AgentClient, node: Any, services: Any) -> None:
     from gossipreg.cli.top.layout import layout
     from gossipreg.cli.top.model import ScreenModel
     from gossipreg.cli.top.updater import ModelUpdater
+    from gossipreg.cli.top.view import ScreenView
 
-    model, console = ScreenModel(), show.console()
+    model, view, console = ScreenModel(), ScreenView(), show.console()
     model.refresh(node, services, time.time())
     updater = ModelUpdater(agent, model)
 
     def draw() -> Group:
         size, plain = console.size, console.options.ascii_only
         with updater.lock:
-            return Group(*layout(model, time.time(), size.width, size.height, plain=plain))
+            return Group(*layout(model, time.time(), size.width, size.height, plain=plain, view=view))
 
     signal.signal(signal.SIGWINCH, lambda *_: updater.notify())
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
@@ -94,7 +96,7 @@ def _live(agent: AgentClient, node: Any, services: Any) -> None:
                     live.refresh()
                 drawn = time.monotonic()
                 ready, _, _ = select(listening, [], [], _TICK)
-                if keys is not None and keys in ready and b"q" in os.read(keys, 1024).lower():
+                if keys is not None and keys in ready and not view.press(os.read(keys, 1024)):
                     return
                 time.sleep(max(0.0, _FRAME - (time.monotonic() - drawn)))
         except KeyboardInterrupt:

@@ -12,6 +12,7 @@ from gossipreg.cli import show, tables
 from gossipreg.cli.time_format import local
 from gossipreg.cli.top.model import MemberRow, ScreenModel, ServiceRow
 from gossipreg.cli.top.problems import LEVELS
+from gossipreg.cli.top.view import KEYS, SORTS, ScreenView
 
 #: From this width on (cells), members and services are beside each other; from that on, with addresses.
 _SIDE_BY_SIDE_WIDTH: Final = 70
@@ -19,6 +20,7 @@ _ADDRESSES_WIDTH: Final = 110
 
 #: Lines that events keep when members and services want more than there are.
 _EVENTS_MIN: Final = 6
+_EVENTS_MIN_NARROW: Final = 4
 
 _GAP: Final = "   "
 
@@ -36,46 +38,76 @@ _Row = TypeVar("_Row")
 Row = Sequence[tuple[str, str]]
 
 
-def layout(model: ScreenModel, now: float, width: int, height: int, *, plain: bool = False) -> list[Text]:
-    """The lines of a screen of that many cells and lines; ``plain`` where the terminal knows only ASCII."""
-    lines = [*_head(model, now, width), *_problems(model, now, width, height // 4, plain=plain), Text("")]
-    room = height - len(lines) - 1 - min(_EVENTS_MIN, 1 + max(1, len(model.events)))
-    if width >= _SIDE_BY_SIDE_WIDTH:
+def layout(
+    model: ScreenModel, now: float, width: int, height: int, *, plain: bool = False, view: ScreenView | None = None
+) -> list[Text]:
+    """The lines of a screen of that many cells and lines; ``plain`` where the terminal knows only ASCII.
+
+    ``view`` is what the viewer wants to see; by default everything.
+    """
+    view = view or ScreenView()
+    is_wide = width >= _SIDE_BY_SIDE_WIDTH
+    problems, least = (height // 4, _EVENTS_MIN) if is_wide else (height // 6, _EVENTS_MIN_NARROW)
+    lines = [*_head(model, now, width, view), *_problems(model, now, width, problems, view, plain=plain), Text("")]
+    if view.is_help:
+        return [_cut(line, width) for line in [*lines[:2], Text(""), *_help(plain=plain)][:height]]
+    room = height - len(lines) - 1 - min(least, 1 + max(1, len(model.events)))
+    if is_wide:
         share = 0.6 if width >= _ADDRESSES_WIDTH else 0.5
         half = int(share * (width - len(_GAP)))
-        left = _members(model, now, half, room)
-        right = _services(model, width - len(_GAP) - half, room, plain=plain)
+        left = _members(model, now, half, room, view)
+        right = _services(model, width - len(_GAP) - half, room, view, plain=plain)
         blank = Text(" " * half)
         for place in range(max(len(left), len(right))):
             line = Text.assemble(left[place] if place < len(left) else blank, _GAP)
             lines.append(line + right[place] if place < len(right) else line)
     else:
         half = (room - 1) // 2  # for each; what one does not need goes to the other
-        lines += [*_members(model, now, width, max(half, room - 2 - len(model.services))), Text("")]
-        lines += _services(model, width, max(half, room - 2 - len(model.members)), plain=plain)
+        lines += [*_members(model, now, width, max(half, room - 2 - len(model.services)), view), Text("")]
+        lines += _services(model, width, max(half, room - 2 - len(model.members)), view, plain=plain)
     lines.append(Text(""))
-    lines += _events(model, width, height - len(lines))
-    for line in lines:
-        line.truncate(width)
-    return lines[:height]
+    lines += _events(model, width, height - len(lines), view)
+    return [_cut(line, width) for line in lines[:height]]
 
 
-def _head(model: ScreenModel, now: float, width: int) -> Iterator[Text]:
+def _head(model: ScreenModel, now: float, width: int, view: ScreenView) -> Iterator[Text]:
     node = model.node
     clock = local(now).split()[1].partition(".")[0]
     name = Text.assemble((tables.clean(node["name"]), "bold"), f"  {tables.clean(node['cluster'])}  {node['address']}")
-    right = Text.assemble((clock, ""), ("  q quits", "dim"))
+    right = Text.assemble((clock, ""), ("  ? keys  q quits", "dim"))
     name.truncate(max(0, width - cell_len(right.plain) - 2), overflow="ellipsis")
     yield Text.assemble(name, " " * max(1, width - cell_len(name.plain) - cell_len(right.plain)), right)
     failures = [Text(tables.clean(sentence), "bold red") for sentence in model.failed.values()]
-    state = failures[0] if failures else Text("  ").join(_state(model))
+    state = failures[0] if failures else Text("  ").join([*_view(view), *_state(model)])
     state.truncate(width, overflow="ellipsis")
     yield state
 
 
-def _problems(model: ScreenModel, now: float, width: int, most: int, *, plain: bool) -> Iterator[Text]:
+def _cut(line: Text, width: int) -> Text:
+    line.truncate(width)
+    return line
+
+
+def _help(*, plain: bool) -> Iterator[Text]:
+    yield Text("keys", "bold underline")
+    for keys, what in KEYS:
+        yield Text.assemble(("Up Down PgUp PgDn Home" if plain and "↑" in keys else keys).ljust(21), (what, ""))
+
+
+def _view(view: ScreenView) -> Iterator[Text]:
+    """What is not shown as usual."""
+    if view.is_typing or view.filter:
+        yield Text(f"/{tables.clean(view.filter)}{'_' if view.is_typing else ''}", "bold")
+    if view.sort != SORTS[0]:
+        yield Text(f"by {view.sort}", "bold")
+
+
+def _problems(
+    model: ScreenModel, now: float, width: int, most: int, view: ScreenView, *, plain: bool
+) -> Iterator[Text]:
     """A line for each problem, gravest first: what it is, why, and for how long."""
-    shown = model.problems[: max(1, most)]
+    found = [each for each in model.problems if view.shows(each.title, each.why)]
+    shown = found[: max(1, most)]
     for each in shown:
         sign, style = LEVELS[each.level]
         age = "" if each.since is None else _age(now - each.since)
@@ -85,8 +117,8 @@ def _problems(model: ScreenModel, now: float, width: int, most: int, *, plain: b
         yield Text.assemble(
             (_PLAIN_SIGNS[each.level] if plain else sign, style), " ", (said, style), "  ", (age, "dim")
         )
-    if len(model.problems) > len(shown):
-        yield Text(f"… and {len(model.problems) - len(shown)} more problems", "dim")
+    if more := len(found) - len(shown):
+        yield Text(f"… and {more} more problem{'' if more == 1 else 's'}", "dim")
 
 
 def _state(model: ScreenModel) -> Iterator[Text]:
@@ -103,24 +135,23 @@ def _state(model: ScreenModel) -> Iterator[Text]:
     yield Text(f"{_bytes(model.bytes)}/s")
 
 
-def _members(model: ScreenModel, now: float, width: int, most: int) -> list[Text]:
-    """A heading and a line for each, members with problems first."""
+def _members(model: ScreenModel, now: float, width: int, most: int, view: ScreenView) -> list[Text]:
+    """A heading and a line for each, members with problems first unless another order is wanted."""
     with_address = width >= 0.6 * (_ADDRESSES_WIDTH - len(_GAP)) - 1
-    rows = sorted(model.members.values(), key=lambda row: (_severity(row), row.member["name"]))
+    shown = (row for row in model.members.values() if view.shows(row.member["name"], row.member["address"]))
+    rows = sorted(shown, key=lambda row: (_member_rank(row, view.sort), row.member["name"]))
     counts = {status: sum(1 for row in rows if show.state_of(row.member) == status) for status in _BY_SEVERITY}
     said = [(f"{count} {status}", tables.STYLES.get(status, "")) for status, count in counts.items() if count]
     longest = max([cell_len(tables.clean(row.member["name"])) for row in rows], default=0)
     with_address = with_address and width - (8 + 5 + 21) - 3 * len(_GAP) >= longest
     widths = [0, 8, 5] + ([21] if with_address else [])
     widths[0] = width - sum(widths) - 2 * (len(widths) - 1)
-    return _table(_title("members", said, width), rows, most, lambda row: _line(_member(row, now), widths))
+    return _table(_title("members", said, width), rows, most, lambda row: _line(_member(row, now), widths), view.offset)
 
 
 def _member(row: MemberRow, now: float) -> Row:
     member, state = row.member, show.state_of(row.member)
-    since = row.since
-    if since is None and member["status"] == "alive":
-        since = member["generation"] / 1000
+    since = _member_since(row)
     return [
         (member["name"], "dim" if state == "left" else ""),
         (state, tables.STYLES.get(state, "")),
@@ -129,13 +160,25 @@ def _member(row: MemberRow, now: float) -> Row:
     ]
 
 
+def _member_since(row: MemberRow) -> float | None:
+    """Since when a member is as it is; one that is simply alive, at the latest since it was started."""
+    if row.since is None and row.member["status"] == "alive":
+        return float(row.member["generation"] / 1000)
+    return row.since
+
+
+def _member_rank(row: MemberRow, sort: str) -> float:
+    return {"trouble": float(_severity(row)), "name": 0.0, "age": -(_member_since(row) or 0.0)}[sort]
+
+
 def _severity(row: MemberRow) -> int:
     return _BY_SEVERITY.index(show.state_of(row.member))
 
 
-def _services(model: ScreenModel, width: int, most: int, *, plain: bool) -> list[Text]:
-    """A heading and a line for each, services that lack instances first."""
-    rows = sorted(model.services.items(), key=lambda item: (_share(len(item[1].healthy), item[1].total), item[0]))
+def _services(model: ScreenModel, width: int, most: int, view: ScreenView, *, plain: bool) -> list[Text]:
+    """A heading and a line for each, services that lack instances first unless another order is wanted."""
+    shown = (item for item in model.services.items() if view.shows(item[0]))
+    rows = sorted(shown, key=lambda item: (_service_rank(item[1], view.sort), item[0]))
     healthy, total = (sum(count) for count in zip((0, 0), *((len(s.healthy), s.total) for _, s in rows), strict=True))
     said = [(f"{len(rows)}", ""), (f"{healthy}/{total} healthy", "" if healthy == total else "yellow")]
     counts = max([5, *(len(_count(service)) for _, service in rows)])
@@ -148,7 +191,12 @@ def _services(model: ScreenModel, width: int, most: int, *, plain: bool) -> list
     def draw(row: tuple[str, ServiceRow]) -> Text:
         return _line(_service(*row, bars, plain=plain), widths)
 
-    return _table(_title("services", said, width), rows, most, draw)
+    return _table(_title("services", said, width), rows, most, draw, view.offset)
+
+
+def _service_rank(service: ServiceRow, sort: str) -> float:
+    share = _share(len(service.healthy), service.total)
+    return {"trouble": share, "name": 0.0, "age": -(service.since or 0.0)}[sort]
 
 
 def _service(name: str, service: ServiceRow, bars: int, *, plain: bool) -> Row:
@@ -167,19 +215,19 @@ def _share(healthy: int, total: int) -> float:
     return healthy / total if total else 0.0
 
 
-def _events(model: ScreenModel, width: int, room: int) -> Iterator[Text]:
+def _events(model: ScreenModel, width: int, room: int, view: ScreenView) -> Iterator[Text]:
     """A heading and the latest, the last below."""
     if room < 2:
         return
-    recent = list(model.events)[-(room - 1) :]
-    yield _title("events", [] if recent else [("nothing has happened yet", "dim")], width)
+    recent = [each for each in model.events if view.shows(*show.about(each.name, each.data))][-(room - 1) :]
+    yield _title("events", [] if recent else [("nothing has happened in the last hour", "dim")], width)
     for event in recent:
         yield _event(event.at, event.name, event.data, width)
 
 
 def _event(at: float, name: str, data: Mapping[str, Any], width: int) -> Text:
     subject, state, address, service, owner, weight = show.about(name, data)
-    weighs = f"weight {weight}" if name == "instance-changed" else ""  # usually what has changed
+    weighs = f"weight {weight}" if weight and name == "instance-changed" else ""  # usually what has changed
     rest = "  ".join(tables.clean(each) for each in (weighs, service, address, owner) if each)
     when, style = local(at).split()[1], tables.STYLES.get(state, "")
     cells = [(when, "dim"), (name, ""), (subject, ""), (state, style), (rest, "dim")]
@@ -211,14 +259,20 @@ def _fitted(text: str, width: int) -> str:
     return set_cell_size(text, width - 1) + "…"
 
 
-def _table(title: Text, rows: Sequence[_Row], most: int, draw: Callable[[_Row], Text]) -> list[Text]:
-    """The title and a line for each row; of more than ``most`` lines, the last is how many are not shown."""
+def _table(title: Text, rows: Sequence[_Row], most: int, draw: Callable[[_Row], Text], offset: int = 0) -> list[Text]:
+    """The title and a line for each row; of more than ``most`` lines, the last is how many are not shown.
+
+    ``offset`` rows are above; no more than leaves the last ones on the screen.
+    """
     most = max(2, most)
     if len(rows) < most:
         return [title, *map(draw, rows)]
-    more = Text(f"… and {len(rows) - most + 2} more", "dim")
+    above = min(offset, len(rows) - most + 2)
+    below = len(rows) - most + 2 - above
+    words = [f"{above} above"] * bool(above) + [f"{below} more"] * bool(below)
+    more = Text(f"… and {', '.join(words)}", "dim")
     more.truncate(cell_len(title.plain), pad=True)
-    return [title, *map(draw, rows[: most - 2]), more]
+    return [title, *map(draw, rows[above : above + most - 2]), more]
 
 
 def _age(seconds: float) -> str:

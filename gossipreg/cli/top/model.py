@@ -28,7 +28,7 @@ class EventRow(NamedTuple):
 
 @attrs.define(eq=False, repr=False)
 class MemberRow:
-    """One member as the agent sees it, and since when it does so; None if that was before `top` started."""
+    """One member as the agent sees it, and since when it does so; None if that is not known."""
 
     member: Mapping[str, Any]
     since: float | None
@@ -40,6 +40,7 @@ class ServiceRow:
 
     total: int = 0
     healthy: set[tuple[str, str]] = attrs.field(factory=set)  # owner and id
+    since: float | None = None  # the latest change of one of its instances
     samples: deque[tuple[int, int]] = attrs.field(factory=lambda: deque(maxlen=_SAMPLES))  # healthy, of how many
     worst: int | None = None  # since the last sample
 
@@ -70,6 +71,7 @@ class ScreenModel:
     instances: dict[tuple[str, str], Mapping[str, Any]] = attrs.field(factory=dict)  # healthy ones, by owner and id
     failed: dict[str, str] = attrs.field(factory=dict)  # why the "events" or the "node" are not known now, if so
     _has_begun: bool = False  # there was a snapshot
+    _has_recalled: bool = False  # what had happened before is among the events
     _asked: float | None = None  # when the counters were last read
 
     @property
@@ -93,6 +95,7 @@ class ScreenModel:
             else:
                 self.instances[key] = data
             (service.healthy.discard if name == "instance-removed" else service.healthy.add)(key)
+            service.since = now
             service.count()
 
     def _apply_snapshot(self, data: Mapping[str, Any]) -> None:
@@ -112,6 +115,32 @@ class ScreenModel:
             service.healthy.add((instance["owner"], instance["id"]))
         for service in self.services.values():
             service.count()
+
+    def recall(self, history: Mapping[str, Any], now: float) -> None:
+        """Take in the agent's account of the last hour: since when all is as it is, and what has happened.
+
+        Its times are of the agent's clock, which may differ from the one here.
+        """
+        ahead = history["now"] - now
+        since = history["since"]
+        for name, at in since["members"].items():
+            if name in self.members:
+                self.members[name].since = at - ahead
+        known = {row.member["name"]: row.member for row in self.members.values()}
+        latest = self.events[0].at if self.events else now
+        for each in [*since["instances"], *(each for each in history["changes"] if "service" in each)]:
+            service = self.services.get(each["service"])
+            if service is not None:
+                service.since = max(service.since or 0.0, each["at"] - ahead)
+        earlier = [
+            EventRow(each["at"] - ahead, each["event"], _as_event(each, known))
+            for each in history["changes"]
+            if each["at"] - ahead < latest and each["event"].startswith(("member-", "instance-"))
+        ]
+        heard = [*earlier, *self.events] if not self._has_recalled else [*self.events]
+        self._has_recalled = True
+        self.events.clear()
+        self.events.extend(heard)
 
     def refresh(self, node: Mapping[str, Any], services: Mapping[str, Any], now: float) -> None:
         """Take in what the agent reports about itself, and how many instances each service has."""
@@ -146,7 +175,16 @@ class ScreenModel:
         )
         known = {each.key: each.since for each in self.problems}
         found = find_problems(facts)
-        self.problems = [attrs.evolve(each, since=each.since or known.get(each.key) or now) for each in found]
+        self.problems = [
+            attrs.evolve(each, since=each.since or known.get(each.key) or self._service_since(each.key) or now)
+            for each in found
+        ]
+
+    def _service_since(self, key: str) -> float | None:
+        """Since when a problem of a service is known, by its key: the latest change there."""
+        kind, _, name = key.partition(" ")
+        service = self.services.get(name) if kind in ("d", "h", "c") else None
+        return None if service is None else service.since
 
     def _rate(self, what: str, node: Mapping[str, Any], now: float) -> float | None:
         if self._asked is None or now <= self._asked or node["generation"] != self.node["generation"]:
@@ -154,3 +192,11 @@ class ScreenModel:
         ways = [f"{what}_{way}" for way in ("sent", "received")]
         counted = sum(node["counters"].get(way, 0) - self.node["counters"].get(way, 0) for way in ways)
         return float(counted) / (now - self._asked)
+
+
+def _as_event(change: Mapping[str, Any], members: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Any]:
+    """A change of the last hour as an event would tell it, as far as that is known: not its address and its weight."""
+    if "member" in change:
+        known = members.get(change["member"], {})
+        return {"name": change["member"], "address": known.get("address", ""), **change}
+    return {"host": "", "port": 0, "weight": change.get("is", {}).get("weight", ""), **change}

@@ -62,11 +62,20 @@ class ModelUpdater:
                 for event, data in self._agent.events():
                     with self.lock:
                         self._model.apply(event, data, time.time())
+                    if event == "snapshot":
+                        self._recall()
                     self.notify()
                 self._fail("events", f"lost {self._agent.address}: trying again until it answers")
             except GossipregError as error:
                 self._fail("events", str(error))
             self._over.wait(_INTERVAL)
+
+    def _recall(self) -> None:
+        """Ask for the last hour. An agent of an earlier release, or one that refuses, tells nothing of it."""
+        history = self._get("changes")
+        if history is not None:
+            with self.lock:
+                self._model.recall(history, time.time())
 
     def _poll(self) -> None:
         turn = 0

@@ -113,7 +113,7 @@ def test_that_nothing_has_happened_is_said_too() -> None:
     shown.refresh(NODE, {}, NOW)
     lines = text(shown, 80, 24)
     assert lines[1] == "reachable 100%  local health 0  - packets/s  -/s"
-    assert lines[-1] == "events  nothing has happened yet"
+    assert lines[-1] == "events  nothing has happened in the last hour"
 
 
 def test_problems_come_first_with_their_reasons_and_the_rest_is_counted() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from gossipreg.cli.top.layout import layout
 from gossipreg.cli.top.model import ScreenModel
 from tests.cli.fake_agent import INSTANCE, MEMBER, NODE
 
@@ -93,3 +94,51 @@ def test_what_happens_is_kept_in_order() -> None:
     for number in range(1000):
         shown.apply("member-alive", MEMBER, float(number))
     assert (shown.events[0].at, shown.events[-1].at) == (500.0, 999.0)
+
+
+def test_ages_and_events_go_back_to_before_the_screen_by_the_agents_account() -> None:
+    shown = model()
+    shown.apply("instance-changed", INSTANCE | {"weight": 5}, 11.0)
+    history = {
+        "now": 1012.0,  # its clock is 1,000 s ahead
+        "since": {
+            "members": {"web-1": 950.0, "gone": 1.0},
+            "instances": [{"service": "orders", "owner": "web-1", "id": "orders-1", "at": 940.0}],
+        },
+        "changes": [
+            {"at": 900.0, "event": "member-joined", "member": "web-1", "status": "alive", "draining": False},
+            {
+                "at": 940.0,
+                "event": "instance-changed",
+                "service": "orders",
+                "owner": "web-1",
+                "id": "orders-1",
+                "health": "critical",
+                "reason": "",
+                "was": {},
+                "is": {"weight": 5},
+            },
+            {"at": 1011.5, "event": "member-joined", "member": "web-1", "status": "alive", "draining": False},
+            {"at": 941.0, "event": "role-contested", "service": "orders"},
+        ],
+    }
+    shown.recall(history, 12.0)
+    assert row(shown) == (-50.0, "alive")
+    assert [(each.at, each.name) for each in shown.events] == [
+        (-100.0, "member-joined"),
+        (-60.0, "instance-changed"),
+        (11.0, "instance-changed"),
+    ]
+    assert shown.services["orders"].since == 11.0
+    assert shown.events[0].data["address"] == MEMBER["address"]
+    assert layout(shown, 12.0, 120, 30)
+    shown.recall(history, 12.0)
+    assert len(shown.events) == 3, "after another snapshot nothing is told twice"
+
+
+def test_a_problem_of_a_service_is_as_old_as_the_latest_change_there() -> None:
+    shown = model()
+    shown.services["orders"].since = 3.0
+    critical = INSTANCE | {"id": "orders-3", "health": "critical", "reason": ""}
+    shown.find_problems([critical], [], None, 12.0)
+    assert [(each.key, each.since) for each in shown.problems] == [("h orders", 3.0)]
