@@ -334,7 +334,7 @@ OBSERVERS_AT_ONCE: Final = STREAMS_OUT_MAX // 4
 #: One whose round trip is measured has `OBSERVER_SECONDS_MIN` and so many round trips, which a stream's beginning and a
 #: few losses take: what does not answer is shown within two seconds.
 OBSERVER_SECONDS: Final = 1.5
-OBSERVER_SECONDS_MIN: Final = 0.7
+OBSERVER_SECONDS_MIN: Final = 0.5
 OBSERVER_ROUND_TRIPS: Final = 8
 OBSERVERS_SECONDS: Final = 4.0
 

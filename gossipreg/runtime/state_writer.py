@@ -27,6 +27,10 @@ _PEERS_MAX = 64
 #: Time between looks at whether the remembered peers are still right (seconds).
 _PEERS_INTERVAL = 5.0
 
+#: Time between two looks at the disk of the data directory (seconds): a call to the system, in a thread. A person who
+#: watches is told within two seconds what is wrong with it.
+_DISK_INTERVAL = 1.0
+
 #: Time between two writes of the state of ttl checks (seconds): heartbeats of many services share one sync of the disk.
 _CHECKS_INTERVAL = 0.5
 
@@ -66,8 +70,10 @@ class StateWriter:
         After a write that failed there is one each time: what else would be written may be hours away.
         """
         while True:
-            await self._store.look_at_disk()
-            await trio.sleep(_PEERS_INTERVAL)
+            due = trio.current_time() + _PEERS_INTERVAL
+            while (left := due - trio.current_time()) > 0:
+                await self._store.look_at_disk()
+                await trio.sleep(min(left, _DISK_INTERVAL))
             if self._store.problem:
                 self._stored_index = min(0, self._stored_index)
             await self.store_identity()

@@ -40,7 +40,7 @@ class Stage:
         bind, advertised = await trio.to_thread.run_sync(self.switch.add, name)
         seeds = [next(iter(self.running.values()))] if self.running else []
         agent = await self.agents.start(name, "--advertise", advertised, *flags, join=seeds, bind=bind)
-        self.switch.runs(name, agent.process.pid)
+        await trio.to_thread.run_sync(self.switch.runs, name, agent.process.pid)
         self.running[name] = agent
         return agent
 

@@ -119,7 +119,7 @@ export class Members {
         identity ? el("span", { class: "quiet", title: T.identity.title(identity) }, ` ${T.identity.short(identity)}`) : null);
       fill(cells.address, given(member.address));
       fill(cells.zone, given(member.zone));
-      say(cells.trip, self ? "–" : trip(measured));
+      say(cells.trip, self || kind === STATUS.failed ? "–" : trip(measured));
       say(cells.load, number(load));
       say(cells.since, since ? age(this.app.now() - since) : "");
       cells.since.title = since ? clock(since) : this.app.before();
