@@ -33,7 +33,7 @@ from gossipreg.protocol.wire.keyring import GossipKeyring
 from gossipreg.protocol.wire.packets import ChecksummedPackets, PacketCodec, SealedPackets
 from gossipreg.protocol.wire.reader import Reader
 from gossipreg.revocation import Revocation
-from gossipreg_sim.identities import Identities, serial_in
+from gossipreg_sim.identities import Identities, key_in, revocation_key
 from gossipreg_sim.network import Constant, Latency, Network
 from gossipreg_sim.process import Clock, Process
 from gossipreg_sim.wire import Bare, corrupted
@@ -277,12 +277,12 @@ class Cluster:
     def revoke(self, name: str, revocation: Revocation) -> None:
         """Publish a revocation at ``name``."""
         assert self.identities is not None, "members have identities"
-        self.identities.ledger.revoked.setdefault(revocation.serial, self.world.now)
+        self.identities.ledger.revoked.setdefault(revocation_key(revocation), self.world.now)
         self.processes[name].do(partial(_revoke, revocation))
 
     def has_revoked(self, proof: bytes) -> bool:
         """Whether the certificate in a proof was revoked; not without proof."""
-        return bool(proof) and self.identities is not None and serial_in(proof) in self.identities.ledger.revoked
+        return bool(proof) and self.identities is not None and key_in(proof) in self.identities.ledger.revoked
 
     def state_key(self, name: str, statement: KeyStatement | PrimaryKeyStatement) -> None:
         """State something about a key of the gossip at ``name``, which has joined."""

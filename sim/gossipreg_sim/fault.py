@@ -75,7 +75,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     ),
     "impostor": Kind(
         "a holder of the cluster's key sends one of `nodes` forged and old statements, dated `seconds` ahead, signed "
-        "with a `certificate`: `none`, or one that is `foreign`, `other`, `revoked` or `ended`",
+        "with a `certificate`: `none`, or one that is `foreign`, `other`, `revoked`, `ended`, `issued` or `numbered`",
         ("every", "certificate"),
         ("seconds",),
         ("impostor",),
@@ -154,8 +154,9 @@ KINDS: Final[Mapping[str, Kind]] = {
 }
 
 #: What an impostor may sign with: nothing, or a certificate of another authority, one for another name and service, one
-#: that was revoked, or one that has ended.
-CERTIFICATES: Final = ("none", "foreign", "other", "revoked", "ended")
+#: that was revoked, one that has ended, one by a stolen issuer beyond its delegation, or one by it that was revoked and
+#: has the serial number of a node's.
+CERTIFICATES: Final = ("none", "foreign", "other", "revoked", "ended", "issued", "numbered")
 
 _ALWAYS: Final = ("kind", "name", "at", "lasts", "nodes")
 

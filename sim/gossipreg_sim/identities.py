@@ -11,8 +11,9 @@ from typing import Any, Final
 
 import attrs
 
-from gossipreg.authority import AuthorityKey
-from gossipreg.certificate import Certificate
+from gossipreg.authority import Authority, AuthorityKey
+from gossipreg.certificate import Certificate, Permit
+from gossipreg.delegation import Delegation
 from gossipreg.model import Status
 from gossipreg.protocol.identity.authenticator import Authenticator, IdentityMode, Signer
 from gossipreg.protocol.membership.member_update import MemberUpdate
@@ -42,7 +43,7 @@ class Ledger:
     """All that the nodes of a cluster have signed, by content, and which certificates were revoked."""
 
     stated: dict[Stated, None] = attrs.field(factory=dict)
-    revoked: dict[bytes, int] = attrs.field(factory=dict)  # serial number -> ns, when it was published first
+    revoked: dict[bytes, int] = attrs.field(factory=dict)  # `permit_key` -> ns, when it was published first
 
     def note(self, stated: Stated) -> None:
         """A node has signed it."""
@@ -128,6 +129,7 @@ class Identities:
     modes: dict[str, IdentityMode] = attrs.field(factory=dict)  # of nodes that were restarted with another
     signers: dict[str, Signer] = attrs.field(factory=dict)  # by node
     known_revocations: list[Revocation] = attrs.field(factory=list)  # in the files of all nodes, from their start
+    issuers: list[Authority] = attrs.field(factory=list)  # in the files of all nodes, from their start
     authority: AuthorityKey = attrs.field(init=False)
     _issued: int = 0
 
@@ -147,47 +149,77 @@ class Identities:
         mode = self.mode_of(name)
         if mode is IdentityMode.OFF:
             return WitnessedAuthenticator(CLUSTER, mode, ledger=self.ledger)
-        if name not in self.signers:
-            self.signers[name] = self.signer(name, grants=_GRANTS)
-        return WitnessedAuthenticator(
-            CLUSTER, mode, self.signers[name], (self.authority.authority,), ledger=self.ledger
+        trusted = (self.authority.authority, *self.issuers)
+        return WitnessedAuthenticator(CLUSTER, mode, self.signer_of(name), trusted, ledger=self.ledger)
+
+    def delegate(self, name: str, service: str) -> AuthorityKey:
+        """A new issuer for members of these names and one service, in the files of all nodes from their start."""
+        made = self.new_authority(f"issuer {len(self.issuers)}")
+        delegation = Delegation.issue(
+            self.authority.key,
+            cluster=CLUSTER,
+            serial=self._bytes(SERIAL_BYTES, "delegation", len(self.issuers)),
+            public=made.key.public,
+            agent="issuer",
+            names=(name,),
+            zones=("*",),
+            services=(service,),
+            roles=(),
+            grants=(),
+            not_before=EPOCH_MS // 1000 + int(BEGIN),
+            not_after=EPOCH_MS // 1000 + int(END),
+            lifetime=int(END - BEGIN),
         )
+        self.issuers.append(Authority(CLUSTER, made.key.public, delegation))
+        return made
 
     def signer(
         self,
         *names: str,
         by: AuthorityKey | None = None,
         services: tuple[str, ...] = ("*",),
+        roles: tuple[str, ...] = ("*",),
         grants: tuple[str, ...] = (),
         end: float = END,
+        serial: bytes | None = None,
     ) -> Signer:
-        """A new key with a certificate for ``names``, patterns; ``end`` in seconds after the start of the run."""
+        """A new key with a certificate for ``names``, patterns; ``end`` in seconds after the start of the run.
+
+        ``serial``: a serial number that the signer has chosen.
+        """
         self._issued += 1
         key, signed_by = self._key("node", *names, self._issued), by or self.authority
         begin = EPOCH_MS // 1000 + int(min(BEGIN, end - 3600))
         certificate = Certificate.issue(
             signed_by.key,
             cluster=CLUSTER,
-            serial=self._bytes(SERIAL_BYTES, "serial", *names, self._issued),
+            serial=serial or self._bytes(SERIAL_BYTES, "serial", *names, self._issued),
             public=key.public,
             names=names,
             zones=("*",),
             services=services,
-            roles=("*",),
+            roles=roles,
             grants=grants,
             not_before=begin,
             not_after=EPOCH_MS // 1000 + int(end),
         )
         return Signer(key, certificate)
 
+    def signer_of(self, name: str) -> Signer:
+        """What a node signs with, also before it starts."""
+        if name not in self.signers:
+            self.signers[name] = self.signer(name, grants=_GRANTS)
+        return self.signers[name]
+
     def revoke(self, certificate: Certificate, at: float) -> Revocation:
         """Revoke a certificate; ``at`` in seconds after the start of the run."""
-        return self.authority.revoke(certificate, at=EPOCH_MS // 1000 + int(at))
+        delegations = tuple(each.delegation for each in self.issuers if each.delegation is not None)
+        return self.authority.revoke(certificate, at=EPOCH_MS // 1000 + int(at), delegations=delegations)
 
     def publish_from_start(self, revocation: Revocation) -> None:
         """Have a revocation in the files of all nodes, before any of them starts."""
         self.known_revocations.append(revocation)
-        self.ledger.revoked[revocation.serial] = 0
+        self.ledger.revoked[revocation_key(revocation)] = 0
 
     def renew(self, name: str) -> None:
         """Give the node a new key and certificate; it uses them from its next start on."""
@@ -201,6 +233,16 @@ class Identities:
         return b"".join(rng.bits().to_bytes(8) for _ in range((count + 7) // 8))[:count]
 
 
-def serial_in(proof: bytes) -> bytes:
-    """The serial number of the certificate in a proof; empty if there is none that can be read."""
-    return Certificate.read(proof[SIGNATURE_BYTES:]).serial if proof else b""
+def permit_key(permit: Permit) -> bytes:
+    """What tells a certificate from all others: its serial number, which an issuer chooses, and its holder's key."""
+    return permit.serial + permit.public
+
+
+def revocation_key(revocation: Revocation) -> bytes:
+    """The `permit_key` of what is revoked."""
+    return revocation.serial + revocation.holder
+
+
+def key_in(proof: bytes) -> bytes:
+    """The `permit_key` of the certificate in a proof; empty if there is no proof."""
+    return permit_key(Certificate.read(proof[SIGNATURE_BYTES:])) if proof else b""

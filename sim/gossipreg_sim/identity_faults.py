@@ -65,7 +65,7 @@ class IdentityFaults:
             plans[fault.kind]()
 
     def _plan_impostor(self, fault: Fault, nodes: list[str], rng: Rng, begins: int, ends: int) -> None:
-        impostor = Impostor(self.cluster, self._identities, fault.certificate, rng.fork(), fault.seconds)
+        impostor = Impostor(self.cluster, self._identities, fault.certificate, nodes[0], rng.fork(), fault.seconds)
         for at in range(begins, ends, max(ns(fault.every), ns(0.001))):
             self.cluster.world.at(at, partial(self._strike, impostor, nodes, rng))
 

@@ -9,7 +9,7 @@ docs/security.md#identity lists them.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 import attrs
@@ -63,6 +63,7 @@ class Impostor:
     cluster: Cluster
     identities: Identities
     certificate: str  # one of CERTIFICATES
+    victim: str  # a node
     rng: Rng
     ahead: float = 0.0
     _authenticator: Authenticator = attrs.field(init=False)
@@ -76,20 +77,29 @@ class Impostor:
         self._run_id = self.rng.bits()
 
     def _signer(self) -> Signer | None:
-        """What it signs with. A revoked certificate is known as such to all nodes from their start."""
+        """What it signs with; None: it has no certificate."""
         identities = self.identities
-        match self.certificate:
-            case "foreign":
-                return identities.signer("*", by=identities.new_authority("foreign"), grants=GRANTS)
-            case "other":
-                return identities.signer("evil", services=("evil",))
-            case "revoked":
-                signer = identities.signer("*", grants=GRANTS)
-                identities.publish_from_start(identities.revoke(signer.certificate, 0.0))
-                return signer
-            case "ended":
-                return identities.signer("*", grants=GRANTS, end=_ENDED)
-        return None
+        makers: dict[str, Callable[[], Signer]] = {
+            "foreign": lambda: identities.signer("*", by=identities.new_authority("foreign"), grants=GRANTS),
+            "other": lambda: identities.signer("evil", services=("evil",)),
+            "revoked": lambda: self._revoked(identities.signer("*", grants=GRANTS)),
+            "ended": lambda: identities.signer("*", grants=GRANTS, end=_ENDED),
+            "issued": lambda: identities.signer("*", by=identities.delegate("evil-*", "evil"), grants=GRANTS),
+            "numbered": lambda: self._revoked(self._numbered()),
+        }
+        maker = makers.get(self.certificate)
+        return None if maker is None else maker()
+
+    def _revoked(self, signer: Signer) -> Signer:
+        """``signer``, whose certificate all nodes know to be revoked from their start."""
+        self.identities.publish_from_start(self.identities.revoke(signer.certificate, 0.0))
+        return signer
+
+    def _numbered(self) -> Signer:
+        """What a stolen issuer has signed, with the serial number of the victim's certificate."""
+        serial = self.identities.signer_of(self.victim).certificate.serial
+        issuer = self.identities.delegate("evil-*", "evil")
+        return self.identities.signer("evil-1", by=issuer, services=("evil",), roles=(), serial=serial)
 
     def strike(self, target: Process) -> int:
         """Send ``target`` forged statements about what a random node knows; returns how many."""

@@ -21,6 +21,7 @@ LONG: Final = {
     "long-split-forgotten": "long-split",
     "lossy-80": "lossy-30",
     "slow-host": "slow-node",
+    "stolen-issuer": "impostor",
 }
 
 

@@ -19,6 +19,7 @@ from gossipreg_sim.identities import (
     policy_stated,
     record_stated,
     reset_stated,
+    revocation_key,
     table_stated,
     term_stated,
 )
@@ -96,7 +97,7 @@ class Authority(Oracle):
             self._check(process, version, policy_stated(version), strict=strict)
             return
         revocation = version.revocation
-        is_genuine = revocation is not None and revocation.serial in self._ledger.revoked
+        is_genuine = revocation is not None and revocation_key(revocation) in self._ledger.revoked
         self.check(process, is_genuine, f"holds {version.key}, which the authority did not sign")
 
     def _check(self, process: Process, held: _Held, stated: Stated, *, strict: bool) -> None:

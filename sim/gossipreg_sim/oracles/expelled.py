@@ -10,6 +10,7 @@ from gossipreg.certificate import Certificate
 from gossipreg.protocol.identity.authenticator import IdentityMode
 from gossipreg.signatures import SIGNATURE_BYTES
 from gossipreg_sim.fault import Fault
+from gossipreg_sim.identities import permit_key, revocation_key
 from gossipreg_sim.oracles.oracle import Oracle
 from gossipreg_sim.process import Process
 from gossipreg_sim.world import SECOND, ns
@@ -42,9 +43,9 @@ class Expelled(Oracle):
     _bound: int = attrs.field(init=False)  # ns; longer than any run where only the final agreement is checked
     _started: dict[Process, int] = attrs.field(factory=dict)  # ns
     _held: dict[Process, dict[bytes, None]] = attrs.field(factory=dict)
-    _kept: dict[bytes, dict[str, None]] = attrs.field(factory=dict)  # serial number -> nodes that have not lost it
+    _kept: dict[bytes, dict[str, None]] = attrs.field(factory=dict)  # `permit_key` -> nodes that have not lost it
     _late: dict[tuple[Process, bytes], None] = attrs.field(factory=dict)  # reported
-    _serials: dict[bytes, bytes] = attrs.field(factory=dict)  # document -> serial number
+    _serials: dict[bytes, bytes] = attrs.field(factory=dict)  # document -> `permit_key`
 
     def __attrs_post_init__(self) -> None:
         scenario = self.context.scenario
@@ -63,10 +64,11 @@ class Expelled(Oracle):
         if not identities.ledger.revoked:
             return
         signer = process.engine.state.authenticator.signer
-        if signer is not None and signer.certificate.serial in identities.ledger.revoked:
+        if signer is not None and permit_key(signer.certificate) in identities.ledger.revoked:
             return  # expelled itself
         policies = process.engine.state.policies
-        holds = {held.revocation.serial: None for held in policies.revocations if held.revocation is not None}
+        revocations = [held.revocation for held in policies.revocations if held.revocation is not None]
+        holds = {revocation_key(revocation): None for revocation in revocations}
         before = self._held.setdefault(process, {})
         for serial, at in identities.ledger.revoked.items():
             if serial in holds:
@@ -109,7 +111,7 @@ class Expelled(Oracle):
         document = proof[SIGNATURE_BYTES:]
         serial = self._serials.get(document)
         if serial is None:
-            serial = self._serials[document] = Certificate.read(document).serial
+            serial = self._serials[document] = permit_key(Certificate.read(document))
         return serial
 
     def finish(self) -> None:

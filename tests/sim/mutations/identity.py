@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from gossipreg.certificate import Certificate
+from gossipreg.delegation import Delegation
 from gossipreg.protocol.expulsion import Expulsion
 from gossipreg.protocol.identity import authenticator as module
 from gossipreg.protocol.identity.authenticator import Authenticator
@@ -17,7 +18,7 @@ from gossipreg.protocol.registry.policy_version import PolicyVersion
 from gossipreg.protocol.registry.table import Table
 from gossipreg.revocation import Revocation
 from tests.sim.mutations.mutation import mutation
-from tests.sim.mutations.scenarios import EXPULSION, IMPOSTORS, LATE_RECORDS
+from tests.sim.mutations.scenarios import EXPULSION, IMPOSTORS, LATE_RECORDS, STOLEN_ISSUER
 
 
 def accepting(name: str) -> Callable[[pytest.MonkeyPatch], None]:
@@ -106,6 +107,17 @@ def policies_need_no_grant(patch: pytest.MonkeyPatch) -> None:
         return None if refusal is not None and (refusal.is_excess or "is for" in refusal.why) else refusal
 
     patch.setattr(Authenticator, "check_policy", check_policy)
+
+
+@mutation(STOLEN_ISSUER, "Authority")
+def an_issuer_may_sign_anything(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Delegation, "excess_of", lambda *_: None)
+
+
+@mutation(STOLEN_ISSUER, "Healing", "LastWriterWins")
+def a_revocation_is_one_of_every_certificate_with_its_serial_number(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Revocation, "keys_of", staticmethod(lambda permit: ((permit.serial, b""),)))
+    patch.setattr(Revocation, "revoked", property(lambda self: (self.serial, b"")))
 
 
 @mutation(EXPULSION, "Expelled")

@@ -298,6 +298,15 @@ IMPOSTORS = Scenario(
     sometimes=("impostor", "statements_refused", "statements_unsigned", "policy"),
 )
 
+#: What a stolen issuer signs beyond its delegation, and with the serial number of a node's certificate.
+STOLEN_ISSUER = attrs.evolve(
+    IMPOSTORS,
+    name="stolen-issuer",
+    title="A stolen issuer",
+    faults=tuple(Fault(kind="impostor", certificate=certificate, every=0.25) for certificate in ("issued", "numbered")),
+    sometimes=("impostor", "statements_refused", "statements_ended", "policy"),
+)
+
 #: A revocation, and a node that is clean again.
 EXPULSION = Scenario(
     name="expulsion",
