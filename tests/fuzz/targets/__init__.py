@@ -16,7 +16,7 @@ _FAMILIES: Final = {
     "eureka": ("eureka-json", "eureka-xml"),
     "envoy": ("envoy",),
     "attach": ("attach-requests", "attach-answers"),
-    "authority": ("certificates",),
+    "authority": ("certificates", "join-tokens"),
     "identity": ("statements", "authority-files"),
     "files": ("settings", "instances", "rows", "snapshot"),
     "checks": ("checks", "check-answers"),
