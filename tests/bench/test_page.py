@@ -10,7 +10,7 @@ import pytest
 
 from tests.bench.figures import GROUPS
 from tests.bench.page import LINES, PAGE, PRINTS, prints, renewed, table
-from tests.bench.page_peers import EUREKA, MEMBERLIST, SERVERS, TOLD, memberlist_table, registries_table
+from tests.bench.page_peers import EUREKA, LATER, MEMBERLIST, SERVERS, TOLD, memberlist_table, registries_table
 
 COMMANDS = sorted({f"{line.told}{line.more}" for line in LINES} | TOLD)
 
@@ -76,10 +76,11 @@ def test_each_registry_has_the_ratio_to_it_before_its_median() -> None:
     title = "`kill -9` of a client: gone from the last"
     servers = f"| {title} | etcd | s | 60 (59 to 61, n=3) | 0.5 (0.4 to 0.6, n=3) | 1/120 | 0.1 |"
     eureka = f"| {title} | eureka | s | 200 (190 to 210, n=2) | 0.4 | 1/500 | |"
-    page = said(SERVERS, head + servers) + said(EUREKA, head + eureka)
+    later = f"| {title} | etcd | s | 50 (49 to 51, n=3) | 0.25 (0.2 to 0.3, n=3) | 1/200 | |"
+    page = said(SERVERS, head + servers) + said(LATER, head + later) + said(EUREKA, head + eureka)
     row = next(row for row in registries_table(prints(page)).splitlines() if title in row)
     cells = [cell.strip() for cell in row[1:-1].split("|")]
-    assert cells == [title, "0.5 s", "0.1 s", "**1/120** 60 s", "", "", "", "**1/500** 200 s", ""]
+    assert cells == [title, "0.25 s", "0.1 s", "**1/200** 50 s", "", "", "", "**1/500** 200 s", ""]
 
 
 def test_memberlist_has_its_columns_for_each_size() -> None:
