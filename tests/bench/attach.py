@@ -6,8 +6,10 @@
 - *Start*: CPU and memory of a process that is attached and has looked a service up, less those of the same program
   without that: an idle trio or asyncio program, or a bare one for threads. The cases take turns; the differences are
   taken within each round.
-- *Many*: so many processes on one agent of three, each with an instance; what each adds to the agent's memory.
-- *Rest*: over ten seconds, the CPU of all of them, and the bytes that they have read and written, sockets included.
+- *Many*: so many processes on one agent of three, every other one with an instance; what each adds to the agent's
+  memory.
+- *Rest*: over ten seconds, the CPU of all of them, and the bytes that they have read and written, sockets included:
+  those with an instance are asked whether they run, and the others are not.
 - *Kills*: `kill -9` of an attached process, and of a member that embeds its node, in turns, until the instance is gone
   from the lookups of the agent that joined last.
 
@@ -25,6 +27,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Final
 
@@ -110,6 +113,7 @@ with open_node({}) as node:
     sys.stdin.read()
 """
 ATTACHED: Final = _OFFERING.format("Config(attach=sys.argv[1])")
+READING: Final = "\n".join(line for line in ATTACHED.splitlines() if "register" not in line)
 MEMBER: Final = _OFFERING.format("Config(name=sys.argv[3], bind='127.0.0.1:0', join=[sys.argv[1]])")
 
 #: The most that is wanted: added CPU (ms), added memory (MiB), CPU at rest of a process (%).
@@ -185,8 +189,8 @@ def many(count: int, attach: str, agent_pid: int, environment: Mapping[str, str]
     with ExitStack() as stack:
         before = resident_bytes(agent_pid)
         running = [
-            stack.enter_context(started(("-c", ATTACHED, attach, str(1000 + number), f"p{number}"), environment))
-            for number in range(count)
+            stack.enter_context(started(("-c", program, attach, str(1000 + number), f"p{number}"), environment))
+            for number, program in enumerate(islice(cycle((ATTACHED, READING)), count))
         ]
         measured.add(
             f"{count} processes: of the agent's memory, each",
@@ -200,19 +204,15 @@ def many(count: int, attach: str, agent_pid: int, environment: Mapping[str, str]
         cpu, moved = {pid: cpu_seconds(pid) for pid in (*pids, agent_pid)}, {pid: moved_bytes(pid) for pid in pids}
         time.sleep(_REST)
         spent = {pid: 100 * (cpu_seconds(pid) - each) / _REST for pid, each in cpu.items()}
-        measured.add(
-            f"{count} processes: CPU at rest, each, of one core",
-            "%",
-            [sum(spent[pid] for pid in pids) / count],
-            REST_AT_MOST,
-        )
+        offering, reading = pids[::2], pids[1::2]
+        title = f"{count} processes: CPU at rest of one that has registered, of one core"
+        measured.add(title, "%", [sum(spent[pid] for pid in offering) / len(offering)], REST_AT_MOST)
+        title = f"{count} processes: CPU at rest of one that only looks up, of one core"
+        measured.add(title, "%", [sum(spent[pid] for pid in reading) / len(reading)], 0.0)
         measured.add(f"{count} processes: CPU of their agent at rest, of one core", "%", [spent[agent_pid]])
-        measured.add(
-            f"{count} processes: bytes read and written at rest, all",
-            "B",
-            [sum(moved_bytes(pid) - each for pid, each in moved.items())],
-            0.0,
-        )
+        for kind, some, most in (("have registered", offering, None), ("only look up", reading, 0.0)):
+            title = f"{count} processes: bytes read and written at rest, all that {kind}"
+            measured.add(title, "B", [sum(moved_bytes(pid) - moved[pid] for pid in some)], most)
 
 
 def kills(
@@ -274,8 +274,8 @@ def main(given: Sequence[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=15, metavar="N", help="how often each case is started (15)")
     parser.add_argument("--kills", type=int, default=10, metavar="N", help="of each kind (10)")
     options = parser.parse_args(given)
-    if min(options.processes, options.rounds, options.kills) < 1:
-        parser.error("--processes, --rounds, --kills: at least 1 is needed to know anything")
+    if min(options.processes - 1, options.rounds, options.kills) < 1:
+        parser.error("--processes: 2 or more, --rounds, --kills: 1 or more are needed to know anything")
     load = os.getloadavg()[0]
     try:
         measured = measure(options.processes, options.rounds, options.kills)

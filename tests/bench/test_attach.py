@@ -24,5 +24,5 @@ def test_a_small_run_measures_all(capsys: pytest.CaptureFixture[str]) -> None:
     told = capsys.readouterr().out
     for what in ("start, trio: CPU added", "start, threads: resident added", "kill -9 of a member", "bytes read and"):
         assert what in told
-    rest = next(line for line in told.splitlines() if "bytes read and written at rest" in line)
+    rest = next(line for line in told.splitlines() if "bytes read and written at rest, all that only look up" in line)
     assert "| 0 |" in rest

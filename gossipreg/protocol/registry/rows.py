@@ -106,8 +106,8 @@ class Chunk:
             preferred_count,
         )
 
-    def with_rows(self, changes: Mapping[Key, Row | None]) -> Chunk | None:
-        """This chunk with ``changes``; None if it then has too many rows for a chunk, or too few."""
+    def with_rows(self, changes: Mapping[Key, Row | None], least: int) -> Chunk | None:
+        """This chunk with ``changes``; None if it then has too many rows for a chunk, or less than ``least``."""
         sources, able = list(self.sources), list(self.able)
         deferred = [False] * len(sources) if self.deferred is None else list(self.deferred)
         for key, row in changes.items():
@@ -116,7 +116,7 @@ class Chunk:
             sources[place:end] = [] if row is None else [row.source]
             able[place:end] = [] if row is None else [row.able_source]
             deferred[place:end] = [] if row is None else [row.deferred]
-        if len(sources) != len(self.sources) and not _CHUNK_ROWS_MIN <= len(sources) <= _CHUNK_ROWS_MAX:
+        if len(sources) != len(self.sources) and not least <= len(sources) <= _CHUNK_ROWS_MAX:
             return None
         return self._of_columns(sources, able, deferred)
 
@@ -296,7 +296,8 @@ def _chunk_of(chunks: Sequence[Chunk], key: Key) -> int:
 
 def _replace_in(chunks: list[Chunk], place: int, changes: Mapping[Key, Row | None]) -> None:
     """Apply ``changes`` to the chunk at ``place``, and divide it or join it with a neighbor if need be."""
-    replaced = chunks[place].with_rows(changes) if chunks else None
+    least = _CHUNK_ROWS_MIN if len(chunks) > 1 else 1
+    replaced = chunks[place].with_rows(changes, least) if chunks else None
     if replaced is not None:
         chunks[place] = replaced
         return

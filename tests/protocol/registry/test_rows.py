@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gossipreg.model import Instance
-from gossipreg.protocol.registry.rows import CHUNK_ROWS, Key, Row, Rows, key_of
+from gossipreg.protocol.registry.rows import CHUNK_ROWS, Chunk, Key, Row, Rows, key_of
 from tests.protocol.making import instance, law
 
 
@@ -55,6 +55,17 @@ def test_a_change_copies_the_rows_of_one_chunk_however_many_there_are(count: int
     assert copied(before, before.replaced({("001000", "b"): None})) == CHUNK_ROWS - 1
     far = {key_of(each.shown): each for each in (row("000001"), row("001001"))}
     assert copied(before, before.replaced(far)) == 2 * (CHUNK_ROWS + 1)
+
+
+@pytest.mark.parametrize("count", [2, 10, 1_000])
+def test_one_row_more_or_less_makes_no_other_row(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Columns are copied: to make the rows of a chunk for each registration was a third of its cost."""
+    before, added = many(count), row("000001")
+    monkeypatch.setattr(Chunk, "rows", lambda _: pytest.fail("it makes the rows of a chunk"))
+    more = before.replaced({key_of(added.shown): added})
+    assert more.shown_count == count + 1
+    assert more.shown()[1] is added.shown
+    assert more.replaced({key_of(added.shown): None}).shown() == before.shown()
 
 
 def test_rows_that_come_one_by_one_are_divided_and_those_that_go_joined() -> None:
