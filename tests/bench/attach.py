@@ -8,8 +8,8 @@
   taken within each round.
 - *Many*: so many processes on one agent of three, every other one with an instance; what each adds to the agent's
   memory.
-- *Rest*: over ten seconds, the CPU of all of them, and the bytes that they have read and written, sockets included:
-  those with an instance are asked whether they run, and the others are not.
+- *Rest*: over ten seconds, the CPU of all of them, and the bytes that they have read and written. Sockets are left
+  out of those by the kernel. Those with an instance are asked whether they run, and the others are not.
 - *Kills*: `kill -9` of an attached process, and of a member that embeds its node, in turns, until the instance is gone
   from the lookups of the agent that joined last.
 
@@ -165,7 +165,7 @@ def agent(name: str, seed: str | None, attach: str | None) -> list[str]:
 
 
 def moved_bytes(pid: int) -> int:
-    """What a process has read and written by now, from files and sockets alike (bytes)."""
+    """What a process has read and written by now, but for what it has sent and received (bytes)."""
     fields = dict(line.split(": ") for line in Path(f"/proc/{pid}/io").read_text().splitlines())
     return int(fields["rchar"]) + int(fields["wchar"])
 

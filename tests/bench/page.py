@@ -220,16 +220,6 @@ LINES: Final = (
     Line(
         "the same: CPU of one that only looks up", _ATTACH, Cell("200 processes: CPU at rest of one that only", _SPREAD)
     ),
-    Line(
-        "the same: bytes read and written in ten seconds, by all that have an instance",
-        _ATTACH,
-        Cell("200 processes: bytes read and written at rest, all that have", _SPREAD),
-    ),
-    Line(
-        "the same: by all that only look up",
-        _ATTACH,
-        Cell("200 processes: bytes read and written at rest, all that only", _SPREAD),
-    ),
     Line("the same: what each adds to the agent's memory", _ATTACH, Cell("200 processes: of the agent's", _SPREAD)),
     Line(
         "`kill -9` of an attached process: gone from the last of 4 nodes",
