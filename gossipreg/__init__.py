@@ -42,33 +42,22 @@ if TYPE_CHECKING:
         UnknownTerm,
         UnknownToken,
     )
-    from gossipreg.federation import Federation
-    from gossipreg.keys import GossipKey
-    from gossipreg.model import (
-        Address,
-        CellInfo,
+    from gossipreg.events import (
         CheckEvent,
         Event,
-        Health,
-        Instance,
         InstanceEvent,
-        JoinFailure,
-        JoinResult,
-        Member,
         MemberEvent,
         NodeEvent,
-        NodeInfo,
-        RegionalDirectory,
-        RegionalService,
-        RegionInfo,
         RoleEvent,
         ServiceChange,
-        ServiceCount,
-        ServiceTerm,
         Snapshot,
-        Status,
     )
+    from gossipreg.federation import Federation
+    from gossipreg.keys import GossipKey
+    from gossipreg.model import Address, Health, Instance, Member, ServiceCount, ServiceTerm, Status
+    from gossipreg.node_info import JoinFailure, JoinResult, NodeInfo
     from gossipreg.policy import Maintenance, Policy, Split, UnreadablePolicy, WeightOverride
+    from gossipreg.regional import CellInfo, RegionalDirectory, RegionalService, RegionInfo
     from gossipreg.runtime.node import Node
     from gossipreg.runtime.opening import open_node  # as type checkers see it; that below also attaches
     from gossipreg.settings import Settings
@@ -153,10 +142,10 @@ __all__ = [
 
 #: Each public name, and the module that has it.
 _MODULES: Final = {
-    "RegionalService": "gossipreg.model",
-    "RegionalDirectory": "gossipreg.model",
-    "RegionInfo": "gossipreg.model",
-    "CellInfo": "gossipreg.model",
+    "RegionalService": "gossipreg.regional",
+    "RegionalDirectory": "gossipreg.regional",
+    "RegionInfo": "gossipreg.regional",
+    "CellInfo": "gossipreg.regional",
     "UnknownRegion": "gossipreg.errors",
     "RegionUnavailable": "gossipreg.errors",
     "Federation": "gossipreg.federation",
@@ -199,22 +188,22 @@ _MODULES: Final = {
     "UnknownToken": "gossipreg.errors",
     "GossipKey": "gossipreg.keys",
     "Address": "gossipreg.model",
-    "CheckEvent": "gossipreg.model",
-    "Event": "gossipreg.model",
+    "CheckEvent": "gossipreg.events",
+    "Event": "gossipreg.events",
     "Health": "gossipreg.model",
     "Instance": "gossipreg.model",
-    "InstanceEvent": "gossipreg.model",
-    "JoinFailure": "gossipreg.model",
-    "JoinResult": "gossipreg.model",
+    "InstanceEvent": "gossipreg.events",
+    "JoinFailure": "gossipreg.node_info",
+    "JoinResult": "gossipreg.node_info",
     "Member": "gossipreg.model",
-    "MemberEvent": "gossipreg.model",
-    "NodeEvent": "gossipreg.model",
-    "NodeInfo": "gossipreg.model",
-    "RoleEvent": "gossipreg.model",
-    "ServiceChange": "gossipreg.model",
+    "MemberEvent": "gossipreg.events",
+    "NodeEvent": "gossipreg.events",
+    "NodeInfo": "gossipreg.node_info",
+    "RoleEvent": "gossipreg.events",
+    "ServiceChange": "gossipreg.events",
     "ServiceCount": "gossipreg.model",
     "ServiceTerm": "gossipreg.model",
-    "Snapshot": "gossipreg.model",
+    "Snapshot": "gossipreg.events",
     "Status": "gossipreg.model",
     "Maintenance": "gossipreg.policy",
     "Policy": "gossipreg.policy",

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Final, Literal
 
-from gossipreg.model import Event, Instance, InstanceEvent, Member, Status
+from gossipreg.events import Event, InstanceEvent
+from gossipreg.model import Instance, Member, Status
 from gossipreg.values import frozen
 
 MemberKind = Literal["joined", "suspect", "alive", "failed", "left"]

@@ -1,6 +1,6 @@
-"""The values that users receive: instances, members, changes, and a node's description of itself.
+"""Instances, members and services, as users receive them.
 
-All are frozen, and safe to keep, to compare and to pass to any thread.
+All are frozen, and safe to keep, to compare and to pass to any thread. `gossipreg.events` has their changes.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import enum
 import re
 from collections.abc import Iterable, Mapping
-from typing import Final, Literal
+from typing import Final
 
 import attrs
 
@@ -23,31 +23,18 @@ __all__ = [
     "NODE_REASON",
     "NODE_SERVICE",
     "PRIMARY",
-    "PROTOCOL_VERSION",
     "Address",
-    "CheckEvent",
     "Health",
     "Instance",
-    "InstanceEvent",
-    "JoinFailure",
     "Member",
-    "MemberEvent",
-    "NodeEvent",
-    "NodeInfo",
-    "RoleEvent",
-    "ServiceChange",
     "ServiceCount",
     "ServiceTerm",
-    "Snapshot",
     "SocketFile",
     "Status",
     "check_reason",
     "is_name",
     "place",
 ]
-
-#: The version of the protocol between nodes: packets and streams begin with it, and those of another are refused.
-PROTOCOL_VERSION: Final = 1
 
 _NAME: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 _ID: Final = re.compile(r"[!-~]+")
@@ -73,17 +60,6 @@ class Status(enum.IntEnum):
 
     def __str__(self) -> str:
         return self.name.lower()
-
-
-class LinkState(enum.StrEnum):
-    """What passes directly between a node and another member, as far as that node has noticed."""
-
-    DIRECT = "direct"
-    STREAMS_ONLY = "streams_only"
-    PACKETS_ONLY = "packets_only"
-    SMALL_PACKETS = "small_packets"
-    OUTGOING_LOST = "outgoing_lost"  # its packets arrive, but to this node's it answers through other members only
-    INCOMING_LOST = "incoming_lost"  # it answers through other members only, and nothing of its own arrives
 
 
 class Health(enum.StrEnum):
@@ -131,33 +107,6 @@ class Member:
     draining: bool = False
     cell: str = ""  # empty in a flat cluster
     stale: bool = False  # its cell is another one, which was not heard for a while
-
-
-@frozen
-class MemberObservation:
-    """What one node believes of a member, and how it reaches it."""
-
-    name: str
-    status: Status
-    link: LinkState = LinkState.DIRECT
-    round_trip: float | None = None  # smoothed (seconds); None if none was measured
-    unanswered: int = 0  # pings in a row that the member itself has not answered in time, 255 at most
-
-
-@frozen
-class ObserverReport:
-    """What one member answered when it was asked what it believes of the others.
-
-    ``failure`` is why there is no answer: then the rest is empty.
-    """
-
-    name: str
-    zone: str
-    failure: str = ""
-    version: str = ""  # of gossipreg
-    problems: tuple[str, ...] = ()  # as in `NodeInfo`
-    observed: tuple[MemberObservation, ...] = ()
-    is_silent: bool = False  # it was asked, and nothing came: it may be down, paused or cut off
 
 
 def _text_tuple(value: Iterable[str]) -> tuple[str, ...]:
@@ -285,87 +234,6 @@ def _check_meta(meta: object) -> None:
 
 
 @frozen
-class ServiceChange:
-    """One step of a watch: the first is a snapshot (everything is ``added``), the others are diffs.
-
-    ``instances`` is always the whole healthy set after the step, so a watcher may ignore the diff. For a slow watcher,
-    steps are merged; applied in order, the diffs always yield ``instances``.
-    """
-
-    service: str
-    index: int
-    instances: tuple[Instance, ...]
-    added: tuple[Instance, ...]
-    changed: tuple[Instance, ...]
-    removed: tuple[Instance, ...]
-    snapshot: bool
-
-
-@frozen
-class Snapshot:
-    """All that a node knows at one moment: the start of a stream of events."""
-
-    members: tuple[Member, ...]
-    instances: tuple[Instance, ...]
-
-
-@frozen
-class InstanceEvent:
-    """A healthy instance was added, changed, or removed (also because it can no longer serve)."""
-
-    kind: Literal["added", "changed", "removed"]
-    instance: Instance
-    before: Instance | None = attrs.field(default=None, eq=False, repr=False)  # of one that changed: what it was
-
-
-@frozen
-class MemberEvent:
-    """A member was first seen, or its status changed. ``left`` is also reported for a forgotten member."""
-
-    kind: Literal["joined", "suspect", "alive", "failed", "left"]
-    member: Member
-
-
-@frozen
-class CheckEvent:
-    """A check of this node's own instance began to flap (fail repeatedly), or is steady again."""
-
-    kind: Literal["flapping", "steady"]
-    instance: str  # its id
-    service: str
-    check: str
-    health: Health
-
-
-@frozen
-class RoleEvent:
-    """Several healthy instances of a service claim to be its primary, these have changed, or the conflict has ended.
-
-    ``primary`` is the one that all nodes take for the primary: None if it cannot serve, or if none claims to be it.
-    """
-
-    kind: Literal["contested", "settled"]
-    service: str
-    primary: Instance | None
-    contenders: tuple[Instance, ...]  # the primary first; the others are shown as fenced
-
-
-@frozen
-class NodeEvent:
-    """The node that reports the events has become isolated, or receives messages of a member again.
-
-    ``reachable`` is the share of the other members that it holds alive.
-    """
-
-    kind: Literal["isolated", "heard"]
-    name: str
-    reachable: float
-
-
-Event = Snapshot | InstanceEvent | MemberEvent | CheckEvent | RoleEvent | NodeEvent
-
-
-@frozen
 class ServiceCount:
     """How many instances a service has, and how many of them can serve."""
 
@@ -383,124 +251,3 @@ class ServiceTerm:
     primary: Instance | None  # at present
     reset_by: str | None = None  # the member through which an operator last reset it
     reset_at: float | None = None  # when (seconds since the epoch, by that member's clock)
-
-
-@frozen(kw_only=True)
-class RegionalService:
-    """What a node knows of one service of another region. ``instances`` are sorted by owner and id.
-
-    ``age`` is how long ago an agent there confirmed it at the latest (seconds). If that is too long, ``stale`` is true,
-    and so is that of each instance.
-    """
-
-    service: str
-    region: str
-    index: int  # grows whenever anything but the age may differ
-    instances: tuple[Instance, ...]
-    healthy: tuple[Instance, ...]  # those that can serve
-    members: Mapping[str, Member] = attrs.field(factory=dict, hash=False)  # the owners of the instances, by name
-    age: float
-    stale: bool
-
-    @property
-    def exists(self) -> bool:
-        """Whether the region has such a service, healthy or not."""
-        return bool(self.instances)
-
-
-@frozen(kw_only=True)
-class RegionalDirectory:
-    """The services of another region, each with the tags that its instances have."""
-
-    region: str
-    index: int
-    services: Mapping[str, tuple[str, ...]] = attrs.field(hash=False)
-    age: float  # as in `RegionalService`
-    stale: bool
-
-
-@frozen(kw_only=True)
-class RegionInfo:
-    """A region that a node knows, and how well it can reach it."""
-
-    name: str
-    own: bool = False
-    agent: str | None = None  # the one that answers, or did last
-    agents: tuple[str, ...] = ()  # all that the node was told of
-    connected: bool = True  # whether it has answered to the last request
-    age: float | None = 0.0  # seconds since the last confirmed moment; None if there was none
-    stale: bool = False
-    round_trip: float | None = 0.0  # seconds; None if not measured
-    services: int = 0  # that the region has, as far as that is told
-    followed: int = 0  # services whose instances are held
-    instances: int = 0  # held
-    problem: str = ""  # why no agent answers
-
-
-@frozen(kw_only=True)
-class CellInfo:
-    """A cell of the region, as a node of one of them knows it."""
-
-    name: str
-    own: bool = False
-    members: int = 0  # present, by the cell's own word
-    failed: int = 0
-    instances: int = 0  # that its members have registered
-    relays: tuple[str, ...] = ()  # members of the node's own cell that connect it to this one
-    peers: tuple[Address, ...] = ()  # where the relays of this cell are
-    age: float | None = 0.0  # seconds since all of it was known here at the latest; None if it never was
-    stale: bool = False
-    problem: str = ""  # why it is stale
-
-
-@frozen
-class JoinFailure:
-    """Why the last attempt to join through one seed failed."""
-
-    seed: str  # as the user named it, or its address; with the address if a name has several
-    reason: str  # a word for programs: see `runtime.joining.JoinFailureReason`
-    detail: str  # a sentence for users
-
-
-@frozen
-class JoinResult:
-    """How a requested join has ended at each seed that was named."""
-
-    joined: tuple[str, ...]  # the seeds with which the states were compared, as the user named them
-    failures: tuple[JoinFailure, ...]  # the others
-
-
-@frozen(kw_only=True)
-class NodeInfo:
-    """A node's description of itself."""
-
-    name: str
-    cluster: str
-    region: str = ""  # of the cluster, as this node was told; its name otherwise
-    address: Address
-    generation: int  # ms since the epoch at boot
-    incarnation: int
-    zone: str
-    local_health: int  # 0 is healthy; each step lengthens its probes' interval and timeout (Lifeguard §IV-A)
-    isolated: bool  # has received nothing for 4 probe intervals, so it declares no member failed
-    silence: float = 0.0  # seconds since a message of a member; 0.0 if there is no other
-    reachable: float  # share of the other remembered members, without those that left, that are alive; 1.0 when alone
-    joined: bool = True  # it owns its name and has the state of a seed, or it was started without seeds
-    join_failures: tuple[JoinFailure, ...] = ()  # until then: the seeds at which the last attempt failed
-    draining: bool  # wants no new work
-    leaving: bool  # is draining and about to leave
-    serving_last_known: bool  # it has reached no member yet, and answers from its snapshot
-    fingerprint: int  # 64 bits; equal for equal states
-    members: Mapping[str, int]  # by status
-    forgotten: int = 0  # failed members that an operator had forgotten; counted under left
-    services: int
-    instances: int
-    counters: Mapping[str, int]  # what was sent, received, and dropped for which reason
-    paths: Mapping[str, str] = attrs.field(factory=dict)  # for each member that not all traffic reaches: what passes
-    clock_skew: float | None = None  # seconds by which its wall clock is ahead of its peers'; None if not known
-    send_errors: Mapping[str, int] = attrs.field(factory=dict)  # how often this host's kernel refused to send, by errno
-    name_conflict: Address | None = None  # the address of an older node with the same name; see docs/resilience.md
-    version: str = ""  # of gossipreg
-    protocol: int = PROTOCOL_VERSION  # the version that it speaks with other nodes
-    problems: tuple[str, ...] = ()  # between this node and its peers, a sentence each
-    warnings: tuple[str, ...] = ()  # about how it is set up, a sentence each with the remedy

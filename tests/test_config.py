@@ -14,7 +14,8 @@ import attrs
 import pytest
 
 from gossipreg import limits
-from gossipreg.config import AgentConfig, Config
+from gossipreg.agent_config import AgentConfig
+from gossipreg.config import Config
 from gossipreg.errors import ConfigError, InsecureError, InvalidSetting
 from gossipreg.federation import Federation
 from gossipreg.fields import FieldKind

@@ -14,8 +14,8 @@ import pytest
 
 import gossipreg
 from gossipreg import limits
+from gossipreg.agent_config import AgentConfig
 from gossipreg.check import Check, read_checks
-from gossipreg.config import AgentConfig
 from gossipreg.errors import GossipregError
 from gossipreg.frontends.dns import limits as dns_limits
 from gossipreg.frontends.http.event_encoder import EventEncoder

@@ -10,7 +10,7 @@ from gossipreg.cli import show
 from gossipreg.cli.agent_options import as_json
 from gossipreg.cli.help_page import command
 from gossipreg.cli.new_file import write_once
-from gossipreg.config import KEY_BYTES, encode_key, key_id
+from gossipreg.key_format import KEY_BYTES, encode_key, key_id
 
 
 @command()

@@ -57,7 +57,7 @@ def add(agent: AgentClient, file: Path, *, as_json: bool) -> None:
     Examples:
       gossipreg keygen --out new.key && gossipreg keys add new.key
     """
-    from gossipreg.config import encode_key
+    from gossipreg.key_format import encode_key
     from gossipreg.runtime.key_files import read_key_file
 
     found = read_key_file("keys add", file, limits.GOSSIP_KEYS_MAX)

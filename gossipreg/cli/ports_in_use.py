@@ -7,7 +7,7 @@ import socket
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from gossipreg.config import AgentConfig
+from gossipreg.agent_config import AgentConfig
 from gossipreg.model import Address, place
 
 #: Ports above one in use that are tried for an example.

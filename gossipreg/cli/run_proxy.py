@@ -17,10 +17,11 @@ from typing import Final
 import attrs
 import trio
 
+from gossipreg.agent_config import AgentConfig
 from gossipreg.cli.client import AgentClient
 from gossipreg.cli.proxy_signals import HANDLED, Reload, Signals
 from gossipreg.cli.service_manager import ServiceManager
-from gossipreg.config import AgentConfig, Config
+from gossipreg.config import Config
 from gossipreg.frontends.proxy import Forward, Ports, open_metrics, serve_metrics
 from gossipreg.frontends.proxy.follow import AgentSource, NodeSource, Source
 from gossipreg.frontends.proxy.listeners import take_handed_over

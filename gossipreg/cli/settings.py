@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 
 import attrs
 
-from gossipreg.config import SERVICES, AgentConfig
+from gossipreg.agent_config import SERVICES, AgentConfig
 from gossipreg.errors import ConfigError, InvalidSetting
 from gossipreg.federation import TABLES, Federation
 from gossipreg.fields import Choice, FieldKind, Texts

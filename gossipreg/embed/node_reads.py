@@ -16,18 +16,9 @@ from gossipreg.embed.embedded_node import EmbeddedNode
 if TYPE_CHECKING:
     from gossipreg.identities import IdentityReport
     from gossipreg.keys import GossipKey
-    from gossipreg.model import (
-        Address,
-        CellInfo,
-        Instance,
-        Member,
-        RegionalDirectory,
-        RegionalService,
-        RegionInfo,
-        ServiceCount,
-        ServiceTerm,
-    )
+    from gossipreg.model import Address, Instance, Member, ServiceCount, ServiceTerm
     from gossipreg.policy import Policy, UnreadablePolicy
+    from gossipreg.regional import CellInfo, RegionalDirectory, RegionalService, RegionInfo
     from gossipreg.tokens import ClusterToken
 
 

@@ -17,18 +17,12 @@ from gossipreg.model import Health
 
 if TYPE_CHECKING:
     from gossipreg.check import Check, CheckReport
-    from gossipreg.model import (
-        Event,
-        Instance,
-        JoinResult,
-        NodeInfo,
-        ObserverReport,
-        RegionalDirectory,
-        RegionalService,
-        ServiceChange,
-        ServiceTerm,
-    )
+    from gossipreg.events import Event, ServiceChange
+    from gossipreg.model import Instance, ServiceTerm
+    from gossipreg.node_info import JoinResult, NodeInfo
+    from gossipreg.observations import ObserverReport
     from gossipreg.policy import Policy, Rule
+    from gossipreg.regional import RegionalDirectory, RegionalService
     from gossipreg.spec import InstanceSpec
     from gossipreg.tokens import ClusterToken
 

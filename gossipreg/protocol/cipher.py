@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gossipreg import config
+from gossipreg.key_format import KEY_BYTES
 
 
 class Cipher:
@@ -17,8 +17,8 @@ class Cipher:
         from cryptography.hazmat.primitives.hashes import SHA256
         from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-        assert len(key) == config.KEY_BYTES, f"a key of {len(key)} bytes"
-        self._aes = AESGCM(HKDF(SHA256(), config.KEY_BYTES, salt, info).derive(key))
+        assert len(key) == KEY_BYTES, f"a key of {len(key)} bytes"
+        self._aes = AESGCM(HKDF(SHA256(), KEY_BYTES, salt, info).derive(key))
         self._invalid = InvalidTag
 
     def encrypt(self, nonce: bytes, plain: bytes, header: bytes = b"") -> bytes:

@@ -14,6 +14,9 @@ readable, then calls `handle_timeout`, then sleeps until `deadline` or the next 
     seeds, join                              addresses at which to look for others
     handle_timeout                           run the timers that are due
     set_wall_clock                           what the wall clock shows
+
+What changes nothing is asked of the parts: `local_registry` (own instances), `local_policies` (versions to be stored
+and then published), `isolation`, `clocks`, `state`. `engine_creation` puts the parts together.
 """
 
 from __future__ import annotations
@@ -27,23 +30,22 @@ import attrs
 
 from gossipreg.authority import Authority
 from gossipreg.counters import Count
-from gossipreg.errors import InvalidCertificate, MemberPresent, NodeClosed, UnknownInstance, UnknownMember
+from gossipreg.errors import MemberPresent, UnknownMember
 from gossipreg.model import Address, Instance, Status
 from gossipreg.policy import Rule
 from gossipreg.protocol.borders import Borders
-from gossipreg.protocol.cells.cells import Cells
 from gossipreg.protocol.clock_watch import ClockWatch
 from gossipreg.protocol.disseminator import Disseminator
-from gossipreg.protocol.engine_settings import EngineSettings, engine_settings
+from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg.protocol.expulsion import Expulsion
-from gossipreg.protocol.identity.authenticator import Authenticator, IdentityMode, Signer
+from gossipreg.protocol.identity.authenticator import IdentityMode, Signer
 from gossipreg.protocol.inbound import Inbound
 from gossipreg.protocol.isolation import Isolation
 from gossipreg.protocol.joining import Joining
 from gossipreg.protocol.lifelines import Lifelines
 from gossipreg.protocol.local_member import LocalMember
 from gossipreg.protocol.local_policies import LocalPolicies
-from gossipreg.protocol.local_registry import LocalRegistry, RegistrationRoom
+from gossipreg.protocol.local_registry import LocalRegistry
 from gossipreg.protocol.membership.detector import Detector
 from gossipreg.protocol.membership.identity import Identity
 from gossipreg.protocol.membership.members import Members
@@ -62,23 +64,15 @@ from gossipreg.protocol.outputs import (
 from gossipreg.protocol.path_tests import PathTests
 from gossipreg.protocol.peer_streams import PeerStreams
 from gossipreg.protocol.record_handler import RecordHandler
-from gossipreg.protocol.registry.clock import Clock
-from gossipreg.protocol.registry.key_statements import Statement
 from gossipreg.protocol.registry.payload import pack_instance
-from gossipreg.protocol.registry.policy_version import PolicyVersion, revocation_version
-from gossipreg.protocol.registry.registry import Registry
+from gossipreg.protocol.registry.policy_version import PolicyVersion
 from gossipreg.protocol.registry.terms import TermRegister
-from gossipreg.protocol.registry.view import View, first_index
-from gossipreg.protocol.remote_handler import RemoteHandler
+from gossipreg.protocol.registry.view import View
 from gossipreg.protocol.state import ClusterState
 from gossipreg.protocol.stream_sessions import StreamSessions
-from gossipreg.protocol.wire.reader import Reader
-from gossipreg.revocation import Revocation
-from gossipreg.settings import Settings
-from gossipreg.tokens import ClusterToken
 
 #: Time between sweeps that delete expired state (seconds). State is kept for minutes to a day.
-_SWEEP_SECONDS = 5.0
+SWEEP_SECONDS = 5.0
 
 #: How long sweeps, and tries of seeds that are not urgent, wait for another reason to wake this node (seconds). It is
 #: woken by its probes every second, and each wake-up costs an idle node a quarter of its CPU.
@@ -116,128 +110,6 @@ class Engine:
     _sweep_at: float
     _deadline: float | None = None  # the deadline, until a verb may have moved it
 
-    @classmethod
-    def create(
-        cls,
-        *,
-        name: str,
-        generation: int,
-        address: Address,
-        zone: str,
-        settings: Settings,
-        rng: Random,
-        has_seeds: bool,
-        packet_room: int,
-        now: float,
-        counters: Counter[str] | None = None,
-        reader: Reader | None = None,
-        index: int = 0,
-        cell: str = "",
-        checks_clocks: bool = False,
-        is_open: bool = False,
-        authenticator: Authenticator | None = None,
-    ) -> Engine:
-        """Create the engine of a node booted in the millisecond ``generation``. It is alone until it learns of others.
-
-        ``packet_room`` is the size of a datagram's payload before it is encoded (bytes). Engines of one thread may
-        share a reader. ``checks_clocks``: see `ClockWatch.keeps_out`. ``is_open``: any process can send packets, since
-        the cluster has no key. ``index`` is below every index that the view gives, if an earlier run is known to have
-        gone so far. ``cell``: the ring that it is a member of; empty in a flat cluster. ``authenticator``: what signs
-        and verifies; without it the node has no identity.
-        """
-        counters = Counter() if counters is None else counters
-        settings = engine_settings(settings)
-        identity = Identity(settings, name, generation, address, zone, cell)
-        members = Members(settings, rng, name)
-        detector = Detector.create(settings, members, rng, now)
-        state = ClusterState(
-            settings,
-            members,
-            Registry(name),
-            View(max(first_index(generation), index)),
-            counters,
-            Clock.started(name, generation, now),
-            Authenticator("") if authenticator is None else authenticator,
-            cells=Cells(cell, members) if cell else None,
-        )
-        if state.authenticator.signer is not None:
-            state.registry.sign = state.sign_record
-        outbox = Outbox(settings, state, packet_room)
-        if is_open:
-            detector.prober.draw_numbers(rng)
-            outbox.has_answered = detector.prober.trips.is_measured
-        streams = PeerStreams(settings, rng, state, outbox)
-        expulsion = Expulsion(state, detector, streams)
-        local_member = LocalMember(identity, state, detector, streams, outbox, expulsion)
-        membership_handler = MembershipHandler(identity, state, detector, streams, outbox, expulsion)
-        local_member.begin(now, alone=not has_seeds)
-        lifelines = Lifelines(settings, name, members, streams, membership_handler, now)
-        record_handler = RecordHandler(local_member, state, streams, expulsion)
-        joining = Joining(
-            settings,
-            rng,
-            identity,
-            members,
-            local_member,
-            streams,
-            outbox,
-            has_seeds=has_seeds,
-            deadline=now if has_seeds else now + settings.reconnect_interval,
-            wait=settings.join_retry,
-        )
-        clocks = ClockWatch(state, outbox, checks_clocks)
-        isolation = Isolation(identity, members, detector, outbox)
-        disseminator = Disseminator.create(settings, state, outbox, detector.prober.trips)
-        observations = ObservationQueries(state, detector, streams, outbox)
-        borders = Borders(rng, state, streams, local_member, joining, isolation)
-        remote_handler = RemoteHandler(identity, state, membership_handler, record_handler, joining, outbox)
-        inbound = Inbound(
-            identity,
-            state,
-            detector,
-            local_member,
-            membership_handler,
-            record_handler,
-            lifelines,
-            streams,
-            outbox,
-            joining,
-            clocks,
-            isolation,
-            disseminator,
-            observations,
-            borders,
-            remote_handler,
-            Reader() if reader is None else reader,
-        )
-        return cls(
-            settings=settings,
-            rng=rng,
-            identity=identity,
-            state=state,
-            detector=detector,
-            local_member=local_member,
-            membership_handler=membership_handler,
-            lifelines=lifelines,
-            local_registry=LocalRegistry(identity, state),
-            local_policies=LocalPolicies(identity, state, clocks),
-            inbound=inbound,
-            isolation=isolation,
-            record_handler=record_handler,
-            streams=streams,
-            sessions=streams.sessions,
-            outbox=outbox,
-            path_tests=PathTests(state, streams, outbox),
-            disseminator=disseminator,
-            observations=observations,
-            borders=borders,
-            counters=counters,
-            joining=joining,
-            sweep_at=now + _SWEEP_SECONDS,
-            clocks=clocks,
-            expulsion=expulsion,
-        )
-
     # Reading
 
     @property
@@ -264,26 +136,6 @@ class Engine:
     def local_health(self) -> int:
         """The local health score; 0 is healthy."""
         return self.detector.health.score
-
-    @property
-    def isolated(self) -> bool:
-        """What `is_isolated` was at the last timeout or packet, as the driver was told."""
-        return self.isolation.reported
-
-    def is_isolated(self, now: float) -> bool:
-        """Whether this node hears no member although there should be one.
-
-        True from 4 probe intervals after the last packet or frame of a member, false again with the next one.
-        """
-        return self.isolation.is_isolated(now)
-
-    def silence(self, now: float) -> float:
-        """How long no message of a member has come (seconds); 0 if there is no other member."""
-        return self.isolation.silence(now)
-
-    def clock_skew(self, now: float) -> float | None:
-        """How far this node's wall clock is ahead of its peers' (seconds; below 0: behind); None when not known."""
-        return self.clocks.skew(now)
 
     def deadline(self) -> float:
         """When `handle_timeout` must be called next, if nothing happens before (seconds)."""
@@ -337,7 +189,7 @@ class Engine:
 
         They share what a change costs beyond its record: one refresh of each service, and the packets.
         """
-        room = self.registration_room()
+        room = self.local_registry.room()
         for instance, payload in instances:
             room.add(instance, len(payload))
         for instance, payload in instances:
@@ -345,77 +197,32 @@ class Engine:
         self._refresh()
         return self._done()
 
-    def registration_room(self) -> RegistrationRoom:
-        """What may still be registered at this moment: says beforehand what `register_many` would raise."""
-        self._check_open()
-        return self.local_registry.room()
-
     def deregister(self, id: str, now: float) -> list[Output]:
         """Withdraw one of this node's own instances. Raises `UnknownInstance`, `NodeClosed`."""
         return self.deregister_many([id], now)
 
     def deregister_many(self, ids: Sequence[str], now: float) -> list[Output]:
         """Withdraw several of this node's own instances, or none. Raises likewise."""
-        self._check_open()
+        self.identity.check_open()
         for id_ in ids:
-            if self.own(id_) is None:
-                raise self.unknown_instance(id_)
+            if self.local_registry.own(id_) is None:
+                raise self.local_registry.unknown_instance(id_)
         for id_ in dict.fromkeys(ids):
             self.local_registry.withdraw(id_, now)
         self._refresh()
         return self._done()
 
-    def own(self, id: str) -> Instance | None:
-        """This node's own instance of that id, as it was registered."""
-        return self.local_registry.own(id)
-
-    def unknown_instance(self, id: str) -> UnknownInstance:
-        """The error that this node owns no instance of that id; it names the members that own one."""
-        return self.local_registry.unknown_instance(id)
-
-    def own_count(self) -> int:
-        """How many instances this node has registered."""
-        return len(self.local_registry)
-
     def set_policy(self, rule: Rule, now: float) -> list[Output]:
         """Put ``rule`` in force everywhere, replacing any of its key. Raises `InvalidPolicy`, `NodeClosed`."""
-        return self.publish_policy(self.policy_version_of(rule, now), now)
+        return self.publish_policy(self.local_policies.version_of(rule, now), now)
 
     def remove_policy(self, key: str, now: float) -> list[Output]:
         """Remove the policy of that key everywhere. Raises `UnknownPolicy`, `NodeClosed`."""
-        return self.publish_policy(self.policy_removal_of(key, now), now)
-
-    def policy_version_of(self, rule: Rule, now: float) -> PolicyVersion:
-        """The version that sets ``rule``: to be stored, then given to `publish_policy`. Raises as `set_policy` does."""
-        self._check_open()
-        return self.local_policies.version_of(rule, now)
-
-    def policy_removal_of(self, key: str, now: float) -> PolicyVersion:
-        """The version that removes the policy of that key. Raises as `remove_policy` does."""
-        self._check_open()
-        return self.local_policies.removal_of(key, now)
-
-    def key_statement_of(self, statement: Statement, now: float) -> PolicyVersion:
-        """The version that states something about a key of the cluster: for `publish_policy`. Raises `NotJoined`."""
-        self._check_open()
-        return self.local_policies.statement_of(statement, now)
-
-    def token_version_of(self, token: ClusterToken, now: float) -> PolicyVersion:
-        """The version that creates a token of the cluster: for `publish_policy`.
-
-        Raises `InvalidToken`, `TooManyTokens`.
-        """
-        self._check_open()
-        return self.local_policies.token_version_of(token, now)
-
-    def token_removal_of(self, name: str, now: float) -> PolicyVersion:
-        """The version that revokes the token of that name: for `publish_policy`. Raises `UnknownToken`."""
-        self._check_open()
-        return self.local_policies.token_removal_of(name, now)
+        return self.publish_policy(self.local_policies.removal_of(key, now), now)
 
     def publish_policy(self, version: PolicyVersion, now: float) -> list[Output]:
         """Broadcast a version of this node's own, unless a later one of its policy has arrived since it was made."""
-        self._check_open()
+        self.identity.check_open()
         keys = self.state.policy_state.publish(version, now)
         if keys:
             self.outbox.put(PoliciesChanged(keys))
@@ -438,7 +245,7 @@ class Engine:
 
     def require_identity(self, now: float) -> list[Output]:
         """Believe only what is signed from now on, and drop what is not."""
-        self._check_open()
+        self.identity.check_open()
         self.state.authenticator.mode = IdentityMode.REQUIRE
         self.detector.needs_two_accusers = True
         self.expulsion.drop_unsigned()
@@ -446,48 +253,25 @@ class Engine:
         self._refresh()
         return self._done()
 
-    def revocation_of(self, revocation: Revocation) -> PolicyVersion:
-        """The version that has every member expel the holder of a certificate: for `publish_policy`.
-
-        Raises `InvalidCertificate` for a revocation that none of this node's authorities has signed.
-        """
-        self._check_open()
-        refusal = self.state.authenticator.check_revocation(revocation)
-        if refusal is not None:
-            raise InvalidCertificate(f"the revocation of {revocation.serial_text} is not taken: {refusal.why}")
-        return revocation_version(revocation)
-
     def renew_certificate(self, signer: Signer, now: float) -> list[Output]:
         """Sign with ``signer`` from now on, and have the others know its certificate."""
-        self._check_open()
+        self.identity.check_open()
         self.state.authenticator.use(signer)
         self.state.registry.sign = self.state.sign_record
         self.local_member.renew(now)
         self._refresh()
         return self._done()
 
-    def next_term(self, service: str) -> int:
-        """One more than the highest term known of ``service``. Raises `NotJoined`."""
-        return self.local_policies.next_term(service)
-
     def reset_term(self, service: str, now: float) -> list[Output]:
         """Restart the terms of ``service`` everywhere, from the highest that its instances state now.
 
         Raises `UnknownTerm`, `NotJoined`, `NodeClosed`.
         """
-        return self.publish_reset(self.reset_of(service, now), now)
-
-    def reset_of(self, service: str, now: float) -> TermRegister:
-        """The register that resets the terms of ``service``: to be stored, then given to `publish_reset`.
-
-        Raises as `reset_term` does.
-        """
-        self._check_open()
-        return self.local_policies.reset_of(service, now)
+        return self.publish_reset(self.local_policies.reset_of(service, now), now)
 
     def publish_reset(self, register: TermRegister, now: float) -> list[Output]:
         """Broadcast a reset made by this node."""
-        self._check_open()
+        self.identity.check_open()
         self.state.term_state.handle(register, now, spread=True)
         self._refresh()
         return self._done()
@@ -512,7 +296,7 @@ class Engine:
 
     def drain(self, now: float) -> list[Output]:
         """Drain: give all own instances the weight 0 on every node."""
-        self._check_open()
+        self.identity.check_open()
         self.identity.drain()
         self.local_member.announce(now)
         self._refresh()
@@ -520,7 +304,7 @@ class Engine:
 
     def undrain(self, now: float) -> list[Output]:
         """End `drain`: all own instances have the weights that they were registered with."""
-        self._check_open()
+        self.identity.check_open()
         self.identity.undrain()
         self.local_member.announce(now)
         self._refresh()
@@ -532,7 +316,7 @@ class Engine:
         A member that is alive behind a partition learns of this when the partition heals, and refutes. Raises
         `UnknownMember`, also for a member of another cell, `MemberPresent`, `NodeClosed`.
         """
-        self._check_open()
+        self.identity.check_open()
         held = self.members.get(name)
         cells = self.state.cells
         remote = None if cells is None or held is not None else cells.remote.get(name)
@@ -553,7 +337,7 @@ class Engine:
 
     def move(self, address: Address, now: float) -> list[Output]:
         """Move to ``address``, since the host was renumbered; published with a later generation."""
-        self._check_open()
+        self.identity.check_open()
         self.local_member.move(address, now)
         self.lifelines.restart(now)
         self.joining.hurry(now)
@@ -562,7 +346,7 @@ class Engine:
 
     def leave(self, now: float) -> list[Output]:
         """Leave the cluster. Call `handle_timeout` for a while longer, so that the departure spreads."""
-        self._check_open()
+        self.identity.check_open()
         self.identity.left = True
         self.local_member.announce(now)
         self._refresh()
@@ -573,7 +357,7 @@ class Engine:
 
         So two clusters become one. A `JoinEnded` follows for each address. Raises ``NodeClosed`` once it has left.
         """
-        self._check_open()
+        self.identity.check_open()
         self.joining.join(addresses, now)
         return self._done()
 
@@ -591,10 +375,6 @@ class Engine:
         """Answer an `ObservationsRequested`, with this node's ``version`` and its ``problems`` (sentences)."""
         self.observations.tell(stream, version, problems)
         return self._done()
-
-    def _check_open(self) -> None:
-        if self.identity.left:
-            raise NodeClosed(f"node {self.identity.name!r} has left the cluster: open a new one")
 
     def seeds(self, addresses: Sequence[Address], now: float) -> list[Output]:
         """Try the seeds at ``addresses``: several while no member was reached, else one that is not present."""
@@ -661,9 +441,9 @@ class Engine:
         self.joining.handle_timeout(now)
         self.inbound.handle_timeout(now)
         self.borders.handle_timeout(now)
-        self.isolation.note(isolated=self.is_isolated(now), now=now)
+        self.isolation.note(isolated=self.isolation.is_isolated(now), now=now)
         if now >= self._sweep_at:
-            self._sweep_at = now + _SWEEP_SECONDS
+            self._sweep_at = now + SWEEP_SECONDS
             self._sweep(now)
 
     def _sweep(self, now: float) -> None:

@@ -41,7 +41,8 @@ from gossipreg.protocol.registry.terms import TermRegister
 from gossipreg.protocol.remote_handler import RemoteHandler
 from gossipreg.protocol.state import ClusterState
 from gossipreg.protocol.stream_sessions import Purpose, StreamSession, answers, corrections, part_of
-from gossipreg.protocol.wire.messages import Junk, Message, pack
+from gossipreg.protocol.wire.field_readers import Junk
+from gossipreg.protocol.wire.messages import Message, pack
 from gossipreg.protocol.wire.reader import Reader
 
 #: What counts only as the word of the member that sends it, and proves nothing by itself.

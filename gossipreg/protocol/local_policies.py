@@ -9,6 +9,7 @@ import attrs
 
 from gossipreg import limits
 from gossipreg.errors import (
+    InvalidCertificate,
     InvalidPolicy,
     NotAllowed,
     NotJoined,
@@ -21,16 +22,20 @@ from gossipreg.policy import Rule
 from gossipreg.protocol.clock_watch import ClockWatch
 from gossipreg.protocol.membership.identity import Identity
 from gossipreg.protocol.registry.key_statements import Statement, pack_statement
-from gossipreg.protocol.registry.policy_version import PolicyVersion, pack_rule
+from gossipreg.protocol.registry.policy_version import PolicyVersion, pack_rule, revocation_version
 from gossipreg.protocol.registry.terms import TermRegister
 from gossipreg.protocol.registry.token_statements import TokenStatement, pack_token, token_key
 from gossipreg.protocol.state import ClusterState
+from gossipreg.revocation import Revocation
 from gossipreg.tokens import ClusterToken
 
 
 @attrs.define(eq=False, repr=False)
 class LocalPolicies:
-    """What this node's user may set for the whole cluster. Every version raises `ClockWrong` if the clock is off."""
+    """What this node's user may set for the whole cluster.
+
+    Every version raises `NodeClosed` once the node has left, and `ClockWrong` if its clock is off.
+    """
 
     identity: Identity
     state: ClusterState
@@ -38,6 +43,7 @@ class LocalPolicies:
 
     def version_of(self, rule: Rule, now: float) -> PolicyVersion:
         """The version that sets ``rule``. Raises `InvalidPolicy`."""
+        self.identity.check_open()
         rule.check()
         self._check_may("policies", f"policy {rule.key}")
         policies = self.state.policies
@@ -51,6 +57,7 @@ class LocalPolicies:
 
     def removal_of(self, key: str, now: float) -> PolicyVersion:
         """The version that removes the policy of that key. Raises `UnknownPolicy`."""
+        self.identity.check_open()
         version = self.state.policies.get(key)
         is_policy = version is not None and version.payload is not None
         if version is None or not is_policy or version.statement is not None or version.token is not None:
@@ -60,12 +67,14 @@ class LocalPolicies:
 
     def statement_of(self, statement: Statement, now: float) -> PolicyVersion:
         """The version that states something about a key of the cluster. Raises `NotJoined`."""
+        self.identity.check_open()
         self._check_joined("change the keys")
         self._check_may("keys", "the keys of the gossip")
         return self.clocks.new_policy_version(statement.about, pack_statement(statement), now)
 
     def token_version_of(self, token: ClusterToken, now: float) -> PolicyVersion:
         """The version that creates ``token``, or replaces that of its name. Raises `InvalidToken`, `TooManyTokens`."""
+        self.identity.check_open()
         self._check_may("tokens", f"token {token.name}")
         statement = TokenStatement.of(token)
         known = self.state.policies.tokens
@@ -77,12 +86,24 @@ class LocalPolicies:
 
     def token_removal_of(self, name: str, now: float) -> PolicyVersion:
         """The version that revokes the token of that name. Raises `UnknownToken`."""
+        self.identity.check_open()
         self._check_may("tokens", f"token {name:.80}")
         key = token_key(name)
         version = self.state.policies.get(key)
         if version is None or version.payload is None:
             raise UnknownToken(f"the cluster knows no token {name!r:.80}: see `gossipreg tokens list`")
         return self.clocks.new_policy_version(key, None, now)
+
+    def revocation_of(self, revocation: Revocation) -> PolicyVersion:
+        """The version that has every member expel the holder of a certificate.
+
+        Raises `InvalidCertificate` for a revocation that none of this node's authorities has signed.
+        """
+        self.identity.check_open()
+        refusal = self.state.authenticator.check_revocation(revocation)
+        if refusal is not None:
+            raise InvalidCertificate(f"the revocation of {revocation.serial_text} is not taken: {refusal.why}")
+        return revocation_version(revocation)
 
     def _check_may(self, grant: str, what: str) -> None:
         """Raise `NotAllowed` if this node's certificate does not allow it: the other members would refuse it."""
@@ -102,6 +123,7 @@ class LocalPolicies:
 
     def reset_of(self, service: str, now: float) -> TermRegister:
         """The register that resets the terms of ``service``. Raises `UnknownTerm`, `NotJoined`."""
+        self.identity.check_open()
         self._check_joined(f"reset the term of {service!r}")
         self._check_may("policies", f"the term of {service!r:.80}")
         if self.state.terms.get(service) is None:

@@ -103,7 +103,11 @@ class LocalRegistry:
         return len(self.state.registry.table(self.identity.name) or ())
 
     def room(self) -> RegistrationRoom:
-        """What may still be registered here."""
+        """What may still be registered here at this moment: it says beforehand what registering would raise.
+
+        Raises `NodeClosed`.
+        """
+        self.identity.check_open()
         own = self.state.registry.table(self.identity.name)
         return RegistrationRoom(
             own or Table(self.identity.name, self.identity.generation), self.state.terms, self.state.authenticator

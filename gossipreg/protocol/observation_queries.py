@@ -11,7 +11,8 @@ from collections.abc import Sequence
 import attrs
 
 from gossipreg import limits
-from gossipreg.model import LinkState, MemberObservation, ObserverReport, Status
+from gossipreg.model import Status
+from gossipreg.observations import LinkState, MemberObservation, ObserverReport
 from gossipreg.protocol.anti_entropy.reconcile import End
 from gossipreg.protocol.membership.detector import Detector
 from gossipreg.protocol.membership.member_update import MemberUpdate

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from gossipreg.model import Address, ObserverReport
+from gossipreg.model import Address
+from gossipreg.observations import ObserverReport
 from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.membership.paths import Passes
 from gossipreg.values import frozen

@@ -4,21 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from gossipreg.model import (
-    NODE_SERVICE,
-    PRIMARY,
-    CellInfo,
-    Instance,
-    Member,
-    NodeEvent,
-    ServiceCount,
-    ServiceTerm,
-    Status,
-)
+from gossipreg.events import NodeEvent
+from gossipreg.model import NODE_SERVICE, PRIMARY, Instance, Member, ServiceCount, ServiceTerm, Status
 from gossipreg.protocol.cells.cells import Cells
 from gossipreg.protocol.engine import Engine
 from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.registry.terms import TermRegister
+from gossipreg.regional import CellInfo
 from gossipreg.values import frozen
 
 
@@ -113,7 +105,9 @@ class Catalog:
     def isolation(self) -> NodeEvent:
         """Whether the node is isolated, as the event that reports it."""
         engine = self._engine
-        return NodeEvent("isolated" if engine.isolated else "heard", engine.identity.name, engine.members.reachable)
+        return NodeEvent(
+            "isolated" if engine.isolation.reported else "heard", engine.identity.name, engine.members.reachable
+        )
 
     def services(self) -> Mapping[str, ServiceCount]:
         """See `Node.services`."""

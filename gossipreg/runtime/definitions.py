@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import attrs
 
-from gossipreg.config import SERVICES
+from gossipreg.agent_config import SERVICES
 from gossipreg.errors import ConfigError, InvalidInstance
 from gossipreg.protocol.registry.credentials import packed
 from gossipreg.runtime.files import check_directory, read_toml

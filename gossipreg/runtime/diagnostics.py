@@ -15,8 +15,10 @@ from typing import Final
 
 import attrs
 
+from gossipreg.events import RoleEvent
 from gossipreg.limits import PACKET_BYTES_MAX
-from gossipreg.model import PRIMARY, Address, Instance, LinkState, RoleEvent
+from gossipreg.model import PRIMARY, Address, Instance
+from gossipreg.observations import LinkState
 from gossipreg.protocol.engine import Engine
 from gossipreg.protocol.membership.paths import Passes
 from gossipreg.protocol.membership.peer_clocks import CLOCK_SKEW_MAX
@@ -107,7 +109,7 @@ def _name_problems(engine: Engine) -> Iterator[str]:
 
 
 def _clock_problems(engine: Engine, now: float) -> Iterator[str]:
-    skew = engine.clock_skew(now)
+    skew = engine.clocks.skew(now)
     if skew is not None and abs(skew) > CLOCK_SKEW_MAX:
         joined = "" if engine.identity.announced else ": it is not let in until they agree"
         yield f"the clock is {_apart(skew)} that of the peers{joined}"

@@ -18,7 +18,8 @@ import trio
 from gossipreg import limits
 from gossipreg.check import Check, CheckReport
 from gossipreg.errors import InvalidInstance, NodeClosed, RecordTooLarge, StorageError, UnknownInstance
-from gossipreg.model import NODE_REASON, NODE_SERVICE, CheckEvent, Health, Instance
+from gossipreg.events import CheckEvent
+from gossipreg.model import NODE_REASON, NODE_SERVICE, Health, Instance
 from gossipreg.protocol.registry.checks import Finding
 from gossipreg.protocol.registry.payload import pack_instance
 from gossipreg.runtime.checks.dialing import AllowedTargets
@@ -107,7 +108,7 @@ class InstanceHealth:
 
     def _checked(self, id: str) -> None:
         """Publish the instance anew if the result of a check changes it."""
-        published = self._context.engine.own(id)
+        published = self._context.engine.local_registry.own(id)
         if published is not None and not self._context.engine.identity.left:
             registration = self._registrations[id]
             if self._with_health(registration) != published:

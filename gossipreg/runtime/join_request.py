@@ -15,7 +15,8 @@ import trio
 from gossipreg import limits
 from gossipreg.config import read_seeds
 from gossipreg.errors import GossipregError, JoinFailed
-from gossipreg.model import Address, JoinFailure, JoinResult
+from gossipreg.model import Address
+from gossipreg.node_info import JoinFailure, JoinResult
 from gossipreg.runtime.joining import JoinAttempt, JoinFailureReason, UnresolvedSeed, addresses_of
 from gossipreg.runtime.node_context import NodeContext
 

@@ -14,7 +14,8 @@ import attrs
 import trio
 
 from gossipreg.config_rules import DEFAULT_PORT
-from gossipreg.model import Address, JoinFailure
+from gossipreg.model import Address
+from gossipreg.node_info import JoinFailure
 from gossipreg.protocol.wire.streams import StreamRefusal
 from gossipreg.runtime.diagnostics import LogLimiter
 

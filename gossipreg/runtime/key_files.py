@@ -8,8 +8,9 @@ import attrs
 
 from gossipreg import limits
 from gossipreg.authority import is_public
-from gossipreg.config import Config, parse_key
+from gossipreg.config import Config
 from gossipreg.errors import ConfigError, UnsafeFile
+from gossipreg.key_format import parse_key
 from gossipreg.protocol.registry.credentials import CredentialKeyring
 from gossipreg.runtime.files import read_file
 from gossipreg.runtime.identity_files import IdentityFiles

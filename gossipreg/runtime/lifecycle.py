@@ -10,7 +10,7 @@ import attrs
 import trio
 
 from gossipreg.errors import NodeClosed, StorageError
-from gossipreg.model import JoinResult
+from gossipreg.node_info import JoinResult
 from gossipreg.runtime.advertised_address import AdvertisedAddress
 from gossipreg.runtime.defined_instances import DefinedInstances
 from gossipreg.runtime.join_request import JoinRequester
@@ -155,7 +155,7 @@ class NodeLifecycle:
             self.leaving = True
             settings, identity = engine.settings, engine.identity
             has_peers = bool(engine.members.present)
-            if has_peers and engine.own_count() and not identity.draining and not identity.left:
+            if has_peers and len(engine.local_registry) and not identity.draining and not identity.left:
                 context.driver.say(engine.drain(trio.current_time()))
                 await trio.sleep(settings.drain_time)
             if self.state_writer is not None:

@@ -9,22 +9,15 @@ import attrs
 import trio
 
 from gossipreg.check import Check, CheckReport
-from gossipreg.config import parse_key
 from gossipreg.errors import InvalidInstance, NodeClosed, naming
+from gossipreg.key_format import parse_key
 from gossipreg.keys import KEPT_SECONDS
-from gossipreg.model import (
-    Health,
-    Instance,
-    JoinResult,
-    NodeInfo,
-    ObserverReport,
-    RegionalDirectory,
-    RegionalService,
-    ServiceTerm,
-    check_reason,
-)
+from gossipreg.model import Health, Instance, ServiceTerm, check_reason
+from gossipreg.node_info import JoinResult, NodeInfo
+from gossipreg.observations import ObserverReport
 from gossipreg.policy import Policy, Rule, check_rule
 from gossipreg.protocol.registry.checks import Finding
+from gossipreg.regional import RegionalDirectory, RegionalService
 from gossipreg.runtime.node_info import node_info
 from gossipreg.runtime.node_queries import NodeQueries
 from gossipreg.runtime.regions.failover import RETURN_SECONDS

@@ -9,7 +9,8 @@ import trio
 
 from gossipreg import __version__
 from gossipreg.counters import Count
-from gossipreg.model import NODE_SERVICE, NodeInfo, Status
+from gossipreg.model import NODE_SERVICE, Status
+from gossipreg.node_info import NodeInfo
 from gossipreg.runtime.diagnostics import path_states, problems_of
 from gossipreg.runtime.lifecycle import NodeLifecycle
 from gossipreg.runtime.node_context import NodeContext
@@ -37,8 +38,8 @@ def node_info(lifecycle: NodeLifecycle) -> NodeInfo:
         incarnation=identity.incarnation,
         zone=identity.zone,
         local_health=engine.local_health,
-        isolated=engine.isolated,
-        silence=engine.silence(now),
+        isolated=engine.isolation.reported,
+        silence=engine.isolation.silence(now),
         reachable=engine.members.reachable,
         forgotten=sum(1 for update in engine.members.snapshot() if update.is_forgotten),
         joined=identity.announced,
@@ -52,7 +53,7 @@ def node_info(lifecycle: NodeLifecycle) -> NodeInfo:
         serving_last_known=bool(engine.view.recalled),
         counters={name: context.counters[name] for name in _COUNTS},
         paths=path_states(engine),
-        clock_skew=engine.clock_skew(now),
+        clock_skew=engine.clocks.skew(now),
         send_errors=dict(sorted(context.driver.datagrams.errors.counts.items())),
         name_conflict=identity.conflict,
         problems=problems(lifecycle),

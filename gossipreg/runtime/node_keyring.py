@@ -29,7 +29,7 @@ import attrs
 import trio
 
 from gossipreg import limits
-from gossipreg.config import Config, key_id
+from gossipreg.config import Config
 from gossipreg.errors import (
     ConfigError,
     GossipInClear,
@@ -40,6 +40,7 @@ from gossipreg.errors import (
     TooManyKeys,
     UnknownKey,
 )
+from gossipreg.key_format import key_id
 from gossipreg.keys import KEPT_SECONDS, GossipKey
 from gossipreg.model import NODE_SERVICE, Status
 from gossipreg.protocol.registry.key_statements import (

@@ -12,20 +12,11 @@ from gossipreg.counters import Count
 from gossipreg.errors import NoInstance
 from gossipreg.identities import IdentityReport
 from gossipreg.keys import GossipKey
-from gossipreg.model import (
-    Address,
-    CellInfo,
-    Instance,
-    Member,
-    RegionalDirectory,
-    RegionalService,
-    RegionInfo,
-    ServiceCount,
-    ServiceTerm,
-)
+from gossipreg.model import Address, Instance, Member, ServiceCount, ServiceTerm
 from gossipreg.policy import Policy, UnreadablePolicy
 from gossipreg.protocol.engine import Engine
 from gossipreg.protocol.registry.choose import by_weight, by_weight_among, matching, why_none
+from gossipreg.regional import CellInfo, RegionalDirectory, RegionalService, RegionInfo
 from gossipreg.runtime.lifecycle import NodeLifecycle
 from gossipreg.runtime.node_context import NodeContext
 from gossipreg.runtime.regions.failover import RegionalOffer, offers_of
@@ -78,7 +69,7 @@ class NodeQueries:
     @property
     def isolated(self) -> bool:
         """Whether no message of a member has come for 4 probe intervals, so that answers may be stale."""
-        return self._engine.isolated  # updated once in an interval: every HTTP answer has this, so it must be cheap
+        return self._engine.isolation.reported  # set once in an interval: cheap, since every HTTP answer has this
 
     @property
     def reachable(self) -> float:
@@ -310,7 +301,7 @@ class NodeQueries:
 
     def own(self, id: str) -> Instance | None:
         """This node's own instance of that id as it was registered, or None."""
-        return self._engine.own(id)
+        return self._engine.local_registry.own(id)
 
     def own_ids(self) -> tuple[str, ...]:
         """The ids of this node's own instances, in the order in which they were first registered."""

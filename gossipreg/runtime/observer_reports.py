@@ -13,7 +13,7 @@ import attrs
 import trio
 
 from gossipreg import __version__, limits
-from gossipreg.model import MemberObservation, ObserverReport
+from gossipreg.observations import MemberObservation, ObserverReport
 from gossipreg.protocol.engine import Engine
 from gossipreg.protocol.outputs import Output
 

@@ -23,7 +23,7 @@ from gossipreg.config_rules import DEFAULT_PORT
 from gossipreg.counters import all_at_zero
 from gossipreg.errors import ConfigError
 from gossipreg.model import Address, is_name
-from gossipreg.protocol.engine import Engine
+from gossipreg.protocol.engine_creation import create_engine
 from gossipreg.protocol.registry.view import first_index
 from gossipreg.protocol.wire.keyring import GossipKeyring
 from gossipreg.protocol.wire.packets import ChecksummedPackets, PacketCodec, SealedPackets
@@ -203,7 +203,7 @@ def _create(
     codec: PacketCodec = (
         ChecksummedPackets(config.cluster) if keyring is None else SealedPackets(keyring, config.cluster, os.urandom(8))
     )
-    engine = Engine.create(
+    engine = create_engine(
         name=name,
         generation=generation,
         address=sockets.address,

@@ -26,7 +26,8 @@ from gossipreg.policy import Policy, Rule
 from gossipreg.protocol.registry.key_statements import Statement
 from gossipreg.protocol.registry.policy_version import PolicyVersion
 from gossipreg.protocol.registry.terms import TermRegister
-from gossipreg.protocol.wire.messages import Junk, message_of, pack
+from gossipreg.protocol.wire.field_readers import Junk
+from gossipreg.protocol.wire.messages import message_of, pack
 from gossipreg.revocation import Revocation
 from gossipreg.runtime.node_context import NodeContext
 from gossipreg.runtime.saved_state import POLICY, TERM, Place, SavedState
@@ -72,7 +73,7 @@ class PolicyWriter:
         Raises ``StorageError`` if the disk refuses it: then nothing has changed anywhere.
         """
         self._context.check_open()
-        await self._publish(partial(self._context.engine.policy_version_of, rule))
+        await self._publish(partial(self._context.engine.local_policies.version_of, rule))
         version = self._context.engine.state.policies.get(rule.key)
         policy = None if version is None else version.policy
         return policy or Policy(rule, self._context.name, time.time())  # else it was removed in this very moment
@@ -80,17 +81,17 @@ class PolicyWriter:
     async def remove_policy(self, key: str) -> None:
         """Put a rule out of force on every node; otherwise as `set_policy`."""
         self._context.check_open()
-        await self._publish(partial(self._context.engine.policy_removal_of, key))
+        await self._publish(partial(self._context.engine.local_policies.removal_of, key))
 
     async def state(self, statement: Statement) -> None:
         """State something about a key of the cluster; otherwise as `set_policy`. Raises ``NotJoined``."""
         self._context.check_open()
-        await self._publish(partial(self._context.engine.key_statement_of, statement))
+        await self._publish(partial(self._context.engine.local_policies.statement_of, statement))
 
     async def create_token(self, token: ClusterToken) -> ClusterToken:
         """Have every agent accept a token, in place of one of its name; otherwise as `set_policy`."""
         self._context.check_open()
-        await self._publish(partial(self._context.engine.token_version_of, token))
+        await self._publish(partial(self._context.engine.local_policies.token_version_of, token))
         self._context.check_open()
         found = (each for each in self._context.engine.state.policies.tokens if each.name == token.name)
         return next(found, token)  # else it was revoked in this very moment
@@ -98,11 +99,11 @@ class PolicyWriter:
     async def revoke_token(self, name: str) -> None:
         """Have no agent accept the token of that name any more; otherwise as `set_policy`. Raises ``UnknownToken``."""
         self._context.check_open()
-        await self._publish(partial(self._context.engine.token_removal_of, name))
+        await self._publish(partial(self._context.engine.local_policies.token_removal_of, name))
 
     async def revoke(self, revocation: Revocation) -> None:
         """Have every member expel the holder of a certificate; otherwise as `set_policy`."""
-        version = self._context.engine.revocation_of(revocation)
+        version = self._context.engine.local_policies.revocation_of(revocation)
         await self._publish(lambda _: version)
 
     async def _publish(self, version_at: Callable[[float], PolicyVersion]) -> None:
@@ -124,7 +125,7 @@ class PolicyWriter:
         context.check_open()
         with trio.CancelScope(shield=True):  # as with a policy
             async with self._lock:
-                register = context.engine.reset_of(service, trio.current_time())
+                register = context.engine.local_policies.reset_of(service, trio.current_time())
                 if context.store is not None:
                     await context.store.put_term(service, pack(register))
                 context.check_open()
@@ -135,7 +136,7 @@ class PolicyWriter:
     def next_term(self, service: str) -> int:
         """A term above all that are known here, those included that are just being written. Raises ``NotJoined``."""
         pending = (term + 1 for term in self._pending_terms.get(service, ()))
-        return max([self._context.engine.next_term(service), *pending])
+        return max([self._context.engine.local_policies.next_term(service), *pending])
 
     @asynccontextmanager
     async def stating(

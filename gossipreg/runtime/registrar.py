@@ -160,15 +160,15 @@ class Registrar:
         """What was registered here under that id. Raises ``UnknownInstance``."""
         self._context.check_open()
         registration = self.registrations.get(id)
-        if registration is None or self._context.engine.own(id) is None:
-            raise self._context.engine.unknown_instance(id)
+        if registration is None or self._context.engine.local_registry.own(id) is None:
+            raise self._context.engine.local_registry.unknown_instance(id)
         return registration
 
     def shown(self, instance: Instance) -> Instance:
         """This node's own ``instance`` as lookups answer it: fenced, with the weight that policies leave, and so on."""
         engine = self._context.engine
         found = engine.view.service(instance.service).find(instance.id, self._context.name)
-        return found or engine.own(instance.id) or instance
+        return found or engine.local_registry.own(instance.id) or instance
 
     def view(self, service: str) -> ServiceView:
         """A service as lookups answer it now."""
@@ -259,18 +259,18 @@ class Registrar:
     def _prepared(self, changes: Changes, place_of: Callable[[int], str] | None) -> Changes:
         """Step 2: those of ``changes`` that change anything, sealed and checked. Raises why one cannot be made."""
         engine = self._context.engine
-        room = engine.registration_room()
+        room = engine.local_registry.room()
         prepared: dict[str, LocalRegistration | None] = {}
         for place, (id_, wanted) in enumerate(changes.items()):
             if wanted is None:
-                if engine.own(id_) is None:
-                    raise engine.unknown_instance(id_)
+                if engine.local_registry.own(id_) is None:
+                    raise engine.local_registry.unknown_instance(id_)
                 prepared[id_] = None
                 continue
             with naming("" if place_of is None else place_of(place)):
                 registration = self.sealed(wanted)
                 before = self.registrations.get(id_)
-                if registration == before and engine.own(id_) is not None:
+                if registration == before and engine.local_registry.own(id_) is not None:
                     continue
                 registration.check_room()
                 self.health.check_targets(registration, () if before is None else before.checks)
@@ -288,7 +288,11 @@ class Registrar:
         context, now = self._context, trio.current_time()
         withdrawn = [id_ for id_, each in prepared.items() if each is None]
         offers = [self.health.offer(each) for each in prepared.values() if each is not None]
-        offers = [(instance, payload) for instance, payload in offers if instance != context.engine.own(instance.id)]
+        offers = [
+            (instance, payload)
+            for instance, payload in offers
+            if instance != context.engine.local_registry.own(instance.id)
+        ]
         if offers:
             context.driver.say(context.engine.register_many(offers, now))
         if withdrawn:

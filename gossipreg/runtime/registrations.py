@@ -98,7 +98,7 @@ class LocalRegistration:
 
 def registration_note(instance: Instance, engine: Engine) -> str:
     """Why this node's own ``instance``, as lookups show it, is not as it was stated; empty if it is."""
-    stated = engine.own(instance.id)
+    stated = engine.local_registry.own(instance.id)
     if stated is None or instance.owner != engine.identity.name:
         return ""
     return "; ".join([*_role(instance, engine), *_weight(instance, stated, engine), *_health(instance, engine)])

@@ -32,7 +32,8 @@ from gossipreg.msgpack_documents import read_msgpack
 from gossipreg.protocol.registry.payload import BadPayload, pack_instance, unpack_instance
 from gossipreg.protocol.registry.roles import fenced
 from gossipreg.protocol.registry.terms import TermRegister
-from gossipreg.protocol.wire.messages import Junk, message_of, pack
+from gossipreg.protocol.wire.field_readers import Junk
+from gossipreg.protocol.wire.messages import message_of, pack
 from gossipreg.runtime.files import MAKE, read_file
 from gossipreg.runtime.supervision import run_contained
 from gossipreg.values import frozen
@@ -137,7 +138,7 @@ class SnapshotFile:
     async def _note(self, context: NodeContext) -> bool:
         """Write the file if that is due. Returns whether it was."""
         engine, now = context.engine, trio.current_time()
-        if engine.view.recalled or not engine.members.present or engine.is_isolated(now):
+        if engine.view.recalled or not engine.members.present or engine.isolation.is_isolated(now):
             return False  # the view is incomplete now
         services, terms = _callable(context), tuple(engine.state.terms)
         if (services, terms) == (self._kept, self._kept_terms) and now - self._kept_at < RENEW_SECONDS:

@@ -15,16 +15,8 @@ import trio
 
 from gossipreg.changes import InstanceDiff, member_transition
 from gossipreg.errors import GossipregError
-from gossipreg.model import (
-    CheckEvent,
-    Event,
-    Instance,
-    Member,
-    MemberEvent,
-    NodeEvent,
-    ServiceChange,
-    Snapshot,
-)
+from gossipreg.events import CheckEvent, Event, MemberEvent, NodeEvent, ServiceChange, Snapshot
+from gossipreg.model import Instance, Member
 from gossipreg.protocol.registry.service_view import ServiceView
 from gossipreg.protocol.registry.view import View
 from gossipreg.runtime.change_log import ChangeLog

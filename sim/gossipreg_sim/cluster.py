@@ -13,6 +13,7 @@ from gossipreg import limits
 from gossipreg.model import Address, Instance
 from gossipreg.policy import Rule
 from gossipreg.protocol.engine import Engine
+from gossipreg.protocol.engine_creation import create_engine
 from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg.protocol.identity.authenticator import Authenticator
 from gossipreg.protocol.outputs import (
@@ -166,7 +167,7 @@ class Cluster:
             generation = max(generation, self._generations.get(name, 0) + 1)
         self._generations[name] = generation
         codec = self._codec(name, start_number)
-        engine = Engine.create(
+        engine = create_engine(
             name=name,
             generation=generation,
             address=address,
@@ -286,7 +287,9 @@ class Cluster:
 
     def state_key(self, name: str, statement: KeyStatement | PrimaryKeyStatement) -> None:
         """State something about a key of the gossip at ``name``, which has joined."""
-        self.processes[name].do(lambda engine, now: engine.publish_policy(engine.key_statement_of(statement, now), now))
+        self.processes[name].do(
+            lambda engine, now: engine.publish_policy(engine.local_policies.statement_of(statement, now), now)
+        )
 
     def offered(self) -> dict[str, dict[str, Instance]]:
         """Return the ground truth: what each live node's own engine offers now, by node and id."""
@@ -531,7 +534,7 @@ def _register(instance: Instance, engine: Engine, now: float) -> list[Output]:
 
 
 def _revoke(revocation: Revocation, engine: Engine, now: float) -> list[Output]:
-    return engine.publish_policy(engine.revocation_of(revocation), now)
+    return engine.publish_policy(engine.local_policies.revocation_of(revocation), now)
 
 
 def _recall(

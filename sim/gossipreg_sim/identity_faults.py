@@ -9,8 +9,8 @@ from typing import Protocol
 
 import attrs
 
-from gossipreg.config import key_id
 from gossipreg.errors import NotJoined
+from gossipreg.key_format import key_id
 from gossipreg.protocol.identity.authenticator import IdentityMode
 from gossipreg.protocol.registry.key_statements import KeyStatement, PrimaryKeyStatement
 from gossipreg_sim.cluster import Cluster

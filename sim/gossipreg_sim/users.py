@@ -138,7 +138,7 @@ class Users:
         process = self._available(name)
         if process is not None:
             with suppress(NotJoined):
-                self._offer_store(process, PRIMARY, process.engine.next_term(STORE))
+                self._offer_store(process, PRIMARY, process.engine.local_policies.next_term(STORE))
 
     def _demote(self, name: str) -> None:
         """Register the store of ``name`` again, as a replica."""
@@ -154,7 +154,7 @@ class Users:
     def _withdraw(self, name: str) -> None:
         """Deregister the store of ``name``, if it is offered."""
         process = self._available(name)
-        if process is not None and process.engine.own(_store_of(name)) is not None:
+        if process is not None and process.engine.local_registry.own(_store_of(name)) is not None:
             self.cluster.deregister(name, _store_of(name))
 
 

@@ -26,6 +26,7 @@ from gossipreg import Config, open_node
 from gossipreg.frontends.http.lookups import LookupCache, LookupQuery
 from gossipreg.model import Address, Instance, Status
 from gossipreg.protocol.engine import Engine
+from gossipreg.protocol.engine_creation import create_engine
 from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.registry.payload import pack_instance
@@ -77,7 +78,7 @@ class Told:
     @classmethod
     def begun(cls) -> Told:
         """An engine that knows the member."""
-        engine = Engine.create(
+        engine = create_engine(
             name="told",
             generation=_GENERATION,
             address=Address("10.0.0.1", 7000),

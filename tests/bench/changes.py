@@ -28,7 +28,7 @@ import click
 import trio
 
 from gossipreg import Config, open_node
-from gossipreg.protocol.wire.messages import Junk
+from gossipreg.protocol.wire.field_readers import Junk
 from gossipreg.protocol.wire.reader import unpack
 from gossipreg.runtime.node import Node
 from tests.bench.processes import BenchError

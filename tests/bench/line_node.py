@@ -18,7 +18,8 @@ if __package__ in (None, ""):  # run as a script: the package is found from the 
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 from gossipreg import Config, open_node
-from gossipreg.model import MemberEvent, Status
+from gossipreg.events import MemberEvent
+from gossipreg.model import Status
 
 _SERVICE: Final = "bench"
 

@@ -20,7 +20,7 @@ from typing import Final, Self
 import attrs
 import trio
 
-from gossipreg.config import KEY_BYTES
+from gossipreg.key_format import KEY_BYTES
 from tests.bench.ears import Ears, Lines
 
 _TICKS: Final = os.sysconf("SC_CLK_TCK")

@@ -28,6 +28,7 @@ import trio
 
 from gossipreg.model import Address
 from gossipreg.protocol.engine import Engine
+from gossipreg.protocol.engine_creation import create_engine
 from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg.protocol.outputs import OpenStream, Output, SendFrame
 from gossipreg.protocol.stream_sessions import Purpose
@@ -80,7 +81,7 @@ class Pair:
     def engine(self, name: str) -> Engine:
         """A new one, settled, alone."""
         self._born += 1
-        return Engine.create(
+        return create_engine(
             name=name,
             generation=EPOCH_MS + self._born,
             address=Address("198.18.0.1", 7000 + self._born),

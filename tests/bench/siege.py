@@ -27,7 +27,7 @@ import attrs
 import click
 import trio
 
-from gossipreg.config import key_id
+from gossipreg.key_format import key_id
 from gossipreg.model import Address
 from tests.bench.processes import be_nice, cpu_seconds
 from tests.bench.tables import machine, markdown, verdict

@@ -200,7 +200,9 @@ def _change(cluster: Cluster, sightings: Sightings, number: int, names: list[str
 
 
 def _owner(cluster: Cluster, instance: str) -> tuple[str | None, str]:
-    found = next((process.name for process in cluster.alive if process.engine.own(instance) is not None), None)
+    found = next(
+        (process.name for process in cluster.alive if process.engine.local_registry.own(instance) is not None), None
+    )
     return found, instance
 
 

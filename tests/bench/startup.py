@@ -38,7 +38,7 @@ import click
 if __package__ in (None, ""):  # run as a script: the package is found from the repository's root
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
-from gossipreg.config import KEY_BYTES
+from gossipreg.key_format import KEY_BYTES
 from tests.bench.figures import Figure
 from tests.bench.processes import BenchError, cpu_seconds, proportional_bytes, resident_bytes
 

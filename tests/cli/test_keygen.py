@@ -7,7 +7,7 @@ import stat
 from collections.abc import Callable
 from pathlib import Path
 
-from gossipreg.config import key_id, parse_key
+from gossipreg.key_format import key_id, parse_key
 from tests.cli.conftest import Ran
 
 

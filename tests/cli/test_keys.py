@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from gossipreg.cli.time_format import local
-from gossipreg.config import encode_key
+from gossipreg.key_format import encode_key
 from tests.cli.conftest import Ran
 from tests.cli.fake_agent import FakeAgent
 from tests.hidden import hidden

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gossipreg.agent_config import AgentConfig
 from gossipreg.cli.settings import SETTINGS, load, misspelled_variables
-from gossipreg.config import AgentConfig
 from gossipreg.errors import ConfigError
 from gossipreg.settings import Settings
 from tests.hidden import hidden

@@ -26,7 +26,7 @@ from typing import Any, Final
 import attrs
 import trio
 
-from gossipreg.config import KEY_BYTES, parse_key
+from gossipreg.key_format import KEY_BYTES, parse_key
 from tests.drills.asking import Answer, ask, follow
 from tests.drills.waiting import PATIENCE, T, eventually, gathered
 from tests.hidden import hidden

@@ -10,7 +10,7 @@ import attrs
 import trio
 
 from gossipreg.check import Check, CheckReport
-from gossipreg.config import key_id, parse_key, read_seeds
+from gossipreg.config import read_seeds
 from gossipreg.errors import (
     CertificateRefused,
     CredentialsUnavailable,
@@ -32,31 +32,15 @@ from gossipreg.errors import (
     UnknownTerm,
     UnknownToken,
 )
+from gossipreg.events import Event, InstanceEvent, MemberEvent, Snapshot
 from gossipreg.identities import ExposedCredentials, IdentityReport, RevokedCertificate
+from gossipreg.key_format import key_id, parse_key
 from gossipreg.keys import GossipKey
-from gossipreg.model import (
-    NODE_SERVICE,
-    Address,
-    CellInfo,
-    Event,
-    Health,
-    Instance,
-    InstanceEvent,
-    JoinFailure,
-    JoinResult,
-    Member,
-    MemberEvent,
-    NodeInfo,
-    ObserverReport,
-    RegionalDirectory,
-    RegionalService,
-    RegionInfo,
-    ServiceCount,
-    ServiceTerm,
-    Snapshot,
-    Status,
-)
+from gossipreg.model import NODE_SERVICE, Address, Health, Instance, Member, ServiceCount, ServiceTerm, Status
+from gossipreg.node_info import JoinFailure, JoinResult, NodeInfo
+from gossipreg.observations import ObserverReport
 from gossipreg.policy import Policy, Rule, UnreadablePolicy
+from gossipreg.regional import CellInfo, RegionalDirectory, RegionalService, RegionInfo
 from gossipreg.runtime.regions.failover import Failovers, RegionalOffer, offers_of
 from gossipreg.spec import InstanceSpec
 from gossipreg.tokens import ClusterToken

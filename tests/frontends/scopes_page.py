@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from gossipreg.config import COMPATIBILITY_APIS
+from gossipreg.agent_config import COMPATIBILITY_APIS
 from gossipreg.frontends.http.routes import ROUTES
 from gossipreg.frontends.serving.compatibility_api import load
 from gossipreg.frontends.serving.scopes import Action

@@ -26,7 +26,7 @@ import pytest
 import trio
 
 from gossipreg import Address, Node, open_node
-from gossipreg.config import COMPATIBILITY_APIS
+from gossipreg.agent_config import COMPATIBILITY_APIS
 from gossipreg.frontends.dns import serve_dns
 from gossipreg.frontends.http import serve_http
 from gossipreg.frontends.http.routes import ROUTES

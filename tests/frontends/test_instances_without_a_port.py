@@ -12,7 +12,7 @@ import pytest
 import trio
 
 from gossipreg import Address, NoInstance, open_node
-from gossipreg.config import COMPATIBILITY_APIS
+from gossipreg.agent_config import COMPATIBILITY_APIS
 from gossipreg.embed.chooser import Chooser
 from gossipreg.frontends.dns import serve_dns
 from gossipreg.frontends.http import serve_http

@@ -12,8 +12,8 @@ import httpx
 import pytest
 import trio
 
+from gossipreg.agent_config import COMPATIBILITY_APIS
 from gossipreg.check import Check
-from gossipreg.config import COMPATIBILITY_APIS
 from gossipreg.frontends.http import serve_http
 from gossipreg.frontends.serving.compatibility_api import load
 from gossipreg.model import Address

@@ -16,7 +16,7 @@ import pytest
 import trio
 
 from gossipreg import Address, Maintenance, Node, Split, open_node
-from gossipreg.config import COMPATIBILITY_APIS
+from gossipreg.agent_config import COMPATIBILITY_APIS
 from gossipreg.frontends.dns import serve_dns
 from gossipreg.frontends.http import serve_http
 from gossipreg.frontends.proxy import Forward, Proxy, follow_node

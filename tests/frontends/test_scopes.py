@@ -10,8 +10,8 @@ from typing import Any, Final
 import pytest
 import trio
 
+from gossipreg.agent_config import COMPATIBILITY_APIS
 from gossipreg.check import Check
-from gossipreg.config import COMPATIBILITY_APIS
 from gossipreg.frontends.serving.access import Access, Token
 from gossipreg.frontends.serving.compatibility_api import load
 from gossipreg.frontends.serving.dispatcher import Dispatcher
@@ -19,7 +19,8 @@ from gossipreg.frontends.serving.request import Request
 from gossipreg.frontends.serving.response import DeferredResponse, Response
 from gossipreg.frontends.serving.scopes import Action, Scope
 from gossipreg.frontends.web import create_page
-from gossipreg.model import Address, Instance, JoinFailure, Status
+from gossipreg.model import Address, Instance, Status
+from gossipreg.node_info import JoinFailure
 from gossipreg.policy import Maintenance
 from tests.frontends.fake_node import FakeNode, member
 from tests.frontends.scopes_page import PAGE, every_route, with_table

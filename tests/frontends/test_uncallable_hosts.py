@@ -14,9 +14,10 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gossipreg.agent_config import AgentConfig
 from gossipreg.check import Check
 from gossipreg.cli import main
-from gossipreg.config import AgentConfig, Config
+from gossipreg.config import Config
 from gossipreg.errors import ConfigError, InvalidInstance
 from gossipreg.frontends.http import serve_http
 from gossipreg.frontends.serving.compatibility_api import load

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from gossipreg.model import Address, Instance, Status
 from gossipreg.protocol.engine import Engine
+from gossipreg.protocol.engine_creation import create_engine
 from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.membership.peer_clocks import WallClock
@@ -114,7 +115,7 @@ def engine(name: str = "a", *, has_seeds: bool = False, now: float = 0.0, **fiel
         "rng": Random(1),
         "packet_room": 1350,
     }
-    return Engine.create(name=name, has_seeds=has_seeds, now=now, **{**given, **fields})
+    return create_engine(name=name, has_seeds=has_seeds, now=now, **{**given, **fields})
 
 
 def packet(sender: MemberUpdate | int, *messages: Message) -> bytes:

@@ -164,7 +164,7 @@ def do(node: Engine, step: tuple[str, object], now: float) -> list[Output]:
             return node.stream_ended(stream, now, refused=refused)
         case ("register", str(id_)):
             return node.register(instance(id_), now)
-        case ("deregister", str(id_)) if node.own(id_):
+        case ("deregister", str(id_)) if node.local_registry.own(id_):
             return node.deregister(id_, now)
         case ("drain", _):
             return node.drain(now)
@@ -242,8 +242,8 @@ def test_a_registration_is_seen_here_at_once_and_told_on() -> None:
     outputs = node.register(instance("x"), 6.0)
     assert outputs == [InstancesChanged(("orders",))]
     assert [one.id for one in node.view.service("orders").healthy] == ["x"]
-    assert node.own("x") == instance("x", owner="a")
-    assert node.own_count() == 1
+    assert node.local_registry.own("x") == instance("x", owner="a")
+    assert len(node.local_registry) == 1
     [record] = {said for said in said_to(node.handle_timeout(6.01), B.address) if isinstance(said, Record)}
     assert record.instance == instance("x", owner="a")
 
@@ -252,7 +252,7 @@ def test_a_deregistration_too() -> None:
     node = among(B)
     node.register(instance("x"), 6.0)
     assert node.deregister("x", 6.0) == [InstancesChanged(("orders",))]
-    assert node.own("x") is None
+    assert node.local_registry.own("x") is None
     [removal] = {said for said in said_to(node.handle_timeout(6.01), B.address) if isinstance(said, Record)}
     assert removal.payload is None
 
@@ -263,9 +263,9 @@ def test_of_several_deregistrations_all_are_made_once_or_none() -> None:
         node.register(instance(id_), 6.0)
     with pytest.raises(UnknownInstance):
         node.deregister_many(["x", "nix"], 6.0)
-    assert node.own("x") is not None
+    assert node.local_registry.own("x") is not None
     node.deregister_many(["x", "y", "x"], 6.0)
-    assert (node.own("x"), node.own("y")) == (None, None)
+    assert (node.local_registry.own("x"), node.local_registry.own("y")) == (None, None)
 
 
 def test_what_cannot_be_offered_is_refused_in_a_sentence_and_changes_nothing() -> None:
@@ -278,8 +278,8 @@ def test_what_cannot_be_offered_is_refused_in_a_sentence_and_changes_nothing() -
     with pytest.raises(UnknownInstance, match="owns no instance 'x'"):
         node.deregister("x", 1.0)
     assert node.fingerprint == before
-    assert node.own("x") is None
-    assert node.own_count() == 0
+    assert node.local_registry.own("x") is None
+    assert len(node.local_registry) == 0
 
 
 def test_an_instance_of_another_member_names_its_owner_when_it_is_to_be_withdrawn_here() -> None:
@@ -295,7 +295,7 @@ def test_an_instance_of_another_member_names_its_owner_when_it_is_to_be_withdraw
 def test_the_largest_record_is_accepted() -> None:
     node = engine("a")
     node.register(instance("x", meta={"k": "v" * (limits.RECORD_BYTES_MAX - 200)}), 1.0)
-    assert node.own_count() == 1
+    assert len(node.local_registry) == 1
 
 
 def test_draining_asks_for_no_new_work() -> None:
@@ -472,13 +472,13 @@ def test_once_the_cluster_is_reached_what_was_known_before_counts_no_more() -> N
 
 def test_a_node_that_should_hear_members_and_hears_none_is_isolated() -> None:
     node = among(B)
-    assert not node.is_isolated(4.0)
-    assert node.is_isolated(4.1)
-    assert node.silence(4.1) == 4.1
-    assert not engine("a").is_isolated(99.0), "there is no member to be heard"
-    assert engine("a", has_seeds=True).is_isolated(99.0)
+    assert not node.isolation.is_isolated(4.0)
+    assert node.isolation.is_isolated(4.1)
+    assert node.isolation.silence(4.1) == 4.1
+    assert not engine("a").isolation.is_isolated(99.0), "there is no member to be heard"
+    assert engine("a", has_seeds=True).isolation.is_isolated(99.0)
     introduce(node, attrs.evolve(B, status=Status.LEFT))
-    assert not node.is_isolated(99.0)
+    assert not node.isolation.is_isolated(99.0)
 
 
 def test_its_health_is_the_local_health_score() -> None:
@@ -506,4 +506,4 @@ def test_a_node_offers_no_more_than_others_would_hold(monkeypatch: pytest.Monkey
     node.register(instance("y", weight=3), 0.0)
     node.deregister("x", 0.0)
     node.register(instance("z"), 0.0)
-    assert node.own_count() == 2
+    assert len(node.local_registry) == 2

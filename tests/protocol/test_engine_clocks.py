@@ -70,7 +70,7 @@ def test_a_newcomer_whose_clock_is_off_is_told_ours_and_let_go(skew: float) -> N
     assert told(outputs) == [ClockRefused(B.address, skew, joining=False)]
     assert node.members.get("b") is None
     assert node.counters["streams_clock_skew"] == 1
-    assert node.clock_skew(1.0) is None, "a stranger's word says nothing of our own clock"
+    assert node.clocks.skew(1.0) is None, "a stranger's word says nothing of our own clock"
 
 
 @pytest.mark.parametrize(("sealed", "skew"), [(True, 24.0), (False, 3600.0)])
@@ -120,7 +120,7 @@ def test_a_member_says_that_its_clock_is_off_and_that_it_is_right_again() -> Non
     assert told(probe(node, 6.0)) == []
     node.set_wall_clock(wall(9.0, 3600.0), 9.0)
     assert told(node.seeds([], 9.0)) == [ClockChanged(3600.0)]
-    assert node.clock_skew(9.0) == pytest.approx(3600.0, abs=1.0)
+    assert node.clocks.skew(9.0) == pytest.approx(3600.0, abs=1.0)
     node.set_wall_clock(wall(10.0), 10.0)
     assert told(node.seeds([], 10.0)) == [ClockChanged(None)]
 
@@ -130,7 +130,7 @@ def test_the_clock_of_a_peer_that_answers_late_is_no_reading() -> None:
     for tick in range(100):
         node.handle_timeout(6.0 + tick / 20)
     node.receive(packet(B, WallClock(wall(11.0, 90.0)), Ack(1, 0, 1)), B.address, 11.0)
-    assert node.clock_skew(11.0) is None
+    assert node.clocks.skew(11.0) is None
 
 
 # Policies

@@ -30,7 +30,7 @@ def own_signatures(of: Engine) -> list[bytes]:
 
 def test_a_revocation_that_is_published_expels_the_holder_here_and_is_told_on() -> None:
     here = meeting(B, EVIL)
-    version = here.revocation_of(GONE)
+    version = here.local_policies.revocation_of(GONE)
     outputs = here.publish_policy(version, 6.0)
     assert [each.member.name for each in outputs if isinstance(each, MemberExpelled)] == ["evil"]
     assert names(here) == ["a", "b"]
@@ -49,7 +49,7 @@ def test_a_revocation_that_no_trusted_authority_has_signed_is_not_taken(by: Auth
     here = meeting(B)
     revocation = by.revoke(signer("b", by=by).certificate, at=BORN // 1000)
     with pytest.raises(InvalidCertificate, match=f"{revocation.serial_text} is not taken: {why}"):
-        here.revocation_of(revocation)
+        here.local_policies.revocation_of(revocation)
     assert here.state.authenticator.revoked == {}
 
 
@@ -143,7 +143,7 @@ def test_policies_that_were_stored_and_would_not_be_believed_of_a_peer_are_dropp
 
 def test_a_node_that_comes_to_require_identity_drops_what_is_not_signed_and_takes_no_more_of_it() -> None:
     here, unsigned = meeting(B, EVIL, mode=IdentityMode.PREFER), update("u", port=7050)
-    here.publish_policy(here.revocation_of(GONE), 6.0)
+    here.publish_policy(here.local_policies.revocation_of(GONE), 6.0)
     by_u = PolicyVersion("split:users", BORN, 0, "u", pack_rule(Split("users", {"v1": 1})))
     removal = PolicyVersion("split:old", BORN, 0, "u", None)
     deliver(here, unsigned, unsigned, by_u, removal)

@@ -115,7 +115,7 @@ def test_a_policy_that_cannot_be_read_here_has_no_effect_is_told_on_and_can_be_r
 def test_what_is_stated_about_a_key_is_told_on_as_a_policy_is_and_is_none_that_a_user_can_remove() -> None:
     node = among(B)
     primary = PrimaryKeyStatement("0a1b2c3d")
-    stated = node.key_statement_of(primary, 6.0)
+    stated = node.local_policies.statement_of(primary, 6.0)
     assert policies_changed(node.publish_policy(stated, 6.0)) == [(primary.about,)]
     assert stated in said_to(node.handle_timeout(6.1), B.address)
     assert (node.state.policies.statements, node.state.policies.in_force) == ((primary,), ())
@@ -125,7 +125,7 @@ def test_what_is_stated_about_a_key_is_told_on_as_a_policy_is_and_is_none_that_a
 
 def test_a_node_that_has_reached_no_member_states_nothing_about_keys() -> None:
     with pytest.raises(NotJoined, match="cannot change the keys"):
-        engine(has_seeds=True).key_statement_of(PrimaryKeyStatement("0a1b2c3d"), 6.0)
+        engine(has_seeds=True).local_policies.statement_of(PrimaryKeyStatement("0a1b2c3d"), 6.0)
 
 
 def test_equal_policies_are_equal_fingerprints_whatever_the_order() -> None:
@@ -183,12 +183,12 @@ def test_policies_kept_over_a_restart_are_not_broadcast() -> None:
 
 def test_what_is_to_be_stored_first_is_said_later_unless_it_was_outrun() -> None:
     node = offering(among(B))
-    mine = node.policy_version_of(SPLIT, 6.0)
+    mine = node.local_policies.version_of(SPLIT, 6.0)
     assert weights(node) == {"x": 1, "y": 1}
     assert policies_changed(node.publish_policy(mine, 6.1)) == [("split:orders",)]
     assert weights(node) == {"x": 9, "y": 1}
 
-    removal = node.policy_removal_of(SPLIT.key, 7.0)
+    removal = node.local_policies.removal_of(SPLIT.key, 7.0)
     deliver(node, B, version(BORN + 60_000))
     assert policies_changed(node.publish_policy(removal, 7.1)) == []
     assert weights(node) == {"x": 9, "y": 1}
@@ -290,7 +290,7 @@ TOKEN = ClusterToken("ci", "00" * 32, ("read",))
 
 def test_a_token_is_told_on_as_a_policy_is_and_is_none_that_a_user_can_remove() -> None:
     node = among(B)
-    created = node.token_version_of(TOKEN, 6.0)
+    created = node.local_policies.token_version_of(TOKEN, 6.0)
     assert policies_changed(node.publish_policy(created, 6.0)) == [("token:ci",)]
     assert created in said_to(node.handle_timeout(6.1), B.address)
     assert ([each.name for each in node.state.policies.tokens], node.state.policies.in_force) == (["ci"], ())
@@ -300,18 +300,18 @@ def test_a_token_is_told_on_as_a_policy_is_and_is_none_that_a_user_can_remove() 
 
 def test_a_revoked_token_is_gone_and_revoking_it_again_is_refused() -> None:
     node = among(B)
-    node.publish_policy(node.token_version_of(TOKEN, 6.0), 6.0)
-    node.publish_policy(node.token_removal_of("ci", 6.1), 6.1)
+    node.publish_policy(node.local_policies.token_version_of(TOKEN, 6.0), 6.0)
+    node.publish_policy(node.local_policies.token_removal_of("ci", 6.1), 6.1)
     assert node.state.policies.tokens == ()
     for name in ("ci", "unknown"):
         with pytest.raises(UnknownToken, match=name):
-            node.token_removal_of(name, 6.2)
+            node.local_policies.token_removal_of(name, 6.2)
 
 
 def test_there_is_room_for_so_many_tokens_and_a_known_name_can_be_created_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "CLUSTER_TOKENS_MAX", 1)
     node = among(B)
-    node.publish_policy(node.token_version_of(TOKEN, 6.0), 6.0)
+    node.publish_policy(node.local_policies.token_version_of(TOKEN, 6.0), 6.0)
     with pytest.raises(TooManyTokens, match="1 tokens are known"):
-        node.token_version_of(ClusterToken("cd", "11" * 32, ("read",)), 6.1)
-    node.token_version_of(TOKEN, 6.1)
+        node.local_policies.token_version_of(ClusterToken("cd", "11" * 32, ("read",)), 6.1)
+    node.local_policies.token_version_of(TOKEN, 6.1)

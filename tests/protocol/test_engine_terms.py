@@ -68,7 +68,7 @@ def test_no_lower_claim_is_the_primary_once_the_highest_is_deregistered() -> Non
     assert shown(node) == {"pg-1": FENCED, "pg-2": PRIMARY}
     node.deregister("pg-2", 6.0)
     assert shown(node) == {"pg-1": FENCED}
-    assert node.next_term("pg") == 3
+    assert node.local_policies.next_term("pg") == 3
 
 
 def test_nor_once_it_is_a_replica() -> None:
@@ -90,7 +90,7 @@ def test_nor_once_its_owner_is_gone_and_forgotten(end: Status) -> None:
     node.handle_timeout(4e5)
     assert node.members.get("b") is None
     assert shown(node, 4e5) == {"pg-1": FENCED}
-    assert node.next_term("pg") == 3
+    assert node.local_policies.next_term("pg") == 3
 
 
 def test_nor_once_its_owner_came_back_without_it() -> None:
@@ -159,7 +159,7 @@ def test_a_term_that_a_replica_states_is_seen_and_fences_no_instance() -> None:
     node.register(claim("pg-1", 1), 6.0)
     node.register(claim("pg-2", 9, "replica"), 6.0)
     assert shown(node) == {"pg-1": PRIMARY, "pg-2": "replica"}
-    assert node.next_term("pg") == 10
+    assert node.local_policies.next_term("pg") == 10
 
 
 def test_terms_kept_over_a_restart_hold_at_once_and_are_not_broadcast() -> None:
@@ -214,7 +214,7 @@ def test_who_differs_is_told_of_the_terms_unasked_and_before_what_it_asks_for() 
 def test_a_node_that_has_reached_no_member_gives_no_term_and_resets_none() -> None:
     node = engine(has_seeds=True)
     with pytest.raises(NotJoined, match="it has reached no member yet"):
-        node.next_term("pg")
+        node.local_policies.next_term("pg")
     with pytest.raises(NotJoined):
         node.reset_term("pg", 6.0)
 
@@ -222,12 +222,12 @@ def test_a_node_that_has_reached_no_member_gives_no_term_and_resets_none() -> No
 @pytest.mark.parametrize("above", [1, 1000, 2**51, 2**52 - 1])
 def test_no_user_states_a_term_that_leaves_none_above_it(above: int) -> None:
     node = among(B)
-    assert node.next_term("pg") == 1
+    assert node.local_policies.next_term("pg") == 1
     with pytest.raises(InvalidInstance, match="--term next"):
         node.register(claim("pg-1", limits.TERM_GIVEN_MAX + above), 6.0)
     node.register(claim("pg-1", limits.TERM_GIVEN_MAX), 6.0)
-    assert node.next_term("pg") == limits.TERM_GIVEN_MAX + 1
-    node.register(claim("pg-2", node.next_term("pg")), 6.0)
+    assert node.local_policies.next_term("pg") == limits.TERM_GIVEN_MAX + 1
+    node.register(claim("pg-2", node.local_policies.next_term("pg")), 6.0)
     assert shown(node) == {"pg-1": "fenced", "pg-2": PRIMARY}
 
 
@@ -246,7 +246,7 @@ def test_a_reset_goes_down_to_the_terms_still_stated_and_names_its_writer_and_ti
     node.deregister("pg-2", 6.0)
     node.set_wall_clock(BORN + 5000, 6.0)
     assert terms_changed(node.reset_term("pg", 6.0)) == [("pg",)]
-    assert (reset_to(node), node.next_term("pg")) == ((3, 4), 5)
+    assert (reset_to(node), node.local_policies.next_term("pg")) == ((3, 4), 5)
     assert shown(node) == {"pg-1": PRIMARY, "pg-3": "replica"}
     reset = register_of(node).reset
     assert reset is not None
@@ -353,7 +353,7 @@ def test_the_terms_that_a_node_shows_as_the_primary_never_fall(
                 node.recall((), now, terms=kept)
             case ("our claim", id_, term):
                 node.register(claim(f"{id_}-a", term), now)
-            case ("our removal", id_) if node.own(f"{id_}-a") is not None:
+            case ("our removal", id_) if node.local_registry.own(f"{id_}-a") is not None:
                 node.deregister(f"{id_}-a", now)
             case ("a day",):
                 now += 90_000.0
@@ -364,4 +364,4 @@ def test_the_terms_that_a_node_shows_as_the_primary_never_fall(
         assert all(term >= highest for term in primaries)
         assert len(primaries) <= 1
         highest = max([highest, *primaries])
-        assert node.next_term("pg") > highest
+        assert node.local_policies.next_term("pg") > highest

@@ -156,7 +156,7 @@ def test_a_term_above_which_there_would_be_none_is_dropped(term: int) -> None:
     deliver(node, B, TermRegister("pg", 0, 0, "", term, term), TermRegister("pg", 0, 0, "", 0, term))
     deliver(node, B, *said_by(B, claim("x", term)))
     assert node.counters["terms_too_high"] == 3
-    assert node.next_term("pg") == 1
+    assert node.local_policies.next_term("pg") == 1
 
 
 def test_above_the_highest_term_that_is_taken_there_is_a_next_one_that_all_nodes_take() -> None:
@@ -165,9 +165,9 @@ def test_above_the_highest_term_that_is_taken_there_is_a_next_one_that_all_nodes
     highest = limits.TERM_GIVEN_MAX + node.state.clock.wall(6.0)
     for one in (node, peer):
         deliver(one, B if one is node else A, TermRegister("pg", 0, 0, "", highest, highest))
-    node.register(claim("pg-1", node.next_term("pg")), 6.01)
+    node.register(claim("pg-1", node.local_policies.next_term("pg")), 6.01)
     play(node, peer, 6.01, 7.0)
-    assert peer.next_term("pg") == highest + 2
+    assert peer.local_policies.next_term("pg") == highest + 2
     assert [each.role for each in peer.view.service("pg").instances] == [PRIMARY]
 
 

@@ -299,7 +299,7 @@ class HostilePeer(RuleBasedStateMachine):
     @invariant()
     def what_it_holds_is_bounded(self) -> None:
         state = self.node.state
-        own = self.node.own_count()
+        own = len(self.node.local_registry)
         assert len(state.members) <= limits.MEMBERS_MAX + 1
         assert state.registry.size <= limits.RECORDS_MAX + 2 * own + 3
         assert len(list(state.policies)) <= (
@@ -317,7 +317,7 @@ class HostilePeer(RuleBasedStateMachine):
     @invariant()
     def its_next_term_is_one_that_can_be_stated(self) -> None:
         if self.node.identity.announced:
-            assert self.node.next_term("pg") <= self.node.state.clock.highest_term(self.now) + 1
+            assert self.node.local_policies.next_term("pg") <= self.node.state.clock.highest_term(self.now) + 1
 
 
 HostilePeer.TestCase.settings = settings(max_examples=20, stateful_step_count=20, deadline=None)

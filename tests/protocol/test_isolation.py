@@ -30,19 +30,19 @@ def test_a_node_that_hears_no_member_pings_some_before_it_calls_itself_isolated(
     for member in (B, C):
         assert said_to(outputs, member.address) == [Ping(0, member.run_id, node.fingerprint)]
     deliver(node, C, Ack(0, 0, node.fingerprint), now=2.1)
-    assert not node.is_isolated(6.1)
-    assert node.is_isolated(6.2)
+    assert not node.isolation.is_isolated(6.1)
+    assert node.isolation.is_isolated(6.2)
 
 
 def test_the_driver_is_told_when_a_node_becomes_isolated_and_when_it_is_no_more() -> None:
     node = among(B, C)
     assert IsolationChanged not in map(type, node.handle_timeout(4.0))
-    said = [node.isolated]
+    said = [node.isolation.reported]
     assert IsolationChanged(isolated=True, silence=4.1) in node.handle_timeout(4.1)
-    said.append(node.isolated)
+    said.append(node.isolation.reported)
     assert IsolationChanged not in map(type, node.handle_timeout(5.0))
     assert IsolationChanged(isolated=False, silence=6.0) in deliver(node, B, Nack(1), now=6.0)
-    said.append(node.isolated)
+    said.append(node.isolation.reported)
     assert IsolationChanged not in map(type, deliver(node, B, Nack(1), now=6.1))
     assert said == [False, True, False]
 

@@ -74,7 +74,7 @@ def test_what_a_namesake_said_in_our_generation_makes_us_take_a_later_one() -> N
         receive_over_stream(node, B, foreign)
         assert node.identity.generation == later
         assert believed(node, "a").generation == later
-        assert node.own("mine") is not None
+        assert node.local_registry.own("mine") is not None
         node.leave(7.0)
         receive_over_stream(node, B, attrs.evolve(foreign, generation=later))
         assert node.identity.generation == later

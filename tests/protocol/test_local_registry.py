@@ -13,8 +13,8 @@ def test_an_instance_that_its_caller_has_packed_is_published_with_those_bytes() 
     table = node.state.registry.table("a")
     assert table is not None
     assert [record.payload for record in table] == [payload]
-    assert node.own_count() == 1
+    assert len(node.local_registry) == 1
 
 
 def test_an_id_that_no_member_owns_is_unknown() -> None:
-    assert str(engine().unknown_instance("x")) == "this node owns no instance 'x', and no member does"
+    assert str(engine().local_registry.unknown_instance("x")) == "this node owns no instance 'x', and no member does"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from gossipreg import limits
-from gossipreg.model import LinkState, MemberObservation, ObserverReport, Status
+from gossipreg.model import Status
+from gossipreg.observations import LinkState, MemberObservation, ObserverReport
 from gossipreg.protocol.anti_entropy.reconcile import Compare, End
 from gossipreg.protocol.engine import Engine
 from gossipreg.protocol.membership.observations import ObservationRequest, Observations, packed, unpacked

@@ -12,8 +12,10 @@ import trio
 
 from gossipreg.config import Config
 from gossipreg.errors import ConfigError, UnknownMember
-from gossipreg.model import CellInfo, Member, MemberEvent, Snapshot
+from gossipreg.events import MemberEvent, Snapshot
+from gossipreg.model import Member
 from gossipreg.protocol.outputs import CellChanged
+from gossipreg.regional import CellInfo
 from gossipreg.runtime.node import Node
 from gossipreg.runtime.opening import open_node
 from gossipreg.settings import Settings

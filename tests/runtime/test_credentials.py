@@ -13,7 +13,9 @@ import trio
 import trio.testing
 
 from gossipreg import Address, ConfigError, CredentialsUnavailable, Health, Instance, Node, open_node
-from gossipreg.config import AgentConfig, Config, key_id
+from gossipreg.agent_config import AgentConfig
+from gossipreg.config import Config
+from gossipreg.key_format import key_id
 from gossipreg.protocol.engine import Engine
 from gossipreg.runtime.definitions import LocatedSpec, define
 from gossipreg.runtime.state_database import DATABASE

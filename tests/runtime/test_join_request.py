@@ -10,7 +10,7 @@ import trio.testing
 
 from gossipreg import limits
 from gossipreg.errors import ConfigError, JoinFailed, NameConflict, NodeClosed
-from gossipreg.model import JoinResult
+from gossipreg.node_info import JoinResult
 from gossipreg.runtime.node import Node
 from gossipreg.runtime.opening import open_node
 from tests.runtime.nodes import PATIENCE, config

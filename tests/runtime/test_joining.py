@@ -15,7 +15,8 @@ import trio
 import trio.testing
 
 from gossipreg.config import Config
-from gossipreg.model import Address, JoinFailure
+from gossipreg.model import Address
+from gossipreg.node_info import JoinFailure
 from gossipreg.protocol.wire.streams import StreamRefusal
 from gossipreg.runtime import joining as module
 from gossipreg.runtime.diagnostics import LogLimiter

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from gossipreg import ConfigError, limits
-from gossipreg.config import Config, encode_key
+from gossipreg.config import Config
+from gossipreg.key_format import encode_key
 from gossipreg.runtime.key_files import NodeKeys, read_key_file
 from tests.hidden import hidden
 

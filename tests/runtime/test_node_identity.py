@@ -14,6 +14,7 @@ import trio
 import trio.lowlevel
 
 from gossipreg import ConfigError, InvalidInstance, Node, Status, limits, open_node
+from gossipreg.agent_config import AgentConfig
 from gossipreg.authority import (
     CERTIFICATE,
     NODE_KEY,
@@ -26,10 +27,11 @@ from gossipreg.authority import (
 )
 from gossipreg.certificate import Certificate
 from gossipreg.cli.run_agent import _require_identity
-from gossipreg.config import AgentConfig, Config, encode_key
+from gossipreg.config import Config
 from gossipreg.counters import Count
 from gossipreg.errors import InvalidCertificate
 from gossipreg.identities import ExposedCredentials
+from gossipreg.key_format import encode_key
 from gossipreg.policy import Split
 from gossipreg.protocol.identity import authenticator
 from gossipreg.protocol.registry.payload import pack_instance

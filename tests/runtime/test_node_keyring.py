@@ -29,7 +29,8 @@ from gossipreg import (
     limits,
     open_node,
 )
-from gossipreg.config import Config, encode_key, key_id
+from gossipreg.config import Config
+from gossipreg.key_format import encode_key, key_id
 from gossipreg.model import NODE_SERVICE
 from gossipreg.runtime import node_keyring
 from gossipreg.runtime.node_record import state_keys

@@ -11,7 +11,8 @@ import trio.testing
 
 from gossipreg import limits
 from gossipreg.errors import NodeClosed
-from gossipreg.model import MemberObservation, ObserverReport, Status
+from gossipreg.model import Status
+from gossipreg.observations import MemberObservation, ObserverReport
 from gossipreg.protocol.outputs import ObservationsEnded, Output
 from gossipreg.protocol.stream_sessions import Purpose
 from gossipreg.runtime.node import Node

@@ -169,7 +169,9 @@ async def test_a_later_word_that_is_heard_while_ours_is_written_stands(
             await put(store, key, word)
             if not later:
                 now = trio.current_time()
-                later.append(attrs.evolve(node._engine.policy_version_of(Split("orders", {"v1": 1}), now), writer="z"))
+                later.append(
+                    attrs.evolve(node._engine.local_policies.version_of(Split("orders", {"v1": 1}), now), writer="z")
+                )
                 node._lifecycle.context.driver.say(node._engine.recall(later, now))
 
         monkeypatch.setattr(AsyncStateStore, "put_policy", slow)

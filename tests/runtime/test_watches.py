@@ -13,22 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gossipreg.errors import GossipregError, NameConflict
-from gossipreg.model import (
-    FENCED,
-    PRIMARY,
-    Address,
-    CheckEvent,
-    Event,
-    Health,
-    Instance,
-    InstanceEvent,
-    Member,
-    MemberEvent,
-    NodeEvent,
-    RoleEvent,
-    Snapshot,
-    Status,
-)
+from gossipreg.events import CheckEvent, Event, InstanceEvent, MemberEvent, NodeEvent, RoleEvent, Snapshot
+from gossipreg.model import FENCED, PRIMARY, Address, Health, Instance, Member, Status
 from gossipreg.protocol.registry.service_view import ServiceView
 from gossipreg.protocol.registry.view import View
 from gossipreg.runtime import change_log as changes_module

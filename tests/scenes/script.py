@@ -186,7 +186,7 @@ class ScriptRunner:
         for node in self.testbed.alive:
             updates = sorted(node.engine.members, key=lambda update: update.name)
             beliefs = [f"{r.name} {r.status}" for r in updates if r.name != node.name]
-            alone = "; isolated" if node.engine.is_isolated(self.testbed.now) else ""
+            alone = "; isolated" if node.engine.isolation.is_isolated(self.testbed.now) else ""
             self.testbed.write(node, f"believes {', '.join(beliefs) or 'no member'}{alone}")
         self.testbed.lines.append(" " * 10 + ("all agree" if self.testbed.agree() else "they differ"))
 

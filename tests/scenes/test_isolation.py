@@ -18,7 +18,7 @@ def cluster(count: int, *, seed: int = 1) -> EngineTestbed:
 
 
 def isolated(testbed: EngineTestbed) -> list[str]:
-    return [node.handle for node in testbed.alive if node.engine.is_isolated(testbed.now)]
+    return [node.handle for node in testbed.alive if node.engine.isolation.is_isolated(testbed.now)]
 
 
 @pytest.mark.parametrize("count", [2, 3, 12])

@@ -15,6 +15,7 @@ import attrs
 from gossipreg import limits
 from gossipreg.model import Address, Instance, Status
 from gossipreg.protocol.engine import Engine
+from gossipreg.protocol.engine_creation import create_engine
 from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg.protocol.outputs import (
     CloseStream,
@@ -121,7 +122,7 @@ class EngineTestbed:
         there = self._by_address.get(address)
         assert there is None or not there.alive, f"{address} is in use"
         self._births += 1
-        engine = Engine.create(
+        engine = create_engine(
             name=name or handle,
             generation=EPOCH + int((self.now + clock_off) * 1000) + self._births,
             address=address,

@@ -240,7 +240,7 @@ def test_no_node_holds_anything_that_its_owner_did_not_state(attacker: str, seed
 
 def revoke(made: Cluster, at: str, holder: Peer) -> None:
     gone = AUTHORITY.revoke(holder.signer.certificate, at=EPOCH_MS // 1000)
-    made.processes[at].do(lambda engine, now: engine.publish_policy(engine.revocation_of(gone), now))
+    made.processes[at].do(lambda engine, now: engine.publish_policy(engine.local_policies.revocation_of(gone), now))
 
 
 @pytest.mark.parametrize("loss", [0.0, 0.2])
@@ -252,7 +252,7 @@ def test_a_revoked_member_is_gone_everywhere_within_a_second_and_stays_out(loss:
     assert holder is not None
     began = made.world.seconds
     gone = AUTHORITY.revoke(holder.certificate, at=EPOCH_MS // 1000)
-    made.processes["n2"].do(lambda engine, now: engine.publish_policy(engine.revocation_of(gone), now))
+    made.processes["n2"].do(lambda engine, now: engine.publish_policy(engine.local_policies.revocation_of(gone), now))
     others = [each for each in made.alive if each.name != "n7"]
 
     def holds(process: Process) -> bool:

@@ -12,9 +12,9 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from gossipreg.cli.client import AgentClient
-from gossipreg.config import KEY_BYTES, encode_key
 from gossipreg.errors import GossipregError
 from gossipreg.json_documents import read_json
+from gossipreg.key_format import KEY_BYTES, encode_key
 from gossipreg.values import frozen
 
 #: How long an agent may take to say that it is ready (seconds): its interpreter starts beside fifteen others.

@@ -8,7 +8,7 @@ from typing import Final
 from gossipreg.cli.doctor.facts import Facts
 from gossipreg.cli.doctor.findings import Diagnosis, Rule, Severity, lines, listed, rule
 from gossipreg.counters import Count
-from gossipreg.model import LinkState
+from gossipreg.observations import LinkState
 from gossipreg.protocol.membership.paths import Passes
 from gossipreg.protocol.membership.peer_clocks import CLOCK_SKEW_MAX
 from gossipreg.runtime.joining import JoinFailureReason

@@ -13,10 +13,10 @@ from typing import Any, Final
 import attrs
 
 from gossipreg import __version__
+from gossipreg.agent_config import AgentConfig
 from gossipreg.cli.client import AgentClient
 from gossipreg.cli.doctor import processes
 from gossipreg.cli.doctor.facts import DataDirectory, Facts, HostFacts, Unreachable, UnusableFile
-from gossipreg.config import AgentConfig
 from gossipreg.errors import AgentRefused, AgentUnreachable, ConfigError, GossipregError, UnsafeFile
 from gossipreg.model import Address, SocketFile, place
 from gossipreg.targets import is_loopback
@@ -242,7 +242,7 @@ def data_directory(path: Path, user: int) -> DataDirectory:
 def _key_ids(file: Path) -> tuple[str, ...]:
     """The ids of the keys in a file that this user may read; none if it may not, or it holds none."""
     from gossipreg import limits
-    from gossipreg.config import key_id, parse_key
+    from gossipreg.key_format import key_id, parse_key
 
     try:
         lines = [line.strip() for line in file.read_text("ascii").splitlines()]

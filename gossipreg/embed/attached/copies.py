@@ -29,7 +29,8 @@ import attrs
 
 from gossipreg.changes import InstanceDiff
 from gossipreg.errors import GossipregError
-from gossipreg.model import Event, Instance, InstanceEvent, Member, MemberEvent, Snapshot
+from gossipreg.events import Event, InstanceEvent, MemberEvent, Snapshot
+from gossipreg.model import Instance, Member
 from gossipreg.protocol.registry.choose import drawn_at
 from gossipreg.values import frozen
 

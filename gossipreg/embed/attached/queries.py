@@ -25,16 +25,9 @@ from gossipreg.protocol.registry.choose import by_weight, by_weight_among, match
 if TYPE_CHECKING:
     from gossipreg.identities import IdentityReport
     from gossipreg.keys import GossipKey
-    from gossipreg.model import (
-        CellInfo,
-        Member,
-        RegionalDirectory,
-        RegionalService,
-        RegionInfo,
-        ServiceCount,
-        ServiceTerm,
-    )
+    from gossipreg.model import Member, ServiceCount, ServiceTerm
     from gossipreg.policy import Policy, UnreadablePolicy
+    from gossipreg.regional import CellInfo, RegionalDirectory, RegionalService, RegionInfo
     from gossipreg.tokens import ClusterToken
 
 log = logging.getLogger(__name__)

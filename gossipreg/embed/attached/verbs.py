@@ -24,8 +24,11 @@ from gossipreg.model import Health, Instance
 
 if TYPE_CHECKING:
     from gossipreg.check import Check, CheckReport
-    from gossipreg.model import JoinResult, NodeInfo, ObserverReport, RegionalDirectory, RegionalService, ServiceTerm
+    from gossipreg.model import ServiceTerm
+    from gossipreg.node_info import JoinResult, NodeInfo
+    from gossipreg.observations import ObserverReport
     from gossipreg.policy import Policy, Rule
+    from gossipreg.regional import RegionalDirectory, RegionalService
     from gossipreg.spec import InstanceSpec
     from gossipreg.tokens import ClusterToken
 

@@ -9,7 +9,8 @@ from gossipreg.embed.attached.copies import CopiedView, EventsCopy, ServiceCopy
 from gossipreg.embed.attached.link import Link
 from gossipreg.embed.attached.steps import Settled
 from gossipreg.errors import NodeClosed
-from gossipreg.model import Event, Instance, MemberEvent, ServiceChange, Snapshot
+from gossipreg.events import Event, MemberEvent, ServiceChange, Snapshot
+from gossipreg.model import Instance
 
 
 async def copied(link: Link, service: str) -> ServiceCopy:

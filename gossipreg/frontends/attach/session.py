@@ -24,6 +24,7 @@ from gossipreg.attach.frames import BadFrame, FrameReader
 from gossipreg.attach.values import default, is_sent
 from gossipreg.counters import Count
 from gossipreg.errors import GossipregError, NodeClosed
+from gossipreg.events import Event, Snapshot
 from gossipreg.frontends.attach.bindings import Binding, Bindings
 from gossipreg.frontends.attach.feed import Followed, ServiceFeed
 from gossipreg.frontends.attach.liveness import Liveness
@@ -34,7 +35,6 @@ from gossipreg.frontends.serving.node_api import EventBatches, NodeApi
 from gossipreg.frontends.serving.response import HttpError
 from gossipreg.frontends.serving.scopes import Action
 from gossipreg.frontends.serving.time_slices import TimeSlicer
-from gossipreg.model import Event, Snapshot
 
 _PIECE_BYTES: Final = 65_536
 

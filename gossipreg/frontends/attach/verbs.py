@@ -19,8 +19,9 @@ from gossipreg.frontends.serving.node_api import NodeApi
 from gossipreg.frontends.serving.response import HttpError
 from gossipreg.frontends.serving.scoped_node import ScopedNode, watch
 from gossipreg.frontends.serving.scopes import Action
-from gossipreg.model import Health, Instance, RegionalDirectory, RegionalService
+from gossipreg.model import Health, Instance
 from gossipreg.policy import Maintenance, Rule, Split, WeightOverride
+from gossipreg.regional import RegionalDirectory, RegionalService
 from gossipreg.spec import InstanceSpec
 from gossipreg.values import frozen
 

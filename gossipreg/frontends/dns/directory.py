@@ -11,8 +11,9 @@ import attrs
 import trio
 
 from gossipreg.errors import GossipregError
+from gossipreg.events import Event, InstanceEvent, MemberEvent, Snapshot
 from gossipreg.frontends.serving.node_api import NodeApi
-from gossipreg.model import NODE_SERVICE, Event, Instance, InstanceEvent, Member, MemberEvent, Snapshot
+from gossipreg.model import NODE_SERVICE, Instance, Member
 
 log = logging.getLogger(__name__)
 

@@ -15,21 +15,10 @@ from typing import Any
 import attrs
 
 from gossipreg.errors import NameConflict, NodeClosed
+from gossipreg.events import CheckEvent, Event, InstanceEvent, MemberEvent, NodeEvent, RoleEvent, Snapshot
 from gossipreg.frontends.serving import limits
 from gossipreg.frontends.serving.node_api import NodeApi
-from gossipreg.model import (
-    CheckEvent,
-    Event,
-    Health,
-    Instance,
-    InstanceEvent,
-    Member,
-    MemberEvent,
-    NodeEvent,
-    RoleEvent,
-    Snapshot,
-    Status,
-)
+from gossipreg.model import Health, Instance, Member, Status
 from gossipreg.values import frozen
 
 Json = dict[str, Any]

@@ -8,12 +8,13 @@ from zlib import crc32
 
 import attrs
 
+from gossipreg.events import Event, InstanceEvent, MemberEvent, Snapshot
 from gossipreg.frontends.http import render
 from gossipreg.frontends.http.lookups import RowCache
 from gossipreg.frontends.serving import limits
 from gossipreg.frontends.serving.response import ByteChunks, encode
 from gossipreg.frontends.serving.time_slices import SingleFlight, TimeSlicer
-from gossipreg.model import Event, Instance, InstanceEvent, MemberEvent, Snapshot
+from gossipreg.model import Instance
 from gossipreg.values import frozen
 
 #: Instances in one piece of a snapshot: about, and at most. Of two snapshots between which one instance has changed,

@@ -19,7 +19,8 @@ from gossipreg.frontends.serving.response import DeferredResponse, HttpError, Re
 from gossipreg.frontends.serving.time_slices import TimeSlicer
 from gossipreg.identities import MemberIdentity
 from gossipreg.json_documents import read_json
-from gossipreg.model import PROTOCOL_VERSION, Health, Member
+from gossipreg.model import Health, Member
+from gossipreg.node_info import PROTOCOL_VERSION
 from gossipreg.spec import FIELDS, NEXT, InstanceSpec
 from gossipreg.text import shortened, shown
 

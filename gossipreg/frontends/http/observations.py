@@ -15,7 +15,8 @@ from gossipreg.frontends.serving.node_api import NodeApi
 from gossipreg.frontends.serving.response import encode
 from gossipreg.frontends.serving.time_slices import SingleFlight, TimeSlicer
 from gossipreg.median import median
-from gossipreg.model import LinkState, Member, MemberObservation, ObserverReport, Status
+from gossipreg.model import Member, Status
+from gossipreg.observations import LinkState, MemberObservation, ObserverReport
 
 #: What an observer believes of a member that it does not know.
 _UNKNOWN: Final = "unknown"

@@ -12,18 +12,9 @@ from typing import Final, get_args
 
 from gossipreg import __version__
 from gossipreg.frontends.http.context import Route
-from gossipreg.frontends.http.openapi_schemas import (
+from gossipreg.frontends.http.json_schema import (
     BOOLEAN,
-    CELL,
-    FOLLOWED,
-    FOUND,
-    INSTANCE,
-    LISTED,
     NUMBER,
-    OBSERVATIONS,
-    PICKS,
-    RATES,
-    REGION,
     TEXT,
     WHOLE,
     WORD,
@@ -34,8 +25,19 @@ from gossipreg.frontends.http.openapi_schemas import (
     one_of,
     optional,
     ref,
-    schemas,
     within,
+)
+from gossipreg.frontends.http.openapi_schemas import (
+    CELL,
+    FOLLOWED,
+    FOUND,
+    INSTANCE,
+    LISTED,
+    OBSERVATIONS,
+    PICKS,
+    RATES,
+    REGION,
+    schemas,
 )
 from gossipreg.frontends.serving.limits import PICKS_MAX
 from gossipreg.frontends.serving.request import NDJSON

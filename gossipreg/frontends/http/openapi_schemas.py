@@ -10,19 +10,27 @@ from typing import Any, Final, get_args, get_origin, get_type_hints
 import attrs
 
 from gossipreg import limits
+from gossipreg.frontends.http.json_schema import (
+    BOOLEAN,
+    NUMBER,
+    TEXT,
+    WHOLE,
+    WORD,
+    Json,
+    list_of,
+    map_of,
+    object_of,
+    one_of,
+    optional,
+    ref,
+    within,
+)
 from gossipreg.frontends.serving.scopes import Scope
-from gossipreg.model import Address, Health, Instance, Member, NodeInfo, ServiceCount, Status
+from gossipreg.model import Address, Health, Instance, Member, ServiceCount, Status
+from gossipreg.node_info import NodeInfo
 from gossipreg.policy import KINDS
 from gossipreg.spec import InstanceSpec
 
-Json = dict[str, Any]
-
-TEXT: Final[Json] = {"type": "string"}
-WHOLE: Final[Json] = {"type": "integer"}
-
-NUMBER: Final[Json] = {"type": "number"}
-BOOLEAN: Final[Json] = {"type": "boolean"}
-WORD: Final[Json] = {"type": "string", "minLength": 1}
 _NAME: Final[Json] = {
     "type": "string",
     "pattern": "^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$",
@@ -30,42 +38,6 @@ _NAME: Final[Json] = {
 }
 _ID: Final[Json] = {"type": "string", "pattern": "^[!-~]+$", "maxLength": limits.ID_CHARS_MAX}
 _HOST: Final[Json] = {"type": "string", "pattern": r"^[^\s\[\]/]+$", "maxLength": limits.HOST_CHARS_MAX}
-
-
-def ref(name: str) -> Json:
-    """That of the component ``name``."""
-    return {"$ref": f"#/components/schemas/{name}"}
-
-
-def list_of(items: Json) -> Json:
-    """A list of ``items``."""
-    return {"type": "array", "items": items}
-
-
-def map_of(values: Json) -> Json:
-    """An object with any keys, and with ``values``."""
-    return {"type": "object", "additionalProperties": values}
-
-
-def object_of(**properties: Json) -> Json:
-    """An object with these properties, all of them required."""
-    return {"type": "object", "properties": properties, "required": list(properties)}
-
-
-def optional(schema: Json) -> Json:
-    """The same, or null."""
-    return {**schema, "type": [schema["type"], "null"]}
-
-
-def within(low: int, high: int) -> Json:
-    """A whole number from ``low`` to ``high``, both included."""
-    return {"type": "integer", "minimum": low, "maximum": high}
-
-
-def one_of(values: list[str]) -> Json:
-    """One of these strings."""
-    return {"type": "string", "enum": values}
-
 
 INSTANCE: Final = ref("Instance")
 

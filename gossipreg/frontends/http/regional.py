@@ -12,7 +12,8 @@ from gossipreg.frontends.http.lookups import LookupQuery
 from gossipreg.frontends.serving.reliability import AGE, age
 from gossipreg.frontends.serving.response import DeferredResponse, HttpError, Response, encode
 from gossipreg.frontends.serving.time_slices import TimeSlicer
-from gossipreg.model import Instance, RegionalService
+from gossipreg.model import Instance
+from gossipreg.regional import RegionalService
 
 #: The query of what may fail over.
 FAILOVER: Final = ("failover", "failover_threshold")

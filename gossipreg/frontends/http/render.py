@@ -5,24 +5,13 @@ from __future__ import annotations
 from typing import Any, assert_never
 
 from gossipreg.check import CheckReport
+from gossipreg.events import CheckEvent, Event, InstanceEvent, MemberEvent, NodeEvent, RoleEvent, Snapshot
 from gossipreg.frontends.serving.node_api import NodeApi
 from gossipreg.frontends.serving.reliability import round_up
 from gossipreg.identities import MemberIdentity
-from gossipreg.model import (
-    CellInfo,
-    CheckEvent,
-    Event,
-    Instance,
-    InstanceEvent,
-    Member,
-    MemberEvent,
-    NodeEvent,
-    NodeInfo,
-    RegionInfo,
-    RoleEvent,
-    ServiceCount,
-    Snapshot,
-)
+from gossipreg.model import Instance, Member, ServiceCount
+from gossipreg.node_info import NodeInfo
+from gossipreg.regional import CellInfo, RegionInfo
 
 Json = dict[str, Any]
 

@@ -12,23 +12,11 @@ import h11
 import trio
 
 from gossipreg.errors import AgentUnreachable, GossipregError
+from gossipreg.events import Event, InstanceEvent, MemberEvent, Snapshot
 from gossipreg.failures import reason_of
 from gossipreg.frontends.proxy.limits import AGENT_PATIENCE_SECONDS, EVENT_BYTES_MAX
 from gossipreg.json_documents import read_json
-from gossipreg.model import (
-    FENCED,
-    Address,
-    Event,
-    Health,
-    Instance,
-    InstanceEvent,
-    Member,
-    MemberEvent,
-    Snapshot,
-    SocketFile,
-    Status,
-    is_name,
-)
+from gossipreg.model import FENCED, Address, Health, Instance, Member, SocketFile, Status, is_name
 from gossipreg.text import blanked, shortened, shown
 
 _READ_BYTES: Final = 65_536

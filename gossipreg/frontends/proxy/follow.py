@@ -14,11 +14,12 @@ import attrs
 import trio
 
 from gossipreg.errors import AgentUnreachable, NodeClosed
+from gossipreg.events import Event, InstanceEvent, Snapshot
 from gossipreg.frontends.proxy import limits
 from gossipreg.frontends.proxy.agent import AgentEvents
 from gossipreg.frontends.proxy.instance_table import InstanceTable
 from gossipreg.frontends.proxy.settings import Forward
-from gossipreg.model import Address, Event, Instance, InstanceEvent, Snapshot, SocketFile
+from gossipreg.model import Address, Instance, SocketFile
 from gossipreg.protocol.registry.choose import Key, key_of
 from gossipreg.runtime.node import Node
 from gossipreg.values import frozen

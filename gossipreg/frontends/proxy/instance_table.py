@@ -6,7 +6,8 @@ from collections.abc import Iterable
 
 import attrs
 
-from gossipreg.model import Event, Instance, InstanceEvent, MemberEvent, Snapshot, Status
+from gossipreg.events import Event, InstanceEvent, MemberEvent, Snapshot
+from gossipreg.model import Instance, Status
 from gossipreg.protocol.registry.choose import Key, key_of, matching
 
 

@@ -13,11 +13,12 @@ from itertools import chain
 import attrs
 import trio
 
+from gossipreg.events import Event
 from gossipreg.frontends.proxy.follow import FollowRule, Source
 from gossipreg.frontends.proxy.listeners import OwnAddresses
 from gossipreg.frontends.proxy.proxy import Proxy
 from gossipreg.frontends.proxy.settings import Forward
-from gossipreg.model import Address, Event
+from gossipreg.model import Address
 from gossipreg.runtime.supervision import start_restarting
 
 log = logging.getLogger(__name__)

@@ -21,6 +21,7 @@ from typing import Final
 import attrs
 import trio
 
+from gossipreg.events import Event
 from gossipreg.frontends.proxy import limits
 from gossipreg.frontends.proxy.client_hello import UNRECOGNIZED_NAME, BadHello
 from gossipreg.frontends.proxy.connecting import EXHAUSTED
@@ -40,7 +41,7 @@ from gossipreg.frontends.proxy.server_names import service_of
 from gossipreg.frontends.proxy.settings import Forward
 from gossipreg.frontends.proxy.upstream import Upstream
 from gossipreg.frontends.proxy.warnings import RateLimitedWarnings
-from gossipreg.model import Address, Event
+from gossipreg.model import Address
 
 log = logging.getLogger(__name__)
 

@@ -17,6 +17,7 @@ from random import Random
 import attrs
 import trio
 
+from gossipreg.events import Event
 from gossipreg.frontends.proxy import limits
 from gossipreg.frontends.proxy.backend import Backend, Key, key_of
 from gossipreg.frontends.proxy.balancer import Balance, Balancer
@@ -29,7 +30,7 @@ from gossipreg.frontends.proxy.listeners import OwnAddresses
 from gossipreg.frontends.proxy.relay import Relay, reset, send_all, tune
 from gossipreg.frontends.proxy.settings import Forward
 from gossipreg.frontends.proxy.warnings import RateLimitedWarnings
-from gossipreg.model import PRIMARY, Event
+from gossipreg.model import PRIMARY
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from importlib import import_module
 from typing import Final, Protocol
 
-from gossipreg.config import COMPATIBILITY_APIS
+from gossipreg.agent_config import COMPATIBILITY_APIS
 from gossipreg.errors import ConfigError
 from gossipreg.frontends.serving.context import ServerContext
 from gossipreg.frontends.serving.request import Request

@@ -8,25 +8,14 @@ from typing import Protocol
 
 from gossipreg.check import CheckReport
 from gossipreg.errors import UnknownInstance
+from gossipreg.events import Event
 from gossipreg.identities import IdentityReport
 from gossipreg.keys import GossipKey
-from gossipreg.model import (
-    Address,
-    CellInfo,
-    Event,
-    Health,
-    Instance,
-    JoinResult,
-    Member,
-    NodeInfo,
-    ObserverReport,
-    RegionalDirectory,
-    RegionalService,
-    RegionInfo,
-    ServiceCount,
-    ServiceTerm,
-)
+from gossipreg.model import Address, Health, Instance, Member, ServiceCount, ServiceTerm
+from gossipreg.node_info import JoinResult, NodeInfo
+from gossipreg.observations import ObserverReport
 from gossipreg.policy import Policy, Rule, UnreadablePolicy
+from gossipreg.regional import CellInfo, RegionalDirectory, RegionalService, RegionInfo
 from gossipreg.spec import InstanceSpec
 from gossipreg.tokens import ClusterToken
 

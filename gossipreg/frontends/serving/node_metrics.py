@@ -17,7 +17,9 @@ from gossipreg.counters import Count
 from gossipreg.frontends.serving.node_api import NodeApi
 from gossipreg.frontends.serving.prometheus import labelled
 from gossipreg.identities import IdentityReport
-from gossipreg.model import Health, LinkState, NodeInfo
+from gossipreg.model import Health
+from gossipreg.node_info import NodeInfo
+from gossipreg.observations import LinkState
 from gossipreg.runtime.joining import JoinFailureReason
 from gossipreg.values import frozen
 

@@ -20,7 +20,8 @@ from gossipreg.frontends.serving.access import Token, bound_token, forbidden
 from gossipreg.frontends.serving.audit_log import AuditLog
 from gossipreg.frontends.serving.node_api import NodeApi
 from gossipreg.frontends.serving.scopes import Scope
-from gossipreg.model import Health, Instance, JoinResult, ServiceTerm
+from gossipreg.model import Health, Instance, ServiceTerm
+from gossipreg.node_info import JoinResult
 from gossipreg.policy import Policy, Rule
 from gossipreg.runtime.permission import permission
 from gossipreg.spec import InstanceSpec

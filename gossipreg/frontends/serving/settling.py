@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Final
 
-from gossipreg.model import NodeInfo
+from gossipreg.node_info import NodeInfo
 
 #: How long after its start a node may not know yet what other members offer (seconds). Where it reaches a member, that
 #: takes about a second.

@@ -25,6 +25,7 @@ from typing import Final
 
 import attrs
 
+from gossipreg.errors import NodeClosed
 from gossipreg.model import Address, Status
 from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg.protocol.membership.member_update import MemberUpdate, run_id_of
@@ -89,6 +90,11 @@ class Identity:
     def run_id(self) -> int:
         """This run's id."""
         return self._run_id
+
+    def check_open(self) -> None:
+        """Raise `NodeClosed` once this node has left: nothing can be requested of it any more."""
+        if self.left:
+            raise NodeClosed(f"node {self.name!r} has left the cluster: open a new one")
 
     def own_update(self) -> MemberUpdate:
         """The update of this node about itself."""

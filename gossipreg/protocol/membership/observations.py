@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from gossipreg.model import LinkState, MemberObservation, Status
+from gossipreg.model import Status
+from gossipreg.observations import LinkState, MemberObservation
 from gossipreg.values import frozen
 
 #: A link's number on the wire. Numbers are never reused.

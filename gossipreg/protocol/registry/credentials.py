@@ -20,8 +20,8 @@ import attrs
 import msgpack
 
 from gossipreg import limits
-from gossipreg.config import key_id
 from gossipreg.errors import CredentialsUnavailable, InvalidInstance
+from gossipreg.key_format import key_id
 from gossipreg.model import Instance
 from gossipreg.protocol.cipher import Cipher
 from gossipreg.text import is_text

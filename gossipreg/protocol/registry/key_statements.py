@@ -17,7 +17,8 @@ from typing import Any, ClassVar, Final
 import attrs
 import msgpack
 
-from gossipreg import config, limits
+from gossipreg import limits
+from gossipreg.key_format import KEY_BYTES, key_id
 from gossipreg.protocol.registry.payload import BadPayload, contained
 from gossipreg.values import frozen
 
@@ -110,7 +111,7 @@ def _statement(stated: dict[str, Any]) -> Statement:
     if kind != KeyStatement.kind:
         raise BadPayload("a kind that is not known here")
     key, until = stated.get("key"), stated.get("until")
-    if not isinstance(key, bytes) or (key and (len(key) != config.KEY_BYTES or config.key_id(key) != id_)):
+    if not isinstance(key, bytes) or (key and (len(key) != KEY_BYTES or key_id(key) != id_)):
         raise BadPayload("not the key of that id")
     if until is not None and not (isinstance(until, float) and 0 <= until < _TIME_END):
         raise BadPayload("not the time until which a key is held")
@@ -141,7 +142,7 @@ def keys_in_force(files: Sequence[bytes], statements: Iterable[Statement], wall:
     """
     by_id = {each.id: each for each in statements if isinstance(each, KeyStatement)}
     primary = next((each.id for each in statements if isinstance(each, PrimaryKeyStatement)), None)
-    held = {config.key_id(key): key for key in files}
+    held = {key_id(key): key for key in files}
     in_files = tuple(held)
     held |= {id_: each.key for id_, each in by_id.items() if each.key}
     gone = {id_ for id_ in held if id_ in by_id and not by_id[id_].is_in_force(wall)}

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from gossipreg import config, limits
+from gossipreg import limits
+from gossipreg.key_format import key_id
 
 #: Bytes of a key's id on the wire.
 KEY_ID_BYTES: Final = 4
@@ -18,11 +19,11 @@ KEY_ID_BYTES: Final = 4
 
 def id_of(key: bytes) -> bytes:
     """The id of a key, as it is on the wire."""
-    return bytes.fromhex(config.key_id(key))
+    return bytes.fromhex(key_id(key))
 
 
 class GossipKeyring:
-    """The keys of one node, the primary one first: 1 to `limits.GOSSIP_KEYS_MAX` of `config.KEY_BYTES` bytes."""
+    """The keys of one node, the primary one first: 1 to `limits.GOSSIP_KEYS_MAX` of `KEY_BYTES` bytes."""
 
     __slots__ = ("_keys", "primary", "primary_id")
 

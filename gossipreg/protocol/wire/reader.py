@@ -11,7 +11,8 @@ import attrs
 import msgpack
 
 from gossipreg import limits
-from gossipreg.protocol.wire.messages import MESSAGES_MAX, SENDER_BYTES, Junk, Message, read_message
+from gossipreg.protocol.wire.field_readers import Junk
+from gossipreg.protocol.wire.messages import MESSAGES_MAX, SENDER_BYTES, Message, read_message
 
 #: Messages remembered, half of them for certain. Hundreds are being gossiped at one moment, even in a storm.
 READ_MAX = 2048

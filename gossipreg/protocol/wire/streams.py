@@ -32,7 +32,7 @@ import attrs
 
 from gossipreg import limits
 from gossipreg.counters import Count
-from gossipreg.model import PROTOCOL_VERSION
+from gossipreg.node_info import PROTOCOL_VERSION
 from gossipreg.protocol.cipher import Cipher
 from gossipreg.protocol.wire.keyring import KEY_ID_BYTES, GossipKeyring, id_of
 

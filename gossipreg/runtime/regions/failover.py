@@ -21,8 +21,9 @@ import attrs
 
 from gossipreg import limits
 from gossipreg.errors import RegionUnavailable
-from gossipreg.model import Health, Instance, RegionalService
+from gossipreg.model import Health, Instance
 from gossipreg.protocol.registry.choose import matching
+from gossipreg.regional import RegionalService
 from gossipreg.values import frozen
 
 #: How long a failover that is not asked for is remembered, where there is no room for all (seconds).

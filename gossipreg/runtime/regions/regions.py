@@ -15,7 +15,8 @@ import trio
 
 from gossipreg.errors import NodeClosed, RegionUnavailable, UnknownRegion
 from gossipreg.federation import NEAREST, Federation
-from gossipreg.model import Instance, RegionalDirectory, RegionalService, RegionInfo
+from gossipreg.model import Instance
+from gossipreg.regional import RegionalDirectory, RegionalService, RegionInfo
 from gossipreg.runtime.change_log import ChangeLog
 from gossipreg.runtime.regions.agent_connection import AgentConnection, Connector
 from gossipreg.runtime.regions.follower import Follower

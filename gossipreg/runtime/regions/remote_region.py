@@ -22,7 +22,8 @@ from gossipreg import limits
 from gossipreg.counters import Count
 from gossipreg.errors import RegionUnavailable
 from gossipreg.federation import Federation
-from gossipreg.model import Instance, RegionalDirectory, RegionalService, RegionInfo
+from gossipreg.model import Instance
+from gossipreg.regional import RegionalDirectory, RegionalService, RegionInfo
 from gossipreg.runtime.change_log import ChangeLog, Entry
 from gossipreg.runtime.regions.remote_answer import RemoteAnswer, RemoteService, UnusableAnswer
 from gossipreg.values import frozen

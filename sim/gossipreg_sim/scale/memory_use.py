@@ -15,6 +15,7 @@ import attrs
 
 from gossipreg.model import Address, Instance, Status
 from gossipreg.protocol.engine import Engine
+from gossipreg.protocol.engine_creation import create_engine
 from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.registry.records import Record
@@ -44,7 +45,7 @@ def measure_remote_memory(members: int, instances: int, cells: int) -> MemoryUse
 
 
 def _measured(members: int, instances: int, cells: Sequence[str]) -> MemoryUse:
-    engine = Engine.create(
+    engine = create_engine(
         name="self",
         generation=1,
         address=Address("10.255.0.1", 7940),

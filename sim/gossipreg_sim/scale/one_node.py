@@ -16,6 +16,7 @@ from gossipreg.model import Address, Status
 from gossipreg.protocol.anti_entropy.fingerprint import BUCKETS
 from gossipreg.protocol.anti_entropy.reconcile import Compare, End
 from gossipreg.protocol.engine import Engine
+from gossipreg.protocol.engine_creation import create_engine
 from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.outputs import SendFrame
@@ -43,7 +44,7 @@ class OneNode:
 
 def measure_one_node(members: int) -> OneNode:
     """Measure an engine that knows ``members`` other members."""
-    engine = Engine.create(
+    engine = create_engine(
         name="self",
         generation=_BORN,
         address=Address("10.255.0.1", 7940),

@@ -41,11 +41,13 @@ from gossipreg.embed.threads import BlockingNode
 from gossipreg.embed.threads import open_node as open_threads
 from gossipreg.embed.trio_node import AttachedNode
 from gossipreg.errors import AgentRefused, UnknownRegion
+from gossipreg.events import InstanceEvent
 from gossipreg.frontends.attach.verbs import VERBS
 from gossipreg.frontends.serving.access import Access, Token, _digest_of
 from gossipreg.frontends.serving.scopes import Scope
 from gossipreg.frontends.serving.tls import ServerTls
-from gossipreg.model import Address, Instance, InstanceEvent, RegionalService
+from gossipreg.model import Address, Instance
+from gossipreg.regional import RegionalService
 from tests.certificates import certificate
 from tests.embed.attached.agents import Agent, agent, socket_file
 from tests.runtime.nodes import PATIENCE

@@ -13,8 +13,9 @@ from gossipreg.attach.values import ext_hook
 from gossipreg.changes import InstanceDiff
 from gossipreg.embed.attached import copies
 from gossipreg.embed.attached.copies import EventsCopy, ServiceCopy
+from gossipreg.events import InstanceEvent, Snapshot
 from gossipreg.frontends.attach.feed import Followed, ServiceFeed
-from gossipreg.model import Health, Instance, InstanceEvent, Snapshot
+from gossipreg.model import Health, Instance
 from gossipreg.protocol.registry.rows import key_of
 from gossipreg.protocol.registry.service_view import ServiceView
 

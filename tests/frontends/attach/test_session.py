@@ -15,10 +15,13 @@ import trio.testing
 from gossipreg import limits
 from gossipreg.attach import frames
 from gossipreg.counters import Count
+from gossipreg.events import Snapshot
 from gossipreg.frontends.serving import limits as serving_limits
 from gossipreg.frontends.serving.access import Access, Token, _digest_of
 from gossipreg.frontends.serving.scopes import Grant, Scope
-from gossipreg.model import CellInfo, Health, Instance, ObserverReport, RegionalService, Snapshot
+from gossipreg.model import Health, Instance
+from gossipreg.observations import ObserverReport
+from gossipreg.regional import CellInfo, RegionalService
 from tests.frontends.attach.processes import FakeAgent, agent
 from tests.frontends.fake_node import FakeNode, member
 

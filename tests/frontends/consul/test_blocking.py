@@ -14,7 +14,8 @@ from gossipreg.frontends.serving import time_slices
 from gossipreg.frontends.serving.response import encode
 from gossipreg.frontends.serving.settling import SETTLE_SECONDS
 from gossipreg.frontends.serving.time_slices import TimeSlicer
-from gossipreg.model import Instance, NodeInfo, Status
+from gossipreg.model import Instance, Status
+from gossipreg.node_info import NodeInfo
 from tests.frontends.consul.client import Client, Said
 from tests.frontends.fake_node import FakeNode, member
 

@@ -11,11 +11,12 @@ import dns.message
 import dns.rcode
 import dns.rdatatype
 
+from gossipreg.events import InstanceEvent, MemberEvent
 from gossipreg.frontends.dns.directory import Directory
 from gossipreg.frontends.dns.responder import DnsResponder
 from gossipreg.frontends.dns.zone import Zone
 from gossipreg.frontends.serving.failover_list import FailoverList
-from gossipreg.model import Address, Instance, InstanceEvent, MemberEvent, Status
+from gossipreg.model import Address, Instance, Status
 from tests.frontends.fake_node import FakeNode, member
 
 

@@ -6,7 +6,8 @@ import attrs
 import trio
 
 from gossipreg.frontends.dns.directory import Directory
-from gossipreg.model import Instance, RegionalService
+from gossipreg.model import Instance
+from gossipreg.regional import RegionalService
 from tests.frontends.dns.client import DnsClient, data
 from tests.frontends.fake_node import FakeNode, member
 

@@ -8,8 +8,9 @@ import attrs
 import trio
 
 from gossipreg.errors import NameConflict
+from gossipreg.events import CheckEvent, Event, MemberEvent, Snapshot
 from gossipreg.frontends.dns.directory import Directory
-from gossipreg.model import CheckEvent, Event, Health, Instance, MemberEvent, Snapshot, Status
+from gossipreg.model import Health, Instance, Status
 from tests.frontends.fake_node import FakeNode, member
 
 

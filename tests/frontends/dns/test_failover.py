@@ -9,7 +9,8 @@ import pytest
 from trio.testing import MockClock
 
 from gossipreg.frontends.serving.failover_list import FailoverList
-from gossipreg.model import Health, RegionalService
+from gossipreg.model import Health
+from gossipreg.regional import RegionalService
 from tests.frontends.dns.client import DnsClient
 from tests.frontends.dns.test_regions import code, there
 from tests.frontends.fake_node import FakeNode

@@ -16,7 +16,8 @@ from gossipreg.frontends.dns import limits, server, zone
 from gossipreg.frontends.dns.choosing import Chosen, Unknown, chosen_in_region
 from gossipreg.frontends.dns.names import ServiceName
 from gossipreg.frontends.dns.responder import DnsResponder
-from gossipreg.model import Health, Instance, RegionalDirectory, RegionalService
+from gossipreg.model import Health, Instance
+from gossipreg.regional import RegionalDirectory, RegionalService
 from gossipreg.runtime.regions.regions import Regions
 from tests.frontends.dns.client import DnsClient
 from tests.frontends.fake_node import FakeNode

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gossipreg.events import InstanceEvent
 from gossipreg.frontends.dns import limits
-from gossipreg.model import Health, InstanceEvent
+from gossipreg.model import Health
 from tests.frontends.dns.client import DnsClient, code, data
 
 NAME = "orders.service.gossipreg"

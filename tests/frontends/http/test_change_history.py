@@ -7,20 +7,10 @@ import httpx
 import pytest
 import trio
 
+from gossipreg.events import CheckEvent, Event, InstanceEvent, MemberEvent, NodeEvent, RoleEvent, Snapshot
 from gossipreg.frontends.http.change_history import ChangeHistory, render
 from gossipreg.frontends.serving import limits
-from gossipreg.model import (
-    CheckEvent,
-    Event,
-    Health,
-    Instance,
-    InstanceEvent,
-    MemberEvent,
-    NodeEvent,
-    RoleEvent,
-    Snapshot,
-    Status,
-)
+from gossipreg.model import Health, Instance, Status
 from tests.frontends.fake_node import FakeNode, member
 
 WELL = Instance(id="a", service="orders", host="10.0.0.1", port=80, owner="alpha")

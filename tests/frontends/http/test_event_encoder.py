@@ -6,10 +6,11 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gossipreg.events import CheckEvent, Event, InstanceEvent, MemberEvent, Snapshot
 from gossipreg.frontends.http import event_encoder as module
 from gossipreg.frontends.http.event_encoder import _GROUP_MAX, EventEncoder, _groups, frame
 from gossipreg.frontends.serving.response import ByteChunks
-from gossipreg.model import CheckEvent, Event, Health, Instance, InstanceEvent, MemberEvent, Snapshot
+from gossipreg.model import Health, Instance
 from tests.frontends.fake_node import member
 
 

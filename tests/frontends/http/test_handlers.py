@@ -12,7 +12,10 @@ from gossipreg import limits
 from gossipreg.errors import NameConflict, StorageError
 from gossipreg.frontends.http.exports import Exports
 from gossipreg.frontends.serving.dispatcher import Dispatcher
-from gossipreg.model import Address, CellInfo, Health, Instance, JoinFailure, ObserverReport, Status
+from gossipreg.model import Address, Health, Instance, Status
+from gossipreg.node_info import JoinFailure
+from gossipreg.observations import ObserverReport
+from gossipreg.regional import CellInfo
 from tests.frontends.fake_node import FakeNode, member
 from tests.frontends.wire import acceptor, ask, dial, get
 

@@ -7,8 +7,8 @@ from typing import Any
 import httpx
 import pytest
 
-from gossipreg.config import encode_key, key_id
 from gossipreg.identities import IdentityReport, MemberIdentity
+from gossipreg.key_format import encode_key, key_id
 from tests.frontends.fake_node import FakeNode
 
 OLD, NEW = bytes(32), bytes(range(32))

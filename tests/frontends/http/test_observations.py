@@ -9,7 +9,8 @@ import httpx
 
 from gossipreg.frontends.http.observations import ObservationCache
 from gossipreg.frontends.serving import limits
-from gossipreg.model import LinkState, MemberObservation, ObserverReport, Status
+from gossipreg.model import Status
+from gossipreg.observations import LinkState, MemberObservation, ObserverReport
 from tests.frontends.fake_node import FakeNode
 
 

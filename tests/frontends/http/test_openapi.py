@@ -10,10 +10,10 @@ from typing import Any
 
 import httpx
 
-from gossipreg.config import key_id
 from gossipreg.frontends.http import handlers
 from gossipreg.frontends.http.openapi import OPERATIONS, document
 from gossipreg.frontends.http.routes import ROUTES
+from gossipreg.key_format import key_id
 from tests.frontends.fake_node import FakeNode
 
 DOCUMENT = document(ROUTES)

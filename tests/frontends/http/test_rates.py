@@ -11,7 +11,8 @@ import trio.testing
 
 from gossipreg.frontends.http.rates import RateHistory
 from gossipreg.frontends.serving import limits
-from gossipreg.model import NodeInfo, Status
+from gossipreg.model import Status
+from gossipreg.node_info import NodeInfo
 from tests.frontends.fake_node import FakeNode, member
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from gossipreg.model import Address, Instance, InstanceEvent, Member, MemberEvent, Snapshot, Status
+from gossipreg.events import InstanceEvent, MemberEvent, Snapshot
+from gossipreg.model import Address, Instance, Member, Status
 
 
 def instance(name: str = "a", **fields: Any) -> Instance:

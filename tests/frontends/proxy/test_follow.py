@@ -19,6 +19,7 @@ import trio.testing
 
 from gossipreg import AgentUnreachable, Config, open_node
 from gossipreg.errors import GossipregError
+from gossipreg.events import Event, InstanceEvent, MemberEvent, Snapshot
 from gossipreg.frontends.http import serve_http
 from gossipreg.frontends.http.events import KEEP_ALIVE
 from gossipreg.frontends.proxy import Forward, follow_agent, follow_node, limits
@@ -27,7 +28,7 @@ from gossipreg.frontends.proxy.follow import FollowRule, ResumedStream, _next
 from gossipreg.frontends.proxy.instance_table import InstanceTable
 from gossipreg.frontends.serving.access import Access, Token
 from gossipreg.frontends.serving.scopes import Scope
-from gossipreg.model import Address, Event, Instance, InstanceEvent, MemberEvent, Snapshot, SocketFile, Status
+from gossipreg.model import Address, Instance, SocketFile, Status
 from tests.frontends.fake_node import FakeNode, member
 from tests.frontends.proxy.conftest import until
 from tests.frontends.proxy.making import added, instance, removed, snapshot

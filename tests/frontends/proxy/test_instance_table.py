@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import attrs
 
+from gossipreg.events import InstanceEvent, Snapshot
 from gossipreg.frontends.proxy.backend import key_of
 from gossipreg.frontends.proxy.instance_table import InstanceTable
-from gossipreg.model import InstanceEvent, Snapshot, Status
+from gossipreg.model import Status
 from tests.frontends.proxy.making import added, instance, member, removed, seen, snapshot
 
 

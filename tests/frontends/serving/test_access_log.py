@@ -13,8 +13,8 @@ import httpx
 import pytest
 import trio
 
+from gossipreg.agent_config import COMPATIBILITY_APIS
 from gossipreg.cli.logs import _Json
-from gossipreg.config import COMPATIBILITY_APIS
 from gossipreg.errors import StorageError
 from gossipreg.frontends.http import serve_http
 from gossipreg.frontends.http.native_api import NativeApi

@@ -11,7 +11,7 @@ from typing import ClassVar
 import attrs
 import pytest
 
-from gossipreg.config import COMPATIBILITY_APIS, AgentConfig
+from gossipreg.agent_config import COMPATIBILITY_APIS, AgentConfig
 from gossipreg.errors import ConfigError
 from gossipreg.frontends.serving.compatibility_api import load
 from gossipreg.frontends.serving.context import ServerContext

@@ -15,10 +15,11 @@ import trio.testing
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gossipreg.events import Event, Snapshot
 from gossipreg.frontends.serving import limits
 from gossipreg.frontends.serving.connection import Connection
 from gossipreg.frontends.serving.response_head import http_date
-from gossipreg.model import Address, Event, Instance, Member, Snapshot
+from gossipreg.model import Address, Instance, Member
 from gossipreg.spec import InstanceSpec
 from tests.frontends.fake_node import FakeNode
 from tests.frontends.wire import (

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from gossipreg.config import COMPATIBILITY_APIS
+from gossipreg.agent_config import COMPATIBILITY_APIS
 from gossipreg.frontends.serving.compatibility_api import load
 from gossipreg.frontends.serving.context import ServerContext
 from gossipreg.frontends.serving.deferred_api import DeferredApi
@@ -23,7 +23,7 @@ from tests.frontends.wire import dispatcher
 #: Says which modules of a frontend have been imported: once all are there, once one of them has been asked.
 LOADING = """\
 import sys
-from gossipreg.config import COMPATIBILITY_APIS
+from gossipreg.agent_config import COMPATIBILITY_APIS
 from gossipreg.frontends.serving.compatibility_api import load
 from gossipreg.frontends.web import create_page
 apis = (*load(COMPATIBILITY_APIS), create_page())

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from gossipreg.config import COMPATIBILITY_APIS
+from gossipreg.agent_config import COMPATIBILITY_APIS
+from gossipreg.events import NodeEvent
 from gossipreg.frontends.http.event_encoder import frame
 from gossipreg.frontends.http.events import EventStream
 from gossipreg.frontends.serving.access import Access, Token
@@ -13,7 +14,7 @@ from gossipreg.frontends.serving.dispatcher import Dispatcher
 from gossipreg.frontends.serving.request import Request
 from gossipreg.frontends.serving.response import DeferredResponse, Response
 from gossipreg.frontends.serving.scopes import Scope
-from gossipreg.model import Instance, NodeEvent
+from gossipreg.model import Instance
 from tests.frontends.fake_node import FakeNode
 from tests.frontends.wire import dispatcher
 

@@ -14,7 +14,7 @@ import pytest
 import trio
 
 from gossipreg import open_node
-from gossipreg.config import COMPATIBILITY_APIS
+from gossipreg.agent_config import COMPATIBILITY_APIS
 from gossipreg.errors import UnknownInstance
 from gossipreg.frontends.serving.access import Access, Token
 from gossipreg.frontends.serving.compatibility_api import load

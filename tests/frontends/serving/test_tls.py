@@ -14,7 +14,7 @@ import httpx
 import pytest
 import trio
 
-from gossipreg.config import COMPATIBILITY_APIS
+from gossipreg.agent_config import COMPATIBILITY_APIS
 from gossipreg.errors import ConfigError, UnsafeFile
 from gossipreg.frontends.http import serve_http
 from gossipreg.frontends.serving import limits

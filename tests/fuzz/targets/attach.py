@@ -14,8 +14,9 @@ from gossipreg.attach import frames
 from gossipreg.attach.frames import BadFrame, FrameReader
 from gossipreg.attach.values import default, ext_hook
 from gossipreg.check import Check
+from gossipreg.events import MemberEvent, Snapshot
 from gossipreg.frontends.attach.verbs import VERBS
-from gossipreg.model import Address, Health, Instance, Member, MemberEvent, Snapshot, Status
+from gossipreg.model import Address, Health, Instance, Member, Status
 from tests.frontends.attach.processes import SESSION, agent
 from tests.frontends.fake_node import FakeNode
 from tests.fuzz.target import Target, check_error_text, outcome

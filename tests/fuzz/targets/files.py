@@ -18,7 +18,8 @@ from gossipreg.model import Instance
 from gossipreg.protocol.registry.payload import BadPayload, pack_instance
 from gossipreg.protocol.registry.policy_version import PolicyVersion
 from gossipreg.protocol.registry.terms import TermRegister
-from gossipreg.protocol.wire.messages import Junk, pack
+from gossipreg.protocol.wire.field_readers import Junk
+from gossipreg.protocol.wire.messages import pack
 from gossipreg.runtime.checks.ttl_state import UnusableTtlState, unpack
 from gossipreg.runtime.definitions import DefinitionFiles
 from gossipreg.runtime.policy_writer import unpack_policy, unpack_term

@@ -22,7 +22,8 @@ from gossipreg.protocol.outputs import CloseStream, OpenStream, SendFrame, Trans
 from gossipreg.protocol.registry.policy_version import PolicyVersion, pack_rule
 from gossipreg.protocol.registry.records import Announcement, Fetch, TableDigest
 from gossipreg.protocol.registry.terms import TermRegister
-from gossipreg.protocol.wire.messages import Junk, Message, message_of, pack, pack_sender
+from gossipreg.protocol.wire.field_readers import Junk
+from gossipreg.protocol.wire.messages import Message, message_of, pack, pack_sender
 from gossipreg.protocol.wire.packets import ChecksummedPackets, PacketCodec, Refused, SealedPackets
 from gossipreg.protocol.wire.reader import Reader, unpack
 from gossipreg.protocol.wire.streams import StreamCodec, StreamRefused

@@ -319,7 +319,7 @@ def test_only_a_cell_that_was_asked_says_whether_it_hears_this_one() -> None:
     made = node()
     introduce(made, of_cell("a1", "a"), of_cell("a2", "a"))
     says(made, head(), of_cell("b1", "b"))
-    assert made.is_isolated(30.0)
+    assert made.isolation.is_isolated(30.0)
     says(made, head(), CellHead("a", 0, 0, 0, ()), stream=-7, now=30.0)
     assert not made.detector.reachability.has_witness(of_cell("a1", "a").run_id, 0.0)
 

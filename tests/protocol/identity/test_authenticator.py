@@ -166,7 +166,7 @@ def test_a_signed_record_that_describes_no_instance_is_counted_as_such_and_not_a
 
 def test_records_are_refused_as_soon_as_this_node_holds_a_revocation_that_it_has_yet_to_publish() -> None:
     here = meeting(B, EVIL)
-    here.revocation_of(AUTHORITY.revoke(EVIL.signer.certificate, at=BORN // 1000))
+    here.local_policies.revocation_of(AUTHORITY.revoke(EVIL.signer.certificate, at=BORN // 1000))
     record = Peer("evil", signer=EVIL.signer).offer()
     outputs = deliver(here, EVIL.state(), record, digest_of(record))
     assert reasons(outputs) == ["the certificate of its owner does not count"] * 2

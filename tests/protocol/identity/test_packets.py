@@ -78,7 +78,7 @@ def test_a_forged_packet_ends_no_silence_and_makes_no_witness() -> None:
         now += 0.5
         here.handle_timeout(now)
         forge(here, B, Ping(0, here.identity.run_id, here.fingerprint), Nack(1), Ack(1, 0, 0), now=now)
-    assert here.is_isolated(now)
+    assert here.isolation.is_isolated(now)
     assert all(believed(here, name).status is not Status.FAILED for name in ("b", "c"))
 
 
@@ -96,7 +96,7 @@ def test_what_counts_as_a_members_word_only_is_not_taken_from_a_forger(said: Cal
     here = meeting(B, C)
     outputs = forge(here, B, said(here), now=7.0)
     assert not [each for each in outputs if isinstance(each, Transmit | OpenStream | SendFrame)]
-    assert here.clock_skew(7.0) is None
+    assert here.clocks.skew(7.0) is None
 
 
 def test_a_ping_in_the_name_of_a_member_is_answered_as_a_strangers_and_compares_nothing() -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gossipreg import limits
-from gossipreg.config import key_id
+from gossipreg.key_format import key_id
 from gossipreg.policy import Maintenance
 from gossipreg.protocol.registry.key_statements import (
     PRIMARY,

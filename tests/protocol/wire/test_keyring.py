@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from gossipreg import config, limits
+from gossipreg import limits
+from gossipreg.key_format import key_id
 from tests.keyrings import ring
 
 OLD, NEW = bytes(32), bytes(range(32))
@@ -12,7 +13,7 @@ OLD, NEW = bytes(32), bytes(range(32))
 
 def test_the_first_key_is_the_primary_one_and_all_are_held_by_their_ids() -> None:
     keyring = ring(NEW, OLD)
-    new, old = (bytes.fromhex(config.key_id(key)) for key in (NEW, OLD))
+    new, old = (bytes.fromhex(key_id(key)) for key in (NEW, OLD))
     assert (keyring.primary, keyring.primary_id) == (NEW, new)
     assert (keyring.get(new), keyring.get(old), keyring.get(bytes(4))) == (NEW, OLD, None)
     assert old in keyring

@@ -24,10 +24,10 @@ from gossipreg.protocol.membership.probe import Ack, Nack, Ping, PingReq
 from gossipreg.protocol.registry.policy_version import PolicyVersion
 from gossipreg.protocol.registry.records import Announcement, Fetch, Record, RecordRequest, TableDigest
 from gossipreg.protocol.registry.terms import TermRegister
+from gossipreg.protocol.wire.field_readers import Junk
 from gossipreg.protocol.wire.messages import (
     MESSAGES_MAX,
     SENDER_BYTES,
-    Junk,
     Message,
     message_of,
     pack,

@@ -13,7 +13,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gossipreg import config, limits
+from gossipreg import limits
+from gossipreg.key_format import key_id
 from gossipreg.protocol.wire.packets import (
     FRESHNESS_SECONDS,
     LEAP_PACKETS,
@@ -82,7 +83,7 @@ def test_a_sealed_packet_is_laid_out_as_documented() -> None:
     sender = sealed(b"sender..")
     sender.encode(b"the first has counter 0", NOW)
     packet = sender.encode(b"payload", NOW + 0.25)
-    header = b"\x81" + bytes.fromhex(config.key_id(KEY)) + b"sender.." + (1).to_bytes(8, "big")
+    header = b"\x81" + bytes.fromhex(key_id(KEY)) + b"sender.." + (1).to_bytes(8, "big")
     assert packet.startswith(header)
     extracted = hmac.digest(b"sender..", KEY, "sha256")  # HKDF, RFC 5869, one block
     subkey = hmac.digest(extracted, b"gossipreg packet" + b"prod" + b"\x01", "sha256")
@@ -448,7 +449,7 @@ def test_each_key_that_is_held_opens_and_the_primary_one_seals() -> None:
         sender = sealed(f"sender.{number}".encode(), key=key)
         assert receiver.decode(sender.encode(b"payload", NOW), NOW) == b"payload"
     packet = receiver.encode(b"payload", NOW)
-    assert packet[1:5] == bytes.fromhex(config.key_id(OTHER_KEY))
+    assert packet[1:5] == bytes.fromhex(key_id(OTHER_KEY))
     assert reason(sealed(b"another.").decode(packet, NOW)) is Refusal.UNKNOWN_KEY
 
 
@@ -465,7 +466,7 @@ def test_no_counter_comes_twice_when_the_primary_key_changes_there_and_back() ->
     for primary, other in [(KEY, OTHER_KEY), (OTHER_KEY, KEY)] * 3:
         sender.keyring.replace([primary, other])
         packet = sender.encode(b"payload", NOW)
-        assert packet[1:5] == bytes.fromhex(config.key_id(primary))
+        assert packet[1:5] == bytes.fromhex(key_id(primary))
         heads.add(packet[13:21])
     assert len(heads) == 6
 
@@ -505,4 +506,4 @@ def test_junk_in_the_name_of_a_known_sender_under_another_key_neither_mutes_it_n
     third = SealedPackets(ring(bytes(32)), "prod", b"sender..")
     third._counter = 100
     assert receiver.decode(third.encode(b"third", NOW + 1), NOW + 1, "127.0.0.1") == b"third"
-    assert bytes.fromhex(config.key_id(KEY)) not in receiver._senders[b"sender.."].ciphers
+    assert bytes.fromhex(key_id(KEY)) not in receiver._senders[b"sender.."].ciphers

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from gossipreg.protocol.membership.probe import Ping
 from gossipreg.protocol.wire import reader as module
-from gossipreg.protocol.wire.messages import Junk, Message, pack, pack_sender
+from gossipreg.protocol.wire.field_readers import Junk
+from gossipreg.protocol.wire.messages import Message, pack, pack_sender
 from gossipreg.protocol.wire.reader import READ_MAX, Reader, unpack
 from tests.protocol.making import law, packet, update
 from tests.protocol.wire.test_messages import messages

@@ -12,7 +12,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gossipreg import config, limits
+from gossipreg import limits
+from gossipreg.key_format import key_id
 from gossipreg.protocol.wire.streams import NONCE_BYTES, StreamCodec, StreamRefusal, StreamRefused
 from tests.keyrings import ring, ring_or_clear
 
@@ -90,7 +91,7 @@ def test_a_stream_in_clear_is_laid_out_as_documented() -> None:
 
 def test_a_sealed_stream_is_laid_out_as_documented() -> None:
     _, there = met(KEY)
-    assert there.hello() == b"GREG\x01\x01" + ACCEPTER_NONCE + bytes.fromhex(config.key_id(KEY)) + bytes(4)
+    assert there.hello() == b"GREG\x01\x01" + ACCEPTER_NONCE + bytes.fromhex(key_id(KEY)) + bytes(4)
     extracted = hmac.digest(OPENER_NONCE + ACCEPTER_NONCE, KEY, "sha256")  # HKDF, RFC 5869, one block
     subkey = hmac.digest(extracted, b"gossipreg stream" + b"prod" + b"\x01", "sha256")
     for counter in range(3):
@@ -201,7 +202,7 @@ def test_two_nodes_in_a_rotation_understand_each_other_if_either_holds_the_other
 ) -> None:
     here = StreamCodec("prod", ring(*ours), OPENER_NONCE, opened_by_us=True)
     there = StreamCodec("prod", ring(*theirs), ACCEPTER_NONCE, opened_by_us=False)
-    assert here.key_ids == {bytes.fromhex(config.key_id(ours[0]))}
+    assert here.key_ids == {bytes.fromhex(key_id(ours[0]))}
     there.feed(here.hello())
     here.feed(there.hello())
     if not set(ours) & set(theirs):
@@ -212,7 +213,7 @@ def test_two_nodes_in_a_rotation_understand_each_other_if_either_holds_the_other
         assert here.feed(there.frame(b"pong %d" % number)) == [b"pong %d" % number]
     assert here.doubt is there.doubt is None
     assert here.key_ids == there.key_ids
-    assert here.key_ids <= {bytes.fromhex(config.key_id(key)) for key in set(ours) & set(theirs)}
+    assert here.key_ids <= {bytes.fromhex(key_id(key)) for key in set(ours) & set(theirs)}
 
 
 def test_a_stream_keeps_its_key_when_the_keyring_changes() -> None:
@@ -229,7 +230,7 @@ def test_a_stream_whose_key_is_given_up_before_the_peers_hello_is_refused(*, ope
     keyring = ring(KEY, OTHER_KEY)
     ours = StreamCodec("prod", keyring, OPENER_NONCE, opened_by_us=opened_by_us)
     theirs = StreamCodec("prod", ring(KEY), ACCEPTER_NONCE, opened_by_us=not opened_by_us)
-    assert ours.key_ids == {bytes.fromhex(config.key_id(KEY))}
+    assert ours.key_ids == {bytes.fromhex(key_id(KEY))}
     keyring.replace([OTHER_KEY])
     assert refusal(ours, theirs.hello()) is StreamRefusal.UNKNOWN_KEY
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from gossipreg import limits
 from gossipreg.errors import RegionUnavailable
-from gossipreg.model import Health, Instance, RegionalService, RegionInfo
+from gossipreg.model import Health, Instance
+from gossipreg.regional import RegionalService, RegionInfo
 from gossipreg.runtime.regions.failover import (
     RETURN_SECONDS,
     Asked,

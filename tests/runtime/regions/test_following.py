@@ -17,7 +17,8 @@ from gossipreg.counters import Count
 from gossipreg.errors import RegionUnavailable, UnknownRegion
 from gossipreg.frontends.serving.access import Access, Token
 from gossipreg.frontends.serving.scopes import Grant, Scope
-from gossipreg.model import Health, Instance, RegionInfo
+from gossipreg.model import Health, Instance
+from gossipreg.regional import RegionInfo
 from gossipreg.runtime.regions import remote_region
 from gossipreg.runtime.regions.regions import _TOUCH_SECONDS, Regions
 from gossipreg.runtime.regions.remote_region import INTEREST_SECONDS, STALE_SECONDS, WAIT_SECONDS

@@ -14,11 +14,11 @@ import trio
 
 from gossipreg import Address, Node, open_node
 from gossipreg.errors import RegionUnavailable, UnknownRegion
+from gossipreg.events import InstanceEvent, Snapshot
 from gossipreg.federation import Federation
 from gossipreg.frontends.http import serve_http
 from gossipreg.frontends.serving.access import Access
 from gossipreg.frontends.serving.tls import ServerTls
-from gossipreg.model import InstanceEvent, Snapshot
 from gossipreg.runtime.regions import failover
 from tests.certificates import certificate
 from tests.runtime.nodes import PATIENCE, config

@@ -12,7 +12,7 @@ import attrs
 import trio
 
 from gossipreg.config import Config
-from gossipreg.model import Event, InstanceEvent, MemberEvent, Snapshot
+from gossipreg.events import Event, InstanceEvent, MemberEvent, Snapshot
 from gossipreg.policy import Rule
 from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg.runtime.joining import Seeds
