@@ -1,9 +1,10 @@
 """Join tokens: what lets a new node ask an issuer for its certificate; and the requests for certificates themselves.
 
-A token is a text: what the certificate may say, for how many nodes and until when, and a secret that the issuer makes
-from that text and its own key. So the issuer keeps no list of its tokens. A request never carries the secret: it is
-authenticated with it, and signed with the node's own key. What is overheard opens nothing, and what is sent again
-brings the same certificate, which is of use to the holder of that key only (docs/decisions/0088).
+A token has a text (what the certificate may say, for how many nodes, until when) and a secret, which the issuer derives
+from that text and its own key. So the issuer need not store its tokens. A request carries the text of the token and
+a MAC under its secret, never the secret itself, and is signed with the node's own key. An eavesdropper learns nothing
+that it can use; a replayed request is answered with the same certificate, which only the holder of that key can use
+(docs/decisions/0088).
 """
 
 from __future__ import annotations
@@ -30,10 +31,10 @@ from gossipreg.values import frozen
 #: The first version of tokens and requests.
 _VERSION: Final = 1
 
-#: What a request is signed as, so that its signature is none of a statement.
+#: The kind in the signature of a request: it cannot be taken for the signature of anything else.
 _REQUEST: Final = b"certificate request"
 
-#: The secret of a token, and the code of a request under it (bytes).
+#: The size of a token's secret, and of the MAC of a request under it (bytes).
 _SECRET_BYTES: Final = 32
 
 #: How far the clocks of a node and of its issuer may be apart (seconds).
@@ -44,7 +45,7 @@ _Names = tuple[str, ...]
 
 @frozen
 class JoinToken:
-    """What the certificates of some new nodes may say. It is secret: its holder gets one."""
+    """What the certificates of some new nodes may say. It is secret: any holder can get a certificate with it."""
 
     cluster: str
     issuer: str  # the id of the issuer whose key made it; no other honours it
@@ -133,20 +134,20 @@ class CertificateRequest:
     name: str = ""  # of the node, with a token
     certificate: Certificate | None = None  # the one to be renewed
     inner: bytes = attrs.field(default=b"", repr=False)  # what is signed
-    code: bytes = attrs.field(default=b"", repr=False)  # of ``inner`` under the token's secret; empty without a token
+    mac: bytes = attrs.field(default=b"", repr=False)  # of ``inner``, under the token's secret; empty without a token
 
     @classmethod
     def read(cls, line: str) -> Self:
-        """The request in a line, whose signature is right. Raises `InvalidCertificate`.
+        """Read the request in a line and verify its signature. Raises `InvalidCertificate`.
 
-        Whether its token or its certificate counts is for the `Issuer` to find out.
+        The `Issuer` decides whether its token or its certificate counts.
         """
         if len(line) > limits.CERTIFICATE_REQUEST_CHARACTERS_MAX:
             raise InvalidCertificate("the request: it is too long")
         parts = _unpacked(decode(CERTIFICATE_REQUEST, line, where="the request"), "a request")
         if len(parts) != 3 or any(type(each) is not bytes for each in parts):
             raise InvalidCertificate("not a request for a certificate")
-        inner, code, signature = parts
+        inner, mac, signature = parts
         fields = _unpacked(inner, "a request")
         if len(fields) < 6 or fields[0] != _VERSION:
             raise InvalidCertificate("a request of another version")
@@ -165,13 +166,13 @@ class CertificateRequest:
             return cls(public, at, certificate=Certificate.read(certificate), inner=inner)
         if not is_name(name):
             raise InvalidCertificate("a request for what is no name of a member")
-        return cls(public, at, JoinToken.read_body(token), name, inner=inner, code=code)
+        return cls(public, at, JoinToken.read_body(token), name, inner=inner, mac=mac)
 
 
 def request_by_token(token: JoinToken, key: SigningKey, name: str, at: float) -> str:
     """A line that asks for the first certificate of the node ``name``, which holds ``key``."""
     inner: bytes = msgpack.packb([_VERSION, key.public, int(at), token.body, name, b""])
-    return _request(inner, _code_of(token.secret, inner), key)
+    return _request(inner, _mac_of(token.secret, inner), key)
 
 
 def request_renewal(certificate: Certificate, key: SigningKey, at: float) -> str:
@@ -181,7 +182,7 @@ def request_renewal(certificate: Certificate, key: SigningKey, at: float) -> str
 
 @frozen
 class Issuer:
-    """The key and the delegation of an issuer: decides on requests. What was used is for its agent to remember."""
+    """Decides on requests, by the key and the delegation of an issuer. Its agent counts how often a token was used."""
 
     key: SigningKey
     delegation: Delegation
@@ -194,13 +195,13 @@ class Issuer:
     def check_token(self, request: CertificateRequest, now: float) -> JoinToken:
         """The token of a ``request``, if it is one of this issuer's that counts ``now`` (seconds since the epoch).
 
-        How often it was used is not looked at. Raises `CertificateRefused`, and `NotAnIssuer` for another issuer's.
+        How often it was used is not checked. Raises `CertificateRefused`, and `NotAnIssuer` for another issuer's.
         """
         token = request.token
         assert token is not None, "the request is by a token"
         if token.issuer != self.id:
             raise NotAnIssuer(f"the join token is of issuer {token.issuer}, this one is {self.id}: ask that one")
-        if not hmac.compare_digest(request.code, _code_of(_secret_of(self.key, token.body), request.inner)):
+        if not hmac.compare_digest(request.mac, _mac_of(_secret_of(self.key, token.body), request.inner)):
             raise CertificateRefused("the join token is wrong: this issuer has not made it, or it was changed")
         if token.cluster != self.delegation.cluster:
             raise CertificateRefused(f"the join token is for cluster {token.cluster}")
@@ -230,10 +231,11 @@ class Issuer:
         )
 
     def renewed(self, request: CertificateRequest, now: float) -> Certificate:
-        """The certificate of a ``request`` for as long again, from ``now`` on. Raises `CertificateRefused`.
+        """The renewed certificate that a ``request`` asks for: for as long again, from ``now`` on.
 
         It keeps its serial number, so that a revocation of either is one of both. It names the issuers that have signed
-        it before, and falls with them. That it counts, and was not revoked, is for the caller to check.
+        it before, and falls with them. The caller checks that the present one counts and was not revoked. Raises
+        `CertificateRefused`.
         """
         held = request.certificate
         assert held is not None, "the request is for a renewal"
@@ -270,17 +272,17 @@ class Issuer:
         return made
 
 
-def _request(inner: bytes, code: bytes, key: SigningKey) -> str:
-    return encode(CERTIFICATE_REQUEST, msgpack.packb([inner, code, key.sign(_REQUEST, inner)]))
+def _request(inner: bytes, mac: bytes, key: SigningKey) -> str:
+    return encode(CERTIFICATE_REQUEST, msgpack.packb([inner, mac, key.sign(_REQUEST, inner)]))
 
 
 def _secret_of(key: SigningKey, body: bytes) -> bytes:
-    """The secret of a token: a code over what it says, under the issuer's key."""
+    """The secret of a token: a MAC of its text under the issuer's key."""
     own = hashlib.blake2b(key.secret, digest_size=_SECRET_BYTES, person=b"gossipreg join").digest()
     return hashlib.blake2b(body, key=own, digest_size=_SECRET_BYTES, person=b"gossipreg token").digest()
 
 
-def _code_of(secret: bytes, inner: bytes) -> bytes:
+def _mac_of(secret: bytes, inner: bytes) -> bytes:
     return hashlib.blake2b(inner, key=secret, digest_size=_SECRET_BYTES, person=b"gossipreg ask").digest()
 
 

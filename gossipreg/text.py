@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-#: Half of a surrogate pair: JSON and MessagePack can carry one, UTF-8 cannot.
-HALF_CHARACTER: Final = re.compile("[\ud800-\udfff]")
+#: A lone surrogate, half of a character in UTF-16: JSON and MessagePack can carry one, UTF-8 cannot.
+LONE_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 #: Longest quotation of a value in an error sentence (characters).
 SHOWN_CHARS: Final = 80
@@ -17,7 +17,7 @@ def is_text(value: object, low: int = 0, high: int | None = None) -> bool:
     """Whether ``value`` is a string of ``low`` to ``high`` characters that can be written as UTF-8."""
     if not isinstance(value, str) or len(value) < low or (high is not None and len(value) > high):
         return False
-    return HALF_CHARACTER.search(value) is None
+    return LONE_SURROGATE.search(value) is None
 
 
 def shown(value: object, chars: int = SHOWN_CHARS) -> str:
@@ -41,7 +41,7 @@ def escaped(text: str) -> str:
 
 
 def nearest(word: str, words: Iterable[str], likeness: float = 0.6) -> str | None:
-    """The one of ``words`` that ``word`` was probably meant to be, if any comes near (``likeness``: 0 to 1)."""
+    """The one of ``words`` that ``word`` was probably meant to be, if any is similar enough (``likeness``: 0 to 1)."""
     from difflib import get_close_matches  # needed only on the way to an error
 
     matches = get_close_matches(word, sorted(words), n=1, cutoff=likeness)
@@ -51,7 +51,7 @@ def nearest(word: str, words: Iterable[str], likeness: float = 0.6) -> str | Non
 def utc(seconds: int) -> str:
     """A moment in ISO 8601 and UTC, such as 2026-11-30T08:25:44+00:00; ``seconds`` since the epoch, 0 or more.
 
-    Pure code may read no clock, and the standard library's calendar comes with one. The calendar is Gregorian
+    Written here because pure code must not import `datetime`, which reads the clock. The calendar is Gregorian
     (Hinnant, "chrono-compatible low-level date algorithms", ``civil_from_days``).
     """
     days, rest = divmod(seconds, 86_400)

@@ -1,4 +1,4 @@
-"""Exposure: what a listener gives away to the network that it is bound to, in a sentence with its remedy.
+"""Exposure warnings: what a listener exposes to the network that it is bound to, in a sentence with the remedy.
 
 Each function takes the address that a listener got, and returns None where only this machine reaches it.
 """

@@ -1,4 +1,4 @@
-"""Permission: what the caller of this task may do with the node's own instances, asked once they are held for it.
+"""Permission: what the caller of the present task may do with the node's own instances, checked while they are locked.
 
 A caller that may change some services only cannot be checked before: what is registered under an id may have become
 something else by the time that its turn comes.

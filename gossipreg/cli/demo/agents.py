@@ -1,4 +1,4 @@
-"""The demo's agents: real `gossipreg agent` processes on loopback, of which nothing is left at the end."""
+"""The demo's agents: real `gossipreg agent` processes on loopback, all of them and their files removed at the end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Demo script: what is done to the cluster, what is waited for, and how long each took."""
+"""Demo script: the steps that are done to the cluster, the effects that are waited for, and how long each took."""
 
 from __future__ import annotations
 
@@ -18,14 +18,15 @@ from gossipreg.values import frozen
 #: The whole demo is over in this time, or has failed (seconds).
 TIME_MAX: Final = 30.0
 
-#: Longest for the cluster to form, and for what gossip spreads at once, to be seen by the last agent (seconds).
+#: How long the last agent may take to see the whole cluster, and a change that gossip spreads at once (seconds).
 _FORM_PATIENCE, _SPREAD_PATIENCE = 10.0, 5.0
 
-#: Longest for a killed process to be noticed by the last agent (seconds).
+#: How long the last agent may take to see that a process was killed (seconds).
 _NOTICE_PATIENCE: Final = 20.0
 
-#: How long after the last agent is ready all agents surely hold lifelines (seconds): each node checks three times a
-#: second to which members it must hold one. An agent that is killed before that is detected by probes, after seconds.
+#: How long after the last agent is ready all agents hold lifelines for certain (seconds). A lifeline is an idle TCP
+#: stream to a neighbour, which ends when that process dies; each node checks three times a second which it must hold.
+#: An agent that is killed before it has one is detected by probes, after seconds.
 _WATCHED_AFTER: Final = 0.6
 
 #: The agents of the steps. Nothing is done to the first one: the screen shows what it sees.
@@ -47,7 +48,7 @@ class ScriptLine:
 class DemoScript:
     """Runs the steps one after another on real agents, and shows each line as it is measured.
 
-    Raises ``GossipregError`` with what was not seen by which agents, if something did not happen in time.
+    Raises ``GossipregError`` if something did not happen in time, with the agents that did not see it.
     """
 
     def __init__(
@@ -63,7 +64,7 @@ class DemoScript:
         self._assemble()
         self._register()
         self._look_up(asked=self._names[-1])
-        self._let_lifelines_be_held()
+        self._wait_for_lifelines()
         lost = self._kill(VICTIM)
         self._leave(LEAVER)
         self._restart(VICTIM, lost)
@@ -97,7 +98,7 @@ class DemoScript:
         found = self._running[asked].agent.get("services", "orders")["instances"]
         self._measured(f"answers {', '.join(address_of(instance) for instance in found)} after", time.perf_counter())
 
-    def _let_lifelines_be_held(self) -> None:
+    def _wait_for_lifelines(self) -> None:
         self._step("waiting until the last agent is watched, too")
         time.sleep(max(0.0, self._ready + _WATCHED_AFTER - time.perf_counter()))
 
@@ -132,8 +133,8 @@ class DemoScript:
         self._confirm_gone(lost)
         status, moment = self._ended(leaver)
         suspicious = [other for other in self._running if name in self._observers.view_of(other).suspected]
-        doubt = f"suspected by {', '.join(suspicious)}" if suspicious else "suspected by no agent"
-        self._measured(f"{doubt}, its process ends with exit status {status} after", moment)
+        suspicion = f"suspected by {', '.join(suspicious)}" if suspicious else "suspected by no agent"
+        self._measured(f"{suspicion}, its process ends with exit status {status} after", moment)
 
     def _restart(self, name: str, lost: list[str]) -> None:
         self._step(f"{name} is started again, with the data directory of its earlier run")
@@ -188,7 +189,7 @@ class DemoScript:
         self._show_line(ScriptLine(moment - self._began, text, moment - self._step_began))
 
     def _wait(self, expected: Mapping[str, Callable[[AgentView], bool]], patience: float) -> None:
-        """Show each of these as the last running agent comes to see it."""
+        """Wait until all running agents see each of these, and show when the last one did."""
         patience = self._patience(patience)
         try:
             for text, moment in self._observers.until(self._running, expected, patience):
@@ -198,5 +199,5 @@ class DemoScript:
             raise GossipregError(f"not within {duration(patience)}: {what} (not so for {error.names})") from None
 
     def _patience(self, patience: float) -> float:
-        """As long as that, unless the whole demo must be over sooner."""
+        """``patience``, or what is left of the time of the whole demo if that is less (seconds)."""
         return max(0.0, min(patience, self._began + TIME_MAX - time.perf_counter()))

@@ -35,7 +35,7 @@ _NODES_MAX: Final = 256
 _SCHEDULER_PORT: Final = 8786
 
 #: Interval of progress lines when standard error is no terminal (seconds).
-_TELL_EVERY: Final = 10.0
+_PROGRESS_SECONDS: Final = 10.0
 
 #: Time limit of shrinking (seconds of CPU time).
 _SHRINK_SECONDS: Final = 60.0
@@ -125,13 +125,13 @@ def fuzz(
     sweep = Sweep(nodes, cells)
     failures: list[Failure] = []
     try:
-        with closing(results), _teller(number) as tell:
+        with closing(results), _progress_display(number) as show_progress:
             for seed, result in results:
                 sweep.add(seed, result)
                 if not result.is_good:
                     failures.append(Failure(seed, sweep.generated(seed), result))
                     failures[-1].written(directory(out))
-                tell(sweep)
+                show_progress(sweep)
         failures.sort(key=lambda failure: failure.seed)
         _shrink(failures, out, shrink, patience)
     except KeyboardInterrupt:
@@ -140,8 +140,8 @@ def fuzz(
     if as_json:
         print(json.dumps(sweep.as_document() | {"failures": [each.as_document(out) for each in failures]}, indent=2))
     else:
-        told = [line for failure in failures for line in (*failure.as_lines(out), "")]
-        print("\n".join((*told, *sweep.as_lines())))
+        lines = [line for failure in failures for line in (*failure.as_lines(out), "")]
+        print("\n".join((*lines, *sweep.as_lines())))
     return 1 if failures else 0
 
 
@@ -157,20 +157,20 @@ def _shrink(failures: Sequence[Failure], out: Path, runs: int, patience: float) 
 
 
 @contextmanager
-def _teller(number: int | None) -> Iterator[Callable[[Sweep], None]]:
-    """Show the progress of a sweep on standard error: a bar on a terminal, otherwise a line now and then."""
+def _progress_display(number: int | None) -> Iterator[Callable[[Sweep], None]]:
+    """What shows the progress of a sweep on standard error: a bar on a terminal, otherwise a line every ten seconds."""
     began = time.monotonic()
     if not sys.stderr.isatty():
         last = began
 
-        def tell_plainly(sweep: Sweep) -> None:
+        def show_line(sweep: Sweep) -> None:
             nonlocal last
             now = time.monotonic()
-            if now - last >= _TELL_EVERY:
+            if now - last >= _PROGRESS_SECONDS:
                 last = now
                 show.note(_progress(sweep, number, now - began))
 
-        yield tell_plainly
+        yield show_line
         return
     from rich.console import Console  # needed only on a terminal
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -179,11 +179,11 @@ def _teller(number: int | None) -> Iterator[Callable[[Sweep], None]]:
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("starting", total=number)
 
-        def tell(sweep: Sweep) -> None:
-            said = _progress(sweep, number, time.monotonic() - began)
-            bar.update(task, completed=len(sweep.results), description=said)
+        def show_bar(sweep: Sweep) -> None:
+            description = _progress(sweep, number, time.monotonic() - began)
+            bar.update(task, completed=len(sweep.results), description=description)
 
-        yield tell
+        yield show_bar
 
 
 def _progress(sweep: Sweep, number: int | None, took: float) -> str:

@@ -1,4 +1,4 @@
-"""Problems: what is wrong as the agent sees it, gravest first, with the reason, as on the overview of the web page.
+"""Problems: what is wrong as the agent sees it, most severe first, with the reason: as on the overview of the web page.
 
 The page is a program of its own in the browser. ``tests/cli/top/test_problems.py`` gives both the same clusters, and
 compares the keys of what they find.

@@ -1,4 +1,4 @@
-"""Kept facts: what a client of Consul's said of its service that no field of an instance holds.
+"""Kept facts: what a Consul client stated about its service and no field of an instance holds.
 
 They are JSON under one key of the instance's meta, so that Consul's clients read what was written, wherever they ask,
 after a restart too. The key is not shown to them. Another node may have written anything there: what does not have this

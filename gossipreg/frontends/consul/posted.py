@@ -1,4 +1,4 @@
-"""Posted bodies: reads what Consul's clients send, and says what is wrong with it.
+"""Posted bodies: reads and checks what Consul's clients send.
 
 Keys may be written in any way that Consul knows: ``ServiceID``, ``service_id``, ``serviceid``. What Consul would check
 and we cannot is refused: an instance that passes because its check is never run is worse than a refused one.

@@ -1,4 +1,4 @@
-"""The zone: what there is to say about a name, be it records, nothing of that type, no such name, or not ours."""
+"""The zone: the answer for a name: its records, none of that type, no such name, or a name of another zone."""
 
 from __future__ import annotations
 

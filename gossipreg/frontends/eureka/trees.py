@@ -10,7 +10,7 @@ import math
 from typing import Any, Final, TypeAlias
 
 from gossipreg.limits import META_KEY_CHARS_MAX
-from gossipreg.text import HALF_CHARACTER
+from gossipreg.text import LONE_SURROGATE
 
 Value: TypeAlias = "str | int | float | bool | list[Value] | dict[str, Value] | None"
 Tree: TypeAlias = dict[str, Value]
@@ -67,7 +67,7 @@ def check_values(value: Any, depth: int = DEPTH_MAX) -> None:
             for each in value:
                 check_values(each, depth - 1)
         case str():
-            if HALF_CHARACTER.search(value):
+            if LONE_SURROGATE.search(value):
                 raise unparsable("the body holds half a surrogate pair, which is no character")
         case float():
             if not math.isfinite(value):

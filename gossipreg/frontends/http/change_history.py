@@ -1,4 +1,4 @@
-"""PastChange history: what has changed in the last hour, and since when what is not well has been so.
+"""Change history: the changes of the last hour, and since when each present problem has existed.
 
 One for each listener. It follows the node's events and keeps a bounded number of changes, so that a person who comes
 to a problem late can see how it began. Times are those of this host's wall clock.

@@ -1,4 +1,4 @@
-"""Rates: how much the agent has done in each interval of the last quarter of an hour, for small charts."""
+"""Rates: the agent's activity in each interval of the last 15 minutes, for small charts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reliance: the headers that say with each answer how far it can be relied on."""
+"""Reliability: the headers of an answer that say how far it can be relied on."""
 
 from __future__ import annotations
 

@@ -1,14 +1,13 @@
 """Check state: thresholds, flapping, and the health of an instance with several checks.
 
-A single result never changes a check; a streak does. The health of a check moves when ``failures`` results in a row
-were worse than it, or ``successes`` in a row were better, and then to the nearest of that streak: a streak of warnings
-and criticals is at least a warning.
+The health of a check changes when ``failures`` results in a row were worse than it, or ``successes`` in a row were
+better. It then changes by as little as that streak allows: after a streak of warnings and criticals it is a warning.
 
 Flapping. Each fall to critical adds 1 to a score, which halves every 20 intervals (of a ttl: every 20 times to live)
 and never exceeds 8. At a score of 2.5, which is three falls within some ten intervals, the check flaps, until the score
-is below 1. A check that flaps falls as quickly as any other, but needs more to recover: its ``successes``, doubled for
-each whole point of the score, up to eight times. A failure that breaks off such a recovery counts as a fall. So a check
-stays out while it is unsteady, and comes back for certain once it is not.
+is below 1. A flapping check becomes critical as quickly as any other, but needs more successes in a row to recover: its
+``successes``, doubled for each whole point of the score, up to eight times. A failure that ends such a recovery counts
+as a fall. So the instance stays out of lookups while its check is unsteady, and returns once the score has decayed.
 """
 
 from __future__ import annotations
@@ -50,8 +49,8 @@ class CheckState:
     reason: str = ""
     flapping: bool = False
     _is_new: bool = True  # no result yet: the health is the initial one
-    _row: list[Finding] = attrs.field(factory=list)  # the latest results that were all better, or all worse
-    _score: float = 0.0
+    _streak: list[Finding] = attrs.field(factory=list)  # the latest results, all better than the health or all worse
+    _score: float = 0.0  # of flapping
     _scored: float = 0.0  # when the score was last computed
 
     @classmethod
@@ -60,29 +59,29 @@ class CheckState:
         reason = "" if check.initial is Health.PASSING else "not checked yet"
         return cls(check, now, check.initial, reason, scored=now)
 
-    def hear(self, finding: Finding, now: float) -> bool:
-        """Take the result of one run; whether the health of the check has changed, or is now known."""
+    def record(self, finding: Finding, now: float) -> bool:
+        """Take the result of one run; returns whether the health of the check has changed, or is now known."""
         self._decay(now)
         if finding.health is self.health:
             if self._is_new:
                 return self._confirm(finding)
-            if self.flapping and self._row and self.health is Health.CRITICAL:
+            if self.flapping and self._streak and self.health is Health.CRITICAL:
                 self._fall()
-            self._row.clear()
+            self._streak.clear()
             return False
         worse = finding.health.gravity > self.health.gravity
-        if self._row and (self._row[0].health.gravity > self.health.gravity) is not worse:
-            self._row.clear()
-        self._row.append(finding)
-        if len(self._row) < (self.check.failures if worse else self.needed):
+        if self._streak and (self._streak[0].health.gravity > self.health.gravity) is not worse:
+            self._streak.clear()
+        self._streak.append(finding)
+        if len(self._streak) < (self.check.failures if worse else self.needed):
             return False
-        self._move(min(self._row, key=self._distance), now)
+        self._move(min(self._streak, key=self._distance), now)
         return True
 
     def _confirm(self, finding: Finding) -> bool:
-        """Confirm the assumed health by a first result; whether the reason is new."""
+        """Confirm the initial health by a first result; returns whether the reason is new."""
         self._is_new = False
-        self._row.clear()
+        self._streak.clear()
         self.reason = "" if finding.health is Health.PASSING else finding.text
         return finding.health is not Health.PASSING
 
@@ -91,8 +90,8 @@ class CheckState:
 
     def _move(self, finding: Finding, now: float) -> None:
         distance = self._distance(finding)
-        beyond = takewhile(lambda each: self._distance(each) > distance, reversed(self._row))
-        self._row = list(beyond)  # results that count towards the next move, too
+        beyond = takewhile(lambda each: self._distance(each) > distance, reversed(self._streak))
+        self._streak = list(beyond)  # results that count towards the next move, too
         if finding.health is Health.CRITICAL:
             self._fall()
         self.health, self.since, self._is_new = finding.health, now, False
@@ -126,24 +125,22 @@ class CheckState:
         return self.since + self.check.deregister_after
 
     def excuse(self, seconds: float) -> None:
-        """This node itself was stopped for ``seconds`` and ran no check: that time does not count."""
+        """Do not count ``seconds`` in which this node itself was stopped and ran no check."""
         self.since += seconds
 
 
 def combined(states: Iterable[CheckState], maintenance: str | None = None) -> tuple[Health, str]:
-    """The health of an instance with these checks, and why: the gravest counts, and the first of several such.
+    """The health of an instance with these checks, and why: the most severe one counts, and of equal ones the first.
 
     ``maintenance`` is the owner's reason for taking it out, which outranks every check. Without checks an instance is
     passing as long as its owner is alive.
     """
     if maintenance is not None:
         return Health.MAINTENANCE, _one_line(maintenance)
-    gravest = max(states, key=lambda state: state.health.gravity, default=None)
-    if gravest is None or gravest.health is Health.PASSING:
+    worst = max(states, key=lambda state: state.health.gravity, default=None)
+    if worst is None or worst.health is Health.PASSING:
         return Health.PASSING, ""
-    return gravest.health, _one_line(
-        f"{gravest.check.name}: {gravest.reason}" if gravest.reason else gravest.check.name
-    )
+    return worst.health, _one_line(f"{worst.check.name}: {worst.reason}" if worst.reason else worst.check.name)
 
 
 def _one_line(text: str) -> str:

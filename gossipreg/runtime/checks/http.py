@@ -1,4 +1,4 @@
-"""HTTP checks: one request on a connection of its own, judged by the status of the answer.
+"""HTTP checks: one request on a connection of its own, whose result is the status of the answer.
 
 Redirects are not followed and no proxy is used: only the URL that the user wrote is requested. The first line of a
 finding is gossiped to all nodes, so it holds nothing that the target has sent.

@@ -330,7 +330,7 @@ class Monitor:
         watched.ran = now
         watched.output = _cut(finding.text)
         before, flapping = state.health, state.flapping
-        moved = state.hear(attrs.evolve(finding, text=finding.text.partition("\n")[0]), now)
+        moved = state.record(attrs.evolve(finding, text=finding.text.partition("\n")[0]), now)
         if state.flapping is not flapping:
             self._tell_of_flapping(watched)
         if moved:

@@ -79,7 +79,7 @@ def _state(check: Check, row: Mapping[str, Any], now: float, offset: float) -> T
         for _ in range(min(check.failures, math.floor((now - beats_until) / ttl) + 1)):  # as many as were missed
             missed = Finding(Health.CRITICAL, f"no heartbeat for {ttl:g} s")
             output = missed.text
-            if state.hear(missed, now):
+            if state.record(missed, now):
                 state.since = max(since, beats_until)
         beats_until = now + ttl
     if state.expires is not None and state.expires < now + ttl:

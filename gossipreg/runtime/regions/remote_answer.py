@@ -1,4 +1,4 @@
-"""Remote answer: what an agent of another region says of its services, read from JSON that nothing vouches for.
+"""Remote answer: what an agent of another region says of its services, read from untrusted JSON.
 
 An instance is read by `InstanceSpec`, as one that a user registers, and checked as one that a peer gossips. Whatever
 cannot be read makes the whole answer unusable: then another agent is asked.

@@ -32,7 +32,7 @@ def heard(check: Check, history: list[tuple[Health, float]]) -> tuple[CheckState
     state, now = CheckState.begin(check, 0.0), 0.0
     for found, gap in history:
         now += gap
-        state.hear(Finding(found, str(found)), now)
+        state.record(Finding(found, str(found)), now)
     return state, now
 
 
@@ -46,7 +46,7 @@ def told(check: Check, found: str, *, gap: float = 1.0) -> str:
     state, now, said = CheckState.begin(check, 0.0), 0.0, ""
     for letter in found:
         now += gap
-        state.hear(Finding(letters[letter]), now)
+        state.record(Finding(letters[letter]), now)
         said += state.health[0]
     return said
 
@@ -82,7 +82,7 @@ def test_failures_in_a_row_always_bring_it_down_however_it_got_where_it_is(
 ) -> None:
     state, now = heard(check, history)
     for step in range(check.failures):
-        state.hear(Finding(C, "down"), now + step)
+        state.record(Finding(C, "down"), now + step)
     assert state.health is C
 
 
@@ -91,7 +91,7 @@ def test_failures_in_a_row_always_bring_it_down_however_it_got_where_it_is(
 def test_enough_successes_always_bring_it_back(check: Check, history: list[tuple[Health, float]]) -> None:
     state, now = heard(check, history)
     for step in range(8 * check.successes):
-        state.hear(Finding(P), now + step * check.interval)
+        state.record(Finding(P), now + step * check.interval)
     assert (state.health, state.reason, state.expires) == (P, "", None)
 
 
@@ -104,7 +104,7 @@ def test_what_was_said_to_change_changed_and_nothing_else_did(
     for found, gap in history:
         now += gap
         before = (state.health, state.reason, state.since)
-        if state.hear(Finding(found, f"found at {now}"), now):
+        if state.record(Finding(found, f"found at {now}"), now):
             assert (state.health is not before[0] and state.since == now) or before[1] == "not checked yet"
         else:
             assert (state.health, state.reason, state.since) == before
@@ -135,7 +135,7 @@ def test_falls_that_are_far_apart_are_not_flapping() -> None:
 def flapping() -> CheckState:
     state = CheckState.begin(check(), 0.0)
     for step in range(8):
-        state.hear(Finding(C if step % 2 else P), step / 10)
+        state.record(Finding(C if step % 2 else P), step / 10)
     return state
 
 
@@ -143,7 +143,7 @@ def test_a_check_that_flaps_is_steady_again_in_the_end() -> None:
     state = flapping()
     assert (state.flapping, state.needed) == (True, 8)
     for step in range(60):
-        state.hear(Finding(P), 1.0 + step)
+        state.record(Finding(P), 1.0 + step)
     assert (state.flapping, state.needed) == (False, 1)
 
 
@@ -152,7 +152,7 @@ def test_however_often_a_check_fell_eight_times_its_successes_are_enough(falls: 
     state = CheckState.begin(check(successes=3), 0.0)
     for step in range(falls):
         for found in (P, P, P, C):
-            state.hear(Finding(found), step / 1000)
+            state.record(Finding(found), step / 1000)
     assert (state.health, state.flapping, state.needed) == (C, True, 24)
 
 
@@ -160,11 +160,11 @@ def test_however_often_a_check_fell_it_is_steady_after_three_half_runs() -> None
     """The score is never above 8, and it is steady below 1."""
     state = CheckState.begin(check(), 0.0)
     for step in range(1000):
-        state.hear(Finding(C if step % 2 else P), step / 100_000)
+        state.record(Finding(C if step % 2 else P), step / 100_000)
     for second in range(1, 60):
-        state.hear(Finding(P), float(second))
+        state.record(Finding(P), float(second))
         assert state.flapping
-    state.hear(Finding(P), 60.1)
+    state.record(Finding(P), 60.1)
     assert not state.flapping
 
 
@@ -227,8 +227,8 @@ def test_a_check_that_was_not_run_is_critical_and_says_so_unless_told_otherwise(
 
 def test_the_first_result_says_why_a_check_is_critical_and_later_ones_do_not() -> None:
     state = CheckState.begin(check(), 0.0)
-    assert state.hear(Finding(C, "connection refused"), 1.0)
-    assert not state.hear(Finding(C, "no answer"), 2.0)
+    assert state.record(Finding(C, "connection refused"), 1.0)
+    assert not state.record(Finding(C, "no answer"), 2.0)
     assert combined([state]) == (C, "tcp: connection refused")
     assert state.since == 0.0
 
@@ -237,15 +237,15 @@ def test_a_check_is_new_until_something_was_found() -> None:
     for health in Health.PASSING, Health.CRITICAL:
         state = CheckState.begin(Check(ttl=1), 0.0)
         assert state.is_new
-        state.hear(Finding(health), 1.0)
+        state.record(Finding(health), 1.0)
         assert not state.is_new
 
 
 def test_a_result_in_the_other_direction_starts_the_row_over() -> None:
     state = CheckState.begin(Check(tcp="127.0.0.1:1", interval=1, successes=2, failures=2, initial="warning"), 0.0)
-    state.hear(Finding(W), 0.5)
-    assert not state.hear(Finding(P), 1.0)
-    assert not state.hear(Finding(C), 2.0)
+    state.record(Finding(W), 0.5)
+    assert not state.record(Finding(P), 1.0)
+    assert not state.record(Finding(C), 2.0)
     assert state.health is W
-    assert state.hear(Finding(C), 3.0)
+    assert state.record(Finding(C), 3.0)
     assert state.health is C

@@ -21,7 +21,7 @@ CHECK = Check(ttl=10)
 def beaten(check: Check = CHECK, health: Health = Health.PASSING, note: str = "") -> TtlState:
     """A check that a heartbeat has just come for."""
     state = CheckState.begin(check, NOW - 7)
-    state.hear(Finding(health, note), NOW)
+    state.record(Finding(health, note), NOW)
     assert check.ttl is not None
     return TtlState(state, NOW + check.ttl, note)
 
