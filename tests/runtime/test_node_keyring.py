@@ -240,8 +240,9 @@ async def test_a_new_key_that_is_in_all_files_is_used_by_its_id_and_never_travel
 
 
 async def test_a_cluster_that_uses_a_key_tells_a_node_that_lacks_it_what_to_do(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("gossipreg.runtime.node_keyring._WAIT_SECONDS", 0.1)  # bob will never hold it
     files = [tmp_path / "ann", tmp_path / "bob"]
     hidden(files[0], f"{encode_key(OLD)}\n{encode_key(NEW)}")
     hidden(files[1], encode_key(OLD))

@@ -352,11 +352,11 @@ def test_any_flipped_bit_is_harmless_or_warned_of(tmp_path: Path, content: bytes
     rng = random.Random(2)
     bits = [byte * 8 + rng.randrange(8) for byte in range(100)]  # the database's head
     warned = 0
-    for bit in bits + rng.sample(range(len(content) * 8), 150):
+    for bit in bits + rng.sample(range(len(content) * 8), 50):
         flipped = bytearray(content)
         flipped[bit // 8] ^= 1 << bit % 8
         warned += bool(damaged(tmp_path, bytes(flipped)).warnings)
-    assert warned > 50
+    assert warned > 30
 
 
 def test_overwritten_blocks_are_harmless_or_warned_of(tmp_path: Path, content: bytes) -> None:
