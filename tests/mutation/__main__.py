@@ -34,9 +34,14 @@ def sources(package: str) -> list[Path]:
 
 
 def selected(packages: list[str], *, only_own: bool = False) -> list[str]:
-    """Return the tests of these packages: their own, those of the engine, and the scenes."""
-    own = [TESTS / "protocol" / package for package in packages if package != "engine"]
-    if only_own and own:
+    """Return the tests of these packages: their own, those of the engine, and the scenes.
+
+    The engine's modules connect the packages, so the tests of some of them are those of a package.
+    """
+    if "engine" in packages:
+        return [str(TESTS / "protocol"), str(TESTS / "scenes")]
+    own = [TESTS / "protocol" / package for package in packages]
+    if only_own:
         return [str(path) for path in own]
     return [str(path) for path in (*own, *sorted((TESTS / "protocol").glob("test_*.py")), TESTS / "scenes")]
 

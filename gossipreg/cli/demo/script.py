@@ -99,7 +99,7 @@ class DemoScript:
         self._measured(f"answers {', '.join(address_of(instance) for instance in found)} after", time.perf_counter())
 
     def _wait_for_lifelines(self) -> None:
-        self._step("waiting until the last agent is watched, too")
+        self._step("waiting until all agents hold their lifelines")
         time.sleep(max(0.0, self._ready + _WATCHED_AFTER - time.perf_counter()))
 
     def _kill(self, name: str) -> list[str]:
