@@ -121,7 +121,7 @@ def test_cells_are_listed_with_the_age_of_what_is_known(fake: FakeAgent, ask: Ca
 def test_members_of_other_cells_are_listed_when_they_are_asked_for(fake: FakeAgent, ask: Callable[..., Ran]) -> None:
     fake.members.append(MEMBER | {"name": "far-1", "version": None, "cell": "b", "stale": True})
     assert [line.split("\t")[0] for line in ask("members").out.splitlines()] == ["web-1"]
-    fake.members[0] |= {"cell": "a", "stale": False}
+    fake.members[0] = MEMBER | {"cell": "a", "stale": False}
     listed = [line.split("\t") for line in ask("members", "--all-cells").out.splitlines()]
     assert [(row[0], *row[7:]) for row in listed] == [
         ("web-1", "0.1.0", "1", "a", "fresh"),
