@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import attrs
 
-from gossipreg.protocol.anti_entropy.reconcile import End, KeepOpen
+from gossipreg.protocol.anti_entropy.reconcile import KeepOpen
 from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.membership.members import Members
@@ -180,7 +180,7 @@ class Lifelines:
             return
         self._rechecked_at[target.run_id] = now
         ping = Ping(0, target.run_id, self.streams.state.fingerprint.total)
-        self.streams.open(Purpose.RECHECK, target.destination, [ping, End()], about=_Recheck(target, number))
+        self.streams.ping(Purpose.RECHECK, target.destination, ping, about=_Recheck(target, number))
 
     def _refused(self, target: MemberUpdate, now: float) -> None:
         """Report to all members, first to those that watch the same member, that its kernel has refused us."""

@@ -14,7 +14,6 @@ import attrs
 from gossipreg.counters import Count
 from gossipreg.model import Status
 from gossipreg.protocol.accusations import ACCUSERS, Accusations
-from gossipreg.protocol.anti_entropy.reconcile import End
 from gossipreg.protocol.dissemination.broadcast_queue import Topic
 from gossipreg.protocol.expulsion import Expulsion
 from gossipreg.protocol.identity.authenticator import IdentityMode, StatementRefusal
@@ -339,7 +338,7 @@ class MembershipHandler:
                     self._send(finding, now)
                 case ProbeOverStream(target, seq):
                     ping = Ping(seq, target.run_id, self.state.fingerprint.total)
-                    self.streams.open(Purpose.PROBE, target.destination, [ping, End()], about=seq)
+                    self.streams.ping(Purpose.PROBE, target.destination, ping, about=seq)
                 case ProbeFailed():
                     self._probe_failed(finding, now)
                 case IndirectPingFailed(target):

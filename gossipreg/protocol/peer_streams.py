@@ -23,6 +23,7 @@ from gossipreg.protocol.anti_entropy.reconcile import Compare, End, KeepOpen
 from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg.protocol.membership.member_update import Destination
 from gossipreg.protocol.membership.paths import SIZE_MIN, Passes
+from gossipreg.protocol.membership.probe import Ping
 from gossipreg.protocol.message_context import MessageContext
 from gossipreg.protocol.outbox import Outbox
 from gossipreg.protocol.outputs import CloseStream, JoinEnded, KeepStream, OpenStream, SendFrame
@@ -39,6 +40,9 @@ _SEGMENT_LESS = 24
 
 #: Unknown peers remembered with whom a comparison failed; a newcomer has a few seeds.
 _NARROW_MAX = 64
+
+#: Members present where one refusal is proof.
+_PAIR = 2
 
 #: What a comparison is about that the fingerprint of a peer has caused which is no member.
 _STRANGER = "stranger"
@@ -104,6 +108,16 @@ class PeerStreams:
         frame = self.outbox.proven(frame, to)
         self.outbox.put(OpenStream(stream, to.address, frame, self.settings.stream_patience, idle, self._segment(to)))
         return stream
+
+    def ping(self, purpose: Purpose, to: Destination, ping: Ping, *, about: object) -> None:
+        """Ping a member over a stream, whose refusal is evidence against that member.
+
+        Of two members one refusal is proof. So there a packet goes ahead: if this host's own kernel refuses what it
+        sends, as a firewall may have it do, the packet is refused first, and the stream proves nothing.
+        """
+        if self.state.members.present_count == _PAIR:
+            self.outbox.send(to, pack(attrs.evolve(ping, seq=0)))
+        self.open(purpose, to, [ping, End()], about=about)
 
     def _segment(self, to: Destination) -> int:
         """The largest segment that passes to ``to`` (bytes), where large packets are lost, or may be; else 0."""

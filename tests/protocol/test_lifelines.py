@@ -14,7 +14,7 @@ from gossipreg.protocol.engine import Engine
 from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.membership.probe import Ack, Ping
-from gossipreg.protocol.outputs import CloseStream, KeepStream, MemberChanged, OpenStream, Output, SendFrame
+from gossipreg.protocol.outputs import CloseStream, KeepStream, MemberChanged, OpenStream, Output, SendFrame, Transmit
 from gossipreg.protocol.stream_sessions import Purpose
 from gossipreg.protocol.wire.reader import unpack
 from tests.protocol.making import address, engine, introduce, packet, said_to, update
@@ -215,6 +215,44 @@ def test_in_a_pair_one_refusal_will_do() -> None:
     outputs = node.stream_ended(recheck.stream, 5.001, refused=True)
     assert statuses(outputs) == [(lost.name, Status.SUSPECT), (lost.name, Status.FAILED)]
     assert not node.sessions.is_open(Purpose.RECHECK, address(7001))
+
+
+def packet_before(outputs: list[Output], stream: OpenStream) -> Transmit:
+    """The one packet that goes ahead of a stream to the same address."""
+    [sent] = [output for output in outputs[: outputs.index(stream)] if isinstance(output, Transmit)]
+    assert sent.to == stream.to
+    return sent
+
+
+def test_in_a_pair_a_refusal_is_no_proof_if_this_hosts_own_kernel_refuses_a_packet_first() -> None:
+    node, [line] = watching(CROWD[0])
+    held(node, line)
+    outputs = node.stream_ended(line.stream, 5.0)
+    [recheck] = rechecks(outputs)
+    node.unsent(packet_before(outputs, recheck).to, 5.0)
+    assert statuses(node.stream_ended(recheck.stream, 5.001, refused=True)) == []
+
+
+def test_in_a_pair_a_probe_that_is_refused_is_no_proof_either_if_a_packet_is_refused_first() -> None:
+    node, _ = watching(CROWD[0], lifelines=0)
+    now = 0.0
+    outputs: list[Output] = []
+    while not (streams := rechecks(outputs)):
+        now = node.deadline()
+        outputs = node.handle_timeout(now)
+    node.unsent(packet_before(outputs, streams[0]).to, now)
+    node.stream_ended(streams[0].stream, now, refused=True)
+    for _ in range(3):
+        now = node.deadline()
+        assert (CROWD[0].name, Status.FAILED) not in statuses(node.handle_timeout(now))
+
+
+def test_among_three_no_packet_goes_ahead_of_a_recheck() -> None:
+    node, [line, *_] = watching(*CROWD[:2])
+    held(node, line)
+    outputs = node.stream_ended(line.stream, 5.0)
+    assert rechecks(outputs)
+    assert not any(isinstance(output, Transmit) for output in outputs)
 
 
 # Lines that pass no more

@@ -90,6 +90,8 @@ def _with(scenario: Scenario, faults: Iterable[Fault], **parts: Any) -> Scenario
     together = parts.get("together", scenario.together)
     if (bare.nodes - 1) * bare.stagger < bare.warmup + bare.duration:  # else there is no time for staggered starts
         bare = attrs.evolve(bare, together=together)
+    if bare.cells == 1:
+        faults = [fault for fault in faults if not any(name.startswith("cell:") for name in (*fault.nodes, *fault.to))]
     return attrs.evolve(bare, faults=sensible(faults, bare))
 
 
@@ -148,12 +150,15 @@ class _Simplifier:
         duration = self.at_most(was.duration, 1)
         kept = [attrs.evolve(fault, at=min(fault.at, duration - 1)) for fault in kept]
         workload = was.workload
+        cells = was.cells if was.cells <= nodes and self.is_kept() else 1
+        seeds = min(was.seeds, max(1, nodes - (was.nodes - was.seeds)), nodes // cells)
         return _with(
             was,
             kept,
             nodes=nodes,
             zones=min(nodes, was.zones) if self.is_kept() else 1,
-            seeds=min(was.seeds, max(1, nodes - (was.nodes - was.seeds))) if self.is_kept() else 1,
+            cells=cells,
+            seeds=seeds if self.is_kept() else 1,
             together=was.together or not self.is_kept(),
             sealed=self.is_kept() and was.sealed,
             identity=was.identity if self.is_kept() else "off",

@@ -52,12 +52,12 @@ class Completeness(Oracle):
         found = self._rounds.get(process)
         if found is None:
             return
+        if not process.engine.members.present:
+            found.length = math.inf  # without members there are no periods
         if after is None:
             assert before is not None, "only a known member can be forgotten"
             found.last.pop(before.name, None)  # present until then, if it was expelled
             return
-        if not process.engine.members.present:
-            found.length = math.inf  # without members there are no periods
         if not after.status.is_present:
             found.last.pop(after.name, None)
         elif before is None or not before.status.is_present:

@@ -122,6 +122,13 @@ def test_every_generated_scenario_can_be_shrunk(seed: int) -> None:
     assert len(small.faults) == 1
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_every_scenario_of_cells_can_be_shrunk_also_to_one_without(seed: int) -> None:
+    scenario = generated(seed, cells=True, nodes=(4, 12)).scenario
+    assert shrunk(scenario, lambda candidate: bool(candidate.faults)).cells == 1
+    assert shrunk(scenario, lambda candidate: candidate.cells > 1).faults == ()
+
+
 def test_hypothesis_is_imported_only_for_shrinking() -> None:
     script = "import sys, gossipreg_sim.fuzz.failures, gossipreg_sim.fuzz.pool; sys.exit('hypothesis' in sys.modules)"
     subprocess.run([sys.executable, "-c", script], check=True, cwd=Path(gossipreg_sim.__file__).parents[2])

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from itertools import islice
 
+import pytest
+
 from gossipreg_sim.fault import KINDS
 from gossipreg_sim.fuzz.generation import generated
-from gossipreg_sim.fuzz.run_result import RunResult
+from gossipreg_sim.fuzz.run_result import RunResult, result_of
 from gossipreg_sim.fuzz.sweep import SOMETIMES, Sweep, seeds_from
 from tests.sim.fuzz.working import plain
 
@@ -73,3 +75,10 @@ def test_failures_are_counted() -> None:
     assert "failures   1" in sweep.as_lines()
     assert sweep.as_document()["good"] is False
     assert list(sweep.as_document()["faults"]) == list(KINDS)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("nodes", "cells", "seeds"), [((2, 2), False, 40), ((4, 12), True, 25)])
+def test_pairs_and_cells_which_few_seeds_draw_are_good_as_well(nodes: tuple[int, int], cells: bool, seeds: int) -> None:
+    bad = {seed: result.detail for seed in range(seeds) if (result := result_of(seed, nodes, cells=cells)).wrong}
+    assert bad == {}
