@@ -66,6 +66,11 @@ RETRY_SECONDS = 1.0
 ALONE_SECONDS = 10.0
 
 
+#: How long it counts at the least that another cell has said to hear this one (seconds). Members of that cell that this
+#: node does not reach take their turn, each for as long as a stream may take.
+_ANSWER_SECONDS = 60.0
+
+
 @frozen
 class Crossing:
     """One stream of a relay to another cell: when it was opened, and the fingerprints that it tells."""
@@ -198,12 +203,12 @@ class Borders:
             own = attrs.evolve(cells.own_head(cell), confirmed=max(1, int(silent_since)))
             self._cross(cell, known[turn % len(known)], own, cells, now)
 
-    def _answered(self, cell: str, context: MessageContext, now: float, *, is_heard: bool) -> None:
+    def _answered(self, cell: str, cells: Cells, context: MessageContext, now: float, *, is_heard: bool) -> None:
         """Note whether another cell hears this node's. If none does, any that answers is a witness."""
         self.state.begin_change()
         self._answers[cell] = _Answer(now, is_heard)
-        recent = [answer.is_heard for answer in self._answers.values() if now - answer.at < STALE_SECONDS]
-        if not any(recent):
+        lasting = max(_ANSWER_SECONDS, 3 * len(cells.others))  # each is asked in turn, one a second
+        if not any(answer.is_heard for answer in self._answers.values() if now - answer.at < lasting):
             self.isolation.detector.answer_received(context.sender, now)
 
     def _cross(self, cell: str, to: Address, own: CellHead, cells: Cells, now: float) -> None:
@@ -274,10 +279,11 @@ class Borders:
             elif context.stream is not None and context.stream < 0:
                 context.replies += map(pack, (cells.own_head(""), *cells.heads))
         elif session.head.cell == cells.own:
-            if head.cell != cells.own:
+            is_told = context.member is not None or (context.is_answer and not self.is_announced)
+            if head.cell != cells.own and is_told:
                 self._note_stated(head, cells, context, now)
         elif head.cell == cells.own and isinstance(session.about, Crossing) and self._is_apart(now):
-            self._answered(session.about.cell, context, now, is_heard=head.size > 0)
+            self._answered(session.about.cell, cells, context, now, is_heard=head.size > 0)
         elif head.cell == cells.own:
             self._alone_until = now + ALONE_SECONDS if self._alone_until is None else self._alone_until
             self.joining.join_own_cell(head.relays, now)

@@ -30,6 +30,9 @@ from gossipreg.protocol.wire.messages import pack
 #: Seeds pinged at once while no member was reached.
 _SEEDS_AT_ONCE = 4
 
+#: Members of its cell that a node compares with at one time because another cell has named them.
+_NAMED_AT_ONCE = 4
+
 
 @attrs.define(eq=False, repr=False)
 class Joining:
@@ -90,13 +93,22 @@ class Joining:
             known |= {each.address: each.name for each in reached}
         return known
 
-    def join_own_cell(self, addresses: Sequence[Address], now: float) -> None:
-        """Compare states with members of this node's cell that another cell has named."""
-        present = self.members.present_addresses()
+    def join_own_cell(self, addresses: Sequence[Address], now: float) -> bool:
+        """Compare states with members of this node's cell that another cell has named; returns whether all are asked.
+
+        A few at a time, since any of these addresses may be wrong. Once this node has joined, they are strangers: no
+        comparison with one takes the place of that with a member.
+        """
+        sessions, present = self.streams.sessions, self.members.present_addresses()
         for address in addresses:
-            is_known = address == self.identity.address or address in present
-            if not (is_known or self.streams.sessions.is_open(Purpose.JOIN, address)):
-                self.streams.open_comparison(Purpose.JOIN, Destination(0, address), now)
+            if address == self.identity.address or address in present or sessions.is_open(Purpose.JOIN, address):
+                continue
+            if sum(not session.requested for _, session in sessions.of(Purpose.JOIN)) >= _NAMED_AT_ONCE:
+                return False
+            self.streams.open_comparison(
+                Purpose.JOIN, Destination(0, address), now, of_stranger=self.identity.announced
+            )
+        return True
 
     def _has_progress(self) -> bool:
         """Whether a seed under comparison has sent anything since the last try; if not, the next one has its turn."""

@@ -242,7 +242,8 @@ class PeerStreams:
 
     def _is_comparing(self, *, is_member: bool) -> bool:
         """Whether a session that repairs the difference is under way; a seed merely dialled may never answer."""
-        told = any(session.answered for _, session in self.sessions.of(Purpose.JOIN))
+        joins = [session for _, session in self.sessions.of(Purpose.JOIN) if session.answered]
+        told = any(not (is_member and session.about == _STRANGER) for session in joins)
         return told or any(
             is_member == (session.about != _STRANGER) for _, session in self.sessions.of(Purpose.RECONCILE)
         )

@@ -50,6 +50,7 @@ class RemoteHandler:
     joining: Joining
     outbox: Outbox
     _unknown: dict[str, float] = attrs.field(factory=dict)  # own members that only other cells know -> since when
+    _asked: dict[str, None] = attrs.field(factory=dict)  # those of them that were asked to join
 
     def handle_update(self, update: MemberUpdate, context: MessageContext, now: float) -> bool:
         """Handle an update if it is about another cell's member or came across a border; returns whether it was."""
@@ -57,9 +58,9 @@ class RemoteHandler:
         if cells is None:
             self._count_mismatch(bool(update.cell))
             return bool(update.cell)
+        if update.name == self.identity.name and (update.cell == cells.own or not update.status.is_present):
+            return False  # what is held of this node itself it answers, also of a run of it in another cell
         if context.cell and context.cell != cells.own:
-            if update.cell == cells.own and update.name == self.identity.name:
-                return False  # what is held of this node itself it answers, whichever peer says it
             self._handle_crossed(update, cells, context, now)
         elif update.cell == cells.own:
             held = cells.remote.get(update.name)
@@ -80,7 +81,7 @@ class RemoteHandler:
         if update.cell == context.cell:
             self._merge(update, cells, context, now)
         elif update.cell == cells.own:
-            self._handle_returned(update, now)
+            self._handle_returned(update, cells, context, now)
         else:
             self.state.counters[Count.CELLS_CLAIMS_REFUSED] += 1
 
@@ -93,10 +94,12 @@ class RemoteHandler:
         if is_taken or update.name == self.identity.name:
             self.state.counters[Count.CELLS_NAMES_TAKEN] += 1
             return
+        has_room = cells.has_room_for(update.cell) and (held is not None or cells.remote.has_room())
+        if not has_room:
+            self.state.counters[Count.UPDATES_OVER_MEMBER_LIMIT] += 1
+            return
         if held is None:
-            has_room = cells.remote.has_room() and cells.has_room_for(update.cell)
-            self.state.counters[Count.UPDATES_OVER_MEMBER_LIMIT] += not has_room
-            if not has_room or not self.state.expect(update):
+            if not self.state.expect(update):
                 return
         elif not update.supersedes(held):
             if update.rank == held.rank and not context.over_stream:
@@ -107,7 +110,7 @@ class RemoteHandler:
         spread = context.admit_forward(announced=self.identity.announced)
         self.state.believe_remote(update, now, spread=spread, received_from=context.name)
 
-    def _handle_returned(self, update: MemberUpdate, now: float) -> None:
+    def _handle_returned(self, update: MemberUpdate, cells: Cells, context: MessageContext, now: float) -> None:
         """Another cell holds this update about a member of this cell."""
         held = self.state.members.get(update.name)
         if held is not None:
@@ -116,15 +119,22 @@ class RemoteHandler:
             return
         if not (update.status.is_present and self.identity.announced):
             return
+        moved = cells.remote.get(update.name)
+        if moved is not None and moved.generation >= update.generation:
+            # It runs in a third cell now, which the peer may not hear. The run that the peer holds has ended.
+            context.replies.append(pack(update.graver(Status.FAILED, self.identity.run_id)))
+            return
         recent = now - 2 * UNKNOWN_SECONDS  # what is remembered from before has become known meanwhile
-        self._unknown = {name: at for name, at in self._unknown.items() if at > recent}
-        since = self._unknown.get(update.name, now)
-        if len(self._unknown) < _UNKNOWN_MAX:
-            self._unknown[update.name] = since
-        if now - since < UNKNOWN_SECONDS:
-            self.joining.join_own_cell([update.address], now)
+        self._unknown = {name: at for name, at in self._unknown.items() if at > recent or name not in self._asked}
+        self._asked = {name: None for name in self._asked if name in self._unknown}
+        if update.name not in self._unknown and len(self._unknown) >= _UNKNOWN_MAX:
+            return
+        since = self._unknown.setdefault(update.name, now)
+        if update.name not in self._asked or now - since < UNKNOWN_SECONDS:
+            if self.joining.join_own_cell([update.address], now):
+                self._asked[update.name] = None
         else:
-            self._unknown.pop(update.name, None)
+            del self._unknown[update.name]
             self.state.counters[Count.CELLS_GHOSTS_FAILED] += 1
             self.membership_handler.adopt_failed(update, now)
 

@@ -529,9 +529,8 @@ class ClusterState:
             since = cells.remote.since(update.name)
             if since is not None and now - since >= self.members.memory(update.status):
                 self.forget_remote(update.name)
-        wall = self.clock.wall(now)
         for cell in cells.others:
-            if cells.unconfirmed(cell, now, wall) >= self.members.memory(Status.FAILED):
+            if cells.silence(cell, now) >= self.members.memory(Status.FAILED):
                 for name in list(cells.remote.names(cell)):
                     self.forget_remote(name)
                 cells.forget(cell)

@@ -170,6 +170,11 @@ class Cells:
         age = self.age(cell, now, wall)
         return now - self._seen[cell] if age is None else age
 
+    def silence(self, cell: str, now: float) -> float:
+        """How long nothing of a cell was confirmed here, by this node's own clock alone (seconds)."""
+        known = self._known.get(cell)
+        return now - (self._seen[cell] if known is None or not known.head.confirmed else known.at)
+
     def take_due_check(self, now: float) -> bool:
         """Return whether stale cells are to be looked for now; if so, set when it is next time."""
         if now < self.check_at:

@@ -43,8 +43,8 @@ class Net:
     _starts: int = 0
     _todo: deque[tuple[str, list[Output]]] = attrs.field(factory=deque)
 
-    def start(self, name: str, *seeds: str, cell: str | None = None) -> Engine:
-        """Start a node that knows ``seeds``."""
+    def start(self, name: str, *seeds: str, cell: str | None = None, generation: int | None = None) -> Engine:
+        """Start a node that knows ``seeds``. ``generation``: its run, if not the present time."""
         self._starts += 1
         self.dead.pop(name, None)
         made = self.engines[name] = engine(
@@ -52,7 +52,7 @@ class Net:
             cell=name[0] if cell is None else cell,
             address=Address(f"10.0.{ord(name[0])}.{int(name[1:])}", 7000),
             has_seeds=bool(seeds),
-            generation=BORN + int(1000 * self.now),
+            generation=BORN + int(1000 * self.now) if generation is None else generation,
             rng=Random(self._starts),
             now=self.now,
         )

@@ -16,6 +16,7 @@ from gossipreg.protocol.cells.cell_head import COMMON, CellHead
 from gossipreg.protocol.cells.cells import STALE_SECONDS, Cells
 from gossipreg.protocol.engine import Engine
 from gossipreg.protocol.membership.member_update import MemberUpdate
+from gossipreg.protocol.membership.probe import Ping
 from gossipreg.protocol.outputs import CellChanged, CloseStream, JoinEnded, OpenStream, Output, SendFrame, Transmit
 from gossipreg.protocol.registry.records import Announcement, Record, TableDigest
 from gossipreg.protocol.wire.messages import Message
@@ -292,9 +293,80 @@ def test_only_a_node_that_has_joined_looks_for_members_that_it_does_not_know(mon
     made = node()
     assert not any(isinstance(each, OpenStream) for each in says(made, head(), of_cell("a7", "a", Status.FAILED)))
     monkeypatch.setattr(remote_handler, "_UNKNOWN_MAX", 0)
-    assert any(isinstance(each, OpenStream) for each in says(made, of_cell("a7", "a")))
-    says(made, of_cell("a7", "a"), now=100.0)
+    for now in (1.0, 100.0):
+        assert not any(isinstance(each, OpenStream) for each in says(made, of_cell("a7", "a"), now=now))
     assert made.counters["cells_ghosts_failed"] == 0
+
+
+def opened(outputs: list[Output]) -> list[OpenStream]:
+    return [each for each in outputs if isinstance(each, OpenStream)]
+
+
+def test_a_peer_has_few_streams_opened_to_addresses_that_it_names() -> None:
+    named = tuple(Address(f"192.0.2.{number}", 22) for number in range(1, 5))
+    more = tuple(Address(f"192.0.2.{number}", 22) for number in range(5, 9))
+    made = node()
+    introduce(made, of_cell("a1", "a"))
+    assert len(opened(says(made, head(), head("a", relays=named), head("a", relays=more)))) == 4
+    unknown = [of_cell(f"a{number}", "a") for number in range(2, 9)]
+    assert not opened(says(made, head(), *unknown, stream=-2))
+
+
+def test_each_unknown_member_is_asked_before_it_is_declared_failed() -> None:
+    made = node()
+    introduce(made, of_cell("a1", "a"))
+    unknown = [of_cell(f"a{number}", "a") for number in range(2, 8)]
+    first = opened(says(made, head(), *unknown))
+    assert [each.to for each in first] == [each.address for each in unknown[:4]]
+    for each in first:
+        made.stream_ended(each.stream, 9.0)
+    later = opened(says(made, *unknown, now=40.0))
+    assert [each.to for each in later] == [each.address for each in unknown[4:]]
+    assert made.counters["cells_ghosts_failed"] == 4
+    says(made, *unknown, now=41.0)
+    assert made.counters["cells_ghosts_failed"] == 6
+
+
+def test_a_stream_to_an_address_that_another_cell_named_takes_the_place_of_no_comparison_with_a_member() -> None:
+    made, member = node(), of_cell("a1", "a")
+    introduce(made, member)
+    [named] = opened(says(made, head(), head("a", relays=(Address("192.0.2.1", 7),))))
+    made.stream_frame(named.stream, packet(78, Ping(5, 0, made.fingerprint)), named.to, 1.1)
+    compared = []
+    for now in (2.0, 3.0, 4.0, 5.0):
+        compared += opened(made.receive(packet(member, Ping(1, 0, 12345)), member.address, now))
+    assert [each.to for each in compared] == [member.address]
+    made.stream_frame(named.stream, packet(78, End()), named.to, 5.5)
+    made.stream_ended(compared[0].stream, 5.5)
+    assert opened(made.receive(packet(member, Ping(1, 0, 12345)), member.address, 7.0))
+
+
+def test_a_member_that_claims_ever_other_cells_makes_no_more_known_than_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = node()
+    monkeypatch.setattr(limits, "CELLS_MAX", 3)
+    for number, cell in enumerate("bcdef"):
+        claimed = attrs.evolve(of_cell("b1", cell), generation=BORN + number)
+        made.receive(packet(STRANGER, claimed), Address("10.9.9.9", 5), 1.0)
+    assert cells_of(made).others == ("b", "c")
+    assert made.counters["updates_over_member_limit"] == 3
+
+
+def test_heads_count_on_streams_from_members_only_too() -> None:
+    made = node()
+    introduce(made, of_cell("a1", "a"))
+    says(made, head("a"), attrs.evolve(head(), confirmed=BORN))
+    assert not cells_of(made).others
+
+
+def test_a_clock_that_is_set_far_ahead_has_no_cell_forgotten() -> None:
+    made = node()
+    says(made, head(), of_cell("b1", "b"))
+    cells_of(made).note_head(attrs.evolve(head(), confirmed=BORN), 1.0, BORN)
+    made.set_wall_clock(BORN + 10**9, 2.0)
+    made.state.sweep(2.0)
+    assert cells_of(made).others == ("b",)
+    made.state.sweep(1.0 + made.settings.remember_departed)
+    assert not cells_of(made).others
 
 
 def test_a_failed_member_that_is_failed_again_is_remembered_from_the_first_time() -> None:
