@@ -18,6 +18,7 @@ from gossipreg_sim.fault import Fault
 from gossipreg_sim.fault_timing import is_for_good
 from gossipreg_sim.identities import Identities
 from gossipreg_sim.impostor import Impostor
+from gossipreg_sim.process import Process
 from gossipreg_sim.rng import Rng
 from gossipreg_sim.trace import Trace
 from gossipreg_sim.world import EPOCH_MS, SECOND, ns
@@ -96,7 +97,7 @@ class IdentityFaults:
         """Publish the revocation of a node's certificate at the first other node that runs."""
         now = self.cluster.world.seconds
         signer = self._identities.signers.get(name)
-        others = [each.name for each in self.cluster.alive if each.name not in all_revoked and not each.frozen]
+        others = [each.name for each in self.cluster.alive if each.name not in all_revoked and _can_act(each)]
         if signer is not None and others:
             self.trace.note(self.cluster.world.now, name, "revoke")
             self.cluster.revoke(others[0], self._identities.revoke(signer.certificate, now))
@@ -124,8 +125,13 @@ class IdentityFaults:
         world.at(ended, partial(self.cluster.use_key_files, (new,)))
 
     def _state(self, nodes: list[str], what: str, statement: KeyStatement | PrimaryKeyStatement) -> None:
-        running = [name for name in nodes if (process := self.cluster.running(name)) and not process.frozen]
+        running = [name for name in nodes if (process := self.cluster.running(name)) and _can_act(process)]
         with suppress(NotJoined):
             for name in running[:1]:
                 self.cluster.state_key(name, statement)
                 self.trace.note(self.cluster.world.now, name, what)
+
+
+def _can_act(process: Process) -> bool:
+    """Whether an operator can have a running process do something: it is not stopped, and has not left."""
+    return not (process.frozen or process.engine.identity.left)
