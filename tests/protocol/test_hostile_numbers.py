@@ -32,10 +32,11 @@ def play(victim: Engine, peer: Engine, since: float, until: float) -> None:
     now = since
     while now < until:
         now += 0.1
-        for one, other in ((victim, peer), (peer, victim)):
-            for output in one.handle_timeout(now):
-                if isinstance(output, Transmit) and output.to == other.identity.address:
-                    other.receive(output.data, one.identity.address, now)
+        sent = [(one, other, one.handle_timeout(now)) for one, other in ((victim, peer), (peer, victim))]
+        while sent:
+            one, other, outputs = sent.pop(0)
+            arriving = [each for each in outputs if isinstance(each, Transmit) and each.to == other.identity.address]
+            sent += [(other, one, other.receive(each.data, one.identity.address, now)) for each in arriving]
 
 
 def assert_readable(outputs: list[Output]) -> None:
