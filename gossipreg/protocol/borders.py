@@ -62,6 +62,10 @@ _STANDBY_SECONDS = 0.5
 #: How long a relay waits after a stream that failed (seconds); then another member of that cell has its turn.
 RETRY_SECONDS = 1.0
 
+#: How long a crossing may take (seconds): all records of a large cell cross within it. A stream on which nothing comes
+#: is ended by the driver, much earlier.
+_CROSSING_SECONDS_MAX = 60.0
+
 #: How long a newcomer tries the members of its cell that other cells name, until it is the first of its cell (seconds).
 ALONE_SECONDS = 10.0
 
@@ -168,6 +172,7 @@ class Borders:
             return
         if cells.take_due_check(now):
             self._check_ages(cells, now)
+            self._end_long_crossings(now)
             if self.is_announced and self._is_apart(now):
                 self._ask_elsewhere(cells, now)
         for cell in cells.others if self.is_announced else ():
@@ -191,6 +196,13 @@ class Borders:
         known = cells.relays_there(cell) if not border.failures else cells.addresses(cell)
         if known and not self._is_apart(now):
             self._cross(cell, known[(rank + border.failures) % len(known)], cells.own_head(cell), cells, now)
+
+    def _end_long_crossings(self, now: float) -> None:
+        """Close the streams of crossings whose other side sends, and comes to no end."""
+        for stream, session in list(self.streams.sessions.of(Purpose.BORDER)):
+            if isinstance(session.about, Crossing) and now - session.about.at >= _CROSSING_SECONDS_MAX:
+                self.streams.close(stream)
+                self.ended(session, now, completed=False)
 
     def _ask_elsewhere(self, cells: Cells, now: float) -> None:
         """Cross to one other cell, in turn, and ask whether it hears this node's cell."""
@@ -228,7 +240,7 @@ class Borders:
         crossing = session.about
         if not isinstance(crossing, Crossing):
             if completed and head is not None:
-                self._may_be_first(now)
+                self._complete_if_first(now)
             return
         border = self._borders.get(crossing.cell)
         is_good = completed and head is not None and head.cell == crossing.cell and head.size > 0
@@ -292,7 +304,8 @@ class Borders:
 
     def _note_stated(self, head: CellHead, cells: Cells, context: MessageContext, now: float) -> None:
         """A member of this cell has stated when another cell was confirmed, or where it is."""
-        if head.confirmed > self.state.clock.wall(now) + 1000 * CLOCK_SKEW_MAX or not cells.has_room_for(head.cell):
+        is_ahead = head.confirmed > self.state.clock.wall(now) + 1000 * CLOCK_SKEW_MAX
+        if is_ahead or not self.state.makes_room_for_cell(head.cell, now):
             self.state.counters[Count.CELLS_CLAIMS_REFUSED] += 1
         elif cells.note_head(head, now, self.state.clock.wall(now)):
             self._stated[head.cell] = head.confirmed
@@ -304,7 +317,7 @@ class Borders:
 
     def _learn(self, head: CellHead, cells: Cells, now: float) -> None:
         """Another cell says where a cell is that may be unknown here."""
-        if head.cell not in cells.others and cells.has_room_for(head.cell):
+        if head.cell not in cells.others and self.state.makes_room_for_cell(head.cell, now):
             self._note_contact(head.cell, head.relays, cells, now)
 
     def _note_contact(self, cell: str, addresses: tuple[Address, ...], cells: Cells, now: float) -> None:
@@ -316,7 +329,7 @@ class Borders:
     def _meet(self, head: CellHead, session: StreamSession, cells: Cells, context: MessageContext, now: float) -> None:
         """The peer on a stream is of another cell: say who is there, and ask for what differs."""
         assert context.stream is not None, "it came on a stream"
-        if not cells.has_room_for(head.cell):
+        if not self.state.makes_room_for_cell(head.cell, now):
             self.state.counters[Count.CELLS_CLAIMS_REFUSED] += 1
             return
         if session.purpose is Purpose.JOIN:
@@ -344,12 +357,19 @@ class Borders:
         """How many members are present in a cell that is heard; 0 if nothing of it is."""
         return 0 if cell in cells.stale else max(1, len(cells.remote.present(cell)))
 
-    def _may_be_first(self, now: float) -> None:
-        """A newcomer has heard another cell out. If that names no member of the newcomer's cell, it is the first."""
-        local = self.local_member
+    def _complete_if_first(self, now: float) -> None:
+        """A newcomer has heard another cell out: it has joined as the first of its own, if none of that is named.
+
+        Not while another seed may still answer, which may be of its cell.
+        """
+        local, sessions = self.local_member, self.streams.sessions
         if local.identity.announced or local.identity.rival is not None:
             return
-        if self._alone_until is None or now >= self._alone_until:
+        if self._alone_until is None and not (sessions.is_open(Purpose.SEED_PING) or sessions.is_open(Purpose.JOIN)):
+            local.complete_join(now)
+            return
+        self._alone_until = now + ALONE_SECONDS if self._alone_until is None else self._alone_until
+        if now >= self._alone_until:
             local.complete_join(now)
 
     # What may be said on a stream

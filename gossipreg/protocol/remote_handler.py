@@ -94,7 +94,7 @@ class RemoteHandler:
         if is_taken or update.name == self.identity.name:
             self.state.counters[Count.CELLS_NAMES_TAKEN] += 1
             return
-        has_room = cells.has_room_for(update.cell) and (held is not None or cells.remote.has_room())
+        has_room = (held is not None or cells.remote.has_room()) and self.state.makes_room_for_cell(update.cell, now)
         if not has_room:
             self.state.counters[Count.UPDATES_OVER_MEMBER_LIMIT] += 1
             return

@@ -224,6 +224,22 @@ class ClusterState:
         self._remote_changed.clear()
         return names
 
+    def makes_room_for_cell(self, cell: str, now: float) -> bool:
+        """Whether ``cell`` may be known; one that was only ever named gives way to it."""
+        assert self.cells is not None, "only a node of a cell knows others"
+        if self.cells.has_room_for(cell):
+            return True
+        gone = self.cells.first_to_go(now)
+        if gone is not None:
+            self._forget_cell(self.cells, gone)
+        return gone is not None
+
+    def _forget_cell(self, cells: Cells, cell: str) -> None:
+        self.begin_change()
+        for name in list(cells.remote.names(cell)):
+            self.forget_remote(name)
+        cells.forget(cell)
+
     def spread_head(self, head: CellHead, now: float, received_from: str | None = None) -> None:
         """Tell this cell of the head of another."""
         assert self.cells is not None, "only a node of a cell knows others"
@@ -531,6 +547,4 @@ class ClusterState:
                 self.forget_remote(update.name)
         for cell in cells.others:
             if cells.silence(cell, now) >= self.members.memory(Status.FAILED):
-                for name in list(cells.remote.names(cell)):
-                    self.forget_remote(name)
-                cells.forget(cell)
+                self._forget_cell(cells, cell)

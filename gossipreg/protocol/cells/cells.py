@@ -73,6 +73,15 @@ class Cells:
         """Whether ``cell`` is known, or one more cell may be."""
         return cell in self._seen or len(self._seen) < limits.CELLS_MAX - 1
 
+    def first_to_go(self, now: float) -> str | None:
+        """The cell that gives way to another where there is no room: one that a peer has named, and no relay found."""
+        named = (cell for cell in self._seen if not self._is_confirmed(cell))
+        return next((cell for cell in named if now - self._seen[cell] >= STALE_SECONDS), None)
+
+    def _is_confirmed(self, cell: str) -> bool:
+        known = self._known.get(cell)
+        return known is not None and known.head.confirmed > 0
+
     def note(self, cell: str, now: float) -> None:
         """Something is known of ``cell``, which has room."""
         if cell not in self._seen:
@@ -172,8 +181,7 @@ class Cells:
 
     def silence(self, cell: str, now: float) -> float:
         """How long nothing of a cell was confirmed here, by this node's own clock alone (seconds)."""
-        known = self._known.get(cell)
-        return now - (self._seen[cell] if known is None or not known.head.confirmed else known.at)
+        return now - (self._known[cell].at if self._is_confirmed(cell) else self._seen[cell])
 
     def take_due_check(self, now: float) -> bool:
         """Return whether stale cells are to be looked for now; if so, set when it is next time."""

@@ -44,6 +44,8 @@ class CellAuthority(Oracle):
         for update in cells.remote:
             if self._seen.get((process, update.name)) is not update:
                 self._seen[process, update.name] = update
+                own = process.engine.state.members.get(update.name)
+                self.check(process, own is None, f"holds {update.name} as a member of two cells")
                 said = f"holds {update.name} of the cell {update.cell} {update.status}, which no node there has held"
                 self.check(process, _claim(update) in self._held, said)
 

@@ -13,6 +13,7 @@ from gossipreg.protocol.engine import Engine
 from gossipreg.protocol.outputs import (
     CellChanged,
     CloseStream,
+    NameConflictFound,
     OpenStream,
     Output,
     RemoteMembersChanged,
@@ -43,17 +44,28 @@ class Net:
     _starts: int = 0
     _todo: deque[tuple[str, list[Output]]] = attrs.field(factory=deque)
 
-    def start(self, name: str, *seeds: str, cell: str | None = None, generation: int | None = None) -> Engine:
-        """Start a node that knows ``seeds``. ``generation``: its run, if not the present time."""
+    def start(
+        self,
+        name: str,
+        *seeds: str,
+        cell: str | None = None,
+        generation: int | None = None,
+        own_name: str | None = None,
+        rng: Random | None = None,
+    ) -> Engine:
+        """Start a node that knows ``seeds``. ``generation``: its run, if not the present time.
+
+        ``own_name``: what it is called, if another node has this name.
+        """
         self._starts += 1
         self.dead.pop(name, None)
         made = self.engines[name] = engine(
-            name,
+            own_name or name,
             cell=name[0] if cell is None else cell,
             address=Address(f"10.0.{ord(name[0])}.{int(name[1:])}", 7000),
             has_seeds=bool(seeds),
             generation=BORN + int(1000 * self.now) if generation is None else generation,
-            rng=Random(self._starts),
+            rng=rng or Random(self._starts),
             now=self.now,
         )
         self._seeds[name] = seeds
@@ -139,6 +151,8 @@ class Net:
             case SeekSeeds():
                 known = [self.engines[each].identity.address for each in self._seeds[name] if each in self.engines]
                 self._todo.append((name, node.seeds(known, self.now)))
+            case NameConflictFound(yielding=True):
+                self.kill(name)  # as its driver stops
             case CellChanged():
                 self.reported.append((name, output))
             case RemoteMembersChanged():

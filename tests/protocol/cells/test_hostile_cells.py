@@ -405,3 +405,33 @@ def test_a_cell_that_does_not_answer_is_not_asked_again_meanwhile() -> None:
         return sum(isinstance(each, OpenStream) and each.to.port == 7199 for each in made.handle_timeout(now))
 
     assert [asked(now) for now in (30.0, 31.1, 32.2)] == [1, 0, 0]
+
+
+def test_cells_that_were_only_ever_named_give_way_to_one_that_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "CELLS_MAX", 4)
+    made = node()
+    says(made, head(), of_cell("b1", "b"))
+    cells_of(made).note_head(attrs.evolve(head(), confirmed=BORN), 1.0, BORN)
+    for cell in "cd":
+        made.receive(packet(STRANGER, of_cell(f"{cell}1", cell)), Address("10.9.9.9", 5), 1.0)
+    says(made, head("e"), of_cell("e1", "e"), stream=-2, now=2.0)
+    assert cells_of(made).others == ("b", "c", "d")
+    says(made, head("e"), of_cell("e1", "e"), stream=-3, now=2.0 + STALE_SECONDS)
+    assert cells_of(made).others == ("b", "d", "e")
+    assert cells_of(made).remote.get("c1") is None
+    assert cells_of(made).remote.get("e1") is not None
+
+
+def test_a_peer_that_never_ends_a_crossing_does_not_keep_the_node_from_the_next() -> None:
+    made = node()
+    says(made, head(), of_cell("b1", "b"))
+    [crossing] = opened(made.handle_timeout(1.1))
+    now, closed, again = 1.1, [], []
+    while now < 70.0:
+        now += 2.0
+        made.stream_frame(crossing.stream, packet(STRANGER, Ping(1, 0, 0)), crossing.to, now)
+        outputs = made.handle_timeout(now)
+        closed += [each for each in outputs if isinstance(each, CloseStream) and each.stream == crossing.stream]
+        again += opened(outputs)
+    assert len(closed) == 1
+    assert [each.to for each in again] == [crossing.to]
