@@ -188,6 +188,16 @@ class Count(Described):
         "comparisons",
         "Comparisons of newcomers that waited for their turn, because many joined by this node together.",
     )
+    COMPARISONS_OVER_LIMIT = (
+        "comparisons_over_limit",
+        "comparisons",
+        "Comparisons cut off: the peer sent more before its turn had come, or too much of others waited.",
+    )
+    QUESTIONS_REPEATED = (
+        "questions_repeated",
+        "questions",
+        "Questions not answered: the peer had asked them on the same stream before. No member repeats one.",
+    )
     STREAMS_OPENED = "streams_opened", "streams", "Streams that this node set out to open."
     STREAMS_REFUSED = (
         "streams_refused",

@@ -1,14 +1,16 @@
-"""Answer pacing: whole states are told to newcomers one after the other, with pauses in which the node does all else.
+"""Answer pacing: long answers on streams are made one after the other, with pauses in which the node does all else.
 
 A newcomer's comparison is answered with every entry of the state. At ten thousand members that takes a tenth of a
-second, and the answer waits in memory until it has been sent. So if many join by one seed at once, their comparisons
-wait in line, and are answered at a pace that leaves the node half of its time. Small answers do not wait. Of several
-sources the one that was answered longest ago has its turn, so that one with many streams keeps no other waiting.
+second, and the answer waits in memory until it has been sent. So if many join by one seed at once, what they ask waits
+in line, and is answered at a pace that leaves the node half of its time. The same holds for whatever else has entries
+told, such as a listing of a bucket. Small answers do not wait, until together they are large on one stream. Sources
+take turns, each with all its streams, so that none keeps another waiting for longer than one answer a source.
 """
 
 from __future__ import annotations
 
 import math
+from collections import deque
 from typing import Final
 
 import attrs
@@ -23,8 +25,16 @@ LARGE_ENTRIES: Final = 2048
 #: The pause after an answer, for each of its entries (seconds): about twice what it takes to pack and to send one.
 ENTRY_SECONDS: Final = 5e-6
 
-#: The largest frame that waits (bytes). A comparison takes 2 KiB; what is longer is no newcomer's.
-WAITING_FRAME_BYTES_MAX: Final = 4096
+#: The first frame of a stream that waits whatever else does (bytes). A comparison of one partition takes 2 KiB; that of
+#: a border takes two, and the heads of up to 63 further cells.
+WAITING_FRAME_BYTES_MAX: Final = 16_384
+
+#: What waits beside those: of one stream, and together (bytes). Listings of 100,000 entries take 900 KB.
+WAITING_STREAM_BYTES_MAX: Final = 2 * 1024 * 1024
+WAITING_BYTES_MAX: Final = 16 * 1024 * 1024
+
+#: What a frame counts as at least (bytes), so that small ones without number do not wait.
+_FRAME_COST_MIN: Final = 1024
 
 
 @frozen
@@ -35,51 +45,87 @@ class WaitingFrame:
     frame: bytes
     source: Address
     is_proven: bool = False  # whether it was verified that its member has made it: its number counts once
+    is_last: bool = False  # whether the peer has said `End` in it, so that it sends no more until it is answered
+
+    @property
+    def cost(self) -> int:
+        """What it counts of the bytes that may wait."""
+        return max(len(self.frame), _FRAME_COST_MIN)
 
 
 @attrs.define(eq=False, repr=False)
 class AnswerPacing:
-    """The comparisons that wait to be answered, at most one for each open stream."""
+    """The frames that wait to be answered: of each open stream those since the first whose answer had to wait."""
 
-    _waiting: list[WaitingFrame] = attrs.field(factory=list)  # the first come first
-    _answered: dict[str, int] = attrs.field(factory=dict)  # sources of waiting frames -> the number of their last turn
-    _turns: int = 0
+    _frames: dict[int, deque[WaitingFrame]] = attrs.field(factory=dict)  # by stream, the first come first
+    _line: dict[str, dict[int, None]] = attrs.field(factory=dict)  # sources, the next first -> their streams, likewise
+    _bytes: int = 0  # cost of all that waits
     _next_at: float = -math.inf  # when the next large answer may be made (seconds)
 
     @property
     def deadline(self) -> float:
         """When `due` gives a frame (seconds); infinite if none waits."""
-        return self._next_at if self._waiting else math.inf
+        return self._next_at if self._line else math.inf
 
     def admits(self, entries: int, now: float) -> bool:
         """Whether an answer of so many entries may be made now: it is small, or has its turn."""
-        return entries < LARGE_ENTRIES or (not self._waiting and now >= self._next_at)
+        return entries < LARGE_ENTRIES or (not self._line and now >= self._next_at)
 
-    def spend(self, entries: int, now: float) -> None:
-        """An answer of so many entries is made."""
-        if entries >= LARGE_ENTRIES:
-            self._next_at = now + entries * ENTRY_SECONDS
+    def spend(self, entries: int, now: float) -> int:
+        """An answer of so many entries was made: a pause follows if it is large.
+
+        Returns the entries for which none does: they count with those of the next answer on that stream.
+        """
+        if entries < LARGE_ENTRIES:
+            return entries
+        self._next_at = max(self._next_at, now) + entries * ENTRY_SECONDS
+        return 0
 
     def is_waiting(self, stream: int) -> bool:
-        """Whether a frame of ``stream`` waits: the peer's turn is over until it is answered."""
-        return any(each.stream == stream for each in self._waiting)
+        """Whether a frame of ``stream`` waits, so that later ones have to as well."""
+        return stream in self._frames
 
-    def wait(self, frame: WaitingFrame) -> None:
-        """Have ``frame`` handled when `due` gives it."""
-        self._waiting.append(frame)
+    def wait(self, frame: WaitingFrame) -> bool:
+        """Have ``frame`` handled when `due` gives it.
+
+        Returns False if it does not wait: it is the peer's turn no longer, or there is no room.
+        """
+        before = self._frames.get(frame.stream)
+        if before is not None and before[-1].is_last:
+            return False
+        if before is not None or len(frame.frame) > WAITING_FRAME_BYTES_MAX:
+            of_stream = sum(each.cost for each in before or ())
+            if of_stream + frame.cost > WAITING_STREAM_BYTES_MAX or self._bytes + frame.cost > WAITING_BYTES_MAX:
+                return False
+        if before is None:
+            before = self._frames[frame.stream] = deque()
+            self._line.setdefault(source_of(frame.source.host), {})[frame.stream] = None
+        before.append(frame)
+        self._bytes += frame.cost
+        return True
 
     def forget(self, stream: int) -> None:
         """The stream is closed."""
-        self._waiting = [each for each in self._waiting if each.stream != stream]
+        for source, streams in self._line.items():
+            if stream in streams:
+                self._bytes -= sum(each.cost for each in self._frames.pop(stream))
+                del streams[stream]
+                if not streams:
+                    del self._line[source]
+                return
 
     def due(self, now: float) -> WaitingFrame | None:
-        """The next frame, if its turn has come; it waits no longer."""
-        if not self._waiting or now < self._next_at:
+        """The next frame, if its turn has come; it waits no longer. Its source goes to the end of the line."""
+        if not self._line or now < self._next_at:
             return None
-        turns = [self._answered.get(source_of(each.source.host), 0) for each in self._waiting]
-        frame = self._waiting.pop(turns.index(min(turns)))
-        waiting = {source_of(each.source.host) for each in self._waiting}
-        self._answered = {source: turn for source, turn in self._answered.items() if source in waiting}
-        self._turns += 1
-        self._answered[source_of(frame.source.host)] = self._turns
+        source = next(iter(self._line))
+        streams = self._line.pop(source)
+        stream = next(iter(streams))
+        waiting = self._frames[stream]
+        frame = waiting.popleft()
+        self._bytes -= frame.cost
+        if not waiting:
+            del self._frames[stream], streams[stream]
+        if streams:
+            self._line[source] = streams
         return frame

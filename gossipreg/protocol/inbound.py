@@ -1,7 +1,7 @@
 """Inbound: decodes what peers send, and dispatches each message to its handler.
 
 Updates about members go to `membership_handler` or, about this node, to `local_member`; records, policies and terms
-go to `record_handler`; pings and acks to the prober; requests of anti-entropy are answered on their stream.
+go to `record_handler`; pings and acks to the prober; requests of anti-entropy to `question_handler`.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import attrs
 
 from gossipreg.counters import Count
 from gossipreg.model import Address, Status
-from gossipreg.protocol.answer_pacing import WAITING_FRAME_BYTES_MAX, AnswerPacing, WaitingFrame
-from gossipreg.protocol.anti_entropy.reconcile import Compare, End, KeepOpen, Listing, Want, answer_size
+from gossipreg.protocol.answer_pacing import AnswerPacing, WaitingFrame
+from gossipreg.protocol.anti_entropy.reconcile import Compare, End, KeepOpen, Listing, Want
 from gossipreg.protocol.borders import Borders
 from gossipreg.protocol.cells.cell_head import CellHead
 from gossipreg.protocol.clock_watch import ClockWatch
@@ -34,13 +34,14 @@ from gossipreg.protocol.observation_queries import ObservationQueries
 from gossipreg.protocol.outbox import Outbox
 from gossipreg.protocol.outputs import JoinEnded, MessageFailed
 from gossipreg.protocol.peer_streams import PeerStreams
+from gossipreg.protocol.question_handler import QuestionHandler
 from gossipreg.protocol.record_handler import RecordHandler
 from gossipreg.protocol.registry.policy_version import PolicyVersion
 from gossipreg.protocol.registry.records import Announcement, Fetch, Record, RecordRequest, TableDigest
 from gossipreg.protocol.registry.terms import TermRegister
 from gossipreg.protocol.remote_handler import RemoteHandler
 from gossipreg.protocol.state import ClusterState
-from gossipreg.protocol.stream_sessions import Purpose, StreamSession, answers, corrections, part_of
+from gossipreg.protocol.stream_sessions import Purpose, StreamSession, corrections
 from gossipreg.protocol.wire.field_readers import Junk
 from gossipreg.protocol.wire.messages import Message, pack
 from gossipreg.protocol.wire.reader import Reader
@@ -78,6 +79,10 @@ class Inbound:
     remote_handler: RemoteHandler
     reader: Reader
     pacing: AnswerPacing = attrs.field(factory=AnswerPacing)
+    questions: QuestionHandler = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.questions = QuestionHandler(self.state, self.streams.sessions, self.borders, self.pacing)
 
     def packet(self, data: bytes, source: Address, now: float) -> None:
         """Handle the messages of a datagram's payload. Junk is counted and dropped."""
@@ -209,26 +214,8 @@ class Inbound:
                     if not isinstance(message, RecordRequest):
                         self.state.begin_change()
                     self.disseminator.handle(message, context, now)
-            case _:
-                if self._may_ask(message, context) and context.admit_question(message, *part_of(message)):
-                    context.replies += answers(message, self.state, now)
-
-    def _may_ask(self, question: Message, context: MessageContext) -> bool:
-        """Whether a peer is answered on its stream: any for a comparison, for what follows from one, else a member."""
-        session = None if context.stream is None else self.streams.sessions.find(context.stream)
-        match question:
-            case _ if session is None or not self.borders.may_answer(question, context):
-                return False
-            case _ if self.borders.is_across(context):
-                return True
-            case Listing():
-                return session.purpose in (Purpose.JOIN, Purpose.RECONCILE)
-            case Want():
-                return session.accepted
-            case Fetch():
-                return context.member is not None
-            case _:
-                return True
+            case Compare() | Listing() | Want() | Fetch():
+                self.questions.handle(message, context, now)
 
     def _handle_claim(
         self, claim: MemberUpdate | Record | TableDigest | Announcement, context: MessageContext, now: float
@@ -324,17 +311,29 @@ class Inbound:
         session = self.streams.sessions.get(stream, source)
         if session is None:
             return
-        if self.pacing.is_waiting(stream):  # the peer has said `End`, and waits for us
-            self._drop(stream, session, now)
+        if self.pacing.is_waiting(stream):
+            self._wait(WaitingFrame(stream, frame, source), session, now)
         else:
             self._take_frame(WaitingFrame(stream, frame, source), session, now, has_turn=False)
 
     def handle_timeout(self, now: float) -> None:
-        """Answer a comparison that has waited for its turn."""
+        """Handle a frame that has waited for its turn."""
         waited = self.pacing.due(now)
-        session = None if waited is None else self.streams.sessions.find(waited.stream)
-        if waited is not None and session is not None:
+        if waited is None:
+            return
+        session = self.streams.sessions.find(waited.stream)
+        if session is None:
+            self.pacing.forget(waited.stream)
+        else:
             self._take_frame(waited, session, now, has_turn=True)
+
+    def _wait(self, told: WaitingFrame, session: StreamSession, now: float) -> None:
+        """Have a frame wait for its turn, or close its stream if it may not."""
+        if self.pacing.wait(told):
+            self.state.counters[Count.COMPARISONS_PACED] += 1
+        else:
+            self.state.counters[Count.COMPARISONS_OVER_LIMIT] += 1
+            self._drop(told.stream, session, now)
 
     def _drop(self, stream: int, session: StreamSession, now: float) -> None:
         """Close a stream on which the peer does what it must not."""
@@ -348,20 +347,15 @@ class Inbound:
         if not context.sender:
             self._drop(stream, session, now)
             return
-        compares = [each for each in messages if isinstance(each, Compare)]
-        entries = sum(answer_size(self.state.part(each.partition), each) for each in compares)
-        if not has_turn and not self.pacing.admits(entries, now):
-            if len(frame) > WAITING_FRAME_BYTES_MAX:
-                self._drop(stream, session, now)
-            else:
-                self.state.counters[Count.COMPARISONS_PACED] += 1
-                self.pacing.wait(WaitingFrame(stream, frame, source, is_proven=context.member is not None))
+        context.cell = "" if session.head is None else session.head.cell
+        if not has_turn and not self.pacing.admits(self.questions.entries(messages, session, context), now):
+            is_last = any(isinstance(each, End) for each in messages)
+            is_proven = context.member is not None
+            self._wait(WaitingFrame(stream, frame, source, is_proven=is_proven, is_last=is_last), session, now)
             return
-        self.pacing.spend(entries, now)
         session.frames += 1
         session.sender = context.sender
         context.news = session.news
-        context.cell = "" if session.head is None else session.head.cell
         ended = False
         self._begin_reading(context, len(frame), now)
         for message in messages:

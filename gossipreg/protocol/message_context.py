@@ -28,9 +28,7 @@ class MessageContext:
     )  # owner -> ids of obsolete records that the sender still holds
     answered: set[str] = attrs.field(factory=set)  # owners whose tables the sender has requested in this packet
     later_digests: dict[str, bytes] = attrs.field(factory=dict)  # owner -> digest to tell the sender: it holds less
-    asked: set[tuple[type, int, str]] = attrs.field(
-        factory=set
-    )  # kinds of questions in this packet, and the buckets and partitions that they name
+    asked: set[type] = attrs.field(factory=set)  # kinds of questions in this packet or frame
     cell: str = ""  # the cell that the peer has said to be of on this stream, in a region of several
     is_unproven: bool = False  # whether it bears the run id of a member without the proof that is required
 
@@ -54,15 +52,11 @@ class MessageContext:
         """Whether the message came over a stream, as part of a comparison of states."""
         return self.stream is not None
 
-    def admit_question(self, question: object, bucket: int = 0, partition: str = "") -> bool:
-        """Whether no such question, about this ``bucket`` of this ``partition``, came in the packet or frame before.
-
-        It is noted. A peer has no reason to repeat one, and the answer to a few bytes can be long.
-        """
-        key = (type(question), bucket, partition)
-        if key in self.asked:
+    def admit_question(self, question: object) -> bool:
+        """Whether no such question came in the packet or frame before: a peer has no reason to repeat one."""
+        if type(question) in self.asked:
             return False
-        self.asked.add(key)
+        self.asked.add(type(question))
         return True
 
     def admit_forward(self, *, announced: bool) -> bool:

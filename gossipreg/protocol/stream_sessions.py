@@ -59,6 +59,10 @@ class StreamSession:
     run_id: int = 0  # the run for which it was opened; 0: it was not known
     requested: bool = False  # whether a user has asked for it, so that `JoinEnded` is due
     head: CellHead | None = None  # of the cell that the peer has said to be of, in a region of several
+    unpaced: int = 0  # entries told on it for which `AnswerPacing` has made no pause
+    _asked: dict[tuple[type, str], int] = attrs.field(
+        factory=dict
+    )  # kind of question and partition -> the buckets asked about, a bit each
 
     @property
     def destination(self) -> Destination:
@@ -69,6 +73,20 @@ class StreamSession:
     def answered(self) -> bool:
         """Whether the peer has sent anything."""
         return self.frames > 0
+
+    def was_asked(self, question: Message) -> bool:
+        """Whether the peer was answered such a question, about this bucket of this partition, on this stream before.
+
+        A peer has no reason to repeat one, and the answer to a few bytes can be long.
+        """
+        bucket, partition = part_of(question)
+        return bool(self._asked.get((type(question), partition), 0) >> bucket & 1)
+
+    def note_question(self, question: Message) -> None:
+        """The peer is answered ``question``."""
+        bucket, partition = part_of(question)
+        key = type(question), partition
+        self._asked[key] = self._asked.get(key, 0) | 1 << bucket
 
     @property
     def is_comparison(self) -> bool:
@@ -167,7 +185,7 @@ def part_of(question: Message) -> tuple[int, str]:
     return 0, question.partition if isinstance(question, Compare) else ""
 
 
-def answers(question: Message, state: ClusterState, now: float) -> list[bytes]:
+def answers(question: Compare | Listing | Want | Fetch, state: ClusterState, now: float) -> list[bytes]:
     """The messages that answer a peer's request on a stream. The caller has checked that it may be answered."""
     said: Iterable[Message]
     match question:
@@ -179,8 +197,6 @@ def answers(question: Message, state: ClusterState, now: float) -> list[bytes]:
             said = answer_want(state.part(question.partition), question)
         case Fetch():
             said = _answer_fetch(question, state)
-        case _:
-            said = ()
     return [pack(state.with_age(entry, now) if isinstance(entry, MemberUpdate) else entry) for entry in said]
 
 

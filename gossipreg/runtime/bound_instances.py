@@ -34,19 +34,21 @@ class BoundInstances:
         Also raises ``InvalidInstance`` for the id of an instance that is not bound: a file defines it, or a client of
         the agent has registered it.
         """
-        return await self._registrar.register_many([self._bound(each) for each in specs])
+        return await self._registrar.register_many([self._bound(each) for each in specs], check=self._check_id)
 
     def _bound(self, spec: InstanceSpec) -> LocalRegistration:
         node = self._node
         zone = self._registrar.zone
         registration = LocalRegistration.of(spec, member=node.name, host=node.address.host, zone=zone)
-        id_ = registration.instance.id
-        before = self._registrar.registrations.get(id_)
-        if (before is not None and not before.is_bound) or id_ in self._registrar.not_defined_yet:
-            raise InvalidInstance(
-                "id", f"{id_!r} is registered at the agent itself, not by an attached process: take another id"
-            )
         return attrs.evolve(registration, is_bound=True)
+
+    def _check_id(self, id: str) -> None:
+        """Raise ``InvalidInstance`` if an instance of that id is there that is not bound."""
+        before = self._registrar.registrations.get(id)
+        if (before is not None and not before.is_bound) or id in self._registrar.not_defined_yet:
+            raise InvalidInstance(
+                "id", f"{id!r} is registered at the agent itself, not by an attached process: take another id"
+            )
 
     def set_silence(self, ids: Collection[str], reason: str | None) -> bool:
         """Have these be critical for ``reason``, since their process does not answer, or as their checks say again.
@@ -54,6 +56,11 @@ class BoundInstances:
         Returns whether that is news of any of them.
         """
         return self._registrar.health.set_silence(ids, reason)
+
+    def is_bound(self, id: str) -> bool:
+        """Whether the instance ``id`` is there as a process has registered it: no user has withdrawn or replaced it."""
+        registration = self._registrar.registrations.get(id)
+        return registration is not None and registration.is_bound
 
     def view(self, service: str) -> ServiceView:
         """A service as lookups answer it now."""

@@ -73,7 +73,7 @@ class InstanceHealth:
     def _with_health(self, registration: LocalRegistration) -> Instance:
         id_ = registration.instance.id
         health, reason = self.monitor.standing(id_, registration.checks, registration.maintenance)
-        silence = self._silences.get(id_)
+        silence = self._silences.get(id_) if registration.is_bound else None  # else it is no process's
         if silence is not None and health.gravity < Health.CRITICAL.gravity:
             health, reason = Health.CRITICAL, silence
         node = self._registrations.get(NODE_SERVICE)
@@ -95,7 +95,8 @@ class InstanceHealth:
     def set_silence(self, ids: Collection[str], reason: str | None) -> bool:
         """Have instances be critical for ``reason``, since their process does not answer; None: no longer.
 
-        Also for ids that are registered later. Returns whether that is news of any of them.
+        Also for ids that are registered later, for a process: what users have registered follows none. Returns whether
+        that is news of any of them.
         """
         news = [id_ for id_ in ids if self._silences.get(id_) != reason]
         for id_ in news:

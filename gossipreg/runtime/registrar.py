@@ -121,10 +121,13 @@ class Registrar:
             await self.commit({id_: self.in_maintenance_as_before(registration)})
             return self.shown(registration.instance)
 
-    async def register_many(self, registrations: Sequence[LocalRegistration]) -> tuple[Instance, ...]:
+    async def register_many(
+        self, registrations: Sequence[LocalRegistration], *, check: Callable[[str], None] | None = None
+    ) -> tuple[Instance, ...]:
         """Register all of these or, if one cannot be, none; otherwise as `register`.
 
-        An ``InvalidInstance`` has the place in ``registrations`` before the field, as in ``[3].port``.
+        An ``InvalidInstance`` has the place in ``registrations`` before the field, as in ``[3].port``. ``check`` raises
+        why an id cannot be registered in place of what is there; it is asked while that cannot change.
         """
         places: dict[str, int] = {}
         for place, each in enumerate(registrations):
@@ -134,6 +137,9 @@ class Registrar:
                     f"[{place}].id", f"{each.instance.id!r} is that of [{first}] too: give each an id of its own"
                 )
         async with self.exclusively(*places):
+            if check is not None:
+                for id_ in places:
+                    check(id_)
             changes = {each.instance.id: self.in_maintenance_as_before(each) for each in registrations}
             await self.commit(changes, place_of=_place)
             return tuple(self.shown(each.instance) for each in registrations)

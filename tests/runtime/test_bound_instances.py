@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 
 from gossipreg import Health, InvalidInstance
 from gossipreg.runtime.bound_instances import BoundInstances
@@ -65,6 +66,34 @@ async def test_instances_of_a_silent_process_are_critical_until_it_answers() -> 
         assert bound.set_silence(["a", "b", "later"], None)
         assert [each.id for each in node.lookup("orders")] == ["a", "later"]
         assert bound.shown(listed["a"]).health is Health.PASSING
+
+
+async def test_what_users_register_follows_the_silence_of_no_process() -> None:
+    async with open_node(config("ann")) as node:
+        bound = BoundInstances(node)
+        await bound.register_many([spec("a"), spec("b"), spec("c")])
+        await node.register_spec(spec("a", weight=3))
+        bound.set_silence(["a", "b", "c"], "it does not answer")
+        assert [each.id for each in node.lookup("orders")] == ["a"]
+        await node.register_spec(spec("b", weight=3))
+        await node.deregister("c")
+        await node.register_spec(spec("c", weight=3))
+        assert [each.id for each in node.lookup("orders")] == ["a", "b", "c"]
+        assert not any(map(bound.is_bound, ["a", "b", "c", "gone"]))
+        await node.deregister("a")
+        await bound.register_many([spec("a")])
+        assert bound.is_bound("a")
+        assert [each.id for each in node.lookup("orders")] == ["b", "c"], "it is the process's again"
+
+
+async def test_an_id_that_a_user_is_just_registering_is_not_theirs(tmp_path: Path) -> None:
+    async with open_node(config("ann", data_dir=tmp_path)) as node:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(node.register_spec, spec("mine", weight=3))
+            await trio.testing.wait_all_tasks_blocked()
+            with pytest.raises(InvalidInstance, match="take another id"):
+                await BoundInstances(node).register_many([spec("other"), spec("mine", weight=7)])
+        assert [(each.id, each.weight) for each in node.lookup("orders")] == [("mine", 3)]
 
 
 async def test_what_was_taken_meanwhile_is_not_withdrawn() -> None:

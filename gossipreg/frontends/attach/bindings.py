@@ -2,7 +2,8 @@
 
 The stream of a process that dies is closed by its kernel at once, so its end says what a lifeline says of a member
 (docs/decisions/0009). A process that asks for a grace keeps its instances for that long, and claims them with the
-secret of its session over a new stream. The last process to register an id has it.
+secret of its session over a new stream. The last process to register an id has it, until a user registers or withdraws
+it at the agent.
 """
 
 from __future__ import annotations
@@ -38,6 +39,10 @@ class InstanceRegistry(Protocol):
         """Have these be critical for ``reason``, or as their checks say again; whether that is news of any."""
         ...
 
+    def is_bound(self, id: str) -> bool:
+        """Whether the instance ``id`` is there as a process has registered it: no user has withdrawn or replaced it."""
+        ...
+
     def view(self, service: str) -> ServiceView:
         """A service as lookups answer it now."""
         ...
@@ -70,7 +75,8 @@ class Binding:
         return shown
 
     async def wait_registered(self) -> None:
-        """Return once something is registered."""
+        """Return once something is registered that no user has taken over."""
+        self.release_taken()
         while not self.ids:
             self._registered = trio.Event()
             await self._registered.wait()
@@ -83,7 +89,20 @@ class Binding:
     def set_silence(self, reason: str | None) -> None:
         """Have its instances be critical for ``reason``, or as their checks say again."""
         self.silence = reason
+        self.release_taken()
         self._bindings.registry.set_silence(list(self.ids), reason)
+
+    def owns(self, id: str) -> bool:
+        """Whether the instance ``id`` is the process's, and no user has withdrawn or replaced it."""
+        return id in self.ids and self._bindings.registry.is_bound(id)
+
+    def release_taken(self) -> None:
+        """Have what a user has withdrawn or replaced at the agent be the process's no longer."""
+        registry = self._bindings.registry
+        taken = [id_ for id_ in self.ids if not registry.is_bound(id_)]
+        for id_ in taken:
+            self._bindings.drop(id_, self)
+        registry.set_silence(taken, None)
 
     async def withdraw(self, ids: Collection[str]) -> None:
         """Withdraw instances of the process."""

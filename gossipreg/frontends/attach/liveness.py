@@ -70,12 +70,14 @@ class Liveness:
             self._ask(self._number)
             if binding.silence is None and not await self._is_answered():
                 binding.set_silence(f"its process has not answered its agent for {self._patience:g} s")
-                self._counters[Count.ATTACH_SILENT] += 1
-                log.warning("an attached process does not answer: %s: critical until it does", self._named())
+                if binding.ids:
+                    self._counters[Count.ATTACH_SILENT] += 1
+                    log.warning("an attached process does not answer: %s: critical until it does", self._named())
             await self._answer.wait()
             if binding.silence is not None:
                 binding.set_silence(None)
-                log.info("an attached process answers again: %s", self._named())
+                if binding.ids:
+                    log.info("an attached process answers again: %s", self._named())
             await trio.sleep_until(math.ceil((trio.current_time() + self._patience) / _TICK) * _TICK)
 
     async def _is_answered(self) -> bool:

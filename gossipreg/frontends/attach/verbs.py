@@ -129,7 +129,7 @@ class AttachedProcess:
 
     def own(self, id: str) -> str:
         """``id``, if that instance is bound to the process. Raises ``UnknownInstance``."""
-        if id not in self.binding.ids:
+        if not self.binding.owns(id):
             raise UnknownInstance(f"this process has registered no instance {id!r}")
         return id
 
@@ -200,7 +200,7 @@ def _note(caller: AttachedProcess, given: Arguments) -> str:
 
 def _checks(caller: AttachedProcess, given: Arguments) -> list[Any]:
     id_ = given.text_or_none("id")
-    ids = list(caller.binding.ids) if id_ is None else [caller.own(id_)]
+    ids = list(filter(caller.binding.owns, caller.binding.ids)) if id_ is None else [caller.own(id_)]
     output = outputs_for(caller.access, caller.token)
     return [attrs.evolve(each, output=output(each) or "") for id_ in ids for each in caller.node.checks(id_)]
 

@@ -83,9 +83,20 @@ def answer_compare(state: Fingerprint, compare: Compare) -> Iterator[Entry | Lis
     yield from listings
 
 
-def answer_size(state: Fingerprint, compare: Compare) -> int:
-    """How many entries `answer_compare` tells as they are: those of the buckets that are empty at the opener."""
-    return sum(state.count(bucket) for bucket, theirs in enumerate(compare.sums) if not theirs)
+def answer_size(state: Fingerprint, question: Compare | Listing | Want) -> int:
+    """How many entries the answer to ``question`` tells as they are."""
+    match question:
+        case Listing():
+            return len(state.lacking(question.bucket, frozenset(question.digests)))
+        case Want():
+            return len(state.find(question.bucket, frozenset(question.digests)))
+    told = 0
+    for bucket, (ours, theirs) in enumerate(zip(state.sums, question.sums, strict=True)):
+        if theirs == 0:
+            told += state.count(bucket)
+        elif ours != theirs:
+            told += sum(isinstance(entry, TermRegister) for entry in state.lacking(bucket, ()))
+    return told
 
 
 def _send_order(entry: Entry) -> int:
@@ -103,5 +114,5 @@ def answer_listing(state: Fingerprint, listing: Listing) -> Iterator[Entry | Wan
 
 
 def answer_want(state: Fingerprint, want: Want) -> Iterator[Entry]:
-    """The entries that are still there."""
-    yield from sorted(state.find(want.bucket, want.digests), key=_send_order)
+    """The entries that are still there, each once."""
+    yield from sorted(state.find(want.bucket, tuple(dict.fromkeys(want.digests))), key=_send_order)

@@ -33,6 +33,7 @@ class FakeRegistry:
 
     node: FakeNode
     silences: dict[str, str | None] = attrs.field(init=False, factory=dict)
+    taken: set[str] = attrs.field(init=False, factory=set)  # ids that a user has registered since
 
     async def register_many(self, specs: Collection[InstanceSpec]) -> tuple[Instance, ...]:
         return await self.node.register_many(list(specs))
@@ -46,6 +47,9 @@ class FakeRegistry:
         news = {id_ for id_ in ids if self.silences.get(id_) != reason}
         self.silences |= dict.fromkeys(news, reason)
         return bool(news)
+
+    def is_bound(self, id: str) -> bool:
+        return id not in self.taken and self.node.own(id) is not None
 
     def view(self, service: str) -> ServiceView:
         listed, called = self.node.lookup(service, healthy=False), self.node.lookup(service)

@@ -72,6 +72,40 @@ async def test_what_a_silent_process_registers_is_critical_too_and_what_another_
         assert silences(where)["orders-alpha-81"] is None
 
 
+async def test_what_users_have_taken_over_follows_its_silence_no_more_and_is_not_its_own(
+    fake: FakeNode, autojump_clock: Clock
+) -> None:
+    async with agent(fake) as where:
+        process = await offering(where)
+        await process.ask(2, "register_many", specs=[{"service": "orders", "port": 81}])
+        registry = where.server.bindings.registry
+        registry.taken.add(ID)  # type: ignore[attr-defined]
+        assert (await process.ask(3, "set_maintenance", id=ID, reason="why"))[2] == "unknown_instance"
+        assert (await process.ask(4, "checks"))[0] == frames.DONE
+        await trio.sleep(5)
+        assert not silences(where).get(ID)
+        assert silences(where)["orders-alpha-81"] == REASON
+        registry.taken.add("orders-alpha-81")  # type: ignore[attr-defined]
+        await process.say(frames.PONG, 1)
+        await trio.testing.wait_all_tasks_blocked()
+        assert not any(silences(where).values())
+
+
+async def test_a_process_whose_instances_users_have_all_taken_over_is_asked_no_more(
+    fake: FakeNode, autojump_clock: Clock
+) -> None:
+    async with agent(fake) as where:
+        process = await offering(where)
+        await process.hear_of(frames.PING)
+        where.server.bindings.registry.taken.add(ID)  # type: ignore[attr-defined]
+        await trio.sleep(5)
+        assert where.counters[Count.ATTACH_SILENT] == 0
+        await process.say(frames.PONG, 1)
+        with trio.move_on_after(1000) as waiting:
+            await process.hear_of(frames.PING)
+        assert waiting.cancelled_caught
+
+
 async def test_a_process_that_has_registered_nothing_or_has_no_patience_is_not_asked(
     fake: FakeNode, autojump_clock: Clock
 ) -> None:

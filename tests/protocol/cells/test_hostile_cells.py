@@ -10,7 +10,7 @@ import pytest
 
 from gossipreg import limits
 from gossipreg.model import Address, Status
-from gossipreg.protocol import remote_handler
+from gossipreg.protocol import answer_pacing, remote_handler
 from gossipreg.protocol.anti_entropy.reconcile import Compare, End, Listing, Want
 from gossipreg.protocol.cells.cell_head import COMMON, CellHead
 from gossipreg.protocol.cells.cells import STALE_SECONDS, Cells
@@ -176,6 +176,25 @@ def test_questions_about_other_parts_than_the_two_cells_are_not_answered() -> No
     assert replies(says(flat, Compare(SUMS, "a"), End())) == [End()]
     outputs = says(made, Compare(SUMS, "a"), Compare(SUMS, COMMON), Listing(0, (), "b"), End())
     assert [each.name for each in replies(outputs) if isinstance(each, MemberUpdate)] == ["a0"]
+
+
+def test_listings_across_a_border_are_answered_once_a_stream_and_wait_for_their_turn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(answer_pacing, "LARGE_ENTRIES", 2)
+    made = node()
+    says(made, head(), of_cell("b1", "b"), of_cell("b2", "b"), of_cell("b3", "b"), stream=-1)
+    listings = [Listing(bucket, (), "b") for bucket in range(256)]
+    frame: list[Message] = [head(), *listings, End()]
+
+    def named(outputs: list[Output]) -> list[str]:
+        return sorted(each.name for each in replies(outputs) if isinstance(each, MemberUpdate))
+
+    assert named(says(made, *frame, stream=-2)) == ["b1", "b2", "b3"]
+    assert not named(says(made, *listings, stream=-2))
+    assert made.counters["questions_repeated"] == 256
+    assert not says(made, *frame, stream=-3)
+    assert named(made.handle_timeout(made.inbound.pacing.deadline)) == ["b1", "b2", "b3"]
 
 
 def test_a_flat_node_holds_no_member_of_a_cell_and_the_reverse() -> None:
