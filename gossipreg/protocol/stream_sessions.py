@@ -195,7 +195,7 @@ def answers(question: Compare | Listing | Want | Fetch, state: ClusterState, now
             said = answer_listing(state.part(question.partition), question)
         case Want():
             said = answer_want(state.part(question.partition), question)
-        case Fetch():
+        case _:
             said = _answer_fetch(question, state)
     return [pack(state.with_age(entry, now) if isinstance(entry, MemberUpdate) else entry) for entry in said]
 
