@@ -97,9 +97,14 @@ class PolicyState:
         return self.authenticator.sign_policy(PolicyVersion(key, stamp.ms, stamp.counter, stamp.writer, payload))
 
     def publish(self, version: PolicyVersion, now: float) -> tuple[str, ...]:
-        """Apply and spread a version of our own, unless a later one is known; returns keys as `handle`."""
+        """Apply and spread a version of our own, unless a later one is known; returns keys as `handle`.
+
+        A revocation was stamped by its authority, whose clock may be ahead of this node's: what is issued here from now
+        on is later than that, too.
+        """
         if not self.versions.is_news(version, self.clock.wall(now)):
             return ()
+        self.clock.observe(version.stamp, now)
         keys = self._apply(version, now)
         self.broadcaster.broadcast(
             Topic.POLICIES, version.key, pack(version), now, origin=version.writer, received_from=None

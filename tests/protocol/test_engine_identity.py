@@ -38,6 +38,15 @@ def test_a_revocation_that_is_published_expels_the_holder_here_and_is_told_on() 
     assert version in said_to(here.handle_timeout(6.1), B.state().address)
 
 
+def test_what_is_issued_after_a_revocation_of_a_later_clock_is_later_than_that() -> None:
+    here = meeting(B, EVIL)
+    ahead = AUTHORITY.revoke(EVIL.signer.certificate, at=BORN // 1000 + 20)
+    here.publish_policy(here.local_policies.revocation_of(ahead), 6.0)
+    here.publish_policy(here.local_policies.version_of(RULE, 6.1), 6.1)
+    [revoked, rule] = sorted(here.state.policies, key=lambda version: version.stamp)
+    assert (revoked.revocation, rule.rule) == (ahead, RULE)
+
+
 @pytest.mark.parametrize(
     ("by", "why"),
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final
 
 import attrs
@@ -91,12 +92,15 @@ class _Tap:
         while at >= 0:
             unpacker = msgpack.Unpacker()
             unpacker.feed(payload[at:])
-            self._report(next(unpacker))
+            with suppress(StopIteration, ValueError, msgpack.UnpackException):  # bits of it may have been flipped
+                self._report(next(unpacker))
             at = payload.find(self._prefix, at + 1)
 
     def _report(self, fields: list[Any]) -> None:
         """Report an update that accuses the process."""
         own = self.process.engine.local_member.identity
+        if len(fields) <= _ACCUSER:
+            return
         of_this_run = fields[_GENERATION] == own.generation and tuple(fields[_HOST : _PORT + 1]) == own.address
         if fields[_STATUS] in _ACCUSED and of_this_run:
             claim, status = (fields[_GENERATION], fields[_INCARNATION]), Status(fields[_STATUS])
