@@ -189,6 +189,7 @@ async def test_settings_and_files_that_cannot_be_used_are_named(place: IssuingPl
         hidden(tokens, content)
         with pytest.raises(ConfigError, match=said):
             check_start(joining)
+    hidden(tokens, place.token().encoded())
     tokens.chmod(0o644)
     with pytest.raises(ConfigError, match="is secret, and every user"):
         check_start(joining)
