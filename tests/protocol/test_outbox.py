@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 
 from gossipreg import limits
+from gossipreg.model import Address
 from gossipreg.protocol.membership.member_update import Destination
-from tests.protocol.making import address, engine
+from gossipreg.protocol.outputs import Transmit
+from tests.protocol.making import address, engine, introduce, update
 
 
 def test_what_was_told_a_moment_ago_is_not_told_again_whatever_is_tidied_up_meanwhile() -> None:
@@ -33,3 +35,16 @@ def test_what_was_told_is_remembered_of_so_many_only(monkeypatch: pytest.MonkeyP
     for run_id in range(5):
         outbox.tell(Destination(run_id, address()), b"accused", 10.0)
     assert list(outbox._told) == [3, 4]
+
+
+def test_a_long_answer_to_a_member_goes_only_to_the_address_at_which_it_is_proven_to_be() -> None:
+    member = update("b", port=7001)
+    node = engine("a")
+    introduce(node, member)
+    outbox = node.outbox
+    outbox.has_answered = lambda _: True
+    outbox.take()
+    outbox.begin_answers(Address("10.9.9.9", 4000), member, 100)
+    for address_ in (Address("10.8.8.8", 4000), Address("10.9.9.9", 4000), member.address):
+        outbox.send(Destination(member.run_id, address_), bytes(1000))
+    assert [each.to for each in outbox.take() if isinstance(each, Transmit)] == [member.address]
