@@ -109,13 +109,15 @@ class Pair:
                         said[by_opener] += len(frame)
 
         perform(True, opener.handle_timeout(self.now))
-        last_said = True
+        last_said, used = True, 0
         while waiting:
             by_opener, stream, frame = waiting.popleft()
             hearer, speaker = (accepter, opener) if by_opener else (opener, accepter)
             trips += last_said and not by_opener
             last_said = by_opener
             perform(not by_opener, hearer.stream_frame(-stream, frame, speaker.identity.address, self.now))
+            used = abs(stream)
+        accepter.stream_ended(-used, self.now)  # its opener has closed it; the next opener may number its own alike
         return Talk(said[True], said[False], trips)
 
 
