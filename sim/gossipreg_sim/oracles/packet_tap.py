@@ -92,7 +92,7 @@ class _Tap:
         while at >= 0:
             unpacker = msgpack.Unpacker()
             unpacker.feed(payload[at:])
-            with suppress(StopIteration, ValueError, msgpack.UnpackException):  # bits of it may have been flipped
+            with suppress(StopIteration, ValueError, msgpack.UnpackException):  # it may be a part of another message
                 self._report(next(unpacker))
             at = payload.find(self._prefix, at + 1)
 
