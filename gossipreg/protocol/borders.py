@@ -62,6 +62,11 @@ _STANDBY_SECONDS = 0.5
 #: How long a relay waits after a stream that failed (seconds); then another member of that cell has its turn.
 RETRY_SECONDS = 1.0
 
+#: For how long each crossing says where further cells are, after one of them has come or gone (seconds), and after how
+#: many crossings it says so again.
+_OTHERS_SECONDS = 10.0
+_OTHERS_CROSSINGS = 8
+
 #: How long a crossing may take (seconds): all records of a large cell cross within it. A stream on which nothing comes
 #: is ended by the driver, much earlier.
 _CROSSING_SECONDS_MAX = 60.0
@@ -117,6 +122,9 @@ class Borders:
     _borders: dict[str, _Border] = attrs.field(factory=dict)
     _stated: dict[str, int] = attrs.field(factory=dict)  # cell -> the last confirmation stated within this cell (ms)
     _answers: dict[str, _Answer] = attrs.field(factory=dict)  # cell -> what it has said while this node was apart
+    _others: tuple[str, ...] = ()  # the other cells, when a stream was last begun
+    _others_at: float = -math.inf  # when they were found to be others than before (seconds)
+    _crossings: int = 0  # streams begun, from either side
     _asked: int = 0  # how often other cells were asked whether they hear this one
     _alone_until: float | None = None
 
@@ -226,11 +234,19 @@ class Borders:
     def _cross(self, cell: str, to: Address, own: CellHead, cells: Cells, now: float) -> None:
         self.state.counters[Count.CELLS_CROSSINGS] += 1
         about = Crossing(cell, now, self.state.clock.wall(now), self._told(cells))
-        said: list[Message] = [own, *self._further_heads(cell, cells), End()]
+        said: list[Message] = [own, *self._further_heads(cell, cells, now), End()]
         self.streams.open(Purpose.BORDER, Destination(0, to), said, about=about)
 
-    def _further_heads(self, cell: str, cells: Cells) -> list[CellHead]:
-        """Where the members of the cells besides this one and ``cell`` are."""
+    def _further_heads(self, cell: str, cells: Cells, now: float, *, is_asked: bool = False) -> list[CellHead]:
+        """Where the members of the cells besides this one and ``cell`` are.
+
+        Said after one has come or gone, to a newcomer (``is_asked``), and else now and then.
+        """
+        if cells.others != self._others:
+            self._others, self._others_at = cells.others, now
+        self._crossings += 1
+        if not (is_asked or now - self._others_at < _OTHERS_SECONDS or self._crossings % _OTHERS_CROSSINGS == 0):
+            return []
         return [CellHead(each, 0, 0, 0, cells.addresses(each)) for each in cells.others if each != cell]
 
     def ended(self, session: StreamSession, now: float, *, completed: bool) -> None:
@@ -313,7 +329,7 @@ class Borders:
                 self.state.spread_head(head, now, context.name)
             self._check_ages(cells, now)
         elif not context.over_stream:
-            self.state.broadcaster.note_duplicate(Topic.MEMBERSHIP, (head.cell, "head"), now)
+            self.state.broadcaster.note_duplicate(Topic.HEADS, head.cell, now)
 
     def _learn(self, head: CellHead, cells: Cells, now: float) -> None:
         """Another cell says where a cell is that may be unknown here."""
@@ -345,7 +361,7 @@ class Borders:
                 said.append(CellHead(head.cell, self._heard_size(head.cell, cells), 0, 0, ()))
             elif not head.size and (known := cells.addresses(head.cell)):
                 said.append(CellHead(head.cell, 0, 0, 0, known))  # where the newcomer's own cell is
-            said += self._further_heads(head.cell, cells)
+            said += self._further_heads(head.cell, cells, now, is_asked=not head.size)
         if head.size and (is_able or context.stream > 0):
             if head.fingerprint != cells.partitions.total(head.cell):
                 said.append(Compare(cells.partitions.of(head.cell).sums, head.cell))

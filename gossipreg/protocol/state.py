@@ -244,9 +244,7 @@ class ClusterState:
         """Tell this cell of the head of another."""
         assert self.cells is not None, "only a node of a cell knows others"
         origin = self.cells.relays(head.cell)[0]
-        self.broadcaster.broadcast(
-            Topic.MEMBERSHIP, (head.cell, "head"), pack(head), now, origin=origin, received_from=received_from
-        )
+        self.broadcaster.broadcast(Topic.HEADS, head.cell, pack(head), now, origin=origin, received_from=received_from)
 
     def note_cell_state(self, cell: str, why: str | None) -> None:
         """What is known of ``cell`` is stale, and ``why``; or is not (None)."""

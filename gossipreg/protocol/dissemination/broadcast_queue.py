@@ -54,7 +54,11 @@ class Topic(enum.IntEnum):
     INSTANCES = 1
     POLICIES = 2
     TERMS = 3
+    HEADS = 4  # of other cells
 
+
+#: Topics of which a message is sent once to those that acknowledge it: what follows makes up for a loss.
+_ONCE = (Topic.INSTANCES, Topic.HEADS)
 
 Key = tuple[Topic, Hashable]
 
@@ -181,8 +185,9 @@ class BroadcastQueue:
     def deliveries_ended(self, message: TreeMessage, now: float) -> None:
         """No delivery of ``message`` is open any more.
 
-        A record that all children have is done with, since digests of its table follow. What has no digest is sent
-        once more. What is gossiped, since a child could not be reached, goes on being so.
+        A record that all children have is done with, since digests of its table follow; so is a head, since a later one
+        follows. What has no digest is sent once more. What is gossiped, since a child could not be reached, goes on
+        being so.
         """
         if not self.is_current(message):
             return
@@ -190,7 +195,7 @@ class BroadcastQueue:
         item.awaits_receipts = False
         if item.is_gossiped:
             self._drop_if_spent(item)
-        elif item.key[0] is Topic.INSTANCES:
+        elif item.key[0] in _ONCE:
             del self._items[message.key]
         else:
             item.is_gossiped = item.last_transmission = True

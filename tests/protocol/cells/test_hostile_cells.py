@@ -426,6 +426,31 @@ def test_a_cell_that_does_not_answer_is_not_asked_again_meanwhile() -> None:
     assert [asked(now) for now in (30.0, 31.1, 32.2)] == [1, 0, 0]
 
 
+def heads_said(outputs: list[Output]) -> list[list[str]]:
+    """The cells of which each stream that is opened says where they are, besides the node's own."""
+    frames = [spoken(each.frame) for each in opened(outputs)]
+    return [[said.cell for said in frame if isinstance(said, CellHead) and said.cell != "a"] for frame in frames]
+
+
+def test_where_further_cells_are_is_said_after_one_has_come_and_then_now_and_again() -> None:
+    made = node()
+    says(made, head(), of_cell("b1", "b"), head("c"))
+    told, now = [], 1.0
+    while now < 60.0:
+        now += 0.5
+        outputs = made.handle_timeout(now)
+        told += [(now, heads) for heads in heads_said(outputs) if "b" not in heads]
+        for each in opened(outputs):
+            made.stream_ended(each.stream, now)
+    soon = [heads for at, heads in told if at < 10.0]
+    later = [heads for at, heads in told if at > 12.0]
+    assert soon
+    assert all(heads == ["c"] for heads in soon)
+    assert 0.08 < sum(heads == ["c"] for heads in later) / len(later) < 0.2
+    outputs = says(made, head("b", size=0), End(), stream=-9, now=now)
+    assert "c" in [said.cell for said in replies(outputs) if isinstance(said, CellHead)]
+
+
 def test_cells_that_were_only_ever_named_give_way_to_one_that_comes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "CELLS_MAX", 4)
     made = node()

@@ -344,6 +344,16 @@ def test_a_policy_that_was_delivered_is_sent_once_more_and_piggybacked_for_it_ha
     assert one.piggyback(ROOM, 1.1) == [b"rule"]
 
 
+def test_the_head_of_a_cell_that_was_delivered_is_done_with_for_a_later_one_follows() -> None:
+    one = broadcasts()
+    say(one, Topic.HEADS, "b", b"head", 0.0, "relay")
+    one.flush(ROOM, 64, 0.002)
+    [message] = one.take_tree_messages()
+    one.deliveries_ended(message, 1.0)
+    assert len(one) == 0
+    assert one.deadline == float("inf")
+
+
 def test_a_newer_message_is_delivered_in_the_place_of_the_older() -> None:
     one = broadcasts()
     say(one, R, "x", b"old", 0.0, "owner")
