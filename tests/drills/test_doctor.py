@@ -60,7 +60,7 @@ async def test_mistakes_are_found_and_named(quick_agents: Agents) -> None:
 async def test_an_agent_that_is_stopped_is_told_from_one_that_is_not_there(agents: Agents) -> None:
     agent = await agents.start("web-1")
     wrong = await _findings(agent.gossip)
-    assert wrong["unreachable"]["do"] == f"gossipreg doctor --http {agent.http}"
+    assert wrong["unreachable"]["run"] == f"gossipreg doctor --http {agent.http}"
     agent.stop()
     try:
         stopped = await _findings(agent.http)
