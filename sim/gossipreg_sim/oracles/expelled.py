@@ -134,8 +134,9 @@ class Expelled(Oracle):
                 self.check(process, not missing, f"does not hold, at the end, that {missing} were revoked")
 
     def _is_gone(self, serial: bytes) -> bool:
-        """Whether some nodes held this revocation, and none of them has it any more."""
-        return self._kept.get(serial) == {}
+        """Whether some nodes held this revocation, and none of them that still has it is running."""
+        kept = self._kept.get(serial)
+        return kept is not None and not any(self.cluster.running(name) for name in kept)
 
 
 def _is_mild(fault: Fault) -> bool:
