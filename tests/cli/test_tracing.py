@@ -60,7 +60,9 @@ def test_spans_go_to_the_exporter_and_name_the_node(monkeypatch: pytest.MonkeyPa
 def test_a_callers_flag_counts_only_where_the_operator_has_chosen_a_sampler_by_it(
     sampler: str | None, kept: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trace = pytest.importorskip("opentelemetry.trace", reason="PyPI: opentelemetry-sdk")
+    pytest.importorskip("opentelemetry.sdk.trace", reason="PyPI: opentelemetry-sdk")
+    from opentelemetry import trace
+
     monkeypatch.setenv("OTEL_TRACES_EXPORTER", "console")
     monkeypatch.delenv("OTEL_TRACES_SAMPLER", raising=False)
     if sampler is not None:

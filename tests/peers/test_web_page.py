@@ -271,7 +271,10 @@ async def test_a_hundred_picks_show_how_a_caller_would_choose(tmp_path: Path, mo
         await alpha.register("orders", 8081, id="o-2", weight=1, zone="south", tags=["v2"])
         await alpha.register("orders", 8082, id="o-3", checks=[{"ttl": "1h"}])
         await show(browser, alpha, "#/service/orders")
-        await browser.run("await page.locator('.picks summary').focus(); await page.keyboard.press('Enter')")
+        await browser.run(
+            "const title = page.locator('.picks summary'); await title.waitFor();"
+            "await title.focus(); await page.keyboard.press('Enter')"
+        )
         await browser.sees("100 calls went to 2 instances.", "Not called: 1 instance critical.")
         assert await browser.serious() == []
         await browser.run("await page.getByLabel('Strategy').selectOption('round-robin')")
