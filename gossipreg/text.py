@@ -40,6 +40,11 @@ def escaped(text: str) -> str:
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
 
 
+def counted(number: int, noun: str) -> str:
+    """``number`` of what ``noun`` names in the singular: "1 instance", "2 instances"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def nearest(word: str, words: Iterable[str], likeness: float = 0.6) -> str | None:
     """The one of ``words`` that ``word`` was probably meant to be, if any is similar enough (``likeness``: 0 to 1)."""
     from difflib import get_close_matches  # needed only on the way to an error

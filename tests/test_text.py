@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gossipreg.text import SHOWN_CHARS, blanked, escaped, is_text, shortened, shown, utc
+from gossipreg.text import SHOWN_CHARS, blanked, counted, escaped, is_text, shortened, shown, utc
 
 ANY = st.text(st.characters())
 
@@ -62,3 +62,7 @@ def test_what_is_harmless_stays() -> None:
 def test_a_moment_is_written_as_the_standard_library_writes_it(seconds: int) -> None:
     moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=seconds)
     assert utc(seconds) == moment.isoformat(timespec="seconds")
+
+
+def test_one_is_counted_in_the_singular() -> None:
+    assert [counted(number, "instance") for number in (0, 1, 2)] == ["0 instances", "1 instance", "2 instances"]

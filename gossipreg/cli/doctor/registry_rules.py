@@ -9,6 +9,7 @@ from gossipreg.cli.doctor.facts import Facts
 from gossipreg.cli.doctor.findings import Diagnosis, Rule, Severity, lines, listed, rule
 from gossipreg.counters import Count
 from gossipreg.model import FENCED, PRIMARY
+from gossipreg.text import counted
 
 _CAN_SERVE: Final = frozenset({"passing", "warning"})
 
@@ -27,7 +28,7 @@ def services_down(facts: Facts) -> Diagnosis | None:
     if not down:
         return None
     why = (
-        f"{name}: {len(found)} instances: {listed(sorted({each['health'] for each in found}))}"
+        f"{name}: {counted(len(found), 'instance')}: {listed(sorted({each['health'] for each in found}))}"
         for name, found in down.items()
     )
     return Diagnosis(
@@ -196,7 +197,7 @@ def drained(facts: Facts) -> Diagnosis | None:
     return Diagnosis(
         Severity.WARNING,
         "the agent drains: its instances get no new work",
-        (f"{len(own)} instances of this agent: {listed(own)}", kept) if own else (kept,),
+        (f"{counted(len(own), 'instance')} of this agent: {listed(own)}", kept) if own else (kept,),
         "end that, unless it is meant",
         ("gossipreg", "drain", "--end"),
     )
