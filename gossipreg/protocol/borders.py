@@ -362,7 +362,7 @@ class Borders:
             elif not head.size and (known := cells.addresses(head.cell)):
                 said.append(CellHead(head.cell, 0, 0, 0, known))  # where the newcomer's own cell is
             said += self._further_heads(head.cell, cells, now, is_asked=not head.size)
-        if head.size and (is_able or context.stream > 0):
+        if head.size and (is_able or (context.stream > 0 and self.is_announced)):
             if head.fingerprint != cells.partitions.total(head.cell):
                 said.append(Compare(cells.partitions.of(head.cell).sums, head.cell))
             if context.stream < 0 and head.common != cells.partitions.total(COMMON):
@@ -374,18 +374,11 @@ class Borders:
         return 0 if cell in cells.stale else max(1, len(cells.remote.present(cell)))
 
     def _complete_if_first(self, now: float) -> None:
-        """A newcomer has heard another cell out: it has joined as the first of its own, if none of that is named.
-
-        Not while another seed may still answer, which may be of its cell.
-        """
-        local, sessions = self.local_member, self.streams.sessions
+        """A newcomer has heard another cell out: it has joined as the first of its own, if none of that is named."""
+        local = self.local_member
         if local.identity.announced or local.identity.rival is not None:
             return
-        if self._alone_until is None and not (sessions.is_open(Purpose.SEED_PING) or sessions.is_open(Purpose.JOIN)):
-            local.complete_join(now)
-            return
-        self._alone_until = now + ALONE_SECONDS if self._alone_until is None else self._alone_until
-        if now >= self._alone_until:
+        if self._alone_until is None or now >= self._alone_until:
             local.complete_join(now)
 
     # What may be said on a stream

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from random import Random
-
 import pytest
 
 from gossipreg.errors import UnknownMember
 from gossipreg.model import Status
 from gossipreg.policy import Maintenance
-from gossipreg.protocol.borders import ALONE_SECONDS
 from gossipreg.protocol.cells.cells import STALE_SECONDS
 from tests.protocol.cells.net import Net
 from tests.protocol.making import BORN
@@ -399,29 +396,3 @@ def test_what_a_third_cell_holds_of_a_member_that_has_moved_is_not_taken_for_a_m
         assert net.seen(name) == ["of-x"]
     assert net.engines["a0"].counters["cells_ghosts_failed"] == 0
     assert status_of(net, "x1", at="c0") is Status.FAILED  # the run that it knows has ended
-
-
-@pytest.mark.parametrize("number", range(4))
-def test_a_newcomer_is_not_the_first_of_its_cell_while_a_seed_of_that_cell_may_answer(number: int) -> None:
-    net = Net()
-    net.cut.append(frozenset("ab"))  # so the cell b knows no member of a
-    net.start("a0")
-    net.start("a1", "a0")
-    net.start("b0")
-    net.run(6.0)
-    twin = net.start("d1", "b0", "a0", cell="a", own_name="a1", rng=Random(number))
-    net.run(8.0)
-    assert "d1" in net.dead
-    assert not twin.identity.announced
-    assert net.engines["a0"].members.get("a1").address == net.engines["a1"].identity.address  # type: ignore[union-attr]
-
-
-def test_a_newcomer_is_the_first_of_its_cell_in_the_end_if_only_other_cells_answer() -> None:
-    net = Net()
-    net.start("b0")
-    net.start("c0")
-    net.run(1.0)
-    net.cut.append(frozenset("bc"))
-    net.start("a0", "b0", "c0")
-    net.run(ALONE_SECONDS + 8)
-    assert net.engines["a0"].identity.announced
