@@ -45,6 +45,9 @@ QUICK: Final[Mapping[str, float]] = {
     "join_retry_max": 1.0,
 }
 
+#: How many of its last lines an agent's log gives to the report of a test that has failed.
+_LAST_LINES: Final = 15
+
 #: Takes a sentence about what was measured.
 Measured = Callable[[str], None]
 
@@ -335,6 +338,12 @@ class Agents:
         logs = [_text(log) for log in self.directory.glob("*.log")]
         return [text for text in logs if "Traceback" in text]
 
+    def last_said(self) -> str:
+        """The last lines on the standard error of each agent, without its access log, for a test that has failed."""
+        logs = {log.stem: _text(log).splitlines() for log in sorted(self.directory.glob("*.log"))}
+        kept = {name: [line for line in lines if "access_log" not in line] for name, lines in logs.items()}
+        return "\n".join(f"{name} said: {line}" for name, lines in kept.items() for line in lines[-_LAST_LINES:])
+
     def _environment(self) -> dict[str, str]:
         clean = {name: value for name, value in os.environ.items() if not name.startswith("GOSSIPREG_")}
         return clean | {f"GOSSIPREG_PROTOCOL_{name.upper()}": str(value) for name, value in self.settings.items()}
@@ -373,6 +382,9 @@ async def open_agents(directory: Path, settings: Mapping[str, float] | None = No
     agents = Agents(directory, {} if settings is None else settings)
     try:
         yield agents
+    except Exception as error:
+        error.add_note(agents.last_said())
+        raise
     finally:
         with trio.CancelScope(shield=True):
             agents.end()

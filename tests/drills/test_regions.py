@@ -153,6 +153,8 @@ async def test_every_answer_about_a_region_is_right_or_as_old_as_it_says(tmp_pat
                 await second.kill()  # it is replaced by another one at the same address
                 third = await _start(agents, right, "eu-3", "eu", first, port=_PORTS[1])
                 changed = await _change(third, truth, ids - {"before"}, gone=None, come="meanwhile")
+                # One that its only seed left before it had joined would tell other regions nothing.
+                await agents.agree([first, third], offers={"orders": changed})
                 truth.may_be(changed - {"by-eu-1"})
                 await first.kill()
                 await trio.sleep(_CUT)
