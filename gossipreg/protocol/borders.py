@@ -127,6 +127,7 @@ class Borders:
     _crossings: int = 0  # streams begun, from either side
     _asked: int = 0  # how often other cells were asked whether they hear this one
     _alone_until: float | None = None
+    _has_heard_out: bool = False  # whether another cell has told this newcomer all that it knows
 
     # Crossing
 
@@ -255,8 +256,8 @@ class Borders:
         assert cells is not None, "a node of a flat cluster opens none"
         crossing = session.about
         if not isinstance(crossing, Crossing):
-            if completed and head is not None:
-                self._complete_if_first(now)
+            self._has_heard_out = self._has_heard_out or (completed and head is not None)
+            self.seed_ended(session.to, now)
             return
         border = self._borders.get(crossing.cell)
         is_good = completed and head is not None and head.cell == crossing.cell and head.size > 0
@@ -373,10 +374,17 @@ class Borders:
         """How many members are present in a cell that is heard; 0 if nothing of it is."""
         return 0 if cell in cells.stale else max(1, len(cells.remote.present(cell)))
 
-    def _complete_if_first(self, now: float) -> None:
-        """A newcomer has heard another cell out: it has joined as the first of its own, if none of that is named."""
+    def seed_ended(self, address: Address, now: float) -> None:
+        """A try of a seed has ended, without its being of this cell.
+
+        A newcomer that has heard another cell out has joined as the first of its own, if no member of that is named,
+        and none of its seeds may still be one.
+        """
+        self.joining.settle(address)
         local = self.local_member
         if local.identity.announced or local.identity.rival is not None:
+            return
+        if self.joining.awaits_seed or not self._has_heard_out:
             return
         if self._alone_until is None or now >= self._alone_until:
             local.complete_join(now)

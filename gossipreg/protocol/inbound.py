@@ -431,6 +431,7 @@ class Inbound:
                 self.outbox.put(JoinEnded(session.to, compared=False))
             if session.purpose is Purpose.JOIN and not self.identity.announced:
                 self.streams.comparison_failed(session.to)
+            self.borders.seed_ended(session.to, now)
             self.joining.go_on()
 
     def _compare(self, theirs: int, context: MessageContext, now: float) -> None:

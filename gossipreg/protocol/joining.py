@@ -49,6 +49,8 @@ class Joining:
     deadline: float
     _wait: float
     _heard: int = 0  # frames that came in comparisons with seeds, at the last try
+    _unsettled: dict[Address, None] = attrs.field(factory=dict)  # seeds tried that may be of this node's cell
+    _settled: dict[Address, None] = attrs.field(factory=dict)  # those that have failed once, or are of another cell
 
     @property
     def _is_alone(self) -> bool:
@@ -122,11 +124,28 @@ class Joining:
         if len(seeds) == 1 and not sessions.is_open(Purpose.SEED_PING):
             if not sessions.is_open(Purpose.JOIN, seeds[0]):
                 self.streams.open_comparison(Purpose.JOIN, Destination(0, seeds[0]), now)
+                self._note_tried(seeds[0])
             return
         for seed in seeds:
             if not sessions.is_open(Purpose.SEED_PING, seed) and not sessions.is_open(Purpose.JOIN, seed):
                 ping = Ping(0, 0, self.streams.state.fingerprint.total)
                 self.streams.open(Purpose.SEED_PING, Destination(0, seed), [self.outbox.clock(now), ping])
+                self._note_tried(seed)
+
+    def _note_tried(self, seed: Address) -> None:
+        if not self.identity.announced and seed not in self._settled:
+            self._unsettled[seed] = None
+
+    @property
+    def awaits_seed(self) -> bool:
+        """Whether a seed that is tried may still turn out to be of this node's cell: none of its tries has ended."""
+        return bool(self._unsettled)
+
+    def settle(self, address: Address) -> None:
+        """A try of the seed at ``address`` has ended: it has failed, or the peer there is of another cell."""
+        if address in self._unsettled:
+            del self._unsettled[address]
+            self._settled[address] = None
 
     def join(self, addresses: Sequence[Address], now: float) -> None:
         """Compare states with the peer at each of ``addresses``, member or not; a `JoinEnded` follows for each.

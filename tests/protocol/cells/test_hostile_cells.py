@@ -16,7 +16,7 @@ from gossipreg.protocol.cells.cell_head import COMMON, CellHead
 from gossipreg.protocol.cells.cells import STALE_SECONDS, Cells
 from gossipreg.protocol.engine import Engine
 from gossipreg.protocol.membership.member_update import MemberUpdate
-from gossipreg.protocol.membership.probe import Ping
+from gossipreg.protocol.membership.probe import Ack, Ping
 from gossipreg.protocol.outputs import CellChanged, CloseStream, JoinEnded, OpenStream, Output, SendFrame, Transmit
 from gossipreg.protocol.registry.records import Announcement, Record, TableDigest
 from gossipreg.protocol.wire.messages import Message
@@ -279,6 +279,44 @@ def test_a_newcomer_whose_name_is_contested_is_not_the_first_of_its_cell() -> No
     says(made, head(), rival, End(), stream=opened.stream)
     assert made.identity.rival is not None
     assert not made.identity.announced
+
+
+def heard_out_by_another_cell(*seeds: Address) -> tuple[Engine, dict[Address, int]]:
+    """A newcomer to the cell a with these seeds, the first of which is of the cell b and knows no member of a."""
+    made = node(has_seeds=True)
+    streams = {each.to: each.stream for each in opened(made.seeds(seeds, 0.0))}
+    says(made, Ack(0, 0, 1), stream=streams[seeds[0]], now=0.1)
+    says(made, head(), End(), stream=streams[seeds[0]], now=0.2)
+    return made, streams
+
+
+def test_a_newcomer_waits_for_its_other_seeds_before_it_is_the_first_of_its_cell() -> None:
+    there, silent = Address("10.9.9.9", 7000), Address("10.9.9.8", 7000)
+    made, streams = heard_out_by_another_cell(there, silent)
+    assert not made.identity.announced
+    made.stream_ended(streams[silent], 5.0)
+    assert made.identity.announced
+
+
+def test_a_seed_that_is_tried_again_is_not_waited_for_again() -> None:
+    there, silent = Address("10.9.9.9", 7000), Address("10.9.9.8", 7000)
+    made = node(has_seeds=True)
+    first = {each.to: each.stream for each in opened(made.seeds([there, silent], 0.0))}
+    made.stream_ended(first[silent], 1.0)
+    made.stream_ended(first[there], 1.0)
+    again = {each.to: each.stream for each in opened(made.seeds([there, silent], 2.0))}
+    says(made, Ack(0, 0, 1), stream=again[there], now=2.1)
+    says(made, head(), End(), stream=again[there], now=2.2)
+    assert made.identity.announced
+
+
+def test_a_newcomer_joins_the_seed_of_its_own_cell_that_answers_last() -> None:
+    there, late = Address("10.9.9.9", 7000), Address("10.0.0.7", 7000)
+    made, streams = heard_out_by_another_cell(there, late)
+    says(made, Ack(0, 0, 1), stream=streams[late], now=1.0)
+    says(made, head("a"), of_cell("a7", "a"), End(), stream=streams[late], now=1.1)
+    assert made.identity.announced
+    assert list(made.members.present) == ["a7"]
 
 
 def test_a_ghost_is_not_failed_where_members_have_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
