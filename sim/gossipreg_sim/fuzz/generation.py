@@ -27,6 +27,10 @@ NODES: Final = (3, 16)
 _CELLS_SHARE: Final = 0.5
 CELL_NODES_MIN: Final = 4
 
+#: Of the runs in which a cell is split within, the share without other faults: the law about splits needs to see them
+#: alone.
+_SPLITS_ONLY_SHARE: Final = 0.5
+
 #: Maximum number of faults in one scenario.
 FAULTS_MAX: Final = 6
 
@@ -90,13 +94,17 @@ def generated(seed: int, nodes: tuple[int, int] = NODES, *, cells: bool = False)
     base = template.base(_base_scenario(seed, Rng.of("fuzz", seed, "stage"), nodes), chance)
     if type(template) is ScenarioTemplate:
         base = _divided(base, Rng.of("fuzz", seed, "cells"), always=cells)
+    splits = _cell_splits(base, Rng.of("fuzz", seed, "splits"))
+    if splits and Rng.of("fuzz", seed, "splits-only").chance(_SPLITS_ONLY_SHARE):
+        off = tuple(kind for kind in KINDS if kind != "cut")
+        return GeneratedScenario(attrs.evolve(base, faults=splits), off, type(template).__name__)
     swarm = Rng.of("fuzz", seed, "swarm")
     possible = [kind for kind in KINDS if fits_identity(kind, base)]
     on = [kind for kind in possible if swarm.chance(0.5)] or [_among(swarm, possible)]
     faults = [
         *template.faults(base, chance),
         *_border_cuts(base, Rng.of("fuzz", seed, "borders")),
-        *_cell_splits(base, Rng.of("fuzz", seed, "splits")),
+        *splits,
     ]
     generator = _FaultGenerator(
         base, dict.fromkeys(name for fault in faults if is_for_good(fault) for name in fault.nodes)

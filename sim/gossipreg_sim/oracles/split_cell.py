@@ -9,6 +9,7 @@ import attrs
 from gossipreg.model import Status
 from gossipreg_sim.fault import Fault
 from gossipreg_sim.oracles.oracle import Oracle
+from gossipreg_sim.oracles.suspicion_times import suspicion_time
 from gossipreg_sim.process import Process
 from gossipreg_sim.scenario import Scenario
 from gossipreg_sim.world import SECOND
@@ -16,9 +17,10 @@ from gossipreg_sim.world import SECOND
 #: How often a node is looked at (ns).
 _GAP = SECOND // 2
 
-#: How long another cell may hold a living member as failed (seconds): two relays cross to it, one for each part, every
-#: 2.5 s at the most, and what they bring has to reach the accused, come back, and be told to the whole cell.
-_HELD_MAX = 8.0
+#: How long another cell may hold a living member as failed once each part has relays of its own (seconds): one of each
+#: crosses to it every 2.5 s at the most, and what they bring has to reach the accused, come back, and be told to the
+#: whole cell.
+_REFUTED_MAX = 8.0
 
 
 @attrs.define
@@ -50,7 +52,15 @@ class SplitCell(Oracle):
                 self._since.pop(key, None)
                 continue
             held = (now - self._since.setdefault(key, now)) / SECOND
-            self.check(process, held < _HELD_MAX, f"has held {update.name}, which runs, as failed for {held:.1f} s")
+            self.check(
+                process, held < self._held_max, f"has held {update.name}, which runs, as failed for {held:.1f} s"
+            )
+
+    @property
+    def _held_max(self) -> float:
+        """How long that may be (seconds): a part elects relays of its own when it has declared the others failed."""
+        scenario = self.context.scenario
+        return _REFUTED_MAX + suspicion_time(scenario.settings, scenario.nodes, 0)
 
 
 def _is_within_a_cell(fault: Fault, scenario: Scenario) -> bool:

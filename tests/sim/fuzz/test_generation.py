@@ -95,6 +95,17 @@ def test_each_template_gets_its_share_of_the_seeds() -> None:
     assert open_to_all / len(SOME) > 0.2, "these allow all other faults"
 
 
+def test_the_law_about_splits_within_a_cell_applies_to_some_scenarios() -> None:
+    scenarios = [generated(seed, (4, 16), cells=True).scenario for seed in SOME]
+    alone = [each for each in scenarios if [fault.name for fault in each.faults] == ["split-1"]]
+    assert len(alone) / len(SOME) == pytest.approx(0.06, abs=0.03)
+    assert all(
+        {scenario.cell_of(name) for name in fault.nodes} == {scenario.cell_of(name) for name in fault.to}
+        for scenario in alone
+        for fault in scenario.faults
+    )
+
+
 #: The oracle that each template is for.
 FOR = {
     "ShortMemory": "TombstoneRetention",

@@ -137,10 +137,10 @@ def test_a_running_member_of_a_split_cell_that_stays_failed_elsewhere_is_reporte
     oracle._looked.clear()
     touch(made, "n0")
     assert texts(oracle) == []
-    oracle._since = {key: at - 9 * SECOND for key, at in oracle._since.items()}
+    oracle._since = {key: at - 18 * SECOND for key, at in oracle._since.items()}
     oracle._looked.clear()
     touch(made, "n0")
-    assert texts(oracle) == ["has held n3, which runs, as failed for 9.0 s"]
+    assert texts(oracle) == ["has held n3, which runs, as failed for 18.0 s"]
 
 
 @pytest.mark.parametrize("fault", [CUT, Fault(kind="crash", nodes="n1", at=1, lasts=5)])
