@@ -6,7 +6,7 @@ Written by ``python -m tests.embed.node_modules`` from the methods of `gossipreg
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import attrs
@@ -126,6 +126,14 @@ class NodeReads(EmbeddedNode):
             last_known=last_known,
             region=region,
         )
+
+    def decode(self, service: str) -> Iterator[None]:
+        """Decode the instances of ``service``, some at each step, which takes nothing where that has been done.
+
+        Instances are packed until a service is first looked up, and that lookup decodes all of them: some 10 µs each.
+        A program that must not stop for so long steps through this iterator before it, and does other work between.
+        """
+        return self._node.decode(service)
 
     def pick(
         self,

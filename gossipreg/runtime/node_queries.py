@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import attrs
 
@@ -153,6 +153,14 @@ class NodeQueries:
         if tag is None and zone is None and role is None:
             return instances
         return matching(instances, tag=tag, zone=zone, role=role)
+
+    def decode(self, service: str) -> Iterator[None]:
+        """Decode the instances of ``service``, some at each step, which takes nothing where that has been done.
+
+        Instances are packed until a service is first looked up, and that lookup decodes all of them: some 10 µs each.
+        A program that must not stop for so long steps through this iterator before it, and does other work between.
+        """
+        return self._engine.view.service(service).rows.decode()
 
     def pick(
         self,

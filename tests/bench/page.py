@@ -45,6 +45,7 @@ _CONSUL: Final = "python -m tests.bench.consul_watchers"
 _CHECKS: Final = "python -m tests.bench.checks"
 _TURNS: Final = "python -m tests.bench.turns --instances 5000"
 _SIEGE: Final = "python -m tests.bench.siege --seconds 60"
+_LISTS: Final = "python -m tests.bench.long_lists"
 _BIG: Final = "python -m tests.bench.big_service"
 _CHANGES: Final = "python -m tests.bench.changes --nodes 8 --seconds 6 --burst 0"
 
@@ -129,6 +130,11 @@ def _big(row: str) -> Line:
     unit = "s" if row.startswith("registering") else "MiB" if "memory" in row or "looked up" in row else "ms of CPU"
     size = "100,000" if unit == "MiB" else "5,000"
     return Line(f"a service of {size}: {row}", _BIG, Cell(f"{row} |", "measured"), unit=unit)
+
+
+def _list(asked: str) -> Line:
+    what = f"longest turn of the loop, 100,000 instances: {asked}"
+    return Line(what, _LISTS, Cell(f"{asked} |", "longest turn, CPU ms"), unit="ms")
 
 
 def _turn(asked: str) -> Line:
@@ -289,6 +295,8 @@ LINES: Final = (
         _turn,
         ("consul, health", "consul, 64 matches", "consul, all checks", "eureka, apps", "eureka, delta", "traefik"),
     ),
+    *map(_list, ("first list", "whole list", "whole list, by tag", "Prometheus' targets")),
+    Line("the first of these lists: memory at the peak", _LISTS, Cell("first list |", "memory, MiB"), unit="MiB"),
     *map(
         _big,
         (

@@ -7,6 +7,10 @@ import pytest
 
 from tests.bench.http_reads import OURS, Round, lua, read_wrk
 from tests.bench.http_reads import table as reads_table
+from tests.bench.long_lists import QUESTIONS as LIST_QUESTIONS
+from tests.bench.long_lists import ListCost
+from tests.bench.long_lists import measure as measure_lists
+from tests.bench.long_lists import table as lists_table
 from tests.bench.offers import spread
 from tests.bench.processes import BenchError
 from tests.bench.reconciliation import Repair, Talk, repair_table, repairs
@@ -114,3 +118,18 @@ def test_churn_is_seen_by_all() -> None:
     said = cells(churn(argparse.Namespace(nodes=5, changes=20, seconds=1, seed=1)))
     assert ["changes seen by all", "20 of 20"] in said
     assert ["rumors dropped", "0"] in said
+
+
+def test_a_long_turn_of_the_loop_misses_the_target_of_long_lists() -> None:
+    costs = {"first list": [ListCost(11, 20, 30)], "whole list": [ListCost(9, 1, 30), ListCost(3, 1, 30)]}
+    found = [row[:4] for row in cells(lists_table(costs))[2:]]
+    assert found == [
+        ["first list", "11.0", "≤ 10", "missed"],
+        ["whole list", "6.00 (3.00 to 9.00, n=2)", "≤ 10", "met"],
+    ]
+
+
+async def test_long_lists_are_measured_of_two_nodes() -> None:
+    costs = await measure_lists(300, 1)
+    assert {name: len(each) for name, each in costs.items()} == {"first list": 1, **dict.fromkeys(LIST_QUESTIONS, 1)}
+    assert all(0 < each.size < 1 for [each] in costs.values())

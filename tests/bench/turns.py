@@ -95,7 +95,7 @@ async def measure(instances: int, rounds: int) -> dict[str, Figure]:
     turns: dict[str, list[float]] = {name: [] for name in QUESTIONS}
     async with open_node(Config(name="n", bind="127.0.0.1:0")) as node, trio.open_nursery() as nursery:
         nursery.start_soon(keep_pauses_short)  # as an agent does
-        _offer(node, instances)
+        offer(node, instances)
         serve = partial(
             serve_http,
             node,
@@ -120,7 +120,7 @@ async def measure(instances: int, rounds: int) -> dict[str, Figure]:
     return {name: Figure.of(values) for name, values in turns.items()}
 
 
-def _offer(node: Node, instances: int) -> None:
+def offer(node: Node, instances: int) -> None:
     """Offer all at once: to register thousands one by one takes minutes."""
     engine = node._engine
     now = trio.current_time()
@@ -128,7 +128,7 @@ def _offer(node: Node, instances: int) -> None:
         instance = Instance(
             id=f"orders-{number:05}",
             service="orders",
-            host=f"10.0.{number // 250}.{number % 250 + 1}",
+            host=f"10.{number // 62500}.{number // 250 % 250}.{number % 250 + 1}",
             port=8080,
             tags=("v1", "v2") if number % 2 else ("v1",),
             meta={"k": str(number)},

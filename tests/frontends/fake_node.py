@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import attrs
@@ -75,6 +75,7 @@ class FakeNode:
     reachable: float = 1.0
     command_checks: str = "off"
     joinable: tuple[str, ...] = ("10.0.0.6:7940",)
+    decoded: list[str] = attrs.field(factory=list)
     lookups: int = 0
     checked: dict[str, tuple[Check, ...]] = attrs.field(factory=dict)  # by id
     keys: dict[str, GossipKey] = attrs.field(factory=dict)  # by id
@@ -112,6 +113,10 @@ class FakeNode:
     @property
     def region(self) -> str:
         return self._region or self.cluster
+
+    def decode(self, service: str) -> Iterator[None]:
+        self.decoded.append(service)
+        return iter(())
 
     def lookup(
         self,

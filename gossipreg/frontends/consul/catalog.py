@@ -17,7 +17,7 @@ from gossipreg.frontends.consul.context import ConsulContext, constant_response
 from gossipreg.frontends.consul.kept import shown_meta
 from gossipreg.frontends.serving.failover_list import FailoverList
 from gossipreg.frontends.serving.response import HttpError, Reply, Response, encode
-from gossipreg.frontends.serving.time_slices import TimeSlicer
+from gossipreg.frontends.serving.time_slices import TimeSlicer, decoded
 from gossipreg.model import Address, Instance, Member, Status
 from gossipreg.text import shown
 
@@ -72,7 +72,7 @@ async def health_checks(context: ConsulContext) -> Reply:
         cluster = context.cluster()
         return await slicer.json_list(
             check if node_meta(cluster.node_of(seen)["Meta"]) and keep(check) else None
-            for seen in _seen(context, cluster, name)
+            for seen in await _seen(context, cluster, name)
             for check in cluster.own_checks(seen.instance)
         )
 
@@ -107,7 +107,7 @@ async def _of_service(
         cluster, near = context.cluster(), context.near()
         found = [
             each
-            async for each in slicer.over(_seen(context, cluster, name))
+            async for each in slicer.over(await _seen(context, cluster, name))
             if tags <= {tag.lower() for tag in each.instance.tags}
         ]
         rows = (shape(cluster, each) for each in (sorted(found, key=near) if near is not None else found))
@@ -123,13 +123,20 @@ def _shaping(context: ConsulContext) -> tuple[tuple[str, str], ...]:
     return tuple(pair for pair in context.query.pairs if pair[0] in ("tag", "near", "node-meta", "filter"))
 
 
-def _seen(context: ConsulContext, cluster: CatalogContext, service: str) -> Iterator[CatalogInstance]:
+async def _seen(context: ConsulContext, cluster: CatalogContext, service: str) -> Iterator[CatalogInstance]:
+    await decoded(context.node, service)
+    return _seen_now(context, cluster, service)
+
+
+async def _all_seen(context: ConsulContext, cluster: CatalogContext) -> Iterable[CatalogInstance]:
+    names = list(context.node.services())
+    for name in names:
+        await decoded(context.node, name)
+    return chain.from_iterable(_seen_now(context, cluster, name) for name in names)
+
+
+def _seen_now(context: ConsulContext, cluster: CatalogContext, service: str) -> Iterator[CatalogInstance]:
     return cluster.seen(context.node.lookup(service, healthy=False), context.node.lookup(service))
-
-
-def _all_seen(context: ConsulContext, cluster: CatalogContext) -> Iterable[CatalogInstance]:
-    for name in context.node.services():
-        yield from _seen(context, cluster, name)
 
 
 # Of everything
@@ -166,7 +173,7 @@ async def catalog_services(context: ConsulContext) -> Reply:
                 {name: piece.tags for name, piece in (await context.state.service_rows.all(cluster, slicer)).items()}
             )
         tags: dict[str, set[str]] = {}
-        async for seen in slicer.over(_all_seen(context, cluster)):
+        async for seen in slicer.over(await _all_seen(context, cluster)):
             if wanted(cluster, seen):
                 tags.setdefault(seen.instance.service, set()).update(seen.instance.tags)
         return encode({name: sorted(found) for name, found in tags.items()})
@@ -226,7 +233,7 @@ async def catalog_node_services(context: ConsulContext) -> Reply:
 
 async def _offered(context: ConsulContext, cluster: CatalogContext, node: str, slicer: TimeSlicer) -> list[Instance]:
     """What one node offers."""
-    every = slicer.over(_all_seen(context, cluster))
+    every = slicer.over(await _all_seen(context, cluster))
     return [each.instance async for each in every if catalog_rows.node_name(each.instance) == node]
 
 
@@ -280,7 +287,7 @@ async def _every_check(context: ConsulContext, cluster: CatalogContext, slicer: 
 
 async def _checks(context: ConsulContext, cluster: CatalogContext, slicer: TimeSlicer) -> Iterator[Json]:
     """Every check, each made as it is asked for."""
-    every = [each async for each in slicer.over(_all_seen(context, cluster))]
+    every = [each async for each in slicer.over(await _all_seen(context, cluster))]
     nodes = _node_checks(cluster, {each.instance.owner for each in every if not each.reachable})
     return chain(nodes, (check for seen in every for check in cluster.own_checks(seen.instance)))
 
@@ -332,7 +339,7 @@ async def execute(context: ConsulContext) -> Reply:
         if region is not None:
             return await _executed_in(context, name, region, most, failover)
     cluster, near, slicer = context.cluster(), context.near(), TimeSlicer()
-    seen = [each async for each in slicer.over(_seen(context, cluster, name))]
+    seen = [each async for each in slicer.over(await _seen(context, cluster, name))]
     if not seen:
         raise HttpError(
             404, f"QueryParameters not found: there is no service {shown(name)}, and a query here is a service's name"

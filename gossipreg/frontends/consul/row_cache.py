@@ -52,6 +52,7 @@ class ServiceRowCache:
                 yield from self._piece(name, cluster, into)
 
     def _piece(self, name: str, cluster: CatalogContext, into: dict[str, ServiceRows]) -> Iterator[None]:
+        yield from self.node.decode(name)
         index = self.node.index(name)
         tags: set[str] = set()
         checks: list[bytes] = []

@@ -28,7 +28,7 @@ from gossipreg.frontends.serving.response import DeferredResponse, HttpError, Re
 from gossipreg.frontends.serving.router import Router
 from gossipreg.frontends.serving.scopes import Action
 from gossipreg.frontends.serving.settling import is_settling
-from gossipreg.frontends.serving.time_slices import TimeSlicer
+from gossipreg.frontends.serving.time_slices import TimeSlicer, decoded
 from gossipreg.json_documents import read_json
 from gossipreg.model import Instance, is_name
 from gossipreg.text import shown
@@ -203,6 +203,7 @@ class Envoy:
         index = node.index(cluster.service)
 
         async def make() -> tuple[bytes, bool]:
+            await decoded(node, cluster.service)
             instances = node.lookup(cluster.service, tag=cluster.tag, zone=cluster.zone, role=cluster.role)
             head = encode({"@type": TYPE, "cluster_name": cluster.name})[:-1]
             made = b'%b,"endpoints":[%b]}' % (head, b",".join(await _localities(instances, zone, TimeSlicer())))

@@ -232,7 +232,7 @@ class Eureka:
             no = _error_response(error)
             # Netflix's client reads an instance from whatever comes with the answer to a renewal, and if that is
             # anything else, does not even see that it is to register again.
-            return pattern, attrs.evolve(no, body=b"") if handler is EurekaController.renew else no
+            return pattern, attrs.evolve(no, content=b"") if handler is EurekaController.renew else no
 
     def _at(self, server: ServerContext) -> EurekaController:
         """What is kept between requests; nothing is, as long as there are none."""

@@ -185,6 +185,7 @@ class ApplicationCache:
         known: Mapping[tuple[str, str, str], InstanceDocument],
         into: dict[tuple[str, str, str], InstanceDocument],
     ) -> Iterator[None]:
+        yield from self.node.decode(service)
         able, every = self.node.lookup(service), self.node.lookup(service, healthy=False)
         healthy = {(each.owner, each.id) for each in able}
         yield

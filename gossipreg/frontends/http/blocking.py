@@ -18,7 +18,7 @@ from gossipreg.durations import parse_seconds
 from gossipreg.frontends.http.context import NativeContext
 from gossipreg.frontends.serving import limits
 from gossipreg.frontends.serving.node_api import NodeApi
-from gossipreg.frontends.serving.response import DeferredResponse, HttpError, Response
+from gossipreg.frontends.serving.response import Body, DeferredResponse, HttpError, Response
 from gossipreg.text import shown
 
 #: The query parameters of a blocking read.
@@ -41,7 +41,7 @@ async def changed(node: NodeApi, service: str | None, index: int, seconds: float
 
 
 async def reply(
-    context: NativeContext, service: str | None, body: Callable[[], Awaitable[bytes]]
+    context: NativeContext, service: str | None, body: Callable[[], Awaitable[Body]]
 ) -> Response | DeferredResponse:
     """The answer with ``body``, which is about a service or about everything.
 
@@ -80,7 +80,7 @@ def _jittered(seconds: float) -> float:
 
 
 def _later(
-    context: NativeContext, service: str | None, body: Callable[[], Awaitable[bytes]], index: int, seconds: float
+    context: NativeContext, service: str | None, body: Callable[[], Awaitable[Body]], index: int, seconds: float
 ) -> DeferredResponse:
     async def later(most: float = math.inf) -> Response:
         await changed(context.node, service, index, min(seconds, most))
@@ -93,7 +93,7 @@ def _later(
     return DeferredResponse(later)
 
 
-def _answer(index: int, body: bytes) -> Response:
+def _answer(index: int, body: Body) -> Response:
     return Response(200, body, ((HEADER, b"%d" % index),))
 
 

@@ -22,7 +22,7 @@ from gossipreg.frontends.http.lookups import RowCache
 from gossipreg.frontends.http.render import member
 from gossipreg.frontends.serving.node_api import NodeApi
 from gossipreg.frontends.serving.response import DeferredResponse, HttpError, Response, encode
-from gossipreg.frontends.serving.time_slices import TimeSlicer
+from gossipreg.frontends.serving.time_slices import TimeSlicer, decoded
 from gossipreg.json_documents import read_json
 from gossipreg.model import NODE_SERVICE, is_name
 from gossipreg.text import is_text, shown
@@ -136,6 +136,7 @@ class _Followed:
         return b'%b,"directory":%b,"services":{%b}}' % (encode(head)[:-1], listed, b",".join(told))
 
     async def _service(self, name: str, slicer: TimeSlicer) -> bytes:
+        await decoded(self.node, name)
         index = self._index(name)
         there = self.node.lookup(name, healthy=False) if self._is_exported(name) else ()
         if len(there) > limits.REGION_SERVICE_INSTANCES_MAX:

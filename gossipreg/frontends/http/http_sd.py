@@ -10,7 +10,7 @@ from typing import Any
 from gossipreg.frontends.http.context import NativeContext
 from gossipreg.frontends.serving.kept_meta import meta_as_given
 from gossipreg.frontends.serving.response import Response
-from gossipreg.frontends.serving.time_slices import TimeSlicer
+from gossipreg.frontends.serving.time_slices import TimeSlicer, decoded
 from gossipreg.model import Instance
 
 #: What every label starts with. Prometheus drops labels in ``__meta_`` after relabelling, so none gets stored unasked.
@@ -22,8 +22,10 @@ async def http_sd(context: NativeContext) -> Response:
     service = context.text("service")
     names = sorted(context.node.services()) if service is None else [service]
     healthy = context.flag("healthy")
+    for name in names:
+        await decoded(context.node, name)
     every = (each for name in names for each in context.node.lookup(name, healthy=healthy))
-    return Response(200, await TimeSlicer().json_list(targets(every)))
+    return Response(200, await TimeSlicer().json_chunks(targets(every)))
 
 
 def targets(instances: Iterable[Instance]) -> Iterator[dict[str, Any]]:

@@ -7,18 +7,23 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 import attrs
+import trio
 
 from gossipreg.frontends.http import render
 from gossipreg.frontends.serving import limits
 from gossipreg.frontends.serving.cache import IndexedCache
 from gossipreg.frontends.serving.node_api import NodeApi
-from gossipreg.frontends.serving.response import encode
-from gossipreg.frontends.serving.time_slices import TimeSlicer
+from gossipreg.frontends.serving.response import Body, ByteChunks, encode
+from gossipreg.frontends.serving.time_slices import TimeSlicer, decoded
 from gossipreg.model import Instance
+from gossipreg.protocol.registry.choose import matching
 from gossipreg.values import frozen
 
 #: Instances in a block of a list. After a change one of them is made of its rows; the others are copied.
 _BLOCK_ROWS: Final = 64
+
+#: Instances beyond which a step with all of them takes more than a fraction of a millisecond.
+_MANY: Final = 4096
 
 
 @frozen
@@ -61,24 +66,22 @@ class RowCache:
         return kept[1]
 
 
-#: Some consecutive instances of a list, and their rows in JSON, separated by commas.
-_Piece = tuple[tuple[Instance, ...], bytes | memoryview]
-
-
 @frozen(eq=False)
 class _Block:
-    """Some consecutive instances of a list, and where they are in its body."""
+    """Some consecutive instances of a list, and their rows in JSON, separated by commas."""
 
     instances: tuple[Instance, ...]
-    start: int
-    end: int
+    rows: bytes
 
 
 @frozen(eq=False)
 class ListedInstances:
-    """A list of instances in JSON. The next list copies the blocks in which nothing has changed."""
+    """A list of instances in JSON. The next list shares the blocks in which nothing has changed.
 
-    body: bytes
+    A long one is never in one piece: to make one of 30 MB would stop all other tasks for 20 ms.
+    """
+
+    body: Body
     _blocks: tuple[_Block, ...] = attrs.field(repr=False)
 
     def __len__(self) -> int:
@@ -94,29 +97,29 @@ class ListedInstances:
     ) -> ListedInstances:
         """The list of ``instances`` at an ``index``, of which ``row`` makes those that are not in ``before``."""
         begin, end = 0, len(instances)
-        head, tail = list[_Piece](), list[_Piece]()
+        head, tail = list[_Block](), list[_Block]()
         if before is not None:
             head, tail, begin, end = before.unchanged(instances)
-        made = [encoded async for encoded in TimeSlicer().over(map(row, instances[begin:end]))]
-        size = _BLOCK_ROWS if len(made) > 2 * _BLOCK_ROWS else max(1, len(made))
-        starts = range(0, len(made), size)
-        middle = [
-            (instances[begin + each : min(begin + each + size, end)], b",".join(made[each : each + size]))
-            for each in starts
-        ]
-        pieces = [*head, *middle, *tail]
-        opening = b'{"index":%d,"instances":[' % index
-        blocks, at = list[_Block](), len(opening)
-        for some, encoded in pieces:
-            blocks.append(_Block(some, at, at + len(encoded)))
-            at += len(encoded) + 1
-        # Copied once: each copy of a long list blocks all other tasks for milliseconds.
-        texts = [encoded for _, encoded in pieces] or [b""]
-        texts[0] = opening + texts[0]
-        texts[-1] = bytes(texts[-1]) + b"]}"
-        return cls(b",".join(texts), tuple(blocks))
+            if len(instances) > _MANY:
+                await trio.lowlevel.checkpoint()
+        size = _BLOCK_ROWS if end - begin > 2 * _BLOCK_ROWS else max(1, end - begin)
+        middle, rows = list[_Block](), list[bytes]()
+        async for made in TimeSlicer().over(map(row, instances[begin:end])):
+            rows.append(made)
+            if len(rows) == size or begin + len(rows) == end:
+                middle.append(_Block(instances[begin : begin + len(rows)], b",".join(rows)))
+                begin, rows = begin + len(rows), []
+        if len(instances) > _MANY:
+            await trio.lowlevel.checkpoint()
+        blocks = (*head, *middle, *tail)
+        parts = [b'{"index":%d,"instances":[' % index]
+        for each in blocks:
+            parts += (each.rows, b",")
+        parts[-1 if blocks else 1 :] = [b"]}"]  # no comma after the last
+        total = sum(map(len, parts))
+        return cls(b"".join(parts) if total <= limits.SEND_BYTES else ByteChunks(tuple(parts), total), blocks)
 
-    def unchanged(self, instances: tuple[Instance, ...]) -> tuple[list[_Piece], list[_Piece], int, int]:
+    def unchanged(self, instances: tuple[Instance, ...]) -> tuple[list[_Block], list[_Block], int, int]:
         """The blocks with which ``instances`` begin and end, and from where to where they have others.
 
         Tuples are compared by identity first, so that this takes microseconds for thousands of instances.
@@ -135,10 +138,8 @@ class ListedInstances:
             end -= len(block.instances)
         if head and 0 < end - begin < _BLOCK_ROWS // 2:  # or blocks would become ever smaller
             begin -= len(head.pop().instances)
-        body = memoryview(self.body)
-        before = list[_Piece]((each.instances, body[each.start : each.end]) for each in head)
-        after = list[_Piece]((each.instances, body[each.start : each.end]) for each in reversed(tail))
-        return before, after, begin, end
+        tail.reverse()
+        return head, tail, begin, end
 
 
 @attrs.define(eq=False, repr=False)
@@ -153,24 +154,17 @@ class LookupCache:
     _bytes_max: int = limits.LOOKUP_CACHE_BYTES
     rows: RowCache = attrs.field(factory=RowCache)
     _kept: IndexedCache[ListedInstances] = attrs.field(init=False)
-    _shared: IndexedCache[bytes] = attrs.field(init=False, factory=lambda: IndexedCache[bytes](math.inf))
+    _shared: IndexedCache[Body] = attrs.field(init=False, factory=lambda: IndexedCache[Body](math.inf))
 
     def __attrs_post_init__(self) -> None:
         self._kept = IndexedCache(self._bytes_max)
 
-    async def body(self, asked: LookupQuery) -> bytes:
+    async def body(self, asked: LookupQuery) -> Body:
         """The lookup's answer in JSON, as the node sees it now."""
         index = self.node.index(asked.service)
 
         async def make() -> tuple[ListedInstances, bool]:
-            instances = self.node.lookup(
-                asked.service,
-                healthy=asked.healthy,
-                tag=asked.tag,
-                zone=asked.zone,
-                role=asked.role,
-                panic=asked.panic,
-            )
+            instances = await self._found(asked)
             # What an owner stated may change while the instance, by which blocks are known, does not.
             before = None if asked.stated else self._kept.last(asked)
             row = self._stated if asked.stated else self.rows.of
@@ -180,19 +174,35 @@ class LookupCache:
 
         return (await self._kept.fetch(asked, index, make)).body
 
+    async def _found(self, asked: LookupQuery) -> tuple[Instance, ...]:
+        """The instances that are asked for. Each step with many takes milliseconds, so others have turns between."""
+        await decoded(self.node, asked.service)
+        every = self.node.lookup(asked.service, healthy=asked.healthy, panic=asked.panic)
+        is_filtered = (asked.tag, asked.zone, asked.role) != (None, None, None)
+        if len(every) <= _MANY:
+            return matching(every, tag=asked.tag, zone=asked.zone, role=asked.role) if is_filtered else every
+        await trio.lowlevel.checkpoint()
+        if not is_filtered:
+            return every
+        found = list[Instance]()
+        for start in range(0, len(every), _MANY):
+            found += matching(every[start : start + _MANY], tag=asked.tag, zone=asked.zone, role=asked.role)
+            await trio.lowlevel.checkpoint()
+        return tuple(found)
+
     def _stated(self, instance: Instance) -> bytes:
         """``instance`` as JSON, with the weight that its owner stated."""
         stated = self.node.stated(instance)
         weight = instance.weight if stated is None else stated.weight
         return encode(render.instance(instance) | {"stated_weight": weight})
 
-    async def shared(self, path: str, index: int, make: Callable[[], Awaitable[bytes]]) -> bytes:
+    async def shared(self, path: str, index: int, make: Callable[[], Awaitable[Body]]) -> Body:
         """What all clients that waited for the same thing are answered: made once for each ``index`` of everything.
 
         ``path``: of a route, so that there are few of them whatever clients ask.
         """
 
-        async def kept() -> tuple[bytes, bool]:
+        async def kept() -> tuple[Body, bool]:
             return await make(), True
 
         return await self._shared.fetch(path, index, kept)

@@ -11,7 +11,7 @@ from gossipreg.frontends.http.render import Json
 from gossipreg.frontends.serving import limits
 from gossipreg.frontends.serving.node_api import NodeApi
 from gossipreg.frontends.serving.response import HttpError, Response
-from gossipreg.frontends.serving.time_slices import TimeSlicer
+from gossipreg.frontends.serving.time_slices import TimeSlicer, decoded
 from gossipreg.model import Instance
 from gossipreg.protocol.registry.choose import (
     Key,
@@ -37,6 +37,7 @@ async def picks(context: NativeContext) -> Response:
     caller_zone, tag, role = context.text("caller_zone") or "", context.text("tag"), context.text("role")
     # A round trip that this node measured says nothing of callers in other zones.
     round_trip = _round_trip(node) if caller_zone and caller_zone == node.info().zone else None
+    await decoded(node, service)
     there = tuple(each for each in node.lookup(service, tag=tag, role=role) if each.is_callable)
     rng, turns, drawn = Random(), RoundRobin(), Counter[Key]()
     async for _ in TimeSlicer().over(range(wanted if there else 0)):

@@ -27,7 +27,7 @@ import logging
 import math
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import Protocol
 
 import attrs
@@ -323,8 +323,8 @@ class Connection:
         if last or self._is_last:
             headers.append(CLOSE)
         parts = [self._http.send(head_of(answer.status, headers))]
-        if answer.body and not self._is_head:
-            parts += self._passed_on(answer.body)
+        if answer.content and not self._is_head:
+            parts += self._passed_on(answer.content)
         await self._send(*parts, self._http.send(h11.EndOfMessage()))
 
     def _passed_on(self, data: bytes | ByteChunks) -> list[bytes]:
@@ -337,10 +337,13 @@ class Connection:
     async def _write(self, answer: Response) -> None:
         """Hand a polled answer to the client, which has its time for that already, or gets it for each piece."""
         head = polled_head(answer, self._name)
-        if len(head) + len(answer.body) <= limits.SEND_BYTES:
-            await self._stream.send_all(head + answer.body)
+        body = answer.content
+        if isinstance(body, ByteChunks):
+            await self._send(head, *body.parts)
+        elif len(head) + len(body) <= limits.SEND_BYTES:
+            await self._stream.send_all(head + body)
         else:
-            await self._send(head, answer.body)
+            await self._send(head, body)
 
     async def _stream_events(self, events: StreamingResponse) -> None:
         """Send events for as long as there are any and the client is there. The answer begins with the first."""
@@ -394,16 +397,10 @@ class Connection:
         self._wait_for(math.inf)
 
     async def _send_in_pieces(self, parts: Iterable[bytes]) -> None:
-        sent = limits.SEND_BYTES  # in the time that began last
-        for part in parts:
-            for start in range(0, len(part), limits.SEND_BYTES):
-                piece = memoryview(part)[start : start + limits.SEND_BYTES]
-                if sent + len(piece) > limits.SEND_BYTES:
-                    await trio.lowlevel.checkpoint()  # others have their turn, however fast this client is
-                    self._wait_for(limits.TAKE_SECONDS)
-                    sent = 0
-                await self._stream.send_all(piece)
-                sent += len(piece)
+        for piece in pieces_of(parts):
+            await trio.lowlevel.checkpoint()  # others have their turn, however fast this client is
+            self._wait_for(limits.TAKE_SECONDS)
+            await self._stream.send_all(piece)
 
     # Ending
 
@@ -422,6 +419,24 @@ class Connection:
                 await self._close(Response.error(500, "this node made a mistake: its log says more"))
             except trio.BrokenResourceError as gone:
                 log.debug("a client went before it was answered: %r", gone)
+
+
+def pieces_of(parts: Iterable[bytes]) -> Iterator[bytes | memoryview]:
+    """``parts`` one after the other, in pieces of up to `limits.SEND_BYTES`: short ones are put together."""
+    short, size = list[bytes](), 0
+    for part in parts:
+        if size + len(part) > limits.SEND_BYTES:
+            if size:
+                yield b"".join(short)
+            short, size = [], 0
+        if len(part) > limits.SEND_BYTES:
+            for start in range(0, len(part), limits.SEND_BYTES):
+                yield memoryview(part)[start : start + limits.SEND_BYTES]
+        else:
+            short.append(part)
+            size += len(part)
+    if size:
+        yield b"".join(short)
 
 
 def _without_empty_lines(data: bytes) -> bytes:

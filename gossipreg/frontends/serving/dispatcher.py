@@ -107,7 +107,7 @@ class Dispatcher:
         ):
             return answer
         return Response(
-            answer.status, answer.body, (*answer.headers, *reliability.headers(self.server.node)), answer.media
+            answer.status, answer.content, (*answer.headers, *reliability.headers(self.server.node)), answer.media
         )
 
     def _ended(

@@ -85,6 +85,10 @@ class NodeApi(Protocol):
         """
         ...
 
+    def decode(self, service: str) -> Iterator[None]:
+        """Decode the service's instances, some at each step, so that `lookup` does not take long: see `Node.decode`."""
+        ...
+
     def cells(self) -> tuple[CellInfo, ...]:
         """The cells of the region, its own first; none in a flat cluster."""
         ...

@@ -77,15 +77,35 @@ def encode(value: Any) -> bytes:
     return json.dumps(value, separators=(",", ":")).encode("ascii")
 
 
+@frozen(eq=False)
+class ByteChunks:
+    """Bytes in several chunks, so that responses which differ in a few can share the others."""
+
+    parts: tuple[bytes, ...]
+    _size: int
+
+    def __len__(self) -> int:
+        return self._size
+
+
+#: The body of an answer.
+Body = bytes | ByteChunks
+
+
 @frozen
 class Response:
-    """One whole answer. ``body`` is of the type ``media``, or empty where the status says it all."""
+    """One whole answer. ``content`` is of the type ``media``, or empty where the status says it all."""
 
     status: int
-    body: bytes = b""
+    content: Body = b""
     headers: Headers = ()
     media: bytes = b"application/json"
     is_labelled: bool = True  # whether it says how far it can be relied on: not if it holds nothing of the cluster
+
+    @property
+    def body(self) -> bytes:
+        """The content in one piece: not for long answers."""
+        return self.content if isinstance(self.content, bytes) else b"".join(self.content.parts)
 
     @classmethod
     def of(cls, status: int, value: Any) -> Response:
@@ -192,17 +212,6 @@ class DeferredResponse:
     """The answer will be what ``answer`` returns. It is cancelled if the client goes away before that."""
 
     answer: ResponseWaiter
-
-
-@frozen(eq=False)
-class ByteChunks:
-    """Bytes in several chunks, so that responses which differ in a few can share the others."""
-
-    parts: tuple[bytes, ...]
-    _size: int
-
-    def __len__(self) -> int:
-        return self._size
 
 
 #: Hands something to a client, and returns when it has been taken.

@@ -36,8 +36,8 @@ def headers_of(answer: Response, name: bytes) -> list[tuple[bytes, bytes]]:
 
 def _about_body(answer: Response) -> tuple[tuple[bytes, bytes], ...]:
     """What a client must know to find the answer's end (RFC 9112 §6.3)."""
-    if answer.body:
-        return (b"content-type", answer.media), (b"content-length", b"%d" % len(answer.body))
+    if answer.content:
+        return (b"content-type", answer.media), (b"content-length", b"%d" % len(answer.content))
     return () if answer.status in _WITHOUT_BODY else ((b"content-length", b"0"),)
 
 

@@ -12,15 +12,22 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Iterable
 from time import perf_counter
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import attrs
 import trio
 
 from gossipreg.frontends.serving import limits
-from gossipreg.frontends.serving.response import encode
+from gossipreg.frontends.serving.node_api import NodeApi
+from gossipreg.frontends.serving.response import Body, ByteChunks, encode
 
 T = TypeVar("T")
+
+#: Steps of decoding beyond which a lookup of what was decoded takes more than a fraction of a millisecond.
+_STEPS_MANY: Final = 64
+
+#: About how long the chunks of a long list are (bytes).
+_CHUNK_BYTES: Final = 16_384
 
 
 @attrs.define(eq=False, repr=False)
@@ -48,9 +55,37 @@ class TimeSlicer:
         """``rows`` as a JSON list. They are made as they are asked for; None stands for one that is left out."""
         return _list([encode(row) async for row in self.over(rows) if row is not None])
 
+    async def json_chunks(self, rows: Iterable[Any]) -> Body:
+        """``rows`` as a JSON list, in several chunks if it is long: to join tens of megabytes takes too long a time."""
+        chunks = [b"["]
+        some, some_size = list[bytes](), 0
+        async for row in self.over(rows):
+            encoded = encode(row)
+            some.append(encoded)
+            some_size += len(encoded) + 1
+            if some_size >= _CHUNK_BYTES:
+                chunks.append(b",".join([*some, b""]))
+                some, some_size = [], 0
+        if some:
+            chunks.append(b",".join(some))
+        elif len(chunks) > 1:
+            chunks[-1] = chunks[-1][:-1]  # no comma after the last
+        chunks.append(b"]")
+        size = sum(map(len, chunks))
+        return b"".join(chunks) if size <= limits.SEND_BYTES else ByteChunks(tuple(chunks), size)
+
     async def joined(self, rows: Iterable[bytes]) -> bytes:
         """``rows``, which are JSON, as a JSON list."""
         return _list([row async for row in self.over(rows)])
+
+
+async def decoded(node: NodeApi, service: str) -> None:
+    """Return once lookups of ``service`` take no longer than others, however many instances it has."""
+    steps = 0
+    async for _ in TimeSlicer().over(node.decode(service)):
+        steps += 1
+    if steps > _STEPS_MANY:
+        await trio.lowlevel.checkpoint()  # that lookup takes milliseconds, too
 
 
 def _list(rows: list[bytes]) -> bytes:

@@ -106,6 +106,7 @@ class _Document:
 
     def add(self, node: NodeApi, name: str, tag: str | None, zone: str | None, rule: str) -> Iterator[None]:
         """Write a service and its routers, one small step after the other."""
+        yield from node.decode(name)
         known = node.lookup(name, healthy=False, tag=tag, zone=zone)
         called = node.lookup(name, tag=tag, zone=zone)
         yield

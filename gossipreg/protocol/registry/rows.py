@@ -54,12 +54,12 @@ class Row:
     @property
     def shown(self) -> Instance:
         """The instance as a list of all shows it."""
-        return _decoded(self.source)
+        return decoded(self.source)
 
     @property
     def able(self) -> Instance | None:
         """The instance as it is called; None if it cannot serve."""
-        return None if self.able_source is None else _decoded(self.able_source)
+        return None if self.able_source is None else decoded(self.able_source)
 
     def is_like(self, other: Row | None) -> bool:
         """Whether ``other`` is the same to every reader."""
@@ -128,14 +128,14 @@ class Chunk:
     @cached_property
     def shown(self) -> tuple[Instance, ...]:
         """All as a list of all shows them."""
-        return tuple([_decoded(each) for each in self.sources])
+        return tuple([decoded(each) for each in self.sources])
 
     @cached_property
     def callable(self) -> tuple[Instance, ...]:
         """Those that can serve."""
         if self.able is self.sources:
             return self.shown
-        return tuple([_decoded(each) for each in self.able if each is not None])
+        return tuple([decoded(each) for each in self.able if each is not None])
 
     @cached_property
     def preferred(self) -> tuple[Instance, ...]:
@@ -143,7 +143,7 @@ class Chunk:
         if self.deferred is None:
             return self.callable
         pairs = zip(self.able, self.deferred, strict=True)
-        return tuple([_decoded(each) for each, deferred in pairs if each is not None and not deferred])
+        return tuple([decoded(each) for each, deferred in pairs if each is not None and not deferred])
 
     @cached_property
     def callable_shares(self) -> tuple[int, ...]:
@@ -154,6 +154,17 @@ class Chunk:
     def preferred_shares(self) -> tuple[int, ...]:
         """The running total of the weights of the preferred."""
         return self.callable_shares if self.deferred is None else _shares(self.preferred)
+
+    def listed(self, *, healthy: bool, falls_back: bool) -> Sequence[Source | None]:
+        """The sources of all, or of the ``healthy``: those preferred, or if it ``falls_back`` that can serve.
+
+        None stands for what is left out.
+        """
+        if not healthy:
+            return self.sources
+        if falls_back or self.deferred is None:
+            return self.able
+        return [each for each, deferred in zip(self.able, self.deferred, strict=True) if not deferred]
 
     def rows(self) -> Iterator[Row]:
         """Each row in order."""
@@ -170,7 +181,8 @@ class Chunk:
         return place if place >= 0 and key_of(self.sources[place]) == key else None
 
 
-def _decoded(source: Source) -> Instance:
+def decoded(source: Source) -> Instance:
+    """The instance of a source."""
     return source if isinstance(source, Instance) else source.instance
 
 
@@ -220,6 +232,14 @@ class Rows:
         chunk = self.chunks[_chunk_of(self.chunks, key)]
         place = chunk.find(key)
         return None if place is None else chunk.row(place)
+
+    def decode(self) -> Iterator[None]:
+        """Decode what is packed, a chunk at each step. What reads all instances then finds them decoded."""
+        self.reading.has_begun = True
+        for each in self.chunks:
+            each.shown  # noqa: B018 -- it is computed when it is first read, and kept
+            each.callable  # noqa: B018 -- it is computed as the other is
+            yield
 
     def shown(self) -> tuple[Instance, ...]:
         """All as a list of all shows them."""

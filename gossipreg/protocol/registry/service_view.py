@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping
 from functools import cached_property
-from itertools import accumulate, chain
+from itertools import accumulate
 
 import attrs
 
@@ -14,7 +14,7 @@ from gossipreg.model import FENCED, PRIMARY, Instance
 from gossipreg.policy import Split
 from gossipreg.protocol.registry.panic import Loss, Lost, lost_at_once
 from gossipreg.protocol.registry.roles import Claims, contenders
-from gossipreg.protocol.registry.rows import Chunk, Key, Row, Rows, key_of
+from gossipreg.protocol.registry.rows import Key, Row, Rows, decoded, key_of
 from gossipreg.protocol.registry.ruling import split
 from gossipreg.values import frozen
 
@@ -124,22 +124,20 @@ class ServiceView:
         if has_rule or has_losses or (healthy and falls_back[0] is not falls_back[1]):
             then, now = (view.reported(healthy=healthy, panic=panic) for view in (before, self))
             return InstanceDiff.between(then, now)
-        then, now = (
-            _listed(chunks, healthy=healthy, falls_back=fallen)
-            for chunks, fallen in zip(
-                (before.rows.without(self.rows), self.rows.without(before.rows)), falls_back, strict=True
-            )
+        chunks = before.rows.without(self.rows), self.rows.without(before.rows)
+        there, here = (
+            {id(each): each for one in some for each in one.listed(healthy=healthy, falls_back=fallen) if each}
+            for some, fallen in zip(chunks, falls_back, strict=True)
         )
-        return InstanceDiff.between(then, now)
+        # The source of an unchanged row is the same, so that the few that differ are looked at, and decoded.
+        return InstanceDiff.between(
+            [decoded(each) for key, each in there.items() if key not in here],
+            [decoded(each) for key, each in here.items() if key not in there],
+        )
 
     def looks_like(self, other: ServiceView) -> bool:
         """Whether no reader could tell the two apart, but by the index."""
         return (self.instances, self.healthy, self.lost) == (other.instances, other.healthy, other.lost)
-
-
-def _listed(chunks: Iterable[Chunk], *, healthy: bool, falls_back: bool) -> tuple[Instance, ...]:
-    parts = (each.shown if not healthy else each.callable if falls_back else each.preferred for each in chunks)
-    return tuple(chain.from_iterable(parts))
 
 
 def _weighing(instance: Instance, weight: int) -> Instance:

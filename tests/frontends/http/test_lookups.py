@@ -11,11 +11,13 @@ from hypothesis import strategies as st
 
 from gossipreg.frontends.http import lookups
 from gossipreg.frontends.http.lookups import ListedInstances, LookupCache, LookupQuery, RowCache
+from gossipreg.frontends.serving.response import Body, ByteChunks
 from gossipreg.model import Instance
 from tests.frontends.fake_node import FakeNode
 
 
-def ids(body: bytes) -> list[Any]:
+def ids(body: Body) -> list[Any]:
+    assert isinstance(body, bytes)
     return [each["id"] for each in json.loads(body)["instances"]]
 
 
@@ -115,6 +117,7 @@ def test_a_list_that_follows_another_is_as_one_that_follows_none(lists: list[tup
             before = await ListedInstances.after(before, index, kept, rows.of)
             alone = await ListedInstances.after(None, index, kept, rows.of)
             assert before.body == alone.body
+            assert isinstance(before.body, bytes)
             assert [each["weight"] for each in json.loads(before.body)["instances"]] == [each.weight for each in kept]
 
     rows = RowCache()
@@ -138,3 +141,49 @@ async def test_after_a_change_the_rows_of_its_block_are_written() -> None:
     await ListedInstances.after(first, 2, changed, row)
     assert "0700" in asked
     assert len(asked) < 2 * 64
+
+
+async def test_a_long_list_is_sent_in_pieces_that_the_next_one_shares(fake: FakeNode) -> None:
+    """To join tens of megabytes would stop all other tasks, and each list would take its own memory."""
+    for number in range(1000):
+        await fake.register("orders", port=80, id=f"i{number:04}")
+    lookups = LookupCache(fake)
+    first = await lookups.body(LookupQuery("orders"))
+    await fake.register("orders", port=81, id="i0500")
+    second = await lookups.body(LookupQuery("orders"))
+    assert isinstance(first, ByteChunks)
+    assert isinstance(second, ByteChunks)
+    assert max(map(len, second.parts)) < 64 * 1024
+    assert len(set(map(id, second.parts)) - set(map(id, first.parts))) <= 4
+    body = b"".join(second.parts)
+    assert len(second) == len(body)
+    assert ids(body) == [f"i{number:04}" for number in range(1000)]
+
+
+@pytest.mark.parametrize("tag", [None, "x"])
+async def test_while_a_long_list_is_made_others_have_their_turn(fake: FakeNode, tag: str | None) -> None:
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await trio.lowlevel.checkpoint()
+
+    for number in range(600):
+        await fake.register("orders", port=80, id=f"i{number:04}", tags=["x"])
+    lookups_cache = LookupCache(fake)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lookups, "_MANY", 100)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(others)
+            body = await lookups_cache.body(LookupQuery("orders", tag=tag))
+            assert turns >= (2 if tag is None else 8)
+            nursery.cancel_scope.cancel()
+    assert isinstance(body, ByteChunks)
+    assert len(ids(b"".join(body.parts))) == 600
+
+
+async def test_a_service_is_decoded_in_slices_before_it_is_looked_up(fake: FakeNode) -> None:
+    await LookupCache(fake).body(LookupQuery("orders"))
+    assert fake.decoded == ["orders"]

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from gossipreg.events import Event, Snapshot
 from gossipreg.frontends.serving import limits
-from gossipreg.frontends.serving.connection import Connection
+from gossipreg.frontends.serving.connection import Connection, pieces_of
 from gossipreg.frontends.serving.response_head import http_date
 from gossipreg.model import Address, Instance, Member
 from gossipreg.spec import InstanceSpec
@@ -52,6 +52,27 @@ async def test_requests_sent_at_once_are_answered_in_order(fake: FakeNode) -> No
     assert [each.status for each in said] == [200, 201, 200, 404, 200]
     assert said[0].json["instances"] == []
     assert [each["id"] for each in said[2].json["instances"]] == ["a"]
+
+
+@pytest.mark.parametrize("header", [(), ("Accept: */*",)])
+@pytest.mark.parametrize("polls", [1, 2])
+async def test_a_long_list_comes_in_pieces_and_whole(fake: FakeNode, header: tuple[str, ...], polls: int) -> None:
+    for number in range(1500):
+        await fake.register("orders", port=80, id=f"i{number:04}", meta={"note": "x" * number} if number < 1024 else {})
+    async with trio.open_nursery() as nursery:
+        said = await ask(dial(acceptor(fake), nursery), *[get("/api/v1/services/orders", *header)] * polls)
+    for each in said:
+        assert int(each.headers["content-length"]) > 10 * limits.SEND_BYTES
+        assert [one["id"] for one in each.json["instances"]] == [f"i{number:04}" for number in range(1500)]
+
+
+@given(st.lists(st.integers(0, 3 * limits.SEND_BYTES), max_size=12))
+def test_parts_are_sent_in_pieces_of_one_size_at_most(sizes: list[int]) -> None:
+    parts = [bytes([place]) * size for place, size in enumerate(sizes)]
+    sent = list(pieces_of(parts))
+    assert b"".join(sent) == b"".join(parts)
+    assert all(0 < len(each) <= limits.SEND_BYTES for each in sent)
+    assert len(sent) <= 2 * (sum(sizes) // limits.SEND_BYTES + 1) + len(sizes)
 
 
 async def test_a_client_that_has_said_its_last_is_still_answered(address: Address) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 import pytest
@@ -9,7 +10,9 @@ import trio
 import trio.testing
 
 from gossipreg.frontends.serving import limits, time_slices
-from gossipreg.frontends.serving.time_slices import SingleFlight, TimeSlicer
+from gossipreg.frontends.serving.response import ByteChunks
+from gossipreg.frontends.serving.time_slices import SingleFlight, TimeSlicer, decoded
+from tests.frontends.fake_node import FakeNode
 
 
 @pytest.fixture
@@ -108,3 +111,24 @@ async def test_what_the_first_does_not_finish_the_next_makes() -> None:
         first.cancel()
         nursery.start_soon(ask, "b")
     assert got == ["made", "made"]
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 9, 400, 20_000])
+async def test_a_list_in_chunks_is_the_list(count: int) -> None:
+    made = await TimeSlicer().json_chunks({"id": number} for number in range(count))
+    assert isinstance(made, ByteChunks) is (count == 20_000)
+    whole = b"".join(made.parts) if isinstance(made, ByteChunks) else made
+    assert json.loads(whole) == [{"id": number} for number in range(count)]
+    assert len(made) == len(whole)
+
+
+async def test_a_service_is_decoded_a_step_at_a_time() -> None:
+    class Packed(FakeNode):
+        def decode(self, service: str) -> Iterator[None]:
+            for _ in range(100):
+                self.decoded.append(service)
+                yield
+
+    node = Packed()
+    await decoded(node, "orders")
+    assert node.decoded == ["orders"] * 100

@@ -127,3 +127,11 @@ def test_rows_are_what_a_sorted_list_would_be(steps: list[dict[int, Row | None]]
     shares = list(accumulate(each.weight if each.port else 0 for each in healthy))
     drawn = healthy[bisect_right(shares, lot * shares[-1])] if shares and shares[-1] else None
     assert rows.at(lot) == drawn
+
+
+def test_rows_are_decoded_a_chunk_at_a_time() -> None:
+    rows = many(5 * CHUNK_ROWS)
+    steps = rows.decode()
+    next(steps)
+    assert len(list(steps)) == len(rows.chunks) - 1
+    assert [each.shown for each in rows.chunks] == [each.sources for each in rows.chunks]

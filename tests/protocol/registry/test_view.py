@@ -14,6 +14,7 @@ from gossipreg.changes import InstanceDiff
 from gossipreg.model import PRIMARY, Health, Instance, ServiceCount, Status
 from gossipreg.policy import Maintenance, Rule, Split, WeightOverride
 from gossipreg.protocol.membership.member_update import MemberUpdate
+from gossipreg.protocol.registry import rows, service_view
 from gossipreg.protocol.registry.choose import drawn_at
 from gossipreg.protocol.registry.panic import Lost
 from gossipreg.protocol.registry.payload import unpack_instance
@@ -21,7 +22,7 @@ from gossipreg.protocol.registry.records import Record
 from gossipreg.protocol.registry.refresh import Refresh
 from gossipreg.protocol.registry.registry import Registry
 from gossipreg.protocol.registry.roles import contenders
-from gossipreg.protocol.registry.rows import CHUNK_ROWS
+from gossipreg.protocol.registry.rows import CHUNK_ROWS, Row, Source, key_of
 from gossipreg.protocol.registry.ruling import split
 from gossipreg.protocol.registry.service_view import ServiceView
 from gossipreg.protocol.registry.view import View, first_index
@@ -485,3 +486,18 @@ def test_one_that_is_deferred_without_a_trace_in_the_list_is_a_change() -> None:
     scene.act("state", "c", 0, {"status": Status.SUSPECT, "draining": False, "deprioritized": True})
     assert scene.look(view, scene.registry.take_dirty()) == ["orders"], "all are deferred, so all are called again"
     assert len(view.service("orders").healthy) == 2
+
+
+def test_of_what_two_views_share_nothing_is_decoded_to_tell_them_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_at: list[Source] = []
+
+    def decoded(source: Source) -> Instance:
+        looked_at.append(source)
+        return rows.decoded(source)
+
+    monkeypatch.setattr(service_view, "decoded", decoded)
+    before = ServiceView.of(1, [instance(f"i{number:03}") for number in range(200)])
+    changed = instance("i100", weight=9)
+    after = attrs.evolve(before, rows=before.rows.replaced({key_of(changed): Row(changed, changed)}))
+    assert after.changes_since(before).changed == (changed,)
+    assert len(looked_at) == 2
