@@ -49,3 +49,5 @@ class IdentityReport:
     members: tuple[MemberIdentity, ...]  # sorted by name
     revoked: tuple[RevokedCertificate, ...]  # the latest first
     refused: Mapping[str, int]  # statements and packets refused, by the host that they came from
+    #: The keys of the policies and statements in force that a node which requires identity would not believe.
+    unsigned_policies: tuple[str, ...] = ()

@@ -21,7 +21,8 @@ def list_(agent: AgentClient, *, as_json: bool) -> None:
     """List the keys that seal the gossip by their ids, with how many members hold and use each.
 
     Keys themselves are never shown. A member uses a key if it seals with it; one that is not primary is only opened
-    with, until it is given up. With identity, a note says which members do not sign what they state.
+    with, until it is given up. With identity, a note says which members do not sign what they
+    state, and which policies are not signed.
 
     Columns when piped, tab-separated, "-" for nothing:
       id, primary, held by, used by, given up at (local time), not held by
@@ -42,7 +43,9 @@ def _note_identity(identity: dict[str, Any] | None) -> None:
     if identity is None:
         return
     not_ready = f"; not ready for `require`: {', '.join(identity['not_ready'])}" if identity["not_ready"] else ""
-    show.note(f"identity is `{identity['mode']}`{not_ready}")
+    unsigned = identity.get("unsigned_policies")
+    policies = f"; policies that are not signed: {', '.join(unsigned)}" if unsigned else ""
+    show.note(f"identity is `{identity['mode']}`{not_ready}{policies}")
 
 
 @command("add")

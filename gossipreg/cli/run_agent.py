@@ -118,7 +118,7 @@ async def _serve(
             for error in await define(node, located):
                 raise error
             leave = trio.Event()
-            reloads: list[Reload] = [node.reread_keys, partial(_require_identity, node, again)]
+            reloads: list[Reload] = [node.reread_keys, partial(_follow_identity, node, again)]
             reloads.append(partial(_define_again, node, files))
             nursery.start_soon(run_restarting, node.counters, "the watch over pauses", keep_pauses_short)
             nursery.start_soon(_leave_when_told, node, leave, manager)
@@ -189,9 +189,16 @@ async def _reload(reloads: Sequence[Reload], turn: trio.Lock, manager: ServiceMa
         _log.info("files are read again")
 
 
-async def _require_identity(node: Node, again: Callable[[], AgentConfig]) -> None:
-    """Require identity from now on if the configuration does now. Raises ``ConfigError``; then nothing has changed."""
-    if (await trio.to_thread.run_sync(again)).identity == "require":
+async def _follow_identity(node: Node, again: Callable[[], AgentConfig]) -> None:
+    """Take up an identity, and require one, if the configuration does now. Raises ``ConfigError``.
+
+    What it says of less is for a restart.
+    """
+    config = await trio.to_thread.run_sync(again)
+    if config.authority_file is None or config.identity == "off":
+        return
+    await node.use_identity(config.authority_file, config.identity_cert, config.identity_key)
+    if config.identity == "require":
         await node.require_identity()
 
 

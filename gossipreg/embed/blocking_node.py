@@ -6,6 +6,7 @@ Written by ``python -m tests.embed.node_modules`` from the methods of `gossipreg
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import attrs
@@ -297,10 +298,26 @@ class BlockingNode(BlockingCalls):
         """Read ``key_file``, ``credential_key_file`` and the files of identity again. Raises ``ConfigError``."""
         self._call(self._node.reread_keys, timeout)
 
+    def use_identity(
+        self,
+        authority_file: Path,
+        identity_cert: Path | None = None,
+        identity_key: Path | None = None,
+        *,
+        timeout: float | None = None,
+    ) -> None:
+        """Use these files of identity from now on, which are those of the settings of their names.
+
+        A node that had no identity signs and verifies from then on, as one does that is started with
+        ``identity=prefer``: it begins a new run, in which its instances are registered again. Raises ``ConfigError``
+        for files that cannot be used; then nothing has changed.
+        """
+        self._call(lambda: self._node.use_identity(authority_file, identity_cert, identity_key), timeout)
+
     def require_identity(self, *, timeout: float | None = None) -> None:
         """Believe from now on only what members have signed, as a node does that is started with ``identity=require``.
 
-        Raises ``ConfigError`` if this node has no certificate or was started without identity, and if it would not
+        Raises ``ConfigError`` if this node has no certificate or no identity, and if it would not
         believe a present member or policy any more, which it names. Then nothing has changed.
         """
         self._call(self._node.require_identity, timeout)

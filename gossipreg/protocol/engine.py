@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from random import Random
 
 import attrs
@@ -33,12 +33,13 @@ from gossipreg.counters import Count
 from gossipreg.errors import MemberPresent, UnknownMember
 from gossipreg.model import Address, Instance, Status
 from gossipreg.policy import Rule
+from gossipreg.protocol.adoption import Adoption
 from gossipreg.protocol.borders import Borders
 from gossipreg.protocol.clock_watch import ClockWatch
 from gossipreg.protocol.disseminator import Disseminator
 from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg.protocol.expulsion import Expulsion
-from gossipreg.protocol.identity.authenticator import IdentityMode, Signer
+from gossipreg.protocol.identity.authenticator import Authenticator, IdentityMode, Signer
 from gossipreg.protocol.inbound import Inbound
 from gossipreg.protocol.isolation import Isolation
 from gossipreg.protocol.joining import Joining
@@ -107,6 +108,7 @@ class Engine:
     joining: Joining
     clocks: ClockWatch
     expulsion: Expulsion
+    adoption: Adoption
     _sweep_at: float
     _deadline: float | None = None  # the deadline, until a verb may have moved it
 
@@ -253,11 +255,32 @@ class Engine:
         self._refresh()
         return self._done()
 
+    def review_identity(self, authorities: tuple[Authority, ...], now: float) -> Iterator[None]:
+        """Verify what is held by these authorities, one statement at each step, ahead of `adopt_identity`."""
+        own = self.state.authenticator
+        by = Authenticator(own.cluster, IdentityMode.PREFER, None, authorities, verifier=own.verifier)
+        for _ in self.adoption.review(by, now):
+            yield
+
+    def adopt_identity(self, authorities: tuple[Authority, ...], now: float) -> list[Output]:
+        """Verify what is signed from now on, as ``prefer`` does, in a node that had no identity so far.
+
+        `renew_certificate` has it sign, too.
+        """
+        self.identity.check_open()
+        assert not self.state.authenticator.is_on, "it is adopted once"
+        self.state.authenticator.mode = IdentityMode.PREFER
+        self.state.authenticator.trust(authorities)
+        self.adoption.drop_wrong(now)
+        self._refresh()
+        return self._done()
+
     def renew_certificate(self, signer: Signer, now: float) -> list[Output]:
         """Sign with ``signer`` from now on, and have the others know its certificate."""
         self.identity.check_open()
         self.state.authenticator.use(signer)
         self.state.registry.sign = self.state.sign_record
+        self.outbox.fit_paths()
         self.local_member.renew(now)
         self._refresh()
         return self._done()

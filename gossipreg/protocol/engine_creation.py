@@ -6,6 +6,7 @@ from collections import Counter
 from random import Random
 
 from gossipreg.model import Address
+from gossipreg.protocol.adoption import Adoption
 from gossipreg.protocol.borders import Borders
 from gossipreg.protocol.cells.cells import Cells
 from gossipreg.protocol.clock_watch import ClockWatch
@@ -157,4 +158,5 @@ def create_engine(
         sweep_at=now + SWEEP_SECONDS,
         clocks=clocks,
         expulsion=expulsion,
+        adoption=Adoption(state, expulsion),
     )

@@ -51,7 +51,7 @@ class Expulsion:
         for member in self.state.members.snapshot():
             is_own = member.name == self.state.members.own_name
             if member.proof and not is_own and authenticator.has_ended(member.proof, wall):
-                self._drop(member)
+                self.drop(member)
         ended = [
             version
             for version in self.state.policies
@@ -67,11 +67,12 @@ class Expulsion:
         """Drop what others have not signed, members with their records, and policies, their removals, too."""
         for member in self.state.members.snapshot():
             if not member.proof and member.name != self.state.members.own_name:
-                self._drop(member)
+                self.drop(member)
         for version in [each for each in self.state.policies if not (each.proof or each.revocation)]:
             self.state.policy_state.drop(version)
 
-    def _drop(self, member: MemberUpdate) -> None:
+    def drop(self, member: MemberUpdate) -> None:
+        """Drop a member with its records, and end its streams."""
         self.state.begin_change()
         self.detector.end_suspicion(member.name)
         self.state.counters[Count.MEMBERS_EXPELLED] += 1

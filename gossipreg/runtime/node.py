@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 
 import attrs
 import trio
@@ -334,10 +335,22 @@ class Node(NodeQueries):
         await self._lifecycle.identity.reread()
         await self._lifecycle.keyring.reread()
 
+    async def use_identity(
+        self, authority_file: Path, identity_cert: Path | None = None, identity_key: Path | None = None
+    ) -> None:
+        """Use these files of identity from now on, which are those of the settings of their names.
+
+        A node that had no identity signs and verifies from then on, as one does that is started with
+        ``identity=prefer``: it begins a new run, in which its instances are registered again. Raises ``ConfigError``
+        for files that cannot be used; then nothing has changed.
+        """
+        self._context.check_open()
+        await self._lifecycle.identity.use(authority_file, identity_cert, identity_key)
+
     async def require_identity(self) -> None:
         """Believe from now on only what members have signed, as a node does that is started with ``identity=require``.
 
-        Raises ``ConfigError`` if this node has no certificate or was started without identity, and if it would not
+        Raises ``ConfigError`` if this node has no certificate or no identity, and if it would not
         believe a present member or policy any more, which it names. Then nothing has changed.
         """
         self._context.check_open()

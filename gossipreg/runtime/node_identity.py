@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
 import attrs
 import msgpack
 import trio
+import trio.lowlevel
 
 from gossipreg.authority import REVOCATION, decode
 from gossipreg.config import Config
@@ -37,6 +39,8 @@ _WARN_SECONDS: Final = 6 * 3600.0
 #: How many members a sentence names.
 _NAMED_MAX: Final = 5
 
+#: How many statements that are held are verified before other tasks run again (0.1 ms each).
+_VERIFIED_AT_ONCE: Final = 50
 
 #: The name of the field with credentials, as the payload of a record has it.
 _SEALED: Final[bytes] = msgpack.packb("sealed")
@@ -61,11 +65,15 @@ class NodeIdentity:
     #: Why an issuer has not renewed the certificate, although it is due; empty: it has, or it is not.
     renewal_problem: str = attrs.field(init=False, default="")
     _warned_at: float = attrs.field(init=False, default=float("-inf"))
+    _is_on: trio.Event = attrs.field(init=False, factory=trio.Event)  # set once the node has an identity
+
+    def __attrs_post_init__(self) -> None:
+        if self.files.mode is not IdentityMode.OFF:
+            self._is_on.set()
 
     async def follow(self) -> None:
         """Until cancelled: read the files again when they change, and warn while the certificate ends soon."""
-        if self.files.mode is IdentityMode.OFF:
-            await trio.sleep_forever()
+        await self._is_on.wait()
         seen = await trio.to_thread.run_sync(self._stamps)
         while True:
             self.note_exposed()
@@ -133,6 +141,7 @@ class NodeIdentity:
             tuple(map(self._identity_of, self._context.catalog.members())),
             tuple(map(self._revoked, revoked)),
             dict(self._context.driver.refused_sources),
+            () if self.files.mode is IdentityMode.OFF else tuple(self._context.engine.unproven_policies()),
         )
 
     def _identity_of(self, member: Member) -> MemberIdentity:
@@ -170,12 +179,36 @@ class NodeIdentity:
             await self._policies.revoke(revocation)
 
     async def reread(self) -> None:
-        """Read the files again. Raises ``ConfigError``: then nothing has changed. The mode stays as it was started."""
+        """Read the files again. Raises ``ConfigError``: then nothing has changed. The mode stays as it is."""
+        if self.files.mode is not IdentityMode.OFF:
+            await self._read(self._config)
+
+    async def use(self, authorities: Path, certificate: Path | None, key: Path | None) -> None:
+        """Use these files from now on. Raises ``ConfigError``: then nothing has changed."""
+        is_off = self.files.mode is IdentityMode.OFF
+        if certificate is None and self.files.signer is not None:
+            raise ConfigError("identity_cert: it is not given any more: to sign no more takes a restart")
+        config = attrs.evolve(
+            self._config,
+            authority_file=authorities,
+            identity_cert=certificate,
+            identity_key=key,
+            identity=IdentityMode.PREFER.value if is_off else self._config.identity,
+        )
+        if config != self._config or is_off:
+            await self._read(config)
+
+    async def _read(self, config: Config) -> None:
+        """Read the files that ``config`` names, and use them. Raises ``ConfigError``: then nothing has changed."""
+        files = await trio.to_thread.run_sync(IdentityFiles.of, config)
+        files.check_name(config, self._context.name)
         if self.files.mode is IdentityMode.OFF:
-            return
-        files = await trio.to_thread.run_sync(IdentityFiles.of, self._config)
-        files.check_name(self._config, self._context.name)
-        before, self.files = self.files, files
+            await self._verify_ahead(files)
+        if self.files.mode is IdentityMode.OFF:  # no other call has come first
+            self._context.driver.say(self._context.engine.adopt_identity(files.authorities, trio.current_time()))
+            log.info("what members sign is verified from now on")
+        before, self.files, self._config = self.files, files, config
+        self._is_on.set()
         driver, engine = self._context.driver, self._context.engine
         if self.files.authorities != before.authorities:
             driver.say(engine.trust(self.files.authorities, trio.current_time()))
@@ -185,12 +218,18 @@ class NodeIdentity:
             log.info("this node signs under certificate %s", signer.certificate.serial_text)
         await self.publish()
 
+    async def _verify_ahead(self, files: IdentityFiles) -> None:
+        """Verify what is held, in slices: the results are remembered."""
+        steps = self._context.engine.review_identity(files.authorities, trio.current_time())
+        while sum(1 for _ in islice(steps, _VERIFIED_AT_ONCE)) == _VERIFIED_AT_ONCE:
+            await trio.lowlevel.checkpoint()
+
     async def require(self) -> None:
         """Believe only what is signed from now on. Raises ``ConfigError`` if not all is ready, and changes nothing."""
         if self._authenticator.mode is IdentityMode.REQUIRE:
             return
         if self.files.mode is IdentityMode.OFF:
-            raise ConfigError("identity: this node was started without: restart it for `require`")
+            raise ConfigError("identity: this node has none: give it authority_file and identity_cert")
         if self.files.signer is None:
             raise ConfigError("identity: `require` without identity_cert: the others would not believe this node")
         why = []
@@ -218,7 +257,7 @@ class NodeIdentity:
         """What is wrong with this node's identity, or that of others, each a sentence."""
         if self.files.mode is IdentityMode.OFF:
             return ()
-        return (*self._own_problems(), *self._unsigned())
+        return (*self._own_problems(), *self._unsigned(), *self._unsigned_policies())
 
     def _own_problems(self) -> tuple[str, ...]:
         signer = self.files.signer
@@ -243,6 +282,11 @@ class NodeIdentity:
         if not names or names == [self._context.name]:
             return ()
         return (f"not every member signs what it states: {_named(names)}",)
+
+    def _unsigned_policies(self) -> tuple[str, ...]:
+        """Which policies no certificate proves, in one sentence: they keep the node from `require`."""
+        keys = self._context.engine.unproven_policies()
+        return (f"not every policy is signed, set these again: {_named(keys)}",) if keys else ()
 
 
 def _named(names: Sequence[str]) -> str:

@@ -26,6 +26,9 @@ def test_keys_are_listed_with_how_many_members_hold_and_use_each(fake: FakeAgent
     fake.identity_mode = {"mode": "prefer", "not_ready": ["web-2", "web-3"]}
     noted = ask("keys", "list")
     assert noted == Ran(0, TABLE, "gossipreg: identity is `prefer`; not ready for `require`: web-2, web-3\n")
+    fake.identity_mode = {"mode": "prefer", "not_ready": [], "unsigned_policies": ["split:orders"]}
+    noted = ask("keys", "list")
+    assert noted == Ran(0, TABLE, "gossipreg: identity is `prefer`; policies that are not signed: split:orders\n")
     fake.identity_mode = {"mode": "require", "not_ready": []}
     assert ask("keys", "list") == Ran(0, TABLE, "gossipreg: identity is `require`\n")
 

@@ -26,7 +26,7 @@ from gossipreg.authority import (
     new_node_key,
 )
 from gossipreg.certificate import Certificate
-from gossipreg.cli.run_agent import _require_identity
+from gossipreg.cli.run_agent import _follow_identity
 from gossipreg.config import Config
 from gossipreg.counters import Count
 from gossipreg.errors import InvalidCertificate
@@ -391,7 +391,7 @@ async def test_identity_is_not_required_of_others_by_a_node_that_has_none(place:
     place.sign("a")
     signed = place.config("a", identity="prefer")
     for wrong, why in (
-        (attrs.evolve(signed, identity="off"), "started without"),
+        (attrs.evolve(signed, identity="off"), "this node has none: give it authority_file"),
         (attrs.evolve(signed, identity_cert=None, identity_key=None), "without identity_cert"),
     ):
         async with open_node(wrong) as node:
@@ -399,9 +399,81 @@ async def test_identity_is_not_required_of_others_by_a_node_that_has_none(place:
                 await node.require_identity()
 
 
-async def test_an_agent_requires_identity_on_sighup_if_its_settings_do_now(place: Place) -> None:
+async def test_an_agent_takes_up_an_identity_and_requires_one_on_sighup_if_its_settings_do_now(place: Place) -> None:
     place.sign("a")
-    async with open_node(place.config("a", identity="prefer")) as node:
-        for wanted, mode in (("prefer", "prefer"), ("require", "require"), ("prefer", "require")):
-            await _require_identity(node, partial(AgentConfig, authority_file=place.trusted, identity=wanted))
+    files = {
+        "authority_file": place.trusted,
+        "identity_cert": place.path / "a.cert",
+        "identity_key": place.path / "a.key",
+    }
+    async with open_node(config("a")) as node:
+        for settings, mode in (
+            ({}, "off"),
+            ({**files, "identity": "off"}, "off"),
+            (files, "prefer"),
+            ({**files, "identity": "prefer"}, "prefer"),
+            ({**files, "identity": "require"}, "require"),
+            ({**files, "identity": "prefer"}, "require"),
+            ({}, "require"),
+        ):
+            await _follow_identity(node, partial(AgentConfig, **settings))
             assert node.identity().mode == mode
+
+
+async def test_running_nodes_take_up_identities_one_by_one_until_all_require_them(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(node_identity, "_VERIFIED_AT_ONCE", 1)
+    monkeypatch.setattr(node_identity, "_LOOK_SECONDS", 0.02)
+    for name in ("a", "b", "c"):
+        place.sign(name, grants=("policies",))
+    async with (
+        open_node(config("a")) as one,
+        open_node(config("b", one)) as two,
+        open_node(config("c", one)) as three,
+    ):
+        nodes = (one, two, three)
+        for node in nodes:
+            await node.register("orders", id=f"orders-{node.name}", port=80)
+        await two.set_policy(Split("orders", {"v1": 100}))
+        await until(lambda: all(len(node.lookup("orders")) == 3 and node.policies() for node in nodes))
+        for node in nodes:
+            own = place.path / f"{node.name}.cert", place.path / f"{node.name}.key"
+            await node.use_identity(place.trusted, *own)
+            await node.use_identity(place.trusted, *own)
+            assert node.identity().mode == "prefer"
+            await until(lambda: all(alive(each) == {"a", "b", "c"} for each in nodes))
+            await until(lambda: all(len(each.lookup("orders")) == 3 for each in nodes))
+            assert one.identity().unsigned_policies == ("split:orders",)
+            assert any("set these again: split:orders" in each for each in one.info().problems)
+        await two.set_policy(Split("orders", {"v1": 100}))
+        await until(lambda: not any(node.identity().unsigned_policies for node in nodes))
+        for node in nodes:
+            await until(lambda: all(each.ready for each in node.identity().members))  # noqa: B023 - awaited at once
+            await node.require_identity()
+        await until(lambda: len({node.info().fingerprint for node in nodes}) == 1)
+        assert all(len(node.lookup("orders")) == 3 and alive(node) == {"a", "b", "c"} for node in nodes)
+        renewed = place.sign("a", not_after=NOW + 3600 * 24 * 90)
+        await until(lambda: two.identity().members[0].certificate == renewed.serial_text)
+
+
+async def test_files_of_identity_that_cannot_be_used_leave_a_node_as_it_is(place: Place) -> None:
+    place.sign("a")
+    place.sign("b")
+    own = place.path / "a.cert", place.path / "a.key"
+    async with open_node(config("a")) as node:
+        for trusted, files, why in (
+            (place.trusted, (place.path / "b.cert", place.path / "b.key"), "it is for b, not for a"),
+            (place.path / "none", own, "cannot read"),
+            (place.trusted, (own[0], None), "identity_key"),
+        ):
+            with pytest.raises(ConfigError, match=why):
+                await node.use_identity(trusted, *files)
+            assert node.identity().mode == "off"
+        begun = node.info().generation
+        await node.use_identity(place.trusted)
+        assert (node.identity().mode, node.info().generation) == ("prefer", begun), "it verifies, and signs nothing"
+        await node.use_identity(place.trusted, *own)
+        assert node.identity().members[0].ready
+        with pytest.raises(ConfigError, match="to sign no more takes a restart"):
+            await node.use_identity(place.trusted)

@@ -23,6 +23,8 @@ from gossipreg.keys import KEPT_SECONDS
 from gossipreg.model import Health, Instance
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from gossipreg.check import Check, CheckReport
     from gossipreg.model import ServiceTerm
     from gossipreg.node_info import JoinResult, NodeInfo
@@ -220,6 +222,14 @@ class AttachedVerbs(AttachedQueries):
 
     async def reread_keys(self) -> None:
         members_only("reread_keys", "send SIGHUP to the agent")
+
+    async def use_identity(
+        self,
+        authority_file: Path,  # noqa: ARG002 -- a member's parameter
+        identity_cert: Path | None = None,  # noqa: ARG002 -- a member's parameter
+        identity_key: Path | None = None,  # noqa: ARG002 -- a member's parameter
+    ) -> None:
+        members_only("use_identity", "give the files to the agent, and send that SIGHUP")
 
     async def require_identity(self) -> None:
         members_only("require_identity", "set it for the agent, and send that SIGHUP")

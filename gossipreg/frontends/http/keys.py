@@ -65,7 +65,8 @@ def _listed(context: NativeContext) -> Response:
     identity = context.node.identity()
     if identity.mode != "off":
         not_ready = [each.name for each in identity.members if each.present and not each.ready]
-        body["identity"] = {"mode": identity.mode, "not_ready": not_ready}
+        unsigned = list(identity.unsigned_policies)
+        body["identity"] = {"mode": identity.mode, "not_ready": not_ready, "unsigned_policies": unsigned}
     return Response.of(200, body)
 
 

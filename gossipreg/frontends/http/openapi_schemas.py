@@ -277,8 +277,10 @@ def schemas() -> dict[str, Json]:
             "properties": {
                 "keys": list_of(ref("GossipKey")),
                 "identity": {
-                    **object_of(mode={"enum": ["prefer", "require"]}, not_ready=list_of(TEXT)),
-                    "description": "Of a node with identity: members that one which requires it would not believe.",
+                    **object_of(
+                        mode={"enum": ["prefer", "require"]}, not_ready=list_of(TEXT), unsigned_policies=list_of(TEXT)
+                    ),
+                    "description": "Of a node with identity: what one which requires it would not believe.",
                 },
             },
             "required": ["keys"],

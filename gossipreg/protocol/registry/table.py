@@ -83,6 +83,13 @@ class Table:
         )
 
     @property
+    def compacted_digest(self) -> TableDigest:
+        """The digest of the last version as of which no record was missing."""
+        return TableDigest(
+            self.owner, self.generation, self.compacted_below, self._compacted_xor, proof=self._compacted_proof
+        )
+
+    @property
     def xor(self) -> int:
         """The xor of the digests of all that is held."""
         return self._xor

@@ -46,15 +46,17 @@ async def test_keys_are_added_used_and_removed_and_never_shown(client: httpx.Asy
     assert (unknown.status_code, unknown.json()["code"]) == (404, "unknown_key")
 
 
-async def test_with_identity_the_members_that_are_not_ready_to_be_required_to_sign_are_named(
+async def test_with_identity_the_members_and_policies_that_are_not_ready_for_it_to_be_required_are_named(
     client: httpx.AsyncClient, fake: FakeNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     members = [
         MemberIdentity(name, is_present, None, None, None, ready=is_ready)
         for name, is_present, is_ready in (("a", True, True), ("b", True, False), ("c", False, False))
     ]
-    monkeypatch.setattr(type(fake), "identity", lambda _: IdentityReport("prefer", None, tuple(members), (), {}))
-    assert (await client.get("/api/v1/keys")).json()["identity"] == {"mode": "prefer", "not_ready": ["b"]}
+    report = IdentityReport("prefer", None, tuple(members), (), {}, ("split:orders",))
+    monkeypatch.setattr(type(fake), "identity", lambda _: report)
+    said = (await client.get("/api/v1/keys")).json()["identity"]
+    assert said == {"mode": "prefer", "not_ready": ["b"], "unsigned_policies": ["split:orders"]}
 
 
 @pytest.mark.parametrize(
