@@ -255,8 +255,8 @@ class Config:
         Choice(("auto", "off", "prefer", "require")),
         "auto",
         "Whether what members state must be signed: off, prefer (what is signed is verified, and members that signed "
-        "must go on) or require (nothing else is believed). auto: prefer with an authority_file, else off. Read again on "
-        "SIGHUP, for what is stricter.",
+        "must go on) or require (nothing else is believed). auto: prefer with an authority_file, else off. Read again "
+        "on SIGHUP, for what is stricter.",
     )
     data_dir: Path | None = setting(
         OptionalPath(),

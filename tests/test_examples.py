@@ -85,7 +85,6 @@ _TRIED: Final = {
     ("health-checks.md", "toml"): "tests/test_health_checks_page.py",
     ("cells.md", "toml"): "tests/cli/test_docs.py",
     ("regions.md", "toml"): "tests/cli/test_docs.py",
-    ("keys.md", "toml"): "tests/cli/test_docs.py",
     ("http-api.md", "toml"): "tests/cli/test_docs.py",
     ("render.md", "jinja"): "tests/frontends/render/test_render_page.py",
     ("resilience.md", "python"): "tests/embed/test_resilience_page.py",

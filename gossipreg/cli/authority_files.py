@@ -83,15 +83,18 @@ def read_authority(path: Path) -> AuthorityKey:
     return decode_authority_key(line_of(path, secret=True), where=str(path))
 
 
-def line_of(path: Path, *, secret: bool = False) -> str:
-    """The one document in a file. Raises `ConfigError`, and `UnsafeFile` if others can read a secret."""
+def line_of(path: Path, *, secret: bool = False, of_agent: bool = False) -> str:
+    """The one document in a file. Raises `ConfigError`, and `UnsafeFile` if others can read a secret.
+
+    ``of_agent``: an agent reads it, too, and root's may be for its group.
+    """
     from gossipreg.authority import is_public, lines_of
     from gossipreg.runtime.files import read_file
 
     try:
         read = read_file(path)
         if secret and not is_public(read.content):  # else it is another file than is meant: its reader says which
-            read.check_secret()
+            read.check_secret(of_agent=of_agent)
         text = read.content.decode("ascii")
     except UnsafeFile:
         raise

@@ -117,7 +117,7 @@ def token(
     from gossipreg.runtime.identity_files import read_authorities
     from gossipreg.signatures import SigningKey
 
-    key = SigningKey(decode_key(NODE_KEY, line_of(issuer, secret=True), where=str(issuer)))
+    key = SigningKey(decode_key(NODE_KEY, line_of(issuer, secret=True, of_agent=True), where=str(issuer)))
     known, _ = read_authorities("--authorities", authorities, None)
     delegation = next((each.delegation for each in known if each.public == key.public and each.delegation), None)
     if delegation is None:

@@ -41,16 +41,19 @@ class ReadFile(NamedTuple):
     content: bytes
     status: os.stat_result
 
-    def check_secret(self) -> None:
-        """Raise ``UnsafeFile`` if others may read the file, or if `check_trusted` would."""
-        self._check(secret=True)
+    def check_secret(self, *, of_agent: bool = False) -> None:
+        """Raise ``UnsafeFile`` if others may read the file, or if `check_trusted` would.
+
+        ``of_agent``: an agent of this host reads the file, too, so root may let that one's group read it.
+        """
+        self._check(secret=True, of_agent=of_agent)
 
     def check_trusted(self) -> None:
         """Raise ``UnsafeFile`` if users other than this one and root may change or replace the file."""
         self._check(secret=False)
 
-    def _check(self, *, secret: bool) -> None:
-        check_status(self.path, self.status, secret=secret)
+    def _check(self, *, secret: bool, of_agent: bool = False) -> None:
+        check_status(self.path, self.status, secret=secret, of_agent=of_agent)
         check_parent(self.path)
 
 
@@ -90,9 +93,9 @@ def check_directory(path: Path) -> None:
     check_parent(path)
 
 
-def check_status(path: Path, status: os.stat_result, *, secret: bool = False) -> None:
+def check_status(path: Path, status: os.stat_result, *, secret: bool = False, of_agent: bool = False) -> None:
     """Raise ``UnsafeFile`` if this process must not use a file or directory of that ``status``."""
-    found = flaw(path, status, os.geteuid(), secret=secret)
+    found = flaw(path, status, os.geteuid(), secret=secret, of_agent=of_agent)
     if found is not None:
         raise UnsafeFile(found)
 
@@ -105,15 +108,18 @@ def check_parent(path: Path) -> None:
         raise UnsafeFile(f"every user of this machine can replace {path}: run chmod o-w {_quoted(parent)}, or move it")
 
 
-def flaw(path: Path, status: os.stat_result, user: int, *, secret: bool) -> str | None:
-    """Why a process of ``user`` must not use a file or directory of that ``status``, in a sentence; None if it may."""
+def flaw(path: Path, status: os.stat_result, user: int, *, secret: bool, of_agent: bool = False) -> str | None:
+    """Why a process of ``user`` must not use a file or directory of that ``status``, in a sentence; None if it may.
+
+    ``of_agent``: it is a secret of an agent, which may be another user's.
+    """
     mode, owner = stat.S_IMODE(status.st_mode), status.st_uid
     if owner not in (user, _ROOT):
         each = "-R " if stat.S_ISDIR(status.st_mode) else ""
         return f"{path} belongs to {_user(owner)}, who can change it: run chown {each}{_user(user)} {_quoted(path)}"
-    if secret and mode & (_OTHERS_READ | _OTHERS_WRITE) & ~_allowed_by_root(owner, user):
+    if secret and mode & (_OTHERS_READ | _OTHERS_WRITE) & ~_allowed_by_root(owner, user, of_agent=of_agent):
         who = "every user of this machine" if mode & (stat.S_IROTH | stat.S_IWOTH) else "its group"
-        wanted = "640" if _allowed_by_root(owner, user) else "600"
+        wanted = "640" if _allowed_by_root(owner, user, of_agent=of_agent) else "600"
         return f"{path} is secret, and {who} can open it (mode {mode:04o}): run chmod {wanted} {_quoted(path)}"
     if mode & _OTHERS_WRITE:
         who = "every user of this machine" if mode & stat.S_IWOTH else "its group"
@@ -121,9 +127,9 @@ def flaw(path: Path, status: os.stat_result, user: int, *, secret: bool) -> str 
     return None
 
 
-def _allowed_by_root(owner: int, user: int) -> int:
+def _allowed_by_root(owner: int, user: int, *, of_agent: bool) -> int:
     """Root may let a group read a secret: that is how systemd and Kubernetes hand one to a service's user."""
-    return stat.S_IRGRP if owner == _ROOT and user != _ROOT else 0
+    return stat.S_IRGRP if owner == _ROOT and (user != _ROOT or of_agent) else 0
 
 
 def _quoted(path: Path) -> str:

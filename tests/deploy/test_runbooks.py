@@ -1,7 +1,8 @@
-"""The runbooks of docs/keys.md, word by word: their commands are run on four hosts, and show what the page says."""
+"""The runbooks of docs/keys.md, word by word: their commands are run on five hosts, and show what the page says."""
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shutil
 import subprocess
@@ -21,7 +22,13 @@ from tests.deploy.hosts import PATIENCE, Host, needs_hosts, open_hosts
 from tests.deploy.test_first_cluster import ROOT, Shell
 
 PAGE: Final = ROOT / "docs" / "keys.md"
-ADDRESSES: Final = {"vault": "10.0.0.10", "web-1": "10.0.0.11", "web-2": "10.0.0.12", "web-3": "10.0.0.13"}
+ADDRESSES: Final = {
+    "vault": "10.0.0.10",
+    "web-1": "10.0.0.11",
+    "web-2": "10.0.0.12",
+    "web-3": "10.0.0.13",
+    "web-4": "10.0.0.14",
+}
 AGENTS: Final = ("web-1", "web-2", "web-3")
 
 #: Where the package and what it needs is on a host, and the command.
@@ -33,8 +40,15 @@ _SETTINGS: Final = """cluster = "shop"
 bind = "{address}:7940"
 join = ["10.0.0.11", "10.0.0.12", "10.0.0.13"]
 key_file = "/etc/gossipreg/key"
+tokens_file = "/etc/gossipreg/tokens.toml"
 data_dir = "/var/lib/gossipreg"
 """
+_TOKENS: Final = """[[tokens]]
+name = "operator"
+token_sha256 = "{digest}"
+scopes = ["read", "write", "checks", "operator"]
+"""
+_ALL_JOINED: Final = "web-1.*\n(.*\n)*web-2.*\n(.*\n)*web-3"
 
 
 @attrs.frozen
@@ -47,26 +61,32 @@ class Block:
     text: str
 
 
+def runbooks() -> str:
+    """The part of the page with commands that belong together."""
+    return PAGE.read_text().partition("\n### Introducing identity\n")[2].partition("\n## How it works\n")[0]
+
+
 def blocks() -> Iterator[Block]:
     """The marked blocks below the page's heading "Identity"."""
     heading = "Introducing identity"
     marked = r"^(?:### ([^\n]*)|<!-- on: ([^>]*) -->\n```(\w+)\n(.*?)^```)"
-    text = PAGE.read_text().partition("\n### Introducing identity\n")[2].partition("\nTests: ")[0]
-    for title, where, language, commands in re.findall(marked, text, re.DOTALL | re.MULTILINE):
+    for title, where, language, commands in re.findall(marked, runbooks(), re.DOTALL | re.MULTILINE):
         heading = title or heading
         if where:
             yield Block(heading, tuple(where.split()), language, commands)
 
 
 def test_each_block_of_the_runbooks_says_where_it_is_run() -> None:
-    text = PAGE.read_text().partition("\n### Introducing identity\n")[2].partition("\nTests: ")[0]
-    assert len(list(blocks())) == len(re.findall(r"^```\w+$", text, re.MULTILINE))
+    assert len(list(blocks())) == len(re.findall(r"^```\w+$", runbooks(), re.MULTILINE))
     assert {name for block in blocks() for name in block.where} == set(ADDRESSES)
     assert [title for title, _ in groupby(blocks(), lambda block: block.heading)] == [
         "Introducing identity",
         "A node is compromised, or its key has leaked",
         "A certificate has ended",
         "The authority is compromised",
+        "An issuer",
+        "A new node",
+        "An issuer is compromised",
     ]
 
 
@@ -165,17 +185,20 @@ class Console:
 
 
 def begin(console: Console) -> None:
-    """Have a sealed cluster of three, as docs/first-cluster.md makes it, without tokens."""
-    key = ""
+    """Have a sealed cluster of three, as docs/first-cluster.md makes it."""
+    key, token = "", "a-token-that-the-runbooks-never-show"
+    tokens = _TOKENS.format(digest=hashlib.sha256(token.encode()).hexdigest())
     for name in AGENTS:
         console.run(name, "groupadd --force --system gossipreg-keys; mkdir -p /etc/gossipreg; cd /etc/gossipreg")
         key = key or console.shells[name].run("gossipreg keygen")
         directory = console.hosts[name].root / "etc/gossipreg"
         (directory / "key").write_text(key)
+        (directory / "tokens.toml").write_text(tokens)
         (directory / "agent.toml").write_text(_SETTINGS.format(address=ADDRESSES[name]))
-        console.run(name, "chown root:gossipreg-keys key; chmod 640 key; systemctl enable --now gossipreg; cd /root")
+        console.run(name, "chown root:gossipreg-keys key tokens.toml; chmod 640 key tokens.toml")
+        console.run(name, f"export GOSSIPREG_TOKEN='{token}'; systemctl enable --now gossipreg; cd /root")
     for name in AGENTS:
-        console.until(name, "gossipreg members", "web-1.*\n(.*\n)*web-2.*\n(.*\n)*web-3")
+        console.until(name, "gossipreg members", _ALL_JOINED)
 
 
 def end_certificate(console: Console) -> None:
@@ -213,7 +236,7 @@ def test_the_runbooks_do_what_they_say() -> None:
                         for name in AGENTS:
                             console.until(name, "gossipreg keys list", "identity is `require`$")
                 for name in AGENTS:
-                    console.until(name, "gossipreg members", "web-1.*\n(.*\n)*web-2.*\n(.*\n)*web-3")
+                    console.until(name, "gossipreg members", _ALL_JOINED)
                     console.until(name, "gossipreg info", r"!^problems\t")
         finally:
             for shell in console.shells.values():

@@ -57,6 +57,21 @@ def test_a_secret_is_for_its_user_alone_or_roots_for_a_group(
 @pytest.mark.parametrize(
     ("mode", "owner", "said"),
     [
+        (0o640, ROOT, None),
+        (0o600, ROOT, None),
+        (0o660, ROOT, "is secret, and its group can open it (mode 0660): run chmod 640 "),
+        (0o644, ROOT, "is secret, and every user of this machine can open it (mode 0644): run chmod 640 "),
+        (0o640, ANN, f"belongs to {ANN}, who can change it: run chown root "),
+    ],
+)
+def test_root_may_use_what_it_lets_the_group_of_an_agent_read(mode: int, owner: int, said: str | None) -> None:
+    expected = None if said is None else f"/etc/key {said}/etc/key"
+    assert flaw(Path("/etc/key"), status(mode, owner), ROOT, secret=True, of_agent=True) == expected
+
+
+@pytest.mark.parametrize(
+    ("mode", "owner", "said"),
+    [
         (0o755, ANN, None),
         (0o755, ROOT, None),
         (0o775, ROOT, "can be changed by its group (mode 0775): run chmod go-w "),
