@@ -44,6 +44,7 @@ def labels(instance: Instance) -> dict[str, str]:
         "role": instance.role or "",
         "health": str(instance.health),
         "weight": str(instance.weight),
+        "stale": "true" if instance.stale else "false",
         "tags": f",{','.join(instance.tags)}," if instance.tags else "",
     }
     meta = {

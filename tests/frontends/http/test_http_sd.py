@@ -29,6 +29,7 @@ async def test_every_instance_is_a_target_with_its_labels(fake: FakeNode, client
                 "__meta_gossipreg_role": "primary",
                 "__meta_gossipreg_health": "passing",
                 "__meta_gossipreg_weight": "3",
+                "__meta_gossipreg_stale": "false",
                 "__meta_gossipreg_tags": ",v2,eu,",
                 "__meta_gossipreg_meta_team_a": "x",
             },
@@ -51,6 +52,11 @@ async def test_what_cannot_serve_is_scraped_all_the_same_unless_asked_otherwise(
     assert await ports("?service=orders") == ["1", "2"]
     assert await ports("?service=orders&healthy") == ["1"]
     assert await ports("?service=missing") == []
+
+
+def test_what_was_last_known_of_an_instance_is_marked() -> None:
+    known = Instance(id="x", service="s", host="::1", port=1, stale=True)
+    assert labels(known)[f"{PREFIX}stale"] == "true"
 
 
 def test_labels_are_of_the_form_that_prometheus_takes() -> None:
