@@ -372,6 +372,11 @@ class Count(Described):
 
     # Other regions
 
+    FAILOVERS = (
+        "failovers",
+        "times",
+        "Times that another region than the own one came into use for a service, for callers that fail over.",
+    )
     REGION_ANSWERS = "region_answers", "answers", "Answers of agents of other regions about their services."
     REGION_FAILURES = (
         "region_failures",

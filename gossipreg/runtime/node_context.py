@@ -36,11 +36,12 @@ class NodeContext:
     failure: GossipregError | None = None  # what closed the node, if that was an error
     has_ended: bool = attrs.field(init=False, default=False)  # the node is closed; a read looks at nothing else
     catalog: Catalog = attrs.field(init=False)
-    failovers: Failovers = attrs.field(init=False, factory=lambda: Failovers(time.monotonic))
+    failovers: Failovers = attrs.field(init=False)
     _closed: trio.Event = attrs.field(init=False, factory=trio.Event)
 
     def __attrs_post_init__(self) -> None:
         self.catalog = Catalog(self.engine, trio.lowlevel.current_clock().current_time)
+        self.failovers = Failovers(time.monotonic, self.counters)
 
     @property
     def name(self) -> str:

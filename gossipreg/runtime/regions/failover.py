@@ -12,6 +12,7 @@ region offers, what was used before and the time are passed in.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -20,14 +21,22 @@ from typing import Final, Protocol
 import attrs
 
 from gossipreg import limits
+from gossipreg.counters import Count
 from gossipreg.errors import RegionUnavailable
 from gossipreg.model import Health, Instance
 from gossipreg.protocol.registry.choose import matching
+from gossipreg.protocol.token_bucket import TokenBucket
 from gossipreg.regional import RegionalService
 from gossipreg.values import frozen
 
+log = logging.getLogger(__name__)
+
 #: How long a failover that is not asked for is remembered, where there is no room for all (seconds).
 _FORGOTTEN_SECONDS: Final = 60.0
+
+#: Lines that are logged at once about regions that come into use, and how often another one is (a second).
+_LINES_BURST: Final = 20
+_LINES_RATE: Final = 0.1
 
 #: How long a better region than the one in use must have been able to serve before it is used (seconds).
 RETURN_SECONDS: Final = 10.0
@@ -133,8 +142,14 @@ class Failovers:
     """
 
     clock: Callable[[], float]
+    counters: Counter[str] = attrs.field(factory=Counter)
+    _lines: TokenBucket = attrs.field(init=False)
+    _unsaid: int = attrs.field(init=False, default=0)  # changes that were not logged since the last one that was
     _states: dict[Asked, _Remembered] = attrs.field(init=False, factory=dict)
     _lock: threading.Lock = attrs.field(init=False, factory=threading.Lock)
+
+    def __attrs_post_init__(self) -> None:
+        self._lines = TokenBucket(_LINES_BURST, _LINES_RATE, self.clock())
 
     def used(self, asked: Asked) -> str:
         """The region that is in use for what is ``asked``; empty if none is yet."""
@@ -150,7 +165,38 @@ class Failovers:
                 if len(self._states) >= limits.FAILOVERS_MAX:
                     self._make_room(now)
                 self._states[asked] = _Remembered(state, 1 if known is None else known.asks + 1, now)
+            own = offers[0].region
+            before = own if known is None else known.state.region
+            if found.region != before:
+                self._note(asked, found, before, own, now)
         return found
+
+    def forget(self, asked: Asked) -> None:
+        """Have what is ``asked`` use the first region that can serve, as if it had not been asked before."""
+        with self._lock:
+            self._states.pop(asked, None)
+
+    def _note(self, asked: Asked, found: RegionalOffer, before: str, own: str, now: float) -> None:
+        """Count and log that another region is in use for what is ``asked``, which any client can make up."""
+        if found.region != own:
+            self.counters[Count.FAILOVERS] += 1
+        if not self._lines.fill(now):
+            self._unsaid += 1
+            return
+        self._lines.tokens -= 1
+        service, _, threshold, tag, role = asked
+        what = " ".join((service, *(each for each in (tag, role) if each is not None)))
+        more = f" ({self._unsaid} earlier changes were not logged)" if self._unsaid else ""
+        self._unsaid = 0
+        if found.region == own:
+            log.info("%s: the own region %s is used again, after %s%s", what, own, before, more)
+        elif before != own:
+            log.warning("%s: the region %s is used in place of %s%s", what, found.region, before, more)
+        else:
+            why = (
+                f"fewer than {100 * threshold:g} % of its instances can serve" if threshold else "no instance can serve"
+            )
+            log.warning("%s: the region %s is used: in the own one, %s, %s%s", what, found.region, own, why, more)
 
     def _make_room(self, now: float) -> None:
         """Forget what was not asked for lately; if that is none, the least asked for of the service with most."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gossipreg import limits
+from gossipreg.counters import Count
 from gossipreg.errors import RegionUnavailable
 from gossipreg.model import Health, Instance
 from gossipreg.regional import RegionalService, RegionInfo
@@ -219,3 +222,37 @@ def test_a_region_that_is_hardly_nearer_than_the_one_in_use_is_not(monkeypatch: 
     assert regions.in_order(["nearest"], EU) == (EU, ASIA, "africa")
     trips[ASIA] = 0.059
     assert regions.in_order(["nearest"], EU) == (ASIA, EU, "africa")
+
+
+def test_another_region_in_use_is_logged_once_and_counted_and_so_is_the_return(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, "gossipreg.runtime.regions.failover")
+    now, counters = [0.0], Counter[str]()
+    failovers = Failovers(lambda: now[0], counters)
+    asked: Asked = ("orders", ("eu",), 0.0, "v2", None)
+    gone, serving, there = RegionalOffer("us"), offer("us", 1), offer("eu", 1)
+    for offers in ([serving, there], [gone, there], [gone, there], [gone, offer("asia", 1)]):
+        failovers.choose(asked, offers)
+    for now[0] in (20.0, 31.0, 31.0):
+        failovers.choose(asked, [serving, offer("asia", 1)])
+    assert [each.getMessage() for each in caplog.records] == [
+        "orders v2: the region eu is used: in the own one, us, no instance can serve",
+        "orders v2: the region asia is used in place of eu",
+        "orders v2: the own region us is used again, after asia",
+    ]
+    assert counters == {Count.FAILOVERS: 2}
+
+
+def test_whatever_a_client_makes_up_not_each_change_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    now, counters = [0.0], Counter[str]()
+    failovers = Failovers(lambda: now[0], counters)
+    for number in range(100):
+        failovers.choose(("orders", ("eu",), number / 1000, None, None), [RegionalOffer("us"), offer("eu", 1)])
+    assert (len(caplog.records), counters[Count.FAILOVERS]) == (20, 100)
+    now[0] = 10.0
+    failovers.choose(("orders", ("eu",), 0.5, None, None), [RegionalOffer("us"), offer("eu", 1)])
+    assert caplog.records[-1].getMessage() == (
+        "orders: the region eu is used: in the own one, us, fewer than 50 % of its instances can serve "
+        "(80 earlier changes were not logged)"
+    )
