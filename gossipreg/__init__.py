@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from gossipreg.model import Address, Health, Instance, Member, ServiceCount, ServiceTerm, Status
     from gossipreg.node_info import JoinFailure, JoinResult, NodeInfo
     from gossipreg.policy import Maintenance, Policy, Split, UnreadablePolicy, WeightOverride
+    from gossipreg.prepared_query import PreparedQuery
     from gossipreg.regional import CellInfo, RegionalDirectory, RegionalService, RegionInfo
     from gossipreg.runtime.node import Node
     from gossipreg.runtime.opening import open_node  # as type checkers see it; that below also attaches
@@ -112,6 +113,7 @@ __all__ = [
     "NodeInfo",
     "NotJoined",
     "Policy",
+    "PreparedQuery",
     "RecordTooLarge",
     "RegionInfo",
     "RegionUnavailable",
@@ -207,6 +209,7 @@ _MODULES: Final = {
     "Status": "gossipreg.model",
     "Maintenance": "gossipreg.policy",
     "Policy": "gossipreg.policy",
+    "PreparedQuery": "gossipreg.prepared_query",
     "Split": "gossipreg.policy",
     "UnreadablePolicy": "gossipreg.policy",
     "WeightOverride": "gossipreg.policy",

@@ -244,6 +244,11 @@ POLICIES_MAX: Final = 4096
 POLICIES_REMOVED_MAX: Final = 8192
 POLICY_BYTES_MAX: Final = 900
 
+#: Prepared queries in force, and the name of one (characters). They take room from other policies; there may be as many
+#: as nodes of an earlier release, which cannot read them, hold of those.
+PREPARED_QUERIES_MAX: Final = 512
+PREPARED_QUERY_NAME_CHARS_MAX: Final = 255
+
 #: Removals remembered of one writer. As many as users have policies in force.
 POLICIES_REMOVED_PER_WRITER_MAX: Final = 4096
 

@@ -1,4 +1,4 @@
-"""Cluster-wide policies: how a service's load is split, instances' weights, and instances in maintenance.
+"""Cluster-wide policies: splits of a service's load, weights, instances in maintenance, and prepared queries.
 
 A rule states the effect; a policy is a rule with its writer and time. Any node may set one, all nodes obey it.
 """
@@ -13,6 +13,7 @@ import attrs
 from gossipreg import limits
 from gossipreg.errors import InvalidPolicy
 from gossipreg.model import Instance, is_name
+from gossipreg.prepared_query import PreparedQuery
 from gossipreg.text import is_text, shown
 from gossipreg.values import frozen
 
@@ -131,14 +132,16 @@ class Maintenance:
         return _is_about(self, instance)
 
 
-Rule = Split | WeightOverride | Maintenance
+Rule = Split | WeightOverride | Maintenance | PreparedQuery
 
-KINDS: Final[Mapping[str, type[Rule]]] = {each.kind: each for each in (Split, WeightOverride, Maintenance)}
+KINDS: Final[Mapping[str, type[Rule]]] = {
+    each.kind: each for each in (Split, WeightOverride, Maintenance, PreparedQuery)
+}
 
 
 def check_rule(rule: object) -> None:
     """Raise ``InvalidPolicy`` for what is no rule, or for one that cannot be obeyed."""
-    if not isinstance(rule, Split | WeightOverride | Maintenance):
+    if not isinstance(rule, Rule):
         kinds = ", ".join(each.__name__ for each in KINDS.values())
         raise InvalidPolicy("rule", f"{rule!r:.80} is none of {kinds}")
     rule.check()

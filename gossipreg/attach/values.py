@@ -36,6 +36,7 @@ _MODULES: Final = {
     **dict.fromkeys(("JoinFailure", "NodeInfo"), "gossipreg.node_info"),
     **dict.fromkeys(("Check", "CheckKind", "CheckReport"), "gossipreg.check"),
     **dict.fromkeys(("Maintenance", "Policy", "Split", "UnreadablePolicy", "WeightOverride"), "gossipreg.policy"),
+    "PreparedQuery": "gossipreg.prepared_query",
     "GossipKey": "gossipreg.keys",
 }
 

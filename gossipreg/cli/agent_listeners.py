@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Awaitable, Callable
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 import trio
@@ -28,8 +28,10 @@ if TYPE_CHECKING:
 
     from gossipreg.frontends.serving.access import Access
     from gossipreg.frontends.serving.compatibility_api import CompatibilityApi
+    from gossipreg.frontends.serving.prepared_queries import QueryInstances, RunQuery
     from gossipreg.frontends.serving.tls import ServerTls
     from gossipreg.frontends.serving.tracing import RequestTracer
+    from gossipreg.prepared_query import PreparedQuery
 
 _log = logging.getLogger("gossipreg.agent")
 
@@ -241,6 +243,21 @@ def _raise_descriptor_limit() -> None:
         )
 
 
+def _query_runner(node: Node) -> RunQuery:
+    """What carries out prepared queries for clients of DNS, imported with the first one: most clusters have none."""
+
+    @cache
+    def made() -> RunQuery:
+        from gossipreg.frontends.consul.query_execution import QueryRunner
+
+        return QueryRunner(node)
+
+    def run(query: PreparedQuery) -> QueryInstances:
+        return made()(query)
+
+    return run
+
+
 async def open_dns(node: Node, config: AgentConfig, tls: ServerTls | None, nursery: trio.Nursery) -> Address:
     """Start the DNS listener; return the address that it got."""
     from gossipreg.frontends.dns import serve_dns  # an agent with `--dns off` does without
@@ -254,6 +271,7 @@ async def open_dns(node: Node, config: AgentConfig, tls: ServerTls | None, nurse
         counters=node.counters,
         tls=None if tls is None else (Address.parse(config.dns_tls), tls),
         failover=FailoverList(config.failover, config.failover_threshold),
+        run_query=_query_runner(node),
     )
     got: Address = await nursery.start(serve)
     return got

@@ -231,6 +231,8 @@ def _rule(policy: Mapping[str, Any]) -> str:
         return f"split {shares} by {policy['by']}"
     if policy["kind"] == "weight":
         return f"weight {policy['weight']}"
+    if policy["kind"] == "query":
+        return f"query {policy.get('name', '')}".rstrip() + ("*" if policy.get("template") else "")
     return f"{policy['kind']}: {policy.get('reason', '')}".removesuffix(": ")
 
 

@@ -19,6 +19,7 @@ from gossipreg.errors import (
     UnknownToken,
 )
 from gossipreg.policy import Rule
+from gossipreg.prepared_query import PreparedQuery
 from gossipreg.protocol.clock_watch import ClockWatch
 from gossipreg.protocol.membership.identity import Identity
 from gossipreg.protocol.registry.key_statements import Statement, pack_statement
@@ -47,7 +48,14 @@ class LocalPolicies:
         rule.check()
         self._check_may("policies", f"policy {rule.key}")
         policies = self.state.policies
-        if policies.rule(rule.key) is None and len(policies) >= limits.POLICIES_MAX:
+        is_new = policies.rule(rule.key) is None
+        if is_new and isinstance(rule, PreparedQuery) and policies.query_count >= limits.PREPARED_QUERIES_MAX:
+            raise InvalidPolicy(
+                None,
+                f"{policies.query_count} prepared queries are defined, as many as are allowed: remove some, see "
+                "`gossipreg policy list`",
+            )
+        if is_new and len(policies) >= limits.POLICIES_MAX:
             raise InvalidPolicy(
                 None,
                 f"policy {rule.key}: {len(policies)} are in force, as many as are allowed: remove some, see "

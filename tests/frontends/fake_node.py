@@ -85,6 +85,7 @@ class FakeNode:
     is_issuer: bool = True
     rules: dict[str, Rule] = attrs.field(factory=dict)  # by key
     secrets: dict[str, Mapping[str, str]] = attrs.field(factory=dict)  # by id
+    counters: Counter[str] = attrs.field(factory=Counter)
     of_cells: tuple[CellInfo, ...] = ()
     elsewhere: dict[str, dict[str, RegionalService]] = attrs.field(factory=dict)  # by region and service
     far_index: int = 7

@@ -60,6 +60,7 @@ BODIES: Final[dict[tuple[str, str], Any]] = {
     ("PUT", "/v1/catalog/deregister"): {"Node": "printer"},
     ("PUT", "/v1/agent/check/register"): {"Name": "t", "ServiceID": "a", "TTL": "9s"},
     ("PUT", "/v1/agent/check/update/{id}"): {"Status": "passing"},
+    ("POST", "/v1/query"): {"Name": "near", "Service": {"Service": "orders"}},
     ("POST", "/v3/discovery:endpoints"): {"resource_names": ["orders"]},
     ("POST", "/eureka/apps/{app}"): EUREKA,
     ("POST", "/eureka/v2/apps/{app}"): EUREKA,

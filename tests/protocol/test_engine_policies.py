@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import attrs
 import msgpack
 import pytest
 
@@ -9,6 +10,7 @@ from gossipreg import limits
 from gossipreg.errors import InvalidPolicy, NodeClosed, NotJoined, TooManyTokens, UnknownPolicy, UnknownToken
 from gossipreg.model import Health
 from gossipreg.policy import Maintenance, Split, WeightOverride
+from gossipreg.prepared_query import PreparedQuery
 from gossipreg.protocol.anti_entropy.reconcile import Compare, Listing
 from gossipreg.protocol.engine import Engine
 from gossipreg.protocol.outputs import InstancesChanged, Output, PoliciesChanged
@@ -202,6 +204,21 @@ def test_policies_have_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     node.set_policy(SPLIT, 6.0)
     with pytest.raises(InvalidPolicy, match="remove some"):
         node.set_policy(Maintenance("orders", "x"), 6.0)
+
+
+def test_prepared_queries_have_a_limit_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "PREPARED_QUERIES_MAX", 1)
+    node = among(B)
+    first = PreparedQuery("8f246b77-f3e1-ff88-5b48-8ec93abf3e05", "orders", "near-orders")
+    node.set_policy(first, 6.0)
+    node.set_policy(attrs.evolve(first, tags=("v2",)), 6.0)
+    second = attrs.evolve(first, id="8f246b77-f3e1-ff88-5b48-8ec93abf3e06")
+    with pytest.raises(InvalidPolicy, match="1 prepared queries are defined"):
+        node.set_policy(second, 6.0)
+    node.set_policy(SPLIT, 6.0)
+    node.publish_policy(node.local_policies.removal_of(first.key, 7.0), 7.0)
+    node.set_policy(second, 8.0)
+    assert [each.rule for each in node.state.policies.in_force] == [second, SPLIT]
 
 
 def test_a_removal_that_pushes_another_out_tells_of_both(monkeypatch: pytest.MonkeyPatch) -> None:

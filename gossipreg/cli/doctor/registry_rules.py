@@ -170,7 +170,8 @@ def policies_refused(facts: Facts) -> Diagnosis | None:
 def policies_without_target(facts: Facts) -> Diagnosis | None:
     """A policy is about a service or an instance that nothing has registered."""
     known = dict(facts.services())
-    missing = [policy for policy in facts.policies if not _has_target(policy, known.get(policy["service"], []))]
+    others = [policy for policy in facts.policies if policy.get("kind") != "query"]  # one may be about another region
+    missing = [policy for policy in others if not _has_target(policy, known.get(policy["service"], []))]
     if not missing:
         return None
     return Diagnosis(

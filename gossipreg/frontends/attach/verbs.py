@@ -20,14 +20,14 @@ from gossipreg.frontends.serving.response import HttpError
 from gossipreg.frontends.serving.scoped_node import ScopedNode, watch
 from gossipreg.frontends.serving.scopes import Action
 from gossipreg.model import Health, Instance
-from gossipreg.policy import Maintenance, Rule, Split, WeightOverride
+from gossipreg.policy import KINDS, Rule
 from gossipreg.regional import RegionalDirectory, RegionalService
 from gossipreg.spec import InstanceSpec
 from gossipreg.values import frozen
 
 T = TypeVar("T")
 
-_RULES: Final[Mapping[str, type[Rule]]] = {"split": Split, "weight": WeightOverride, "maintenance": Maintenance}
+_RULES: Final[Mapping[str, type[Rule]]] = KINDS
 
 
 @frozen

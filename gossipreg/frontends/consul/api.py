@@ -8,7 +8,7 @@ from typing import Final
 import attrs
 
 from gossipreg.errors import GossipregError
-from gossipreg.frontends.consul import agent, agent_checks, agent_info, catalog, catalog_write
+from gossipreg.frontends.consul import agent, agent_checks, agent_info, catalog, catalog_write, prepared_queries
 from gossipreg.frontends.consul.context import (
     ConsulContext,
     ConsulState,
@@ -49,7 +49,6 @@ _COORDINATES = (
     "gossipreg takes no coordinates from clients: an agent tells the round trips that it has measured itself, at "
     "/v1/coordinate/nodes."
 )
-_QUERIES = "gossipreg keeps no prepared queries: execute one by a service's name, or ask for the service with a filter."
 
 #: What there is, by method and path.
 _ROUTES: Final[tuple[tuple[str, str, Handler, Action], ...]] = (
@@ -65,7 +64,13 @@ _ROUTES: Final[tuple[tuple[str, str, Handler, Action], ...]] = (
     ("GET", "/v1/catalog/datacenters", catalog.datacenters, Action.READ_CLUSTER),
     ("GET", "/v1/status/leader", agent_info.leader, Action.READ_CLUSTER),
     ("GET", "/v1/status/peers", agent_info.peers, Action.READ_CLUSTER),
-    ("GET", "/v1/query/{query}/execute", catalog.execute, Action.READ_CLUSTER),
+    ("GET", "/v1/query", prepared_queries.list_all, Action.READ_CLUSTER),
+    ("GET", "/v1/query/{query}", prepared_queries.get, Action.READ_CLUSTER),
+    ("GET", "/v1/query/{query}/execute", prepared_queries.execute, Action.READ_CLUSTER),
+    ("GET", "/v1/query/{query}/explain", prepared_queries.explain, Action.READ_CLUSTER),
+    ("POST", "/v1/query", prepared_queries.create, Action.SET_POLICY),
+    ("PUT", "/v1/query/{query}", prepared_queries.update, Action.SET_POLICY),
+    ("DELETE", "/v1/query/{query}", prepared_queries.delete, Action.SET_POLICY),
     ("GET", "/v1/agent/self", agent_info.itself, Action.READ_STATUS),
     ("GET", "/v1/agent/host", agent_info.host, Action.READ_STATUS),
     ("GET", "/v1/agent/metrics", agent_info.metrics, Action.READ_STATUS),
@@ -118,8 +123,6 @@ ABSENT: Final = {
     "/v1/operator/{what...}": _SERVERS,
     "/v1/coordinate/update": _COORDINATES,
     "/v1/agent/monitor": "gossipreg logs to its standard error; what happens is told at /api/v1/events.",
-    "/v1/query": _QUERIES,
-    "/v1/query/{what...}": _QUERIES,
 }
 
 _METHODS: Final = ("GET", "PUT", "POST", "DELETE")

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Container, Hashable, Iterable, Iterator, Mapping
-from itertools import chain, islice
+from itertools import chain
 from typing import Any, Final
 
-import attrs
-
-from gossipreg.errors import RegionUnavailable
-from gossipreg.federation import NEAREST
 from gossipreg.frontends.consul import catalog_rows
 from gossipreg.frontends.consul.catalog_rows import CatalogContext, CatalogInstance, Json
 from gossipreg.frontends.consul.context import ConsulContext, constant_response
 from gossipreg.frontends.consul.kept import shown_meta
-from gossipreg.frontends.serving.failover_list import FailoverList
-from gossipreg.frontends.serving.response import HttpError, Reply, Response, encode
+from gossipreg.frontends.serving.response import HttpError, Reply, encode
 from gossipreg.frontends.serving.time_slices import TimeSlicer, decoded
 from gossipreg.model import Address, Instance, Member, Status
 from gossipreg.text import shown
@@ -318,74 +312,3 @@ async def datacenters(context: ConsulContext) -> Reply:
     own, *others = context.node.regions()
     others.sort(key=lambda each: (each.round_trip is None, each.round_trip or 0.0, each.name))
     return constant_response([each.name for each in (own, *others)])
-
-
-# Prepared queries: each service is one
-
-
-async def execute(context: ConsulContext) -> Reply:
-    """The passing instances of the service that the query is called after, here or in the next region that can serve.
-
-    The regions are those of the agent's setting `failover`: a query's own `Failover`, for queries are not defined here.
-    """
-    name = context.arguments["query"]
-    limit = context.query.first("limit") or "0"
-    if not limit.isascii() or not limit.isdigit():
-        raise HttpError(400, f"limit: {shown(limit)} is not a whole number")
-    most = int(limit[:6]) or None
-    failover = context.server.failover
-    if failover.regions:
-        region = await _region_in_use(context, name, failover)
-        if region is not None:
-            return await _executed_in(context, name, region, most, failover)
-    cluster, near, slicer = context.cluster(), context.near(), TimeSlicer()
-    seen = [each async for each in slicer.over(await _seen(context, cluster, name))]
-    if not seen:
-        raise HttpError(
-            404, f"QueryParameters not found: there is no service {shown(name)}, and a query here is a service's name"
-        )
-    entries = map(cluster.entry, sorted(seen, key=near) if near is not None else seen)
-    return await _executed(name, entries, most, cluster.datacenter, failovers=0)
-
-
-async def _region_in_use(context: ConsulContext, name: str, failover: FailoverList) -> str | None:
-    """The region that is to serve a service, by the rule that the node has for all; None for its own."""
-    node = context.node
-    is_there, unknown = bool(node.lookup(name, healthy=False)), False
-    for each in (each.name for each in node.regions() if not each.own):  # they may not be known yet
-        try:
-            if name in (await node.fetch_directory(each)).services:
-                is_there = True
-                await node.fetch(name, each)
-        except RegionUnavailable:
-            unknown = True
-    if not is_there:
-        if unknown:
-            raise RegionUnavailable(f"it is not known whether another region has the service {shown(name)}")
-        return None  # nothing is followed that does not exist
-    found = node.with_failover(name, failover.regions, threshold=failover.threshold)
-    return found[0].region or None if found else None
-
-
-async def _executed_in(
-    context: ConsulContext, name: str, region: str, most: int | None, failover: FailoverList
-) -> Reply:
-    found = context.node.regional_service(name, region)
-    cluster = CatalogContext(region, found.members)
-    entries = map(cluster.entry, cluster.seen(found.instances, found.healthy))
-    named = [each for each in failover.regions if each != NEAREST]
-    tried = 1 + named.index(region) if region in named else 1
-    reply = await _executed(name, entries, most, region, failovers=tried)
-    age = b"%d" % math.ceil(1000 * found.age)
-    return attrs.evolve(
-        reply, headers=((b"x-consul-knownleader", b"false" if found.stale else b"true"), (b"x-consul-lastcontact", age))
-    )
-
-
-async def _executed(
-    name: str, entries: Iterable[Json], most: int | None, datacenter: str, *, failovers: int
-) -> Response:
-    passing = (each for each in entries if catalog_rows.worst(each["Checks"]) == catalog_rows.PASSING)
-    nodes = await TimeSlicer().json_list(islice(passing, most))
-    rest = {"DNS": {"TTL": ""}, "Datacenter": datacenter, "Failovers": failovers}
-    return Response(200, b'{"Service":%b,"Nodes":%b,%b' % (encode(name), nodes, encode(rest)[1:]))

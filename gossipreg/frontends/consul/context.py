@@ -6,37 +6,35 @@ import math
 import random
 import re
 from collections.abc import Awaitable, Callable, Hashable, Mapping
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import attrs
 import trio
 
 from gossipreg.errors import GossipregError
-from gossipreg.frontends.consul.catalog_rows import CatalogContext, CatalogInstance, Json, node_name
+from gossipreg.frontends.consul.catalog_rows import CatalogContext, CatalogInstance, Json
 from gossipreg.frontends.consul.check_ids import CheckIdMap
 from gossipreg.frontends.consul.durations import seconds
 from gossipreg.frontends.consul.filters import parse
+from gossipreg.frontends.consul.local_catalog import Nearness, catalog_of, nearness_to
 from gossipreg.frontends.consul.query_cache import CachedQuery, KeptResponse, QueryCache
 from gossipreg.frontends.consul.row_cache import ServiceRowCache
 from gossipreg.frontends.serving import limits
 from gossipreg.frontends.serving.access import Access
 from gossipreg.frontends.serving.context import ServerContext
 from gossipreg.frontends.serving.node_api import NodeApi
+from gossipreg.frontends.serving.prepared_queries import DefinedQueries
 from gossipreg.frontends.serving.request import QueryParameters, Request
 from gossipreg.frontends.serving.response import DeferredResponse, HttpError, Response, encode, http_error
 from gossipreg.frontends.serving.scopes import Action
 from gossipreg.frontends.serving.time_slices import TimeSlicer
-from gossipreg.model import NODE_SERVICE, Member
 from gossipreg.text import shown
 from gossipreg.values import frozen
 
+if TYPE_CHECKING:
+    from gossipreg.frontends.consul.query_execution import QueryRunner
+
 TEXT: Final = b"text/plain; charset=utf-8"
-
-#: Whether a node is another than the one that is asked for, and what orders the others.
-Nearness = tuple[bool, float, float]
-
-#: Round trips below this are those of one machine room (seconds): they say nothing of distance.
-_SAME_ROOM: Final = 0.0005
 
 Headers = tuple[tuple[bytes, bytes], ...]
 
@@ -48,13 +46,6 @@ _ALWAYS: Final = (
     (b"x-consul-lastcontact", b"0"),
     (b"x-consul-effective-consistency", b"stale"),
 )
-
-
-def _distance(round_trip: float | None) -> float:
-    """How far a node is, in doublings of the shortest round trip that counts; infinite if none was measured."""
-    if round_trip is None:
-        return math.inf
-    return float(max(0, math.ceil(math.log2(max(round_trip, _SAME_ROOM) / _SAME_ROOM))))
 
 
 def text_response(status: int, text: str = "") -> Response:
@@ -84,13 +75,15 @@ class ConsulState:
     datacenter: str
     query_cache: QueryCache
     service_rows: ServiceRowCache
+    queries: DefinedQueries
+    runners: list[QueryRunner] = attrs.field(factory=list)  # one, from the first query that is executed on
     check_ids: CheckIdMap = attrs.field(factory=CheckIdMap)
 
     @classmethod
     def of(cls, node: NodeApi) -> Self:
         """What there is to remember of a node at first."""
         info = node.info()
-        return cls(info.region, QueryCache(node, info.generation), ServiceRowCache(node))
+        return cls(info.region, QueryCache(node, info.generation), ServiceRowCache(node), DefinedQueries(node))
 
 
 def token_of(request: Request, query: QueryParameters) -> str | None:
@@ -149,13 +142,7 @@ class ConsulContext:
 
     def cluster(self) -> CatalogContext:
         """What all rows share, as it is now."""
-        stated = self.node.lookup(NODE_SERVICE, healthy=False)
-        return CatalogContext(
-            self.state.datacenter,
-            {each.name: each for each in self.node.region_members()},
-            {each.owner: each for each in stated if each.id == NODE_SERVICE},
-            {name: each for each in stated if (name := node_name(each)) != each.owner and not each.stale},
-        )
+        return catalog_of(self.node, self.state.datacenter)
 
     def near(self) -> Callable[[CatalogInstance], Nearness] | None:
         """The order in which instances are wanted; None if any is as good."""
@@ -163,29 +150,9 @@ class ConsulContext:
         return None if nearness is None else lambda seen: nearness(seen.instance.owner, seen.instance.zone)
 
     def nearness(self) -> Callable[[str, str], Nearness] | None:
-        """How near a node of that name and zone is to the one that ``?near=`` names; None without it.
-
-        That node comes first. From this agent the others follow by their round trip, measured by its probes, then by
-        whether they are of its zone. From another node, whose round trips are not known here, those of its zone follow,
-        then the others by the coordinates that this agent gives: the round trip through it. Round trips count as equal
-        within a factor of two, so that the order does not change with each probe.
-        """
+        """How near a node of that name and zone is to the one that ``?near=`` names; None without it."""
         name = self.query.first("near")
-        if not name:
-            return None
-        name = self.node.name if name == "_agent" else name
-        there: Member | None = next((each for each in self.node.region_members() if each.name == name), None)
-        zone = "" if there is None else there.zone
-        is_here = name == self.node.name
-
-        def rank(owner: str, its_zone: str) -> Nearness:
-            is_far = not zone or its_zone != zone
-            if there is None or owner == name:
-                return owner != name, 0.0, 0.0
-            distance = 0.0 if owner == self.node.name else _distance(self.node.round_trip(owner))
-            return (True, distance, float(is_far)) if is_here else (True, float(is_far), distance)
-
-        return rank
+        return nearness_to(self.node, name) if name else None
 
     def node_meta(self) -> Callable[[Json], bool]:
         """Whether the meta of a node is wanted. Raises a 400 ``HttpError``."""

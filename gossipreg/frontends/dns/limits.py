@@ -58,6 +58,12 @@ CACHE_BYTES: Final = 16 * 1024 * 1024
 #: Questions whose answers are kept. Each takes some 1,000 bytes beside its answers.
 QUESTIONS_MAX: Final = 8192
 
+#: Prepared queries whose instances are kept, laid out for drawing.
+QUERY_POOLS_MAX: Final = 64
+
+#: Longest TTL of an answer (seconds, RFC 2181 §8).
+TTL_MAX: Final = 2**31 - 1
+
 #: Instances that are kept in pools, each in as many as names ask for it. Each takes some 300 bytes: 30 MiB.
 POOLED_INSTANCES_MAX: Final = 100_000
 

@@ -15,7 +15,7 @@ from gossipreg.values import frozen
 
 _SERVICE = "service"
 _SCALED = "service-x256"
-_QUERY = "query"  # Consul's prepared queries: here the instances of the service of that name
+_QUERY = "query"  # Consul's prepared queries; what none is called is the service of that name
 _SERVICE_KINDS = (_SERVICE, _SCALED, _QUERY)
 _KINDS = (*_SERVICE_KINDS, "node", "addr")
 _ZONE = "zone"
@@ -59,6 +59,7 @@ class ServiceName:
     zone: str | None = None
     scaled: bool = False  # weights times 256, which HAProxy divides by
     suffix: str = ""
+    is_query: bool = False  # a prepared query of that name goes first
 
 
 @frozen
@@ -161,7 +162,9 @@ def _asked(rest: tuple[str, ...], kind: str, zone: str | None) -> Asked | None:
         return EmptyNonTerminal(is_assumed=zone is not None or rest[0] not in _PROTOCOLS)
     readings = _readings(rest)
     suffix = ".".join(rest[:-1] if rest[-1].startswith("_") else rest)
-    return ServiceName(readings[:1] if kind == _QUERY else readings, zone, scaled=kind == _SCALED, suffix=suffix)
+    is_query = kind == _QUERY
+    readings = readings[:1] if is_query else readings
+    return ServiceName(readings, zone, scaled=kind == _SCALED, suffix=suffix, is_query=is_query)
 
 
 def asked_in_reverse(name: dns.name.Name) -> ReverseName | None:

@@ -25,6 +25,7 @@ from gossipreg.frontends.dns.reflection import Reflection, truncated
 from gossipreg.frontends.dns.sockets import open_sockets, open_tls_socket
 from gossipreg.frontends.serving.failover_list import FailoverList
 from gossipreg.frontends.serving.node_api import NodeApi
+from gossipreg.frontends.serving.prepared_queries import RunQuery
 from gossipreg.model import Address
 from gossipreg.runtime.accepting import serve
 from gossipreg.runtime.supervision import run_restarting, start_restarting
@@ -52,15 +53,16 @@ async def serve_dns(
     counters: Counter[str] | None = None,
     tls: tuple[Address, ServerTls] | None = None,
     failover: FailoverList | None = None,
+    run_query: RunQuery | None = None,
     task_status: trio.TaskStatus[Address] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Answer DNS at ``address``, UDP and TCP, until cancelled; port 0 takes any free one.
 
     Start it with ``nursery.start``, which gives the address that it really listens on. The names are below each of
     ``domains``; the cluster's name is Consul's datacenter in them. ``ttl`` (seconds) is how long clients may keep an
-    answer. A service that this region cannot serve is answered from the next one of ``failover``. With ``tls`` it
-    answers at another address, too, over TLS (RFC 7858). What comes is counted in ``counters``, under names that begin
-    with ``dns_``. Raises ``BindError`` if an address cannot be had.
+    answer. A service that this region cannot serve is answered from the next one of ``failover``. ``run_query`` carries
+    out prepared queries. With ``tls`` it answers at another address, too, over TLS (RFC 7858). What comes is counted in
+    ``counters``, under names that begin with ``dns_``. Raises ``BindError`` if an address cannot be had.
     """
     sockets = await open_sockets(address)
     try:
@@ -87,6 +89,7 @@ async def serve_dns(
             datacenter=node.region,
             regions=others,
             failover=failover or FailoverList(),
+            run_query=run_query,
         )
         return DnsResponder(zone, counted)
 

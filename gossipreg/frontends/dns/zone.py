@@ -14,6 +14,7 @@ import dns.rcode
 import dns.rdata
 import dns.rdatatype
 
+from gossipreg.durations import parse_duration
 from gossipreg.errors import RegionUnavailable
 from gossipreg.frontends.dns import limits, names, records
 from gossipreg.frontends.dns.choosing import Chosen, Unknown, choose, chosen_in_region, region_in_use
@@ -22,7 +23,9 @@ from gossipreg.frontends.dns.record_pools import RecordPool, WireRecord
 from gossipreg.frontends.serving.cache import IndexedCache
 from gossipreg.frontends.serving.failover_list import FailoverList
 from gossipreg.frontends.serving.node_api import NodeApi
+from gossipreg.frontends.serving.prepared_queries import DefinedQueries, QueryInstances, RunQuery
 from gossipreg.model import NODE_SERVICE, Address, Instance
+from gossipreg.prepared_query import PreparedQuery
 from gossipreg.values import frozen
 
 _ANY = dns.rdatatype.ANY
@@ -77,12 +80,18 @@ class Zone:
     datacenter: str = ""
     regions: tuple[str, ...] = ()
     failover: FailoverList = attrs.field(factory=FailoverList)
+    run_query: RunQuery | None = None  # carries out prepared queries; None: there are none
+    _queries: DefinedQueries = attrs.field(init=False)
+    _query_pools: dict[tuple[PreparedQuery, dns.name.Name], tuple[QueryInstances, RecordPool]] = attrs.field(
+        init=False, factory=dict
+    )
     _domains: names.Domains = attrs.field(init=False)
     _first: dns.name.Name = attrs.field(init=False)
     _pools: IndexedCache[RecordPool] = attrs.field(init=False)
     _regional: IndexedCache[RecordPool] = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
+        self._queries = DefinedQueries(self.node)
         self._domains = _domains(self.texts)
         self._pools = IndexedCache(limits.POOLED_INSTANCES_MAX, lambda pool: pool.size)
         self._regional = IndexedCache(limits.POOLED_INSTANCES_MAX, lambda pool: pool.size)
@@ -140,6 +149,49 @@ class Zone:
         return attrs.evolve(reply, additional=((server, records.address(self._own_ip())),))
 
     def _service(
+        self,
+        name: dns.name.Name,
+        domain: dns.name.Name,
+        type_: dns.rdatatype.RdataType,
+        asked: names.ServiceName,
+        lot: float,
+    ) -> ZoneReply:
+        if asked.is_query and asked.zone is None and self.run_query is not None:
+            [(tag, called)] = asked.readings
+            query = None if tag else self._queries.find(called)
+            if query is not None:
+                return self._of_query(name, domain, type_, query, lot)
+            # One may be defined at any time.
+            return attrs.evolve(self._of_service(name, domain, type_, asked, lot), is_kept=False)
+        return self._of_service(name, domain, type_, asked, lot)
+
+    def _of_query(
+        self,
+        name: dns.name.Name,
+        domain: dns.name.Name,
+        type_: dns.rdatatype.RdataType,
+        query: PreparedQuery,
+        lot: float,
+    ) -> ZoneReply:
+        """What a prepared query means. It may be changed at any time, so the responder keeps nothing of it."""
+        assert self.run_query is not None, "there are queries"
+        found = self.run_query(query)
+        if found.awaited is not None:
+            return attrs.evolve(FAILED, awaited=found.awaited)
+        made = self._query_pools.get((query, domain))
+        if made is None or made[0] is not found:
+            if len(self._query_pools) >= limits.QUERY_POOLS_MAX:
+                self._query_pools.clear()
+            stated = parse_duration(query.ttl)
+            ttl = self.ttl if stated is None else min(int(stated), limits.TTL_MAX)
+            written = {} if made is None else made[1].written
+            pool = RecordPool(
+                (), found.instances, domain, scaled=False, ttl=ttl if found.is_own_region else 0, written=written
+            )
+            made = self._query_pools[query, domain] = found, pool
+        return self._drawn(name, domain, type_, made[1], lot)
+
+    def _of_service(
         self,
         name: dns.name.Name,
         domain: dns.name.Name,
@@ -214,7 +266,7 @@ class Zone:
         pool: RecordPool,
         lot: float,
     ) -> ZoneReply:
-        """What is told of another region's service, which neither a client nor the responder is to keep."""
+        """What the responder is not to keep: of another region's service, which no client keeps either, or a query."""
         if not pool.exists:
             return ZoneReply(dns.rcode.NXDOMAIN, authority=_unkept(domain), is_kept=False)
         if type_ is _ANY:

@@ -29,6 +29,7 @@ from gossipreg.frontends.serving.scopes import Scope
 from gossipreg.model import Address, Health, Instance, Member, ServiceCount, Status
 from gossipreg.node_info import NodeInfo
 from gossipreg.policy import KINDS
+from gossipreg.prepared_query import PreparedQuery
 from gossipreg.spec import InstanceSpec
 
 _NAME: Final[Json] = {
@@ -247,8 +248,8 @@ def schemas() -> dict[str, Json]:
         "NodeHealth": {**object_of(**health), "required": ["status"]},  # the rest only for tokens that may read it
         "Check": _CHECK,
         "Policy": {"oneOf": [_policy(kind) for kind in KINDS]},
-        "PolicySet": {"oneOf": [_policy(kind, hits=WHOLE) for kind in KINDS]},
-        "PolicyWanted": {"oneOf": [_wanted(kind) for kind in KINDS]},
+        "PolicySet": {"oneOf": [_policy(kind, hits=WHOLE) for kind in _SETTABLE]},
+        "PolicyWanted": {"oneOf": [_wanted(kind) for kind in _SETTABLE]},
         "Registration": _request(InstanceSpec),
         "FollowRequest": object_of(
             region=_NAME,
@@ -388,7 +389,10 @@ def _instance() -> Json:
 def _policy(kind: str, **more: Json) -> Json:
     """A policy in answers, with ``more`` fields."""
     about = {"key": TEXT, "kind": one_of([kind]), "service": TEXT, "writer": TEXT, "at": NUMBER}
-    return object_of(**about, **_RULES[kind], **more)
+    found = object_of(**about, **_RULES[kind], **more)
+    if kind == PreparedQuery.kind:  # which states no field that has its default
+        found["required"] = [*about, "id"]
+    return found
 
 
 def _wanted(kind: str) -> Json:
@@ -398,6 +402,9 @@ def _wanted(kind: str) -> Json:
     required = [name for name in fields if name not in ("by", "owner")]
     return {**object_of(**fields), "required": required, "additionalProperties": False}
 
+
+#: The kinds that are set by this API: queries are defined by that of Consul.
+_SETTABLE: Final = tuple(kind for kind in KINDS if kind != PreparedQuery.kind)
 
 #: The fields of each kind of rule, without its service.
 _RULES: Final[Mapping[str, Mapping[str, Json]]] = {
@@ -415,6 +422,21 @@ _RULES: Final[Mapping[str, Mapping[str, Json]]] = {
         "instance": _ID,
         "owner": optional(TEXT),
         "reason": {**TEXT, "maxLength": limits.REASON_CHARS_MAX},
+    },
+    "query": {
+        "id": TEXT,
+        "name": {**TEXT, "maxLength": limits.PREPARED_QUERY_NAME_CHARS_MAX},
+        "tags": list_of(TEXT),
+        "only_passing": BOOLEAN,
+        "near": TEXT,
+        "nearest": within(0, limits.REGIONS_MAX),
+        "regions": list_of(TEXT),
+        "ignored_checks": list_of(TEXT),
+        "node_meta": map_of(TEXT),
+        "service_meta": map_of(TEXT),
+        "ttl": TEXT,
+        "template": BOOLEAN,
+        "remove_empty_tags": BOOLEAN,
     },
 }
 

@@ -51,7 +51,7 @@ def render(policy: Policy) -> dict[str, Any]:
         "key": policy.key,
         "kind": rule.kind,
         "service": rule.service,
-        **({} if isinstance(rule, Split) else {"owner": rule.owner or None}),
+        **({"owner": rule.owner or None} if isinstance(rule, WeightOverride | Maintenance) else {}),
         **rule.stated(),
         "writer": policy.writer,
         "at": policy.at,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Protocol
@@ -41,6 +42,11 @@ class NodeApi(Protocol):
     @property
     def address(self) -> Address:
         """Where other members reach this node."""
+        ...
+
+    @property
+    def counters(self) -> Counter[str]:
+        """The counters of the node and of its frontends."""
         ...
 
     @property

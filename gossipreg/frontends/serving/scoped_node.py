@@ -23,6 +23,7 @@ from gossipreg.frontends.serving.scopes import Scope
 from gossipreg.model import Health, Instance, ServiceTerm
 from gossipreg.node_info import JoinResult
 from gossipreg.policy import Policy, Rule
+from gossipreg.prepared_query import PreparedQuery
 from gossipreg.runtime.permission import permission
 from gossipreg.spec import InstanceSpec
 from gossipreg.tokens import ClusterToken
@@ -99,6 +100,9 @@ class ScopedNode:
         """See `NodeApi`."""
         rule.check()
         _check_rule(rule)
+        if bound_token.get() is not None and isinstance(rule, PreparedQuery):  # it may take the place of another
+            before = next((each.rule for each in self.node.policies() if each.key == rule.key), None)
+            _check_rule(rule if before is None else before)
         return await self._do("set_policy", lambda: self.node.set_policy(rule), key=rule.key, **rule.stated())
 
     async def remove_policy(self, key: str) -> None:
@@ -239,6 +243,9 @@ def check_own_instance(token: Token, instance: Instance) -> None:
 
 def _check_rule(rule: Rule | None) -> None:
     scope = Scope.WRITE if _is_own_status.get() else Scope.POLICY
+    if isinstance(rule, PreparedQuery):  # it answers in place of the service of its name; a template in that of several
+        _check(scope, (rule.service, None if rule.template else rule.name))
+        return
     _check(scope, (None if rule is None else rule.service,))
 
 

@@ -17,6 +17,7 @@ import attrs
 
 from gossipreg import limits
 from gossipreg.policy import Policy, Rule, UnreadablePolicy
+from gossipreg.prepared_query import PreparedQuery
 from gossipreg.protocol.registry.key_statements import Statement
 from gossipreg.protocol.registry.policy_version import PolicyVersion
 from gossipreg.protocol.registry.ranked_versions import RankedVersions, is_ahead
@@ -32,6 +33,9 @@ class Policies:
 
     _versions: dict[str, PolicyVersion] = attrs.field(factory=dict)
     _by_service: dict[str, dict[str, Rule]] = attrs.field(factory=dict)  # service -> key -> rule
+    _query_count: int = 0  # of prepared queries, which are about no instance
+    _revision: int = 0  # grows with each change
+    _in_force: tuple[int, tuple[Policy, ...]] = (0, ())  # as of a revision
     _statements: RankedVersions = attrs.field(factory=RankedVersions)  # about keys
     _tokens: RankedVersions = attrs.field(factory=RankedVersions)  # statements about tokens
     _by_digest: dict[bytes, dict[str, PolicyVersion]] = attrs.field(factory=dict)  # of a token -> key -> version
@@ -54,11 +58,21 @@ class Policies:
 
     @property
     def in_force(self) -> tuple[Policy, ...]:
-        """The policies, sorted by key."""
-        return tuple(version.policy for version in self if version.policy is not None)
+        """The policies, sorted by key: the same tuple until they change. Any thread may read it."""
+        revision, found = self._in_force
+        if revision != self._revision:
+            revision = self._revision  # before the table is read: what changes meanwhile has a later one
+            found = tuple(version.policy for version in self if version.policy is not None)
+            self._in_force = (revision, found)
+        return found
+
+    @property
+    def query_count(self) -> int:
+        """How many prepared queries are in force."""
+        return self._query_count
 
     def of(self, service: str) -> dict[str, Rule]:
-        """The rules about a service, by key. Not to be changed."""
+        """The rules about instances of a service, by key. Not to be changed."""
         return self._by_service.get(service, {})
 
     @property
@@ -130,6 +144,7 @@ class Policies:
 
     def take(self, version: PolicyVersion, wall: int = _ANY_TIME) -> list[PolicyVersion]:
         """Take a version that is new; returns those that it replaces or evicts."""
+        self._revision += 1
         gone = []
         held = self._versions.get(version.key)
         if held is not None:
@@ -137,7 +152,9 @@ class Policies:
             gone.append(held)
         self._versions[version.key] = version
         rule = version.rule
-        if rule is not None:
+        if isinstance(rule, PreparedQuery):
+            self._query_count += 1
+        elif rule is not None:
             self._by_service.setdefault(rule.service, {})[rule.key] = rule
         if version.token is not None:
             self._by_digest.setdefault(version.token.digest, {})[version.key] = version
@@ -150,6 +167,7 @@ class Policies:
 
     def discard(self, version: PolicyVersion) -> None:
         """Forget ``version``, which is held."""
+        self._revision += 1
         self._drop(version)
 
     def _drop(self, version: PolicyVersion) -> None:
@@ -157,7 +175,9 @@ class Policies:
         pool = self._pool_of(version)
         if pool is not None:
             pool[0].discard(version)
-        if version.rule is not None:
+        if isinstance(version.rule, PreparedQuery):
+            self._query_count -= 1
+        elif version.rule is not None:
             rules = self._by_service[version.rule.service]
             del rules[version.key]
             if not rules:

@@ -7,6 +7,7 @@ The same table holds what is stated about the cluster's keys and about its token
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, Final
 
@@ -16,6 +17,7 @@ import msgpack
 from gossipreg import limits
 from gossipreg.errors import InvalidCertificate, InvalidPolicy
 from gossipreg.policy import KINDS, Maintenance, Policy, Rule, Split, WeightOverride
+from gossipreg.prepared_query import PreparedQuery
 from gossipreg.protocol.registry.clock import Stamp
 from gossipreg.protocol.registry.key_statements import Statement, is_about_keys, unpack_statement
 from gossipreg.protocol.registry.payload import BadPayload, contained
@@ -23,8 +25,19 @@ from gossipreg.protocol.registry.token_statements import TokenStatement, is_abou
 from gossipreg.revocation import Revocation
 from gossipreg.values import frozen
 
-_FIELDS: Final = {Split: ("shares", "by"), WeightOverride: ("instance", "weight"), Maintenance: ("instance", "reason")}
-
+#: The fields that a packed rule always states, beside its service; and those that it may state.
+_FIELDS: Final[Mapping[type[Rule], tuple[str, ...]]] = {
+    Split: ("shares", "by"),
+    WeightOverride: ("instance", "weight"),
+    Maintenance: ("instance", "reason"),
+    PreparedQuery: ("id",),
+}
+_OPTIONAL: Final[Mapping[type[Rule], frozenset[str]]] = {
+    Split: frozenset(),
+    WeightOverride: frozenset({"owner"}),
+    Maintenance: frozenset({"owner"}),
+    PreparedQuery: frozenset(each.name for each in attrs.fields(PreparedQuery)),
+}
 
 #: What the keys of all revocations begin with; the serial number of the certificate follows, and the beginning of its
 #: holder's public key: two certificates may have one number.
@@ -141,7 +154,7 @@ def pack_rule(rule: Rule) -> bytes:
         raise InvalidPolicy(
             None,
             f"policy {rule.key:.80}: it takes {len(packed)} bytes, {limits.POLICY_BYTES_MAX} are allowed: name fewer "
-            "shares, or shorter ones",
+            "things, or shorter ones",
         )
     return packed
 
@@ -166,8 +179,7 @@ def unpack_rule(payload: bytes, key: str) -> Rule:
 
 def _rule(kind: type[Rule], stated: dict[str, Any]) -> Rule:
     fields: dict[str, Any] = {name: stated.get(name) for name in ("service", *_FIELDS[kind])}
-    if kind is not Split and "owner" in stated:
-        fields["owner"] = stated["owner"]
+    fields |= {name: stated[name] for name in _OPTIONAL[kind] & stated.keys()}
     try:
         rule = kind(**fields)
         rule.check()

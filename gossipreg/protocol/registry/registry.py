@@ -9,6 +9,7 @@ import attrs
 from gossipreg import limits
 from gossipreg.model import Instance
 from gossipreg.policy import Rule, Split
+from gossipreg.prepared_query import PreparedQuery
 from gossipreg.protocol.registry.payload import pack_instance
 from gossipreg.protocol.registry.records import Announcement, Record, TableDigest, record_digest
 from gossipreg.protocol.registry.rows import Key
@@ -162,6 +163,8 @@ class Registry:
 
     def touch_rule(self, rule: Rule) -> None:
         """A rule came, changed or went: the instances that it names must be refreshed; shares are compared anyway."""
+        if isinstance(rule, PreparedQuery):
+            return
         keys = self._dirty.setdefault(rule.service, {})
         if keys is not None and not isinstance(rule, Split):
             keys |= dict.fromkeys([key for key in self.keys_of(rule.service) if key[0] == rule.instance])

@@ -445,7 +445,6 @@ async def test_checks_of_an_instance_with_credentials_are_left_alone() -> None:
         ("PUT", "session/create"),
         ("PUT", "txn"),
         ("GET", "acl/tokens"),
-        ("POST", "query"),
         ("PUT", "event/fire/deploy"),
         ("PUT", "coordinate/update"),
     ],

@@ -26,6 +26,7 @@ from gossipreg.frontends.serving.scoped_node import ScopedNode, watch
 from gossipreg.frontends.serving.scopes import Grant, Scope
 from gossipreg.model import Instance
 from gossipreg.policy import Maintenance
+from gossipreg.prepared_query import PreparedQuery
 from gossipreg.spec import InstanceSpec
 from tests.frontends.fake_node import FakeNode
 from tests.frontends.scopes_page import every_route
@@ -123,6 +124,37 @@ async def test_a_policy_is_removed_by_a_token_for_its_service_only() -> None:
     assert await status(node(), "policy:orders", "DELETE", path) == 403
     assert await status(node(), "policy:pay", "DELETE", path) == 204
     assert await status(node(), "policy:orders", "DELETE", "/api/v1/policies/maintenance:none:x") == 403
+
+
+@pytest.mark.parametrize(
+    ("grants", "name", "service", "expected"),
+    [
+        ("policy:orders", "orders", "orders", 200),
+        ("policy:orders", "pay", "orders", 403),  # it would answer in the place of pay
+        ("policy:orders", "orders", "pay", 403),
+        ("policy:orders policy:pay", "orders", "pay", 200),
+        ("policy", "any", "orders", 200),
+        ("write", "orders", "orders", 403),
+    ],
+)
+async def test_a_prepared_query_is_for_a_token_that_is_for_its_service_and_for_its_name(
+    grants: str, name: str, service: str, expected: int
+) -> None:
+    fake = node()
+    body = {"Name": name, "Service": {"Service": service}}
+    assert await status(fake, grants, "POST", "/v1/query", body) == expected
+    theirs = PreparedQuery("8f246b77-f3e1-ff88-5b48-8ec93abf3e05", "search", "search")
+    fake.rules[theirs.key] = theirs
+    path = f"/v1/query/{theirs.id}"
+    allowed = 200 if grants == "policy" else 403
+    assert await status(fake, grants, "PUT", path, {"Name": "orders2", "Service": {"Service": "orders"}}) == allowed
+    assert await status(fake, grants, "DELETE", path) == allowed
+
+
+async def test_a_template_answers_for_many_names_so_it_is_for_a_token_for_all_services() -> None:
+    body = {"Name": "orders", "Template": {"Type": "name_prefix_match"}, "Service": {"Service": "orders"}}
+    assert await status(node(), "policy:orders", "POST", "/v1/query", body) == 403
+    assert await status(node(), "policy", "POST", "/v1/query", body) == 200
 
 
 async def test_eurekas_override_of_another_agents_instance_is_a_policy_of_its_service() -> None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from gossipreg import limits
 from gossipreg.errors import InvalidPolicy
 from gossipreg.policy import Maintenance, Policy, Rule, Split, WeightOverride
+from gossipreg.prepared_query import PreparedQuery
 from gossipreg.protocol.registry.payload import BadPayload
 from gossipreg.protocol.registry.policies import Policies
 from gossipreg.protocol.registry.policy_version import PolicyVersion, pack_rule, unpack_rule
@@ -20,6 +21,8 @@ from gossipreg.protocol.wire.messages import SENDER_BYTES, pack
 from gossipreg.protocol.wire.packets import SealedPackets
 from tests.keyrings import ring
 from tests.protocol.making import law
+
+QUERY = "8f246b77-f3e1-ff88-5b48-8ec93abf3e05"
 
 RULES: list[Rule] = [
     Split("orders", {"v1": 90, "v2": 10}),
@@ -29,6 +32,8 @@ RULES: list[Rule] = [
     Maintenance("orders", "o1", "new disk", "web-1"),
     Maintenance("orders", "o1", "new disk"),
     Maintenance("search", "s1"),
+    PreparedQuery(QUERY, "search", "near-search", tags=("v1",), node_meta={"rack": "r1"}),
+    PreparedQuery(QUERY, "search", "other-search"),
 ]
 
 

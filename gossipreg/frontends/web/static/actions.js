@@ -123,7 +123,7 @@ export function removePolicy(policy, label = "Remove") {
     label, title: `Remove the policy ${policy.key}`, scope: "policy", danger: label === "Remove", fields: [],
     effect: "No node obeys it any more.",
     request: () => ({ method: "DELETE", path: policyPath(policy.key) }), command: () => commandLine("policy", "remove", policy.key),
-    undo: policy.kind ? { method: "PUT", path: "policies", body: policyBody(policy) } : null,
+    undo: policy.kind && policy.kind !== "query" ? { method: "PUT", path: "policies", body: policyBody(policy) } : null,
   };
 }
 

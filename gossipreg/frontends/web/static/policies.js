@@ -73,6 +73,7 @@ function subject({ service, instance, owner }) {
 export function effect(policy) {
   if (policy.kind === "weight") return `weighs ${policy.weight}`;
   if (policy.kind === "maintenance") return `out${policy.reason ? `: ${policy.reason}` : ""}`;
+  if (policy.kind === "query") return `${policy.name ?? ""}${policy.template ? "*" : ""}`;
   if (policy.kind !== "split") return "";
   const total = Object.values(policy.shares).reduce((sum, share) => sum + share, 0);
   return Object.entries(policy.shares).map(([label, share]) => `${label} ${Math.round((1000 * share) / total) / 10} %`).join(", ");

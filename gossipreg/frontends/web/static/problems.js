@@ -185,6 +185,7 @@ function* ofPolicies({ registry, policies, unreadable }) {
 /** Why a policy changes nothing now; null if it does something. */
 export function whyIdle(policy, service) {
   const instances = [...(service?.instances.values() ?? [])];
+  if (policy.kind === "query") return null; // it may be about another region
   if (!instances.length) return T.idle.noService(policy.service);
   if (policy.kind !== "split") {
     const meant = instances.some((each) => each.id === policy.instance && (!policy.owner || policy.owner === each.owner));

@@ -1,0 +1,60 @@
+"""Prepared queries as frontends use them: finding the one that a name means, and what carrying it out gives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import attrs
+
+from gossipreg.model import Instance
+from gossipreg.policy import Policy
+from gossipreg.prepared_query import PreparedQuery, find
+from gossipreg.values import frozen
+
+
+class PolicySource(Protocol):
+    """What knows the policies in force."""
+
+    def policies(self) -> tuple[Policy, ...]:
+        """See `Node.policies`."""
+        ...
+
+
+@attrs.define(eq=False, repr=False)
+class DefinedQueries:
+    """The prepared queries of the cluster, read anew only when its policies have changed."""
+
+    _source: PolicySource
+    _read_from: tuple[Policy, ...] = attrs.field(init=False, default=())
+    _found: tuple[PreparedQuery, ...] = attrs.field(init=False, default=())
+
+    @property
+    def all(self) -> tuple[PreparedQuery, ...]:
+        """Every query, sorted by id."""
+        policies = self._source.policies()
+        if policies is not self._read_from:
+            self._found = tuple(each.rule for each in policies if isinstance(each.rule, PreparedQuery))
+            self._read_from = policies
+        return self._found
+
+    def find(self, name: str) -> PreparedQuery | None:
+        """The query that a name or an id means, if there is one."""
+        return find(self.all, name)
+
+
+@frozen
+class QueryInstances:
+    """The instances that a query means now. The same object is given again while they are the same.
+
+    ``awaited`` are services of which something may be known soon, each with its region: then it is not known yet
+    whether another region has what this one lacks, and there are no instances.
+    """
+
+    instances: tuple[Instance, ...] = ()
+    is_own_region: bool = True
+    awaited: tuple[tuple[str, str], ...] | None = None
+
+
+#: Carries out a query, as far as it can be done at once.
+RunQuery = Callable[[PreparedQuery], QueryInstances]

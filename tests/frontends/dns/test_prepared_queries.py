@@ -1,0 +1,100 @@
+"""Prepared queries by DNS: the instances that one means, with its own time to live."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from trio.testing import MockClock
+
+from gossipreg.frontends.consul.query_execution import QueryRunner
+from gossipreg.frontends.dns import limits
+from gossipreg.model import Health
+from gossipreg.prepared_query import PreparedQuery
+from tests.frontends.dns.client import DnsClient
+from tests.frontends.dns.test_regions import code, there
+
+pytestmark = pytest.mark.usefixtures("autojump_clock")
+
+ID = "8f246b77-f3e1-ff88-5b48-8ec93abf3e05"
+
+
+@pytest.fixture
+async def client(autojump_clock: MockClock) -> DnsClient:
+    client = DnsClient(ttl=5, regions=("eu",))
+    client.responder.zone.run_query = QueryRunner(client.node)
+    return client
+
+
+def define(client: DnsClient, name: str = "shop", **more: Any) -> None:
+    query = PreparedQuery(ID, "orders", name, **more)
+    query.check()
+    client.node.rules[query.key] = query
+
+
+def remove(client: DnsClient) -> None:
+    client.node.rules.clear()
+
+
+async def test_the_name_and_the_id_of_a_query_mean_its_instances_with_its_ttl(client: DnsClient) -> None:
+    client.offer("10.0.0.1", tags=("v1",))
+    client.offer("10.0.0.2", tags=("v2",))
+    client.offer("10.0.0.3", tags=("v2",), health=Health.CRITICAL)
+    assert code(client, "shop.query.consul") == "NXDOMAIN"
+    define(client, tags=("v2",), ttl="1m30s")
+    for name in ("shop.query.consul", f"{ID}.query.consul", "SHOP.query.gossipreg", "shop.query.default.consul"):
+        answer = client.ask(name)
+        assert [(each.ttl, str(each[0])) for each in answer.answer] == [(90, "10.0.0.2")], name
+    assert code(client, "shop.service.consul") == "NXDOMAIN"
+    define(client, tags=("v3",))
+    assert code(client, "shop.query.consul") == "NOERROR"
+    assert client.records("shop.query.consul") == []
+    define(client)
+    assert [each.ttl for each in client.ask("shop.query.consul").answer] == [5], "that of the agent"
+
+
+async def test_a_query_takes_the_place_of_the_service_of_its_name_with_the_next_answer(
+    client: DnsClient,
+) -> None:
+    client.offer("10.0.0.1", service="shop")
+    client.offer("10.0.0.2")
+    for _ in range(3):
+        assert client.records("shop.query.consul") == ["10.0.0.1"]
+    define(client)
+    assert client.records("shop.query.consul") == ["10.0.0.2"]
+    remove(client)
+    assert client.records("shop.query.consul") == ["10.0.0.1"]
+
+
+async def test_a_query_names_a_region_that_answers_where_this_one_cannot(client: DnsClient) -> None:
+    client.node.hold_elsewhere("eu", "orders", there("10.1.0.1", region="eu"))
+    define(client, regions=("eu",), ttl="1h")
+    answer = client.ask("shop.query.consul")
+    assert [(each.ttl, str(each[0])) for each in answer.answer] == [(0, "10.1.0.1")], "no client is to keep it"
+    client.node.cut = True
+    assert code(client, "shop.query.consul") == "SERVFAIL"
+    client.offer("10.0.0.1")
+    assert client.records("shop.query.consul") == ["10.0.0.1"]
+
+
+async def test_the_nearest_instances_alone_are_told(client: DnsClient) -> None:
+    client.offer("10.0.0.1", owner="beta")
+    client.offer("10.0.0.2")
+    define(client, near="_agent")
+    assert client.records("shop.query.consul") == ["10.0.0.2"]
+
+
+async def test_no_ttl_is_longer_than_dns_allows(client: DnsClient) -> None:
+    client.offer("10.0.0.1")
+    define(client, ttl="9999999h")
+    assert [each.ttl for each in client.ask("shop.query.consul").answer] == [limits.TTL_MAX]
+
+
+async def test_so_many_queries_are_kept_laid_out(client: DnsClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A template is another query under each name, and any client can make up names."""
+    monkeypatch.setattr(limits, "QUERY_POOLS_MAX", 3)
+    client.offer("10.0.0.1")
+    define(client, name="", template=True)
+    for number in range(8):
+        assert client.records(f"any{number}.query.consul") == ["10.0.0.1"]
+    assert len(client.responder.zone._query_pools) <= 3
