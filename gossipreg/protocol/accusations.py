@@ -54,7 +54,7 @@ class Accusations:
         found = self.state.authenticator.accusers_of(update, self.by_run_id)
         accusers = {run_id: public for public, (run_id, _) in found.items()}
         if context.member is not None:
-            certificate = self.state.authenticator.held_certificate(context.member)
+            certificate = self.state.authenticator.certificates.of_member(context.member)
             if certificate is not None:  # else it was revoked by a message of the same packet
                 accusers[context.sender] = certificate.public
         if not accusers:
@@ -75,7 +75,7 @@ class Accusations:
 
     def _public_of(self, run_id: int) -> bytes | None:
         member = self.by_run_id(run_id)
-        certificate = None if member is None else self.state.authenticator.held_certificate(member)
+        certificate = None if member is None else self.state.authenticator.certificates.of_member(member)
         return None if certificate is None else certificate.public
 
     def signed(self, update: MemberUpdate) -> MemberUpdate:

@@ -16,7 +16,8 @@ from functools import partial
 import attrs
 
 from gossipreg.protocol.expulsion import Expulsion
-from gossipreg.protocol.identity.authenticator import Authenticator, StatementRefusal
+from gossipreg.protocol.identity.authenticator import Authenticator
+from gossipreg.protocol.identity.refusals import StatementRefusal
 from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.outputs import PoliciesChanged
 from gossipreg.protocol.registry.policy_version import PolicyVersion
@@ -43,7 +44,7 @@ class Adoption:
         """Verify what is held, one statement at each step; yields what drops it, if it does not count for ``by``."""
         wall = self.state.clock.wall(now) / 1000
         for version in self.state.policies.revocations:
-            is_wrong = by.check_revocation(version.revocation) is not None
+            is_wrong = by.certificates.check_revocation(version.revocation) is not None
             yield partial(self._drop_policy, version) if is_wrong else None
         for version in [each for each in self.state.policies if each.proof]:
             yield partial(self._drop_policy, version) if by.check_policy(version) is not None else None

@@ -39,7 +39,9 @@ from gossipreg.protocol.clock_watch import ClockWatch
 from gossipreg.protocol.disseminator import Disseminator
 from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg.protocol.expulsion import Expulsion
+from gossipreg.protocol.frame_handler import FrameHandler
 from gossipreg.protocol.identity.authenticator import Authenticator, IdentityMode, Signer
+from gossipreg.protocol.identity.certificate_verifier import CertificateVerifier
 from gossipreg.protocol.inbound import Inbound
 from gossipreg.protocol.isolation import Isolation
 from gossipreg.protocol.joining import Joining
@@ -95,6 +97,7 @@ class Engine:
     local_registry: LocalRegistry
     local_policies: LocalPolicies
     inbound: Inbound
+    frame_handler: FrameHandler
     isolation: Isolation
     record_handler: RecordHandler
     streams: PeerStreams
@@ -152,7 +155,7 @@ class Engine:
             self.local_member.deadline,
             self.lifelines.deadline,
             self.paths.deadline,
-            self.inbound.pacing.deadline,
+            self.frame_handler.pacing.deadline,
             self.borders.deadline(),
             self.joining.deadline if self.joining.is_urgent else math.inf,
         )
@@ -235,7 +238,7 @@ class Engine:
 
     def trust(self, authorities: tuple[Authority, ...], now: float) -> list[Output]:
         """Trust these authorities from now on, and drop what only others have signed."""
-        self.state.authenticator.trust(authorities)
+        self.state.authenticator.certificates.trust(authorities)
         self.expulsion.expel(now)
         self._refresh()
         return self._done()
@@ -258,7 +261,7 @@ class Engine:
     def review_identity(self, authorities: tuple[Authority, ...], now: float) -> Iterator[None]:
         """Verify what is held by these authorities, one statement at each step, ahead of `adopt_identity`."""
         own = self.state.authenticator
-        by = Authenticator(own.cluster, IdentityMode.PREFER, None, authorities, verifier=own.verifier)
+        by = Authenticator(CertificateVerifier(own.cluster, authorities, signatures=own.verifier), IdentityMode.PREFER)
         for _ in self.adoption.review(by, now):
             yield
 
@@ -270,7 +273,7 @@ class Engine:
         self.identity.check_open()
         assert not self.state.authenticator.is_on, "it is adopted once"
         self.state.authenticator.mode = IdentityMode.PREFER
-        self.state.authenticator.trust(authorities)
+        self.state.authenticator.certificates.trust(authorities)
         self.adoption.drop_wrong(now)
         self._refresh()
         return self._done()
@@ -415,7 +418,7 @@ class Engine:
 
     def stream_frame(self, stream: int, frame: bytes, source: Address, now: float) -> list[Output]:
         """Handle a frame of a stream: its number is positive if `OpenStream` gave it, negative if a peer opened it."""
-        self.inbound.stream_frame(stream, frame, source, now)
+        self.frame_handler.handle(stream, frame, source, now)
         return self._done()
 
     def stream_ended(self, stream: int, now: float, *, refused: bool = False) -> list[Output]:
@@ -423,7 +426,7 @@ class Engine:
 
         That kernel may be this host's own (a firewall). While it refuses packets as well, a refusal proves nothing.
         """
-        self.inbound.stream_ended(stream, now, refused=refused)
+        self.frame_handler.stream_ended(stream, now, refused=refused)
         return self._done()
 
     def unsent(self, to: Address, now: float) -> list[Output]:
@@ -462,7 +465,7 @@ class Engine:
         self.path_tests.handle_timeout(now)
         self.local_member.handle_timeout(now)
         self.joining.handle_timeout(now)
-        self.inbound.handle_timeout(now)
+        self.frame_handler.handle_timeout(now)
         self.borders.handle_timeout(now)
         self.isolation.note(isolated=self.isolation.is_isolated(now), now=now)
         if now >= self._sweep_at:

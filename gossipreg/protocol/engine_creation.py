@@ -7,6 +7,7 @@ from random import Random
 
 from gossipreg.model import Address
 from gossipreg.protocol.adoption import Adoption
+from gossipreg.protocol.answer_pacing import AnswerPacing
 from gossipreg.protocol.borders import Borders
 from gossipreg.protocol.cells.cells import Cells
 from gossipreg.protocol.clock_watch import ClockWatch
@@ -14,7 +15,9 @@ from gossipreg.protocol.disseminator import Disseminator
 from gossipreg.protocol.engine import SWEEP_SECONDS, Engine
 from gossipreg.protocol.engine_settings import engine_settings
 from gossipreg.protocol.expulsion import Expulsion
+from gossipreg.protocol.frame_handler import FrameHandler
 from gossipreg.protocol.identity.authenticator import Authenticator
+from gossipreg.protocol.identity.certificate_verifier import CertificateVerifier
 from gossipreg.protocol.inbound import Inbound
 from gossipreg.protocol.isolation import Isolation
 from gossipreg.protocol.joining import Joining
@@ -30,6 +33,7 @@ from gossipreg.protocol.observation_queries import ObservationQueries
 from gossipreg.protocol.outbox import Outbox
 from gossipreg.protocol.path_tests import PathTests
 from gossipreg.protocol.peer_streams import PeerStreams
+from gossipreg.protocol.question_handler import QuestionHandler
 from gossipreg.protocol.record_handler import RecordHandler
 from gossipreg.protocol.registry.clock import Clock
 from gossipreg.protocol.registry.registry import Registry
@@ -79,7 +83,7 @@ def create_engine(
         View(max(first_index(generation), index)),
         counters,
         Clock.started(name, generation, now),
-        Authenticator("") if authenticator is None else authenticator,
+        Authenticator(CertificateVerifier("")) if authenticator is None else authenticator,
         cells=Cells(cell, members) if cell else None,
     )
     if state.authenticator.signer is not None:
@@ -113,6 +117,7 @@ def create_engine(
     observations = ObservationQueries(state, detector, streams, outbox)
     borders = Borders(rng, state, streams, local_member, joining, isolation)
     remote_handler = RemoteHandler(identity, state, membership_handler, record_handler, joining, outbox)
+    pacing = AnswerPacing()
     inbound = Inbound(
         identity,
         state,
@@ -123,7 +128,6 @@ def create_engine(
         lifelines,
         streams,
         outbox,
-        joining,
         clocks,
         isolation,
         disseminator,
@@ -131,6 +135,22 @@ def create_engine(
         borders,
         remote_handler,
         Reader() if reader is None else reader,
+        QuestionHandler(state, streams.sessions, borders, pacing),
+    )
+    frame_handler = FrameHandler(
+        inbound,
+        identity,
+        state,
+        detector,
+        local_member,
+        lifelines,
+        streams,
+        outbox,
+        joining,
+        clocks,
+        observations,
+        borders,
+        pacing,
     )
     return Engine(
         settings=settings,
@@ -144,6 +164,7 @@ def create_engine(
         local_registry=LocalRegistry(identity, state),
         local_policies=LocalPolicies(identity, state, clocks),
         inbound=inbound,
+        frame_handler=frame_handler,
         isolation=isolation,
         record_handler=record_handler,
         streams=streams,

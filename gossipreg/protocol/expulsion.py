@@ -5,7 +5,7 @@ from __future__ import annotations
 import attrs
 
 from gossipreg.counters import Count
-from gossipreg.protocol.identity.authenticator import StatementRefusal
+from gossipreg.protocol.identity.refusals import StatementRefusal
 from gossipreg.protocol.membership.detector import Detector
 from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.message_context import MessageContext
@@ -50,12 +50,12 @@ class Expulsion:
         wall = self.state.clock.wall(now) / 1000
         for member in self.state.members.snapshot():
             is_own = member.name == self.state.members.own_name
-            if member.proof and not is_own and authenticator.has_ended(member.proof, wall):
+            if member.proof and not is_own and authenticator.certificates.has_ended(member.proof, wall):
                 self.drop(member)
         ended = [
             version
             for version in self.state.policies
-            if version.proof and authenticator.has_ended(version.proof, version.ms / 1000)
+            if version.proof and authenticator.certificates.has_ended(version.proof, version.ms / 1000)
         ]
         for version in ended:
             self.state.policy_state.drop(version)

@@ -1,7 +1,8 @@
 """Inbound: decodes what peers send, and dispatches each message to its handler.
 
-Updates about members go to `membership_handler` or, about this node, to `local_member`; records, policies and terms
-go to `record_handler`; pings and acks to the prober; requests of anti-entropy to `question_handler`.
+Datagrams come in here, and the frames of streams by way of `frame_handler`. Updates about members go to
+`membership_handler` or, about this node, to `local_member`; records, policies and terms go to `record_handler`; pings
+and acks to the prober; requests of anti-entropy to `question_handler`.
 """
 
 from __future__ import annotations
@@ -10,8 +11,7 @@ import attrs
 
 from gossipreg.counters import Count
 from gossipreg.model import Address, Status
-from gossipreg.protocol.answer_pacing import AnswerPacing, WaitingFrame
-from gossipreg.protocol.anti_entropy.reconcile import Compare, End, KeepOpen, Listing, Want
+from gossipreg.protocol.anti_entropy.reconcile import Compare, KeepOpen, Listing, Want
 from gossipreg.protocol.borders import Borders
 from gossipreg.protocol.cells.cell_head import CellHead
 from gossipreg.protocol.clock_watch import ClockWatch
@@ -19,7 +19,6 @@ from gossipreg.protocol.dissemination.receipts import Receipt, ReceiptRequest
 from gossipreg.protocol.disseminator import Disseminator
 from gossipreg.protocol.identity.signature_verifier import SignatureVerifier
 from gossipreg.protocol.isolation import Isolation
-from gossipreg.protocol.joining import Joining
 from gossipreg.protocol.lifelines import Lifelines
 from gossipreg.protocol.local_member import LocalMember
 from gossipreg.protocol.membership.detector import Detector
@@ -32,7 +31,7 @@ from gossipreg.protocol.membership_handler import MembershipHandler
 from gossipreg.protocol.message_context import MessageContext
 from gossipreg.protocol.observation_queries import ObservationQueries
 from gossipreg.protocol.outbox import Outbox
-from gossipreg.protocol.outputs import JoinEnded, MessageFailed
+from gossipreg.protocol.outputs import MessageFailed
 from gossipreg.protocol.peer_streams import PeerStreams
 from gossipreg.protocol.question_handler import QuestionHandler
 from gossipreg.protocol.record_handler import RecordHandler
@@ -41,7 +40,6 @@ from gossipreg.protocol.registry.records import Announcement, Fetch, Record, Rec
 from gossipreg.protocol.registry.terms import TermRegister
 from gossipreg.protocol.remote_handler import RemoteHandler
 from gossipreg.protocol.state import ClusterState
-from gossipreg.protocol.stream_sessions import Purpose, StreamSession, corrections
 from gossipreg.protocol.wire.field_readers import Junk
 from gossipreg.protocol.wire.messages import Message, pack
 from gossipreg.protocol.wire.reader import Reader
@@ -59,7 +57,7 @@ class HalfChanged(AssertionError):
 
 @attrs.define(eq=False, repr=False)
 class Inbound:
-    """The packets and frames that peers send to one node, and the handlers of their messages."""
+    """The datagrams that peers send to one node, and the handlers of the messages in datagrams and frames."""
 
     identity: Identity
     state: ClusterState
@@ -70,7 +68,6 @@ class Inbound:
     lifelines: Lifelines
     streams: PeerStreams
     outbox: Outbox
-    joining: Joining
     clocks: ClockWatch
     isolation: Isolation
     disseminator: Disseminator
@@ -78,36 +75,38 @@ class Inbound:
     borders: Borders
     remote_handler: RemoteHandler
     reader: Reader
-    pacing: AnswerPacing = attrs.field(factory=AnswerPacing)
-    questions: QuestionHandler = attrs.field(init=False)
-
-    def __attrs_post_init__(self) -> None:
-        self.questions = QuestionHandler(self.state, self.streams.sessions, self.borders, self.pacing)
+    questions: QuestionHandler
 
     def packet(self, data: bytes, source: Address, now: float) -> None:
         """Handle the messages of a datagram's payload. Junk is counted and dropped."""
         self.state.counters[Count.PACKETS_RECEIVED] += 1
-        context, messages = self._read(data, source, None, now)
-        self._begin_reading(context, len(data), now)
+        context, messages = self.read(data, source, None, now)
+        self.begin_reading(context, len(data), now)
         for message in messages:
-            self._handle(message, context, now)
-        self._verifier.end()
+            self.handle(message, context, now)
+        self.verifier.end()
         self.disseminator.lazy.answer_digests(context, now)
         self.outbox.end_answers()
 
     @property
-    def _verifier(self) -> SignatureVerifier:
+    def verifier(self) -> SignatureVerifier:
+        """What verifies the signatures in messages, within the bounds of the packet or frame that is being handled."""
         return self.state.authenticator.verifier
 
-    def _begin_reading(self, context: MessageContext, size: int, now: float) -> None:
+    def begin_reading(self, context: MessageContext, size: int, now: float) -> None:
         """Bound the signatures that a packet or frame of ``size`` bytes has this node verify."""
         if self.state.authenticator.is_on:
             member = context.sender if context.member is not None and self.outbox.proofs.are_required else None
-            self._verifier.begin(member, context.source.host, size, now, over_stream=context.over_stream)
+            self.verifier.begin(member, context.source.host, size, now, over_stream=context.over_stream)
 
-    def _read(
+    def read(
         self, data: bytes, source: Address, stream: int | None, now: float, *, is_proven: bool = False
     ) -> tuple[MessageContext, list[Message]]:
+        """Decode a packet, or a frame of ``stream``: what is known of its sender, and its messages.
+
+        ``is_proven``: the frame has waited for its turn, and its proof was verified when it came. Junk, and what this
+        node has sent itself, gives no messages; the context's ``sender`` is 0 then.
+        """
         try:
             sender, messages = self.reader.read(self.outbox.proofs.without_code(data))
         except Junk:
@@ -166,7 +165,8 @@ class Inbound:
             self.state.counters[Count.PACKETS_UNPROVEN] += 1
         return context
 
-    def _handle(self, message: Message, context: MessageContext, now: float) -> None:
+    def handle(self, message: Message, context: MessageContext, now: float) -> None:
+        """Handle a message. Report an unforeseen exception; raise `HalfChanged` if the state has changed before it."""
         before = self.state.changes
         try:
             self._dispatch(message, context, now)
@@ -174,9 +174,9 @@ class Inbound:
             if self.state.changes != before:
                 raise HalfChanged(f"a {type(message).__name__} of {context.source} was handled in part") from error
             self._contained(f"a {type(message).__name__}", context.source, error)
-        if self._verifier.is_over:
+        if self.verifier.is_over:
             self.state.counters[Count.STATEMENTS_NOT_VERIFIED] += 1
-            self._verifier.next_statement()
+            self.verifier.next_statement()
 
     def _contained(self, what: str, source: Address, error: Exception) -> None:
         """Count and report an unforeseen exception that was raised before anything had changed."""
@@ -302,137 +302,6 @@ class Inbound:
             self.membership_handler.perform(found, now)
         if not ack.subject:
             self._compare(ack.fingerprint, context, now)
-
-    # Streams
-
-    def stream_frame(self, stream: int, frame: bytes, source: Address, now: float) -> None:
-        """Handle the messages of a frame, and reply on the stream; a negative number is of a peer's stream."""
-        self.state.counters[Count.FRAMES_RECEIVED] += 1
-        session = self.streams.sessions.get(stream, source)
-        if session is None:
-            return
-        if self.pacing.is_waiting(stream):
-            self._wait(WaitingFrame(stream, frame, source), session, now)
-        else:
-            self._take_frame(WaitingFrame(stream, frame, source), session, now, has_turn=False)
-
-    def handle_timeout(self, now: float) -> None:
-        """Handle a frame that has waited for its turn."""
-        waited = self.pacing.due(now)
-        if waited is None:
-            return
-        session = self.streams.sessions.find(waited.stream)
-        if session is None:
-            self.pacing.forget(waited.stream)
-        else:
-            self._take_frame(waited, session, now, has_turn=True)
-
-    def _wait(self, told: WaitingFrame, session: StreamSession, now: float) -> None:
-        """Have a frame wait for its turn, or close its stream if it may not."""
-        if self.pacing.wait(told):
-            self.state.counters[Count.COMPARISONS_PACED] += 1
-        else:
-            self.state.counters[Count.COMPARISONS_OVER_LIMIT] += 1
-            self._drop(told.stream, session, now)
-
-    def _drop(self, stream: int, session: StreamSession, now: float) -> None:
-        """Close a stream on which the peer does what it must not."""
-        self.pacing.forget(stream)
-        self.streams.close(stream)
-        self._ended(session, now)
-
-    def _take_frame(self, told: WaitingFrame, session: StreamSession, now: float, *, has_turn: bool) -> None:
-        stream, frame, source = told.stream, told.frame, told.source
-        context, messages = self._read(frame, source, stream, now, is_proven=told.is_proven)
-        if not context.sender:
-            self._drop(stream, session, now)
-            return
-        context.cell = "" if session.head is None else session.head.cell
-        if not has_turn and not self.pacing.admits(self.questions.entries(messages, session, context), now):
-            is_last = any(isinstance(each, End) for each in messages)
-            is_proven = context.member is not None
-            self._wait(WaitingFrame(stream, frame, source, is_proven=is_proven, is_last=is_last), session, now)
-            return
-        session.frames += 1
-        session.sender = context.sender
-        context.news = session.news
-        ended = False
-        self._begin_reading(context, len(frame), now)
-        for message in messages:
-            ended = ended or isinstance(message, End)
-            if not self._take_message(message, stream, session, context, now):
-                self._verifier.end()
-                return
-        self._verifier.end()
-        session.news = context.news
-        if stream < 0 and context.clock is not None:
-            context.replies.insert(0, pack(self.outbox.clock(now)))
-        session.accepted = session.accepted or (session.compared and session.purpose is None)
-        context.replies += corrections(context.stale, self.state)
-        told_all = ended and not session.spoken and not context.replies
-        if told_all and session.is_comparison and not session.compared:
-            context.replies += self.local_member.introduce(now)
-        self.streams.reply(stream, session, context.replies, ended=ended)
-        if session.purpose in (Purpose.SEED_PING, Purpose.JOIN):
-            self.joining.go_on()
-        elif session.purpose is Purpose.OBSERVE and ended:
-            self.observations.ended(session)
-        elif session.purpose is Purpose.BORDER and self.streams.sessions.find(stream) is None:
-            self.borders.ended(session, now, completed=True)
-            self.joining.go_on()
-
-    def _take_message(
-        self, message: Message, stream: int, session: StreamSession, context: MessageContext, now: float
-    ) -> bool:
-        """Handle a message of a frame; returns whether the stream is still open."""
-        if self.borders.refuses(message, session, context):
-            self.state.counters[Count.CELLS_MISMATCHED] += 1
-            self._drop(stream, session, now)
-            return False
-        if isinstance(message, Compare) and not message.partition and self.borders.may_answer(message, context):
-            session.compared = True
-            if context.member is not None:
-                self.outbox.paths.gossip_missed(context.sender, now)
-        self._handle(message, context, now)
-        if isinstance(message, WallClock) and self.clocks.is_refused(context, session, now):
-            self.clocks.refuse(stream, context, session, now)
-            self.streams.close(stream)
-            self._ended(session, now)
-            return False
-        return True
-
-    def stream_ended(self, stream: int, now: float, *, refused: bool) -> None:
-        """A stream was closed; ``refused`` counts unless this host's own kernel refuses packets as well."""
-        session = self.streams.ended(stream)
-        self.pacing.forget(stream)
-        if session is not None:
-            self._ended(session, now, refused=refused and not self.detector.are_sends_rejected(now))
-
-    def _ended(self, session: StreamSession, now: float, *, refused: bool = False) -> None:
-        if session.purpose is not None and not (session.answered or refused or self.detector.are_sends_rejected(now)):
-            member = self.state.members.reached_at(session.destination)
-            if member is not None:
-                self.outbox.paths.stream_stalled(member.run_id, now)
-        if session.purpose in (Purpose.LIFELINE, Purpose.RECHECK):
-            self.lifelines.ended(session, now, refused=refused)
-        elif session.purpose is Purpose.PROBE and refused:
-            assert isinstance(session.about, int), "a probe is known by its sequence number"
-            self.detector.prober.handle_refusal(session.about)
-        elif session.purpose is Purpose.NAME_CONFLICT and refused:
-            self.local_member.rival_gone(now, at=session.to)
-        elif session.purpose is Purpose.OBSERVE:
-            self.observations.ended(session)
-        elif session.purpose is Purpose.BORDER:
-            if session.requested:
-                self.outbox.put(JoinEnded(session.to, compared=False))
-            self.borders.ended(session, now, completed=False)
-        elif session.purpose in (Purpose.SEED_PING, Purpose.JOIN):
-            if session.requested:
-                self.outbox.put(JoinEnded(session.to, compared=False))
-            if session.purpose is Purpose.JOIN and not self.identity.announced:
-                self.streams.comparison_failed(session.to)
-            self.borders.seed_ended(session.to, now)
-            self.joining.go_on()
 
     def _compare(self, theirs: int, context: MessageContext, now: float) -> None:
         if context.member is None:

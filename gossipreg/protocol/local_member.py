@@ -17,7 +17,7 @@ from gossipreg.protocol.accusations import Accusations
 from gossipreg.protocol.anti_entropy.reconcile import End
 from gossipreg.protocol.dissemination.broadcast_queue import Topic
 from gossipreg.protocol.expulsion import Expulsion
-from gossipreg.protocol.identity.authenticator import StatementRefusal
+from gossipreg.protocol.identity.refusals import StatementRefusal
 from gossipreg.protocol.membership.detector import Detector
 from gossipreg.protocol.membership.flap_damping import FlapDamping
 from gossipreg.protocol.membership.identity import Identity, NameConflictQuery, Reaction

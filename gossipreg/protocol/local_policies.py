@@ -108,7 +108,7 @@ class LocalPolicies:
         Raises `InvalidCertificate` for a revocation that none of this node's authorities has signed.
         """
         self.identity.check_open()
-        refusal = self.state.authenticator.check_revocation(revocation)
+        refusal = self.state.authenticator.certificates.check_revocation(revocation)
         if refusal is not None:
             raise InvalidCertificate(f"the revocation of {revocation.serial_text} is not taken: {refusal.why}")
         return revocation_version(revocation)

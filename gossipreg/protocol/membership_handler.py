@@ -16,7 +16,8 @@ from gossipreg.model import Status
 from gossipreg.protocol.accusations import ACCUSERS, Accusations
 from gossipreg.protocol.dissemination.broadcast_queue import Topic
 from gossipreg.protocol.expulsion import Expulsion
-from gossipreg.protocol.identity.authenticator import IdentityMode, StatementRefusal
+from gossipreg.protocol.identity.authenticator import IdentityMode
+from gossipreg.protocol.identity.refusals import StatementRefusal
 from gossipreg.protocol.membership.admission import Admission
 from gossipreg.protocol.membership.detector import Detector
 from gossipreg.protocol.membership.identity import Identity
@@ -123,7 +124,9 @@ class MembershipHandler:
         Its accusers may be gone, so the word of a member suffices. A seed is not proven to be one yet: what it tells is
         left out, as if it had not told of that member, and comes again when states are compared with a member.
         """
-        certificate = None if context.member is None else self.state.authenticator.held_certificate(context.member)
+        certificate = (
+            None if context.member is None else self.state.authenticator.certificates.of_member(context.member)
+        )
         return None if certificate is None else unknown
 
     def _with_verdict(self, update: MemberUpdate) -> MemberUpdate:

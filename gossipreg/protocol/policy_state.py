@@ -69,7 +69,7 @@ class PolicyState:
         if not self.authenticator.is_on:
             return version
         if is_about_revocation(version.key):
-            refused = self.authenticator.check_revocation(version.revocation) is not None
+            refused = self.authenticator.certificates.check_revocation(version.revocation) is not None
             return None if refused else version
         if not version.proof and version.writer == self.own_name:
             version = self.authenticator.sign_policy(version)

@@ -114,7 +114,7 @@ class RecordHandler:
         if not authenticator.is_on:
             return True
         if is_about_revocation(version.key):
-            refusal = authenticator.check_revocation(version.revocation)
+            refusal = authenticator.certificates.check_revocation(version.revocation)
         else:
             refusal = authenticator.check_policy(version)
         if refusal is not None:

@@ -26,6 +26,7 @@ from gossipreg.protocol.dissemination.broadcast_queue import BroadcastQueue, Top
 from gossipreg.protocol.dissemination.digest_rounds import DigestRounds
 from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg.protocol.identity.authenticator import Authenticator
+from gossipreg.protocol.identity.certificate_verifier import CertificateVerifier
 from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.membership.members import Members
 from gossipreg.protocol.policy_state import PolicyState
@@ -62,7 +63,7 @@ class ClusterState:
     view: View
     counters: Counter[str]
     clock: Clock
-    authenticator: Authenticator = attrs.field(factory=lambda: Authenticator(""))
+    authenticator: Authenticator = attrs.field(factory=lambda: Authenticator(CertificateVerifier("")))
     policies: Policies = attrs.field(factory=Policies)
     terms: Terms = attrs.field(factory=Terms)
     fingerprint: Fingerprint = attrs.field(factory=Fingerprint)

@@ -17,7 +17,8 @@ from gossipreg.counters import Count
 from gossipreg.errors import CertificateRefused, InvalidCertificate, NotAnIssuer
 from gossipreg.join_tokens import CertificateRequest, Issuer
 from gossipreg.msgpack_documents import read_msgpack
-from gossipreg.protocol.identity.authenticator import LEEWAY, Authenticator
+from gossipreg.protocol.identity.authenticator import Authenticator
+from gossipreg.protocol.identity.certificate_verifier import LEEWAY
 from gossipreg.runtime.node_context import NodeContext
 
 log = logging.getLogger(__name__)
@@ -89,7 +90,7 @@ class CertificateIssuing:
             before = uses.given.get(request.public)
             if before is None and len(uses.given) >= token.uses:
                 raise CertificateRefused(f"the join token has been used by {token.uses}, which is all that it is for")
-            if before is not None and self._authenticator.is_revoked(before):
+            if before is not None and self._authenticator.certificates.is_revoked(before):
                 raise CertificateRefused("the certificate of this key was revoked")
             if before is not None and before.names != (request.name,):
                 raise CertificateRefused(
@@ -118,11 +119,13 @@ class CertificateIssuing:
     def _check_counts(self, certificate: Certificate, now: float) -> None:
         """Refuse a certificate that members do not believe. Nothing of it is remembered: any stranger may ask."""
         authenticator = self._authenticator
-        by = next((each for each in authenticator.authorities if certificate.is_signed_by(each.public)), None)
+        by = next(
+            (each for each in authenticator.certificates.authorities if certificate.is_signed_by(each.public)), None
+        )
         excess = None if by is None or by.delegation is None else by.delegation.excess_of(certificate)
         if by is None or certificate.cluster != authenticator.cluster or excess is not None:
             raise CertificateRefused("the certificate is of no authority or issuer that this agent trusts for it")
-        if authenticator.is_revoked(certificate):
+        if authenticator.certificates.is_revoked(certificate):
             raise CertificateRefused("the certificate was revoked")
         if not certificate.is_in_force(now, LEEWAY):
             raise CertificateRefused("the certificate is not in force at this time")
@@ -133,7 +136,7 @@ class CertificateIssuing:
         member = engine.state.own if request.name == self._context.name else engine.members.get(request.name)
         if member is None or not member.status.is_present:
             return
-        certificate = self._authenticator.held_certificate(member)
+        certificate = self._authenticator.certificates.of_member(member)
         if certificate is None or certificate.public != request.public:
             raise CertificateRefused(
                 f"the name {request.name} is that of a member with another key: choose another name"

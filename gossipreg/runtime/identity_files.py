@@ -24,6 +24,7 @@ from gossipreg.config import Config
 from gossipreg.delegation import Delegation
 from gossipreg.errors import ConfigError, InvalidCertificate, UnsafeFile
 from gossipreg.protocol.identity.authenticator import Authenticator, IdentityMode, Signer
+from gossipreg.protocol.identity.certificate_verifier import CertificateVerifier
 from gossipreg.revocation import Revocation
 from gossipreg.runtime.files import read_file
 from gossipreg.signatures import SigningKey
@@ -59,7 +60,7 @@ class IdentityFiles:
 
     def authenticator(self, cluster: str) -> Authenticator:
         """What signs and verifies by these files."""
-        return Authenticator(cluster, self.mode, self.signer, self.authorities)
+        return Authenticator(CertificateVerifier(cluster, self.authorities), self.mode, self.signer)
 
     def check_name(self, config: Config, name: str) -> None:
         """Raise ``ConfigError`` if the certificate is not for a node of that name, or not for its zone.

@@ -115,7 +115,7 @@ class NodeIdentity:
 
     def note_exposed(self) -> None:
         """Remember which credentials are registered, for each revocation that is new to this node."""
-        new = [each for each in self._authenticator.revoked if each not in self._exposed]
+        new = [each for each in self._authenticator.certificates.revoked if each not in self._exposed]
         if new:
             sealed = self._sealed()
             self._exposed |= {each: dict(sealed) for each in new}
@@ -134,7 +134,7 @@ class NodeIdentity:
         """What this node knows of the identities in its cluster."""
         self.note_exposed()
         signer = self.files.signer
-        revoked = sorted(self._authenticator.revoked.values(), key=lambda each: (-each.at, each.serial))
+        revoked = sorted(self._authenticator.certificates.revoked.values(), key=lambda each: (-each.at, each.serial))
         return IdentityReport(
             self._authenticator.mode.value,
             None if signer is None else float(signer.certificate.not_after),
@@ -147,7 +147,7 @@ class NodeIdentity:
     def _identity_of(self, member: Member) -> MemberIdentity:
         engine = self._context.engine
         held = engine.state.own if member.name == self._context.name else engine.members.get(member.name)
-        certificate = None if held is None else self._authenticator.held_certificate(held)
+        certificate = None if held is None else self._authenticator.certificates.of_member(held)
         if certificate is None:
             return MemberIdentity(member.name, member.status.is_present, None, None, None, ready=False)
         ready = certificate.is_in_force(time.time())
@@ -173,7 +173,7 @@ class NodeIdentity:
     async def publish(self) -> None:
         """Have every member know the revocations that the file holds."""
         for revocation in self.files.revocations:
-            if revocation.revoked not in self._authenticator.revoked:
+            if revocation.revoked not in self._authenticator.certificates.revoked:
                 names = ", ".join(revocation.names)
                 log.warning("certificate %s (%s) is revoked: its holder is expelled", revocation.serial_text, names)
             await self._policies.revoke(revocation)
@@ -249,7 +249,7 @@ class NodeIdentity:
         """The present members, sorted, that a node which requires identity would not believe."""
         engine, wall = self._context.engine, time.time()
         held = [each for each in engine.members.snapshot() if each.status.is_present]
-        found = ((each.name, self._authenticator.held_certificate(each)) for each in held)
+        found = ((each.name, self._authenticator.certificates.of_member(each)) for each in held)
         return sorted(name for name, signed in found if signed is None or not signed.is_in_force(wall))
 
     @property
@@ -264,7 +264,7 @@ class NodeIdentity:
         if signer is None:
             return ("this node has no certificate: members that require one do not believe what it states",)
         certificate, where = signer.certificate, self._config.identity_cert
-        if self._authenticator.is_revoked(certificate):
+        if self._authenticator.certificates.is_revoked(certificate):
             return (f"the certificate in {where} was revoked: the others have expelled this node",)
         left = certificate.not_after - time.time()
         if left <= 0:

@@ -16,6 +16,7 @@ from gossipreg.certificate import Certificate, Permit
 from gossipreg.delegation import Delegation
 from gossipreg.model import Status
 from gossipreg.protocol.identity.authenticator import Authenticator, IdentityMode, Signer
+from gossipreg.protocol.identity.certificate_verifier import CertificateVerifier
 from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.registry.policy_version import PolicyVersion
 from gossipreg.protocol.registry.records import Record
@@ -148,9 +149,9 @@ class Identities:
         """The authenticator of a node that starts now. A node keeps its certificate over restarts."""
         mode = self.mode_of(name)
         if mode is IdentityMode.OFF:
-            return WitnessedAuthenticator(CLUSTER, mode, ledger=self.ledger)
-        trusted = (self.authority.authority, *self.issuers)
-        return WitnessedAuthenticator(CLUSTER, mode, self.signer_of(name), trusted, ledger=self.ledger)
+            return WitnessedAuthenticator(CertificateVerifier(CLUSTER), mode, ledger=self.ledger)
+        certificates = CertificateVerifier(CLUSTER, (self.authority.authority, *self.issuers))
+        return WitnessedAuthenticator(certificates, mode, self.signer_of(name), ledger=self.ledger)
 
     def delegate(self, name: str, service: str) -> AuthorityKey:
         """A new issuer for members of these names and one service, in the files of all nodes from their start."""

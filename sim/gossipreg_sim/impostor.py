@@ -21,6 +21,7 @@ from gossipreg.model import Address, Instance, Status
 from gossipreg.policy import Split
 from gossipreg.protocol.anti_entropy.reconcile import End
 from gossipreg.protocol.identity.authenticator import Authenticator, IdentityMode, Signer
+from gossipreg.protocol.identity.certificate_verifier import CertificateVerifier
 from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.registry.payload import pack_instance
 from gossipreg.protocol.registry.policy_version import PolicyVersion, pack_rule, revocation_version
@@ -72,7 +73,7 @@ class Impostor:
     _hoard: deque[Message] = attrs.field(factory=lambda: deque(maxlen=_HOARD_MAX))
 
     def __attrs_post_init__(self) -> None:
-        self._authenticator = Authenticator(CLUSTER, IdentityMode.REQUIRE, self._signer())
+        self._authenticator = Authenticator(CertificateVerifier(CLUSTER), IdentityMode.REQUIRE, self._signer())
         self._codec = self.cluster.outsiders_codec(self.rng.bits().to_bytes(8))
         self._run_id = self.rng.bits()
 

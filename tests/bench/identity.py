@@ -18,6 +18,7 @@ import attrs
 
 from gossipreg.model import Address
 from gossipreg.protocol.identity.authenticator import Authenticator, IdentityMode
+from gossipreg.protocol.identity.certificate_verifier import CertificateVerifier
 from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.registry.records import Record
 from gossipreg.protocol.registry.registry import Registry
@@ -115,7 +116,7 @@ def join(members: int, records: int, mode: IdentityMode) -> Cost:
     for number in range(members - 1):
         name = f"m{number}"
         by = None if mode is OFF else identities.signer(name)
-        authenticator = Authenticator(CLUSTER, mode, by, (identities.authority.authority,))
+        authenticator = Authenticator(CertificateVerifier(CLUSTER, (identities.authority.authority,)), mode, by)
         update = MemberUpdate(name, EPOCH_MS, 0, first.engine.identity.own_update().status, _address(number))
         registry = Registry(name)
         if by is not None:

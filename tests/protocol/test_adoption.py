@@ -10,6 +10,7 @@ from gossipreg.model import PRIMARY
 from gossipreg.policy import Split
 from gossipreg.protocol.engine import Engine
 from gossipreg.protocol.identity.authenticator import Authenticator, IdentityMode
+from gossipreg.protocol.identity.certificate_verifier import CertificateVerifier
 from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.outputs import MemberExpelled, PoliciesChanged
 from gossipreg.protocol.registry.policy_version import PolicyVersion, pack_rule, revocation_version
@@ -26,7 +27,7 @@ FORGED = AuthorityKey("prod", OTHER.key)
 
 
 def without_identity() -> Engine:
-    made = engine("a", authenticator=Authenticator("prod"))
+    made = engine("a", authenticator=Authenticator(CertificateVerifier("prod")))
     made.set_wall_clock(BORN, 0.0)
     return made
 
@@ -165,7 +166,9 @@ def test_a_node_that_signs_from_then_on_registers_again_and_keeps_room_for_codes
     assert table is not None
     [record] = table
     assert record.proof
-    there = engine("d", authenticator=Authenticator("prod", IdentityMode.REQUIRE, signer("d"), TRUSTED))
+    there = engine(
+        "d", authenticator=Authenticator(CertificateVerifier("prod", TRUSTED), IdentityMode.REQUIRE, signer("d"))
+    )
     there.set_wall_clock(BORN, 0.0)
     own = here.state.own
     assert own is not None

@@ -57,13 +57,13 @@ def test_of_many_newcomers_each_is_told_all_in_its_turn_with_a_pause_between(see
     assert seed.counters["comparisons_paced"] == 3
     answered = []
     for _ in range(3):
-        now = seed.inbound.pacing.deadline
+        now = seed.frame_handler.pacing.deadline
         assert seed.deadline() <= now
         answered.append(now)
         outputs = seed.handle_timeout(now)
         assert [told(outputs, number) for number in (2, 3, 4)].count(MEMBERS + 1) == 1
     assert answered == pytest.approx([10.0 + PAUSE * turn for turn in (1, 2, 3)])
-    assert seed.inbound.pacing.deadline == math.inf
+    assert seed.frame_handler.pacing.deadline == math.inf
     assert told(asks(seed, 5, 11.0), 5) == MEMBERS + 1
 
 
@@ -107,7 +107,7 @@ def test_one_that_does_not_wait_for_its_turn_is_left(seed: Engine) -> None:
     asks(seed, 1, 10.0)
     asks(seed, 2, 10.0)
     assert CloseStream(-2) in asks(seed, 2, 10.0)
-    assert seed.inbound.pacing.deadline == math.inf
+    assert seed.frame_handler.pacing.deadline == math.inf
     assert seed.counters["comparisons_over_limit"] == 1
 
 
@@ -133,7 +133,7 @@ def test_questions_that_are_not_answered_make_no_pause(seed: Engine) -> None:
     asked = [NOTHING] * 20 + [Compare((0,) * BUCKETS, "x")] * 20
     outputs = seed.stream_frame(-1, packet(newcomer(1), *asked, End()), newcomer(1).address, 10.0)
     assert told(outputs, 1) == MEMBERS + 1
-    assert seed.inbound.pacing._next_at == pytest.approx(10.0 + PAUSE)
+    assert seed.frame_handler.pacing._next_at == pytest.approx(10.0 + PAUSE)
     assert seed.counters["questions_repeated"] == 19
     outputs = seed.stream_frame(-2, packet(newcomer(2), *asked[20:], End()), newcomer(2).address, 10.0)
     assert unpack(outputs[-1].frame)[1] == [End()], "nor do they wait for one"  # type: ignore[union-attr]
@@ -142,12 +142,12 @@ def test_questions_that_are_not_answered_make_no_pause(seed: Engine) -> None:
 def test_a_listing_is_answered_once_a_stream_and_at_the_pace_of_a_comparison(seed: Engine) -> None:
     opened = [each.stream for each in seed.join([Address("10.0.0.9", 1)], 9.0) if isinstance(each, OpenStream)]
     listings = [Listing(bucket, ()) for bucket in range(BUCKETS)]
-    seed.inbound.pacing.spend(MEMBERS, 9.9)
+    seed.frame_handler.pacing.spend(MEMBERS, 9.9)
     frame = packet(newcomer(1), *listings, End())
     assert not any(
         isinstance(each, SendFrame) for each in seed.stream_frame(opened[0], frame, newcomer(1).address, 9.9)
     )
-    outputs = seed.handle_timeout(seed.inbound.pacing.deadline)
+    outputs = seed.handle_timeout(seed.frame_handler.pacing.deadline)
     assert told(outputs, -opened[0]) == MEMBERS + 1
     again = seed.stream_frame(opened[0], packet(newcomer(1), *listings), newcomer(1).address, 11.0)
     assert told(again, -opened[0]) == 0
@@ -161,8 +161,8 @@ def test_small_answers_on_one_stream_wait_once_they_are_large_together(seed: Eng
     wants = [Want(each.bucket, each.digests * 3) for each in listings if isinstance(each, Listing) and each.digests]
     outputs = [seed.stream_frame(-2, packet(newcomer(2), each), newcomer(2).address, 10.0) for each in wants]
     assert sum(told(each, 2) for each in outputs) < MEMBERS + 1
-    while seed.inbound.pacing.deadline < math.inf:
-        outputs.append(seed.handle_timeout(max(10.0, seed.inbound.pacing.deadline)))
+    while seed.frame_handler.pacing.deadline < math.inf:
+        outputs.append(seed.handle_timeout(max(10.0, seed.frame_handler.pacing.deadline)))
     assert sum(told(each, 2) for each in outputs) == MEMBERS + 1, "each once, however often it is named"
 
 

@@ -59,7 +59,7 @@ def test_a_revocation_that_no_trusted_authority_has_signed_is_not_taken(by: Auth
     revocation = by.revoke(signer("b", by=by).certificate, at=BORN // 1000)
     with pytest.raises(InvalidCertificate, match=f"{revocation.serial_text} is not taken: {why}"):
         here.local_policies.revocation_of(revocation)
-    assert here.state.authenticator.revoked == {}
+    assert here.state.authenticator.certificates.revoked == {}
 
 
 def test_members_are_those_of_the_authorities_that_are_trusted_now() -> None:
@@ -112,7 +112,7 @@ def test_a_certificate_that_is_renewed_by_itself_changes_nothing() -> None:
 def test_a_revocation_that_was_stored_counts_after_a_restart() -> None:
     here = node()
     here.recall([revocation_version(GONE)], 1.0)
-    assert [each.serial for each in here.state.authenticator.revoked.values()] == [GONE.serial]
+    assert [each.serial for each in here.state.authenticator.certificates.revoked.values()] == [GONE.serial]
     assert here.state.policies.get(revocation_version(GONE).key) == revocation_version(GONE)
     deliver(here, EVIL.state(), EVIL.state())
     assert names(here) == ["a"]
@@ -125,7 +125,7 @@ def test_what_is_stored_as_a_revocation_and_is_none_is_dropped() -> None:
     for stored in (forged, attrs.evolve(true, payload=b"junk"), attrs.evolve(true, ms=BORN + 5)):
         here.recall([stored], 1.0)
         assert here.state.policies.get(stored.key) is None
-    assert here.state.authenticator.revoked == {}
+    assert here.state.authenticator.certificates.revoked == {}
 
 
 def test_this_nodes_own_policies_from_before_it_had_a_certificate_are_signed_when_they_are_recalled() -> None:

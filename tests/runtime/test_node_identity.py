@@ -33,7 +33,7 @@ from gossipreg.errors import InvalidCertificate
 from gossipreg.identities import ExposedCredentials
 from gossipreg.key_format import encode_key
 from gossipreg.policy import Split
-from gossipreg.protocol.identity import authenticator
+from gossipreg.protocol.identity import certificate_verifier
 from gossipreg.protocol.registry.payload import pack_instance
 from gossipreg.runtime import node_identity
 from gossipreg.runtime.node_identity import _may_hold_credentials
@@ -300,7 +300,7 @@ async def test_files_that_change_are_read_again_without_a_signal(
 async def test_members_whose_certificates_end_are_dropped_and_come_back_with_new_ones(
     place: Place, monkeypatch: pytest.MonkeyPatch, ended: tuple[str, ...]
 ) -> None:
-    monkeypatch.setattr(authenticator, "LEEWAY", 0.0)
+    monkeypatch.setattr(certificate_verifier, "LEEWAY", 0.0)
     monkeypatch.setattr(node_identity, "_LOOK_SECONDS", 0.1)
     for name in ("a", "b", "c"):
         place.sign(name, not_after=int(time.time()) + (6 if name in ended else 3600))

@@ -212,7 +212,7 @@ async def test_an_invariant_of_the_engine_that_does_not_hold_ends_the_node_which
         async with open_node(config("ann")) as node, await trio.open_tcp_stream(*node.address) as stream:
             await stream.send_all(codec.hello())
             codec.feed(await stream.receive_some())
-            monkeypatch.setattr(Inbound, "_read", broken)
+            monkeypatch.setattr(Inbound, "read", broken)
             await stream.send_all(codec.frame(b"frame"))
             with trio.fail_after(PATIENCE):
                 await node.wait_closed()

@@ -13,6 +13,7 @@ from gossipreg.counters import Count
 from gossipreg.model import Address, Instance, Status
 from gossipreg.policy import Split
 from gossipreg.protocol.identity.authenticator import Authenticator, IdentityMode
+from gossipreg.protocol.identity.certificate_verifier import CertificateVerifier
 from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.registry.policy_version import PolicyVersion, pack_rule, revocation_version
 from gossipreg.protocol.registry.records import Record, TableDigest
@@ -40,7 +41,7 @@ def identities(mode: Callable[[str], IdentityMode]) -> Callable[[str], Authentic
         if name not in signers:
             signers[name] = signer(name, grants=("policies",), **TIME)
         with_key = None if mode(name) is IdentityMode.OFF else signers[name]
-        return Authenticator("prod", mode(name), with_key, (AUTHORITY.authority,))
+        return Authenticator(CertificateVerifier("prod", (AUTHORITY.authority,)), mode(name), with_key)
 
     return make
 

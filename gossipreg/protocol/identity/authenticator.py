@@ -1,33 +1,36 @@
-"""Authenticator: signs what this node states, and decides whether a peer's statement is that of whom it is about.
+"""Authenticator: signs this node's statements, and decides whether a peer's statement is genuine.
 
 Theory of operation (docs/decisions/0074). A member's update carries its proof: a signature and the member's
 certificate. Its records carry a signature only, verified with the certificate of the update that is held; a table
 digest carries the signature of the record that made it. Policies outlive their writer, so they carry a proof of their
 own.
 
-A statement is verified once, where it would change something: what is held already, or superseded, is not looked at. So
-an idle node verifies nothing. What a certificate does not allow is refused before its signature is verified.
-Certificates are verified once each; what is refused is refused from memory when it comes again, and `SignatureVerifier`
-bounds what one sender can have verified.
+A statement is verified once, and only where it would change something: one that is held already, or superseded, is not
+verified. So an idle node verifies nothing. If the certificate does not allow a statement, it is refused before its
+signature is verified. A certificate is verified once (`CertificateVerifier`). A refused signature is remembered, and
+refused without work when it comes again; `SignatureVerifier` bounds how many one sender can have verified.
 
-Without identity (`Identity mode OFF`) proofs are carried along, and not looked at.
+Without identity (`IdentityMode.OFF`) proofs are passed on, and not verified.
 """
 
 from __future__ import annotations
 
 import enum
 from collections.abc import Callable
-from functools import partial
-from typing import Final
 
 import attrs
 
-from gossipreg import limits
-from gossipreg.authority import Authority
-from gossipreg.certificate import Certificate, Permit
-from gossipreg.delegation import Delegation
-from gossipreg.errors import InvalidCertificate
+from gossipreg.certificate import Certificate
 from gossipreg.model import PRIMARY, Instance, Status
+from gossipreg.protocol.identity.certificate_verifier import CertificateVerifier
+from gossipreg.protocol.identity.refusals import (
+    StatementRefusal,
+    beyond_name,
+    beyond_terms,
+    beyond_zone,
+    excess_of,
+    grant_for,
+)
 from gossipreg.protocol.identity.signature_verifier import SignatureVerifier
 from gossipreg.protocol.identity.statements import (
     MEMBER,
@@ -49,19 +52,12 @@ from gossipreg.protocol.identity.statements import (
 )
 from gossipreg.protocol.membership.identity import NameConflictQuery
 from gossipreg.protocol.membership.member_update import MemberUpdate
-from gossipreg.protocol.registry.key_statements import is_about_keys
 from gossipreg.protocol.registry.payload import BadPayload
 from gossipreg.protocol.registry.policy_version import PolicyVersion
 from gossipreg.protocol.registry.records import CONTENT_BYTES, Record, TableDigest
 from gossipreg.protocol.registry.terms import TermProofs, TermRegister
-from gossipreg.protocol.registry.token_statements import is_about_tokens
-from gossipreg.revocation import Revocation
 from gossipreg.signatures import SIGNATURE_BYTES, SigningKey
-from gossipreg.signed_document import authority_id
 from gossipreg.values import frozen
-
-#: How far clocks may be off when a certificate begins or ends (seconds). Members whose clock is 25 s off stay out.
-LEEWAY: Final = 60.0
 
 
 class IdentityMode(enum.Enum):
@@ -80,32 +76,24 @@ class Signer:
     certificate: Certificate
 
 
-@frozen
-class StatementRefusal:
-    """Why a statement is not believed: a few words. ``unsigned``: it has no signature at all."""
-
-    why: str
-    unsigned: bool = False
-    is_excess: bool = False  # its certificate does not allow it; a record's owner has signed it nevertheless
-    is_lie: bool = True  # whether the peer that sent it had to know better
-
-
 @attrs.define(eq=False, repr=False)
 class Authenticator:
     """Signs and verifies for one node."""
 
-    cluster: str
+    certificates: CertificateVerifier
     mode: IdentityMode = IdentityMode.OFF
     signer: Signer | None = None
-    authorities: tuple[Authority, ...] = ()
-    revoked: dict[tuple[bytes, bytes], Revocation] = attrs.field(factory=dict)  # by serial number and holder
-    verifier: SignatureVerifier = attrs.field(factory=SignatureVerifier)
-    _certificates: dict[bytes, Certificate] = attrs.field(factory=dict)  # that were verified, by document
     _own: dict[bytes, bytes] = attrs.field(factory=dict)  # what this node states of itself -> its proof
-    #: The issuers' delegations, by the ids of the issuers.
-    _issuers: dict[str, Delegation] = attrs.field(
-        init=False, default=attrs.Factory(lambda self: _issuers_among(self.authorities), takes_self=True)
-    )
+
+    @property
+    def cluster(self) -> str:
+        """The name of the cluster, which is a part of everything that is signed."""
+        return self.certificates.cluster
+
+    @property
+    def verifier(self) -> SignatureVerifier:
+        """What verifies signatures, and bounds how many."""
+        return self.certificates.signatures
 
     @property
     def is_on(self) -> bool:
@@ -135,8 +123,8 @@ class Authenticator:
 
         It may be of another authority, or of another issuer.
         """
-        before = self.held_certificate(own)
-        if before is None or self.signer is None or self.has_ended(own.proof, wall):
+        before = self.certificates.of_member(own)
+        if before is None or self.signer is None or self.certificates.has_ended(own.proof, wall):
             return False
         now = self.signer.certificate
         lasting = attrs.evolve(before, not_before=now.not_before, not_after=now.not_after)
@@ -193,7 +181,7 @@ class Authenticator:
         )
 
     def _has_proof(self, proof: bytes, wall: float) -> bool:
-        return bool(proof) and not self.has_ended(proof, wall)
+        return bool(proof) and not self.certificates.has_ended(proof, wall)
 
     def _with_term_proofs(self, register: TermRegister, wall: float) -> TermRegister:
         """``register`` with proofs of this node for its numbers where none counts, as far as its certificate allows."""
@@ -205,7 +193,7 @@ class Authenticator:
         return attrs.evolve(register, proofs=proofs)
 
     def _own_term_proof(self, register: TermRegister, term: int, *, claimed: bool) -> bytes:
-        if self.signer is None or _beyond_terms(self.signer.certificate, register.service, claimed=claimed):
+        if self.signer is None or beyond_terms(self.signer.certificate, register.service, claimed=claimed):
             return b""
         return self.sign_term(register, term, claimed=claimed)
 
@@ -239,7 +227,7 @@ class Authenticator:
         """What of ``instance`` this node's certificate does not allow, as ``service NAME``; None if it allows all."""
         if self.signer is None or not self.is_on:
             return None
-        return _excess(self.signer.certificate, instance)
+        return excess_of(self.signer.certificate, instance)
 
     def lacks(self, grant: str) -> bool:
         """Whether this node's certificate does not allow what ``grant`` names; without identity all is allowed."""
@@ -264,10 +252,10 @@ class Authenticator:
             return attrs.evolve(update, proof=held.proof)
         if not update.proof:
             return self._unsigned(update.name, held) or update
-        certificate = self.certificate_of(update.proof, wall)
+        certificate = self.certificates.of_proof(update.proof, wall)
         if isinstance(certificate, StatementRefusal):
             return certificate
-        beyond = _beyond_name(certificate, update.name) or _beyond_zone(certificate, update.zone)
+        beyond = beyond_name(certificate, update.name) or beyond_zone(certificate, update.zone)
         return (
             beyond or self._wrong(certificate, MEMBER, member_statement(self.cluster, update), update.proof) or update
         )
@@ -302,7 +290,7 @@ class Authenticator:
         found: dict[bytes, tuple[int, bytes]] = {}
         for run_id, signature in update.witnesses:
             accuser = by_run_id(run_id)
-            certificate = None if accuser is None else self.held_certificate(accuser)
+            certificate = None if accuser is None else self.certificates.of_member(accuser)
             if certificate is None or (grant and grant not in certificate.grants):
                 continue
             said = verdict_statement(self.cluster, update, run_id)
@@ -331,11 +319,11 @@ class Authenticator:
         return refusal or self._beyond_record(record, owner)
 
     def _beyond_record(self, record: Record, owner: MemberUpdate) -> StatementRefusal | None:
-        certificate = self.held_certificate(owner)
+        certificate = self.certificates.of_member(owner)
         if certificate is None or record.payload is None:
             return None
         try:
-            excess = _excess(certificate, record.instance)
+            excess = excess_of(certificate, record.instance)
         except BadPayload:
             return None  # counted as such by the table
         return None if excess is None else StatementRefusal(f"its certificate does not allow {excess}", is_excess=True)
@@ -353,7 +341,7 @@ class Authenticator:
     def _check_table(
         self, said: Record | TableDigest, owner: MemberUpdate, content: bytes, signature: bytes
     ) -> StatementRefusal | None:
-        certificate = self.held_certificate(owner)
+        certificate = self.certificates.of_member(owner)
         if certificate is None:
             return StatementRefusal("the certificate of its owner does not count")
         stated = record_statement(self.cluster, said, content)
@@ -365,13 +353,13 @@ class Authenticator:
             return None
         if not version.proof:
             return self._unsigned(version.writer, None)
-        certificate = self.certificate_of(version.proof, version.ms / 1000)
+        certificate = self.certificates.of_proof(version.proof, version.ms / 1000)
         if isinstance(certificate, StatementRefusal):
             return certificate
         grant = grant_for(version.key)
         if grant not in certificate.grants:
             return StatementRefusal(f"its certificate does not allow {grant}", is_excess=True)
-        beyond = _beyond_name(certificate, version.writer)
+        beyond = beyond_name(certificate, version.writer)
         return beyond or self._wrong(certificate, POLICY, policy_statement(self.cluster, version), version.proof)
 
     def check_terms(self, said: TermRegister, held: TermRegister | None, wall: float) -> StatementRefusal | None:
@@ -401,7 +389,7 @@ class Authenticator:
         """Why one part of a register is not believed; ``claimed`` is None for its reset."""
         if not proof:
             return self._unsigned(said.service, None)
-        certificate = self.certificate_of(proof, wall)
+        certificate = self.certificates.of_proof(proof, wall)
         if isinstance(certificate, StatementRefusal):
             return certificate
         if claimed is None:
@@ -409,7 +397,7 @@ class Authenticator:
             beyond = None if "policies" in certificate.grants else "policies"
         else:
             kind, stated = TERM, term_statement(self.cluster, said, term, claimed=claimed)
-            beyond = _beyond_terms(certificate, said.service, claimed=claimed)
+            beyond = beyond_terms(certificate, said.service, claimed=claimed)
         if beyond is not None:
             return StatementRefusal(f"its certificate does not allow {beyond}", is_excess=True)
         return self._wrong(certificate, kind, stated, proof)
@@ -417,7 +405,7 @@ class Authenticator:
     def term_proof_of(self, register: TermRegister, record: Record, owner: MemberUpdate | None) -> bytes:
         """The proof that a record carries of its term in the epoch of ``register``; empty if it has none."""
         signature = record.proof[SIGNATURE_BYTES:]
-        certificate = None if owner is None or not signature else self.held_certificate(owner)
+        certificate = None if owner is None or not signature else self.certificates.of_member(owner)
         if certificate is None:
             return b""
         instance = record.instance
@@ -432,10 +420,10 @@ class Authenticator:
             return None
         if not query.proof:
             return self._unsigned(query.name, None)
-        certificate = self.certificate_of(query.proof, wall)
+        certificate = self.certificates.of_proof(query.proof, wall)
         if isinstance(certificate, StatementRefusal):
             return certificate
-        beyond = _beyond_name(certificate, query.name)
+        beyond = beyond_name(certificate, query.name)
         return beyond or self._wrong(certificate, NAME, name_statement(self.cluster, query, own_run), query.proof)
 
     def _wrong(self, certificate: Certificate, kind: bytes, stated: bytes, proof: bytes) -> StatementRefusal | None:
@@ -460,134 +448,3 @@ class Authenticator:
 
         content = certificate.public, signature, b"|".join(kinds), said
         return self.verifier.verify(content, verify, may_differ=may_differ)
-
-    # Certificates
-
-    def certificate_of(self, proof: bytes, wall: float, *, is_held: bool = False) -> Certificate | StatementRefusal:
-        """The certificate in a proof, if it counts at ``wall`` (seconds since the epoch); or why it does not.
-
-        ``is_held``: the statement that it proves is held.
-        """
-        certificate = self._verified(proof[SIGNATURE_BYTES:], is_held=is_held)
-        if isinstance(certificate, StatementRefusal):
-            return certificate
-        if self.is_revoked(certificate):
-            return StatementRefusal("its certificate was revoked", is_lie=False)
-        if not certificate.is_in_force(wall, LEEWAY):
-            return StatementRefusal("its certificate is not in force at this time", is_lie=False)
-        return certificate
-
-    def held_certificate(self, member: MemberUpdate) -> Certificate | None:
-        """The certificate of a member whose update is held, unless it was revoked since."""
-        certificate = self._verified(member.proof[SIGNATURE_BYTES:], is_held=True) if member.proof else None
-        if not isinstance(certificate, Certificate) or self.is_revoked(certificate):
-            return None
-        return certificate
-
-    def is_revoked(self, certificate: Certificate) -> bool:
-        """Whether a certificate counts no more: it was revoked itself, or the delegation of an issuer that signed it.
-
-        One that other issuers have renewed is of all of them.
-        """
-        if not self.revoked:
-            return False
-        issuers = (self._issuers.get(each) for each in (certificate.authority, *certificate.renewed_from))
-        permits: list[Permit] = [certificate, *(each for each in issuers if each is not None)]
-        return any(key in self.revoked for permit in permits for key in Revocation.keys_of(permit))
-
-    def _verified(self, document: bytes, *, is_held: bool) -> Certificate | StatementRefusal:
-        found = self._certificates.get(document)
-        if found is not None:
-            return found
-        verified = self._verify(document, is_held=is_held)
-        if isinstance(verified, Certificate):  # what is refused takes no room from what counts
-            if len(self._certificates) >= limits.CERTIFICATES_REMEMBERED_MAX:
-                del self._certificates[next(iter(self._certificates))]
-            self._certificates[document] = verified
-        return verified
-
-    def _verify(self, document: bytes, *, is_held: bool) -> Certificate | StatementRefusal:
-        try:
-            certificate = Certificate.read(document)
-        except InvalidCertificate:
-            return StatementRefusal("its certificate cannot be read")
-        is_ours = certificate.cluster == self.cluster
-        authority = self._authority_of(certificate, is_held=is_held) if is_ours else None
-        if authority is None:
-            return StatementRefusal("its certificate is of another authority or cluster")
-        excess = None if authority.delegation is None else authority.delegation.excess_of(certificate)
-        if excess is not None:
-            return StatementRefusal(f"the issuer of its certificate may not sign {excess}")
-        return certificate
-
-    def _authority_of(self, document: Certificate | Revocation, *, is_held: bool = False) -> Authority | None:
-        """Which of the authorities that this node trusts has signed ``document``."""
-        for each in self.authorities:
-            content = each.public, document.data
-            if authority_id(each.public) == document.authority and self.verifier.verify(
-                content, partial(document.is_signed_by, each.public), is_held=is_held
-            ):
-                return each
-        return None
-
-    def has_ended(self, proof: bytes, wall: float) -> bool:
-        """Whether the certificate in a proof that was verified counts no more."""
-        return isinstance(self.certificate_of(proof, wall, is_held=True), StatementRefusal)
-
-    def check_revocation(self, revocation: Revocation | None) -> StatementRefusal | None:
-        """Why a revocation that a peer states is not believed; else it counts from now on.
-
-        It counts after the end of its certificate, too: policies that are dated before that end could be signed still.
-        """
-        if revocation is None or revocation.cluster != self.cluster:
-            return StatementRefusal("it is no revocation of this cluster")
-        authority = self._authority_of(revocation)
-        if authority is None or authority.delegation is not None:
-            return StatementRefusal("it is of another authority")
-        self.revoked[revocation.revoked] = revocation
-        return None
-
-    def trust(self, authorities: tuple[Authority, ...]) -> None:
-        """Trust these authorities from now on."""
-        self.authorities = authorities
-        self._issuers = _issuers_among(authorities)
-        self._certificates.clear()
-
-
-def _issuers_among(authorities: tuple[Authority, ...]) -> dict[str, Delegation]:
-    return {each.id: each.delegation for each in authorities if each.delegation is not None}
-
-
-def grant_for(key: str) -> str:
-    """What a certificate has to allow for versions of this key to be written under it."""
-    return "keys" if is_about_keys(key) else "tokens" if is_about_tokens(key) else "policies"
-
-
-def _beyond_name(certificate: Certificate, name: str) -> StatementRefusal | None:
-    if certificate.allows("names", name):
-        return None
-    return StatementRefusal(f"its certificate is for {', '.join(certificate.names)}")
-
-
-def _beyond_zone(certificate: Certificate, zone: str) -> StatementRefusal | None:
-    if not zone or certificate.allows("zones", zone):
-        return None
-    return StatementRefusal(f"its certificate does not allow zone {zone}")
-
-
-def _excess(certificate: Certificate, instance: Instance) -> str | None:
-    """What of ``instance`` a certificate does not allow."""
-    if not certificate.allows("services", instance.service):
-        return f"service {instance.service}"
-    if instance.role is not None and not certificate.allows("roles", instance.role):
-        return f"role {instance.role}"
-    return None
-
-
-def _beyond_terms(certificate: Certificate, service: str, *, claimed: bool) -> str | None:
-    """What a certificate does not allow of a term of ``service``, which a primary has ``claimed`` or not."""
-    if "policies" in certificate.grants:
-        return None
-    if not certificate.allows("services", service):
-        return f"service {service}"
-    return "role primary" if claimed and not certificate.allows("roles", PRIMARY) else None

@@ -127,7 +127,7 @@ class PacketProofs:
 
     def _key_of(self, member: MemberUpdate) -> bytes | None:
         """The key that this node shares with a member; None if either has no certificate that counts."""
-        certificate, signer = self.authenticator.held_certificate(member), self.authenticator.signer
+        certificate, signer = self.authenticator.certificates.of_member(member), self.authenticator.signer
         if certificate is None or signer is None:
             return None
         if signer is not self._signer:

@@ -103,10 +103,10 @@ def _tell_many(engine: Engine, now: float) -> tuple[float, float]:
     for number in range(2, 2 + NEWCOMERS):
         took, _ = _tell(engine, number, now)
         longest = max(longest, took)
-    while engine.inbound.pacing.deadline < float("inf"):
-        now = engine.inbound.pacing.deadline
+    while engine.frame_handler.pacing.deadline < float("inf"):
+        now = engine.frame_handler.pacing.deadline
         step = time.process_time()
-        engine.inbound.handle_timeout(now)
+        engine.frame_handler.handle_timeout(now)
         longest = max(longest, time.process_time() - step)
         engine.outbox.take()
     return longest, now - began

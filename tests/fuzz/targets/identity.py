@@ -16,6 +16,7 @@ from gossipreg.model import Address
 from gossipreg.policy import Split
 from gossipreg.protocol.engine import Engine
 from gossipreg.protocol.identity.authenticator import Authenticator, IdentityMode, Signer
+from gossipreg.protocol.identity.certificate_verifier import CertificateVerifier
 from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.registry.policy_version import PolicyVersion, pack_rule, revocation_version
 from gossipreg.protocol.registry.records import Record, TableDigest
@@ -51,7 +52,7 @@ def _signer(number: int, *names: str, grants: tuple[str, ...] = ()) -> Signer:
 
 
 def _authenticator(signer: Signer) -> Authenticator:
-    return Authenticator("prod", IdentityMode.REQUIRE, signer, (_AUTHORITY.authority,))
+    return Authenticator(CertificateVerifier("prod", (_AUTHORITY.authority,)), IdentityMode.REQUIRE, signer)
 
 
 _B, _C, _OWN = _signer(1, "b", grants=("policies",)), _signer(2, "c"), _signer(3, "a", grants=("policies",))

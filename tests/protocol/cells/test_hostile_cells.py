@@ -194,7 +194,7 @@ def test_listings_across_a_border_are_answered_once_a_stream_and_wait_for_their_
     assert not named(says(made, *listings, stream=-2))
     assert made.counters["questions_repeated"] == 256
     assert not says(made, *frame, stream=-3)
-    assert named(made.handle_timeout(made.inbound.pacing.deadline)) == ["b1", "b2", "b3"]
+    assert named(made.handle_timeout(made.frame_handler.pacing.deadline)) == ["b1", "b2", "b3"]
 
 
 def test_a_flat_node_holds_no_member_of_a_cell_and_the_reverse() -> None:

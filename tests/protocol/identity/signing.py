@@ -10,6 +10,7 @@ from gossipreg.authority import AuthorityKey, new_node_key
 from gossipreg.model import PRIMARY, Instance
 from gossipreg.protocol.engine import Engine
 from gossipreg.protocol.identity.authenticator import Authenticator, IdentityMode, Signer
+from gossipreg.protocol.identity.certificate_verifier import CertificateVerifier
 from gossipreg.protocol.identity.packet_proofs import PacketProofs
 from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.outputs import Output
@@ -37,7 +38,7 @@ def signer(*names: str, by: AuthorityKey = AUTHORITY, **fields: Any) -> Signer:
 def authenticator(
     who: Signer | None, mode: IdentityMode = IdentityMode.REQUIRE, cluster: str = "prod"
 ) -> Authenticator:
-    return Authenticator(cluster, mode, who, (AUTHORITY.authority,))
+    return Authenticator(CertificateVerifier(cluster, (AUTHORITY.authority,)), mode, who)
 
 
 def node(name: str = "a", mode: IdentityMode = IdentityMode.REQUIRE, **fields: Any) -> Engine:
@@ -108,7 +109,7 @@ def names(of: Engine) -> list[str]:
 def proven(node: Engine, sender: MemberUpdate, *said: Message) -> bytes:
     """What ``sender`` sends to a node, with its code if it is the first run of a peer."""
     data, held = packet(sender, *said), node.members.by_run_id(sender.run_id)
-    certificate = None if held is None else node.state.authenticator.held_certificate(held)
+    certificate = None if held is None else node.state.authenticator.certificates.of_member(held)
     peer = None if certificate is None else PEERS.get((sender.run_id, certificate.public))
     return data if peer is None else peer.proven(data, node)
 

@@ -13,7 +13,9 @@ from gossipreg.errors import NotAllowed
 from gossipreg.model import Status
 from gossipreg.policy import Split
 from gossipreg.protocol.engine import Engine
-from gossipreg.protocol.identity.authenticator import LEEWAY, Authenticator, IdentityMode, StatementRefusal
+from gossipreg.protocol.identity.authenticator import Authenticator, IdentityMode
+from gossipreg.protocol.identity.certificate_verifier import LEEWAY, CertificateVerifier
+from gossipreg.protocol.identity.refusals import StatementRefusal
 from gossipreg.protocol.identity.statements import verdict_statement
 from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.outputs import CloseStream, MemberExpelled, Output, StatementRefused
@@ -63,7 +65,7 @@ def why(refusal: object) -> str:
 
 
 def test_without_identity_nothing_that_a_peer_states_is_looked_at() -> None:
-    off = Authenticator("prod", IdentityMode.OFF, authorities=(AUTHORITY.authority,))
+    off = Authenticator(CertificateVerifier("prod", (AUTHORITY.authority,)), IdentityMode.OFF)
     record = attrs.evolve(Peer("b", signer=EVIL.signer).offer(), proof=bytes(64))
     forged = attrs.evolve(update("b"), proof=bytes(200))
     assert off.check_update(forged, B.state(), BORN / 1000) is forged
@@ -174,8 +176,8 @@ def test_records_are_refused_as_soon_as_this_node_holds_a_revocation_that_it_has
 
 
 def test_a_member_whose_proof_is_missing_has_no_certificate() -> None:
-    assert authenticator(None).held_certificate(update("b")) is None
-    held = authenticator(None).held_certificate(B.state())
+    assert authenticator(None).certificates.of_member(update("b")) is None
+    held = authenticator(None).certificates.of_member(B.state())
     assert held is not None
     assert held == B.signer.certificate
 
@@ -270,20 +272,20 @@ def test_only_right_signatures_of_members_that_are_held_and_not_revoked_make_wit
     assert found() == {second, ops}, "not the wrong signature, and not the member that is not held"
     assert found("forget") == {ops}
     revocation = AUTHORITY.revoke(SECOND.signer.certificate, at=BORN // 1000)
-    assert here.check_revocation(revocation) is None
+    assert here.certificates.check_revocation(revocation) is None
     assert found() == {ops}
 
 
 def test_the_certificate_of_a_member_is_verified_once() -> None:
     here = authenticator(None)
-    read = here.certificate_of(B.state().proof, BORN / 1000)
+    read = here.certificates.of_proof(B.state().proof, BORN / 1000)
     assert isinstance(read, Certificate)
-    assert here.certificate_of(B.state().proof, BORN / 1000) is read
+    assert here.certificates.of_proof(B.state().proof, BORN / 1000) is read
 
 
 @pytest.mark.parametrize("wall", [FROM - LEEWAY - 1, UNTIL + LEEWAY + 1])
 def test_a_certificate_that_is_not_in_force_is_no_lie(wall: float) -> None:
-    refusal = authenticator(None).certificate_of(B.state().proof, wall)
+    refusal = authenticator(None).certificates.of_proof(B.state().proof, wall)
     assert refusal == StatementRefusal("its certificate is not in force at this time", is_lie=False)
 
 

@@ -96,7 +96,7 @@ def test_an_issuer_revokes_nothing() -> None:
     forged = BY_ISSUER.revoke(web().signer.certificate, at=BORN // 1000)
     assert forged.is_signed_by(ISSUER.public)
     deliver(here, b.state(), revocation_version(forged))
-    assert not here.state.authenticator.revoked
+    assert not here.state.authenticator.certificates.revoked
 
 
 def test_the_authority_revokes_one_certificate_of_an_issuer() -> None:
@@ -142,9 +142,9 @@ def test_the_revocation_of_a_certificate_hits_no_other_that_an_issuer_gave_its_s
     gone = AUTHORITY.revoke(thief.signer.certificate, at=FROM, delegations=(DELEGATION,))
     deliver(here, peer.state(), revocation_version(gone))
     assert names(here) == sorted(["a", peer.name])
-    assert not here.state.authenticator.is_revoked(peer.signer.certificate)
+    assert not here.state.authenticator.certificates.is_revoked(peer.signer.certificate)
     by_other = attrs.evolve(peer.signer.certificate, authority=authority_id(other.public))
-    assert not here.state.authenticator.is_revoked(by_other)
+    assert not here.state.authenticator.certificates.is_revoked(by_other)
 
 
 def test_of_two_revocations_with_one_serial_number_both_stay() -> None:
@@ -156,7 +156,7 @@ def test_of_two_revocations_with_one_serial_number_both_stay() -> None:
     ]
     deliver(here, Peer("c", 7007).state(), *said)
     assert set(here.state.policies.revocations) == set(said)
-    assert len(here.state.authenticator.revoked) == 2
+    assert len(here.state.authenticator.certificates.revoked) == 2
 
 
 def test_a_renewed_certificate_of_another_issuer_is_revoked_with_the_one_before() -> None:

@@ -300,7 +300,7 @@ def test_what_is_remembered_of_certificates_and_revocations_is_bounded(monkeypat
         deliver(here, peer.state(), peer.state())
         gone = AUTHORITY.revoke(signer(f"old{number}").certificate, at=BORN // 1000 + number)
         deliver(here, peer.state(), revocation_version(gone))
-    assert len(here.state.authenticator._certificates) == 3
+    assert len(here.state.authenticator.certificates._verified_documents) == 3
     assert len(here.state.policies.revocations) == 2
 
 

@@ -284,7 +284,7 @@ def test_a_members_comparison_that_has_waited_for_its_turn_is_its_own_still(monk
     said = Compare((0,) * BUCKETS), End()
     receive_over_stream(here, one.state(), *said, stream=-1)
     assert receive_over_stream(here, other.state(), *said, stream=-2) == []
-    outputs = here.handle_timeout(here.inbound.pacing.deadline)
+    outputs = here.handle_timeout(here.frame_handler.pacing.deadline)
     assert [each.stream for each in outputs if isinstance(each, SendFrame)] == [-2]
     assert [each for each in outputs if isinstance(each, StatementRefused)] == []
     assert here.counters[Count.PACKETS_FORGED_AS_MEMBERS] == 0

@@ -6,7 +6,7 @@ import attrs
 
 from gossipreg.authority import AuthorityKey
 from gossipreg.model import PRIMARY, Status
-from gossipreg.protocol.identity.authenticator import StatementRefusal
+from gossipreg.protocol.identity.refusals import StatementRefusal
 from gossipreg.protocol.identity.statements import is_same_statement
 from gossipreg.protocol.registry.terms import TermProofs, TermRegister
 from tests.protocol.identity.signing import AUTHORITY, OTHER, Peer, authenticator, signer
@@ -33,11 +33,11 @@ def test_a_revocation_is_refused_that_is_of_another_cluster_or_authority() -> No
     test = AuthorityKey.new("test")
     elsewhere = test.revoke(signer("b", by=test).certificate, at=BORN // 1000)
     for revocation in (None, elsewhere):
-        assert here.check_revocation(revocation) == StatementRefusal("it is no revocation of this cluster")
+        assert here.certificates.check_revocation(revocation) == StatementRefusal("it is no revocation of this cluster")
     by_other = OTHER.revoke(signer("b", by=OTHER).certificate, at=BORN // 1000)
-    assert here.check_revocation(by_other) == StatementRefusal("it is of another authority")
-    assert here.revoked == {}
-    assert here.check_revocation(AUTHORITY.revoke(B.signer.certificate, at=BORN // 1000)) is None
+    assert here.certificates.check_revocation(by_other) == StatementRefusal("it is of another authority")
+    assert here.certificates.revoked == {}
+    assert here.certificates.check_revocation(AUTHORITY.revoke(B.signer.certificate, at=BORN // 1000)) is None
 
 
 def test_a_member_is_believed_in_a_zone_that_its_certificate_allows_and_in_none() -> None:

@@ -92,7 +92,7 @@ def test_a_certificate_that_no_authority_has_signed_is_verified_once_and_remembe
     for work in (1, 0):
         assert [each.why for each in from_outside(here, lie)] == ["its certificate is of another authority or cluster"]
         assert verified.taken() == work
-    assert forged.data not in here.state.authenticator._certificates
+    assert forged.data not in here.state.authenticator.certificates._verified_documents
 
 
 def test_a_large_frame_of_lies_has_a_few_of_them_verified(verified: Verified) -> None:
@@ -330,5 +330,5 @@ def test_certificates_remembered_are_bounded(monkeypatch: pytest.MonkeyPatch) ->
     here = authenticator(None)
     peers = [Peer(f"p{number}", 7100 + number) for number in range(3)]
     for peer in peers:
-        assert isinstance(here.certificate_of(peer.state().proof, FROM + 1), Certificate)
-    assert list(here._certificates) == [peer.signer.certificate.data for peer in peers[1:]]
+        assert isinstance(here.certificates.of_proof(peer.state().proof, FROM + 1), Certificate)
+    assert list(here.certificates._verified_documents) == [peer.signer.certificate.data for peer in peers[1:]]

@@ -12,6 +12,7 @@ from gossipreg.delegation import Delegation
 from gossipreg.protocol.expulsion import Expulsion
 from gossipreg.protocol.identity import authenticator as module
 from gossipreg.protocol.identity.authenticator import Authenticator
+from gossipreg.protocol.identity.certificate_verifier import CertificateVerifier
 from gossipreg.protocol.policy_state import PolicyState
 from gossipreg.protocol.registry.policies import Policies
 from gossipreg.protocol.registry.policy_version import PolicyVersion
@@ -47,12 +48,12 @@ def unsigned_updates_are_believed_of_members_that_sign(patch: pytest.MonkeyPatch
 
 @mutation(IMPOSTORS, "Authority")
 def a_certificate_is_for_every_name(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(module, "_beyond_name", lambda *_: None)
+    patch.setattr(module, "beyond_name", lambda *_: None)
 
 
 @mutation(IMPOSTORS, "Authority")
 def a_certificate_of_any_authority_counts(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Authenticator, "_authority_of", lambda self, *_, **__: self.authorities[0])
+    patch.setattr(CertificateVerifier, "_authority_of", lambda self, *_, **__: self.authorities[0])
 
 
 @mutation(IMPOSTORS, "Authority")
@@ -78,14 +79,14 @@ def a_digest_deletes_what_it_lists(patch: pytest.MonkeyPatch) -> None:
 
 @mutation(IMPOSTORS, "Authority")
 def revocations_of_any_signature_count(patch: pytest.MonkeyPatch) -> None:
-    original = Authenticator.check_revocation
+    original = CertificateVerifier.check_revocation
 
-    def check_revocation(self: Authenticator, revocation: Revocation | None) -> Any:
+    def check_revocation(self: CertificateVerifier, revocation: Revocation | None) -> Any:
         with pytest.MonkeyPatch.context() as inner:
-            inner.setattr(Authenticator, "_authority_of", lambda self, *_, **__: self.authorities[0])
+            inner.setattr(CertificateVerifier, "_authority_of", lambda self, *_, **__: self.authorities[0])
             return original(self, revocation)
 
-    patch.setattr(Authenticator, "check_revocation", check_revocation)
+    patch.setattr(CertificateVerifier, "check_revocation", check_revocation)
 
 
 @mutation(IMPOSTORS, "Authority")
@@ -136,7 +137,7 @@ def expelled_members_may_come_back(patch: pytest.MonkeyPatch) -> None:
 
     def expel(self: Expulsion, now: float) -> None:
         original(self, now)
-        self.state.authenticator.revoked.clear()
+        self.state.authenticator.certificates.revoked.clear()
 
     patch.setattr(Expulsion, "expel", expel)
 
