@@ -129,7 +129,7 @@ class RecordHandler:
                 self.state.broadcaster.note_duplicate(Topic.TERMS, said.service, now)
         elif self._may_state(said, context, now):
             spread = context.admit_forward(announced=self.local_member.identity.announced)
-            if self.state.term_state.handle(said, now, spread=spread) is None:
+            if not self.state.term_state.handle(said, now, spread=spread):
                 ahead = said.ms / 1000 - self.state.clock.wall(now) / 1000
                 self.streams.outbox.put(PolicyFromFuture(f"role {said.service}", said.writer, ahead, restamped=False))
 

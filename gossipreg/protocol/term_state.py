@@ -69,31 +69,31 @@ class TermState:
             return b""
         return self.authenticator.term_proof_of(register, record, self.owner_of(record))
 
-    def handle(self, register: TermRegister, now: float, *, spread: bool, stored: bool = False) -> bool | None:
-        """Merge a register of a peer, or one ``stored`` on disk, into our own; returns whether ours changed.
+    def handle(self, register: TermRegister, now: float, *, spread: bool, stored: bool = False) -> bool:
+        """Merge a register of a peer, or one ``stored`` on disk, into this node's.
 
-        Returns None for a reset from the far future, which is refused since it could not be reset again. A stored one
+        Returns False for a reset from the far future: it is refused, because it could not be reset again. A stored one
         is not refused: this node's clock may have been set back meanwhile, and to lose its terms would be worse.
         """
         if register.claimed > register.seen or (register.is_empty and register.reset is None):
             self.counters[Count.TERMS_MALFORMED] += 1
-            return False
+            return True
         if register.seen > self.clock.highest_term(now):
             self.counters[Count.TERMS_TOO_HIGH] += 1
-            return False
+            return True
         held = self.registers.get(register.service)
         merged = register if held is None else held.merged(register)
         if merged == held:
-            return False
+            return True
         self.begin_change()
         is_later = merged.reset is not None and (held is None or merged.epoch != held.epoch)
         if is_later and not self.clock.observe(Stamp(*merged.epoch), now):
             if not stored:
                 self.counters[Count.TERMS_FROM_THE_FUTURE] += 1
-                return None
+                return False
             self.clock.note_future_stamps()
         if not self._put(merged):
-            return False
+            return True
         if spread:
             self._broadcast(merged, now, origin=None)
         if held is None or held.epoch != merged.epoch:

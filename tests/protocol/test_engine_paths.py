@@ -114,6 +114,7 @@ def test_where_large_packets_are_lost_it_sends_smaller_ones_and_cuts_segments() 
     ]
     assert sent
     assert max(len(output.data) for output in sent) <= 900 - 50
+    assert node.state.broadcasts.dropped == 0, "what fits no packet is announced instead"
     assert node.streams.open(Purpose.FETCH, B.destination, [End()]) is not None
     assert node.streams.open(Purpose.FETCH, C.destination, [End()]) is not None
     assert node.streams.open(Purpose.FETCH, Destination(0, node.identity.address), [End()]) is not None

@@ -126,7 +126,7 @@ def test_what_is_stated_about_a_key_is_told_on_as_a_policy_is_and_is_none_that_a
 
 
 def test_a_node_that_has_reached_no_member_states_nothing_about_keys() -> None:
-    with pytest.raises(NotJoined, match="cannot change the keys"):
+    with pytest.raises(NotJoined, match="cannot change the keys: it has reached no member"):
         engine(has_seeds=True).local_policies.statement_of(PrimaryKeyStatement("0a1b2c3d"), 6.0)
 
 
@@ -248,9 +248,14 @@ def test_a_rule_that_cannot_be_obeyed_changes_nothing() -> None:
     assert node.state.policies.in_force == ()
 
 
-def test_a_node_that_has_left_sets_no_policies() -> None:
+def test_a_node_that_has_left_sets_no_policies_and_removes_none() -> None:
     node = among(B)
+    node.set_policy(SPLIT, 5.0)
     node.leave(6.0)
+    with pytest.raises(NodeClosed):
+        node.local_policies.version_of(SPLIT, 6.0)  # what is stored before it is published
+    with pytest.raises(NodeClosed):
+        node.local_policies.removal_of(SPLIT.key, 6.0)
     with pytest.raises(NodeClosed):
         node.set_policy(SPLIT, 6.0)
 

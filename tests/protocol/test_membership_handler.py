@@ -63,6 +63,7 @@ def test_a_refused_stream_brings_the_failure_soonest() -> None:
     [stream] = (number for number, session in node.sessions._sessions.items() if session.about == seq)
     node.stream_ended(stream, 6.6, refused=True)
     assert changes(node.handle_timeout(7.0)) == [("b", "suspect"), ("b", "failed")]
+    assert node.counters["failures_declared"] == 1
 
 
 def test_where_there_are_others_one_refusal_is_not_yet_a_failure() -> None:

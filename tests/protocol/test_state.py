@@ -287,3 +287,22 @@ def test_what_bears_our_name_and_generation_but_is_not_ours_is_noticed() -> None
     assert not one.is_foreign(attrs.evolve(x, owner="b"))
     assert one.is_foreign(attrs.evolve(x, version=3))
     assert one.is_foreign(attrs.evolve(x, payload=b"another"))
+
+
+def test_a_member_that_was_forgotten_is_not_deprioritized_when_it_comes_back_as_a_suspect() -> None:
+    one = knowing(update("b"))
+    one.deprioritize("b")
+    one.forget("b")
+    one.believe(update("b", Status.SUSPECT), 1.0, spread=False)
+    assert "b" not in one._deprioritized
+
+
+def test_as_many_digests_go_along_as_there_is_room_for() -> None:
+    owners = [f"m{number}" for number in range(4)]
+    one = knowing(*(update(owner, port=7100 + number) for number, owner in enumerate(owners)))
+    for owner in owners:
+        for record in history([("x", 1), ("y", 1), ("x", None)], owner=owner).said:
+            deliver(one, record)
+        one.digests.changed(owner, 1.0)
+    one.digests.take_due(9.0, rounds=1)
+    assert [len(one.piggyback_digests(count * one.digest_bytes + 1, 9.0)) for count in (0, 3)] == [0, 3]

@@ -384,6 +384,22 @@ def test_each_unknown_member_is_asked_before_it_is_declared_failed() -> None:
     assert made.counters["cells_ghosts_failed"] == 6
 
 
+def test_one_that_was_known_meanwhile_is_asked_again_before_it_is_declared_failed() -> None:
+    made = node()
+    introduce(made, of_cell("a1", "a"))
+    [asked] = opened(says(made, head(), of_cell("a2", "a")))
+    made.stream_ended(asked.stream, 2.0)
+    introduce(made, of_cell("a2", "a"), now=3.0)
+    says(made, of_cell("a2", "a"), now=4.0)
+    made.state.forget("a2")
+    others = [of_cell(f"a{number}", "a") for number in range(3, 7)]
+    assert [each.to for each in opened(says(made, *others, of_cell("a2", "a"), now=50.0))] == [
+        each.address for each in others
+    ]
+    says(made, of_cell("a2", "a"), now=85.0)
+    assert made.counters["cells_ghosts_failed"] == 0
+
+
 def test_a_stream_to_an_address_that_another_cell_named_takes_the_place_of_no_comparison_with_a_member() -> None:
     made, member = node(), of_cell("a1", "a")
     introduce(made, member)

@@ -48,11 +48,21 @@ def test_signatures_against_a_former_incarnation_do_not_go_with_a_later_failure(
     deliver(here, FIRST.state(), verdict(Status.SUSPECT, FIRST))
     deliver(here, B.state(), B.state(incarnation=1))
     assert status_of(here) is Status.ALIVE
+    assert here.membership_handler.accusations._signed == {}, "nothing is kept about one that is suspect no more"
     later = [verdict(Status.SUSPECT, each, incarnation=1) for each in (FIRST, SECOND)]
     for accuser, said in zip((FIRST, SECOND), later, strict=True):
         deliver(here, accuser.state(), said)
     assert status_of(here) is Status.FAILED
     assert believed(here, "b").witnesses == (*later[0].witnesses, *later[1].witnesses)
+
+
+def test_an_accusation_that_was_verified_and_comes_again_without_its_signature_is_no_refused_statement() -> None:
+    here = meeting(B, FIRST)
+    said = verdict(Status.SUSPECT, FIRST)
+    deliver(here, FIRST.state(), said)
+    stranger = Peer("stranger", 7013)
+    deliver(here, stranger.state(), attrs.evolve(said, witnesses=()))
+    assert here.counters[Count.STATEMENTS_REFUSED] == 0
 
 
 def test_a_second_refusal_that_is_not_signed_proves_nothing() -> None:
