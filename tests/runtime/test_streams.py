@@ -11,6 +11,7 @@ import attrs
 import pytest
 import trio
 import trio.testing
+from trio.testing import MockClock
 
 from gossipreg import limits
 from gossipreg.model import Address
@@ -124,17 +125,17 @@ async def test_nothing_is_heard_or_said_on_a_stream_that_is_being_closed(side: M
     assert there.frames.statistics().current_buffer_used == 0
 
 
-async def after_hello(stream: trio.SocketStream) -> StreamCodec:
+async def after_hello(stream: trio.abc.Stream) -> StreamCodec:
     """Exchange hellos; returns the end of a well-behaved peer."""
     codec = StreamCodec("shop", None, os.urandom(NONCE_BYTES), opened_by_us=True)
     await stream.send_all(codec.hello())
     with trio.fail_after(60):
         while not codec.ready:
-            codec.feed(await stream.receive_some())
+            codec.feed(bytes(await stream.receive_some()))
     return codec
 
 
-async def rest_of(stream: trio.SocketStream) -> bytes:
+async def rest_of(stream: trio.abc.Stream) -> bytes:
     """What still comes, until the other side closes."""
     received = b""
     with trio.fail_after(60):
@@ -196,11 +197,13 @@ async def test_who_does_not_finish_his_hello_is_given_up(said: bytes, side: Make
     assert here.counters["streams_silent"] == 1
 
 
-async def test_who_drips_his_hello_gains_no_time(side: MakeSide, mock_clock: trio.testing.MockClock) -> None:
+async def test_who_drips_his_hello_gains_no_time(
+    side: MakeSide, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
     here = side(patience=5.0)
-    async with await trio.open_tcp_stream(*here.address) as stream:
+    async with in_memory(here, nursery) as stream:
         await stream.receive_some()  # it was accepted
-        assert await dripped(here, stream, b"GREG\x01\x00", mock_clock) == 6.0
+        assert await dripped(here, stream, b"GREG\x01\x00") == 6.0
     assert here.counters == {"streams_silent": 1}
 
 
@@ -250,58 +253,78 @@ async def test_proven_streams_over_the_limit_are_turned_away_and_room_comes_back
 # What strangers can hold
 
 
-async def dripped(here: Side, stream: trio.SocketStream, data: bytes, clock: trio.testing.MockClock) -> float:
-    """Send a byte every two seconds until ``here`` gives the stream up; return the seconds until then.
+class FakeSocket:
+    """The socket of a stream that is in memory."""
 
-    The clock is moved by hand: one that jumps by itself does not wait for what the kernel has to do.
-    """
-    began = clock.current_time()
+    def getpeername(self) -> tuple[str, int]:
+        return "127.0.0.1", 9
+
+    def fileno(self) -> int:
+        return -1
+
+
+def in_memory(here: Side, nursery: trio.Nursery) -> trio.abc.Stream:
+    """A peer's stream that ``here`` has accepted. It is in memory: time that jumps waits for no kernel."""
+    theirs, ours = trio.testing.memory_stream_pair()
+    ours.socket = FakeSocket()  # type: ignore[attr-defined]  # all of a socket's stream that is looked at
+
+    async def serve() -> None:
+        async with ours:
+            await here.streams._accept(ours)  # type: ignore[arg-type]  # as a socket's stream
+
+    nursery.start_soon(serve)
+    return theirs
+
+
+async def dripped(here: Side, stream: trio.abc.Stream, data: bytes) -> float:
+    """Send a byte every two seconds until ``here`` gives the stream up; return the seconds until then."""
+    began = trio.current_time()
     for byte in data:
         await stream.send_all(bytes([byte]))
-        clock.jump(2)
-        await trio.testing.wait_all_tasks_blocked()
+        await trio.sleep(2)
         if here.ended.statistics().current_buffer_used:
-            return clock.current_time() - began
+            return trio.current_time() - began
     raise AssertionError("it was never given up")
 
 
 async def test_a_hello_earns_time_for_one_frame_and_bytes_earn_none(
-    side: MakeSide, mock_clock: trio.testing.MockClock
+    side: MakeSide, autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
     here = side(key=KEY, patience=5.0)
-    async with await trio.open_tcp_stream(*here.address) as stream:
+    async with in_memory(here, nursery) as stream:
         theirs = await stream.receive_some()
         await stream.send_all(theirs[:6] + os.urandom(NONCE_BYTES) + theirs[22:])  # the key's id, as it was read
-        assert await dripped(here, stream, b"\0\2\0\0" + bytes(100), mock_clock) <= 2 * 5.0 + 2
+        assert await dripped(here, stream, b"\0\2\0\0" + bytes(100)) <= 2 * 5.0 + 2
     assert here.counters == {"streams_silent": 1}
 
 
 async def test_a_proven_peer_has_so_long_for_each_frame_however_it_drips(
-    side: MakeSide, mock_clock: trio.testing.MockClock
+    side: MakeSide, autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
     here = side(patience=5.0)
     here.answer = lambda number, _: here.streams.keep(number)  # it may be silent, but not half-way through a frame
-    async with await trio.open_tcp_stream(*here.address) as stream:
+    async with in_memory(here, nursery) as stream:
         codec = await after_hello(stream)
         await stream.send_all(codec.frame(b"authentic"))
         await here.heard()
-        mock_clock.jump(3600)
-        took = await dripped(here, stream, codec.frame(bytes(100)), mock_clock)
+        await trio.sleep(3600)
+        took = await dripped(here, stream, codec.frame(bytes(100)))
     assert took == pytest.approx(limits.FRAME_SECONDS_MAX, abs=4)
     assert here.counters == {"streams_silent": 1}
 
 
-async def test_a_large_frame_over_a_slow_network_arrives(side: MakeSide, mock_clock: trio.testing.MockClock) -> None:
+async def test_a_large_frame_over_a_slow_network_arrives(
+    side: MakeSide, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
     here = side(patience=5.0)
-    async with await trio.open_tcp_stream(*here.address) as stream:
+    async with in_memory(here, nursery) as stream:
         codec = await after_hello(stream)
         await stream.send_all(codec.frame(b"authentic"))
         await here.heard()
         frame = codec.frame(bytes(limits.FRAME_BYTES_MAX))
         for start in range(0, len(frame), 40_000):
             await stream.send_all(frame[start : start + 40_000])
-            mock_clock.jump(4)
-            await trio.testing.wait_all_tasks_blocked()
+            await trio.sleep(4)
         number, body = await here.heard()
         assert len(body) == limits.FRAME_BYTES_MAX
         here.streams.close(number)
