@@ -23,9 +23,8 @@ from gossipreg.certificate import ISSUED_BACK_SECONDS, Certificate
 from gossipreg.delegation import Delegation, beyond_patterns
 from gossipreg.errors import CertificateRefused, InvalidCertificate, NotAnIssuer
 from gossipreg.model import is_name
-from gossipreg.msgpack_documents import read_msgpack
 from gossipreg.signatures import PUBLIC_KEY_BYTES, SIGNATURE_BYTES, SigningKey, VerifyingKey
-from gossipreg.signed_document import SERIAL_BYTES, authority_id
+from gossipreg.signed_document import SERIAL_BYTES, authority_id, packable, unpacked_list
 from gossipreg.values import frozen
 
 #: The first version of tokens and requests.
@@ -74,13 +73,13 @@ class JoinToken:
             raise InvalidCertificate(f"lifetime: {made.lifetime} s, the issuer may give 1 to {delegation.lifetime}")
         if not 1 <= made.uses <= limits.JOIN_TOKEN_USES_MAX:
             raise InvalidCertificate(f"uses: {made.uses} is not 1 to {limits.JOIN_TOKEN_USES_MAX}")
-        packed: bytes = msgpack.packb([_VERSION, *(_packable(getattr(made, name)) for name in _TOKEN_FIELDS)])
+        packed: bytes = msgpack.packb([_VERSION, *(packable(getattr(made, name)) for name in _TOKEN_FIELDS)])
         return attrs.evolve(cls.read_body(packed), secret=_secret_of(by, packed))
 
     @classmethod
     def read_body(cls, body: bytes) -> Self:
         """The token with this body, without its secret. Raises `InvalidCertificate`."""
-        fields = _unpacked(body, "a join token")
+        fields = unpacked_list(body, "join token")
         if len(body) > limits.CERTIFICATE_BYTES_MAX or len(fields) <= len(_TOKEN_FIELDS) or fields[0] != _VERSION:
             raise InvalidCertificate("not a join token of this version")
         values: list[Any] = [tuple(each) if type(each) is list else each for each in fields[1 : len(_TOKEN_FIELDS) + 1]]
@@ -112,7 +111,7 @@ class JoinToken:
         """The token in a line. Raises `InvalidCertificate`, which says ``where`` and quotes no secret."""
         data = decode(JOIN_TOKEN, line, where=where)
         try:
-            parts = _unpacked(data, "a join token")
+            parts = unpacked_list(data, "join token")
             token = cls.read_body(parts[0] if parts and type(parts[0]) is bytes else b"")
         except InvalidCertificate as error:
             raise InvalidCertificate(f"{where}: {error}: copy the whole line") from None
@@ -144,11 +143,11 @@ class CertificateRequest:
         """
         if len(line) > limits.CERTIFICATE_REQUEST_CHARACTERS_MAX:
             raise InvalidCertificate("the request: it is too long")
-        parts = _unpacked(decode(CERTIFICATE_REQUEST, line, where="the request"), "a request")
+        parts = unpacked_list(decode(CERTIFICATE_REQUEST, line, where="the request"), "request")
         if len(parts) != 3 or any(type(each) is not bytes for each in parts):
             raise InvalidCertificate("not a request for a certificate")
         inner, mac, signature = parts
-        fields = _unpacked(inner, "a request")
+        fields = unpacked_list(inner, "request")
         if len(fields) < 6 or fields[0] != _VERSION:
             raise InvalidCertificate("a request of another version")
         public, at, token, name, certificate = fields[1:6]
@@ -284,17 +283,3 @@ def _secret_of(key: SigningKey, body: bytes) -> bytes:
 
 def _mac_of(secret: bytes, inner: bytes) -> bytes:
     return hashlib.blake2b(inner, key=secret, digest_size=_SECRET_BYTES, person=b"gossipreg ask").digest()
-
-
-def _packable(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
-
-
-def _unpacked(data: bytes, noun: str) -> list[Any]:
-    try:
-        value = read_msgpack(data)
-    except ValueError:
-        raise InvalidCertificate(f"not {noun}") from None
-    if type(value) is not list:
-        raise InvalidCertificate(f"not {noun}")
-    return value

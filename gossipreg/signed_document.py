@@ -69,7 +69,7 @@ class SignedDocument:
     def issue(cls, by: SigningKey, **fields: Any) -> Self:
         """A new document, signed ``by`` the authority. Raises `InvalidCertificate` for fields out of range."""
         made = cls(authority=authority_id(by.public), **fields)
-        values = [_packable(getattr(made, name)) for name in (*_READERS, *cls.readers, *cls.later_readers)]
+        values = [packable(getattr(made, name)) for name in (*_READERS, *cls.readers, *cls.later_readers)]
         while len(values) > len(_READERS) + len(cls.readers) and not values[-1]:
             values.pop()
         body: bytes = msgpack.packb([_VERSION, *values])
@@ -91,7 +91,8 @@ class SignedDocument:
             return False
 
 
-def _packable(value: Any) -> Any:
+def packable(value: Any) -> Any:
+    """A field of a body as it is packed."""
     return list(value) if isinstance(value, tuple) else value
 
 
@@ -101,12 +102,12 @@ def _read_body(
     most = limits.CERTIFICATE_BYTES_MAX
     if len(data) > most:
         raise InvalidCertificate(f"a {noun} of {len(data)} bytes, {most} are allowed: use fewer or shorter patterns")
-    document = _unpacked(data, noun)
+    document = unpacked_list(data, noun)
     if len(document) != 2 or not all(isinstance(each, bytes) for each in document):
         raise InvalidCertificate(f"not a {noun}")
     if len(document[1]) != SIGNATURE_BYTES:
         raise InvalidCertificate(f"a {noun} without a signature")
-    body = _unpacked(document[0], noun)
+    body = unpacked_list(document[0], noun)
     if not body or body[0] != _VERSION:
         raise InvalidCertificate(f"a {noun} of another version than {_VERSION}")
     if len(body) <= len(readers):
@@ -120,7 +121,8 @@ def _read_body(
     return fields
 
 
-def _unpacked(data: bytes, noun: str) -> list[Any]:
+def unpacked_list(data: bytes, noun: str) -> list[Any]:
+    """The list that ``data`` is. Raises `InvalidCertificate` for anything else: that it is not a ``noun``."""
     try:
         value = read_msgpack(data)
     except ValueError:

@@ -76,6 +76,15 @@ def read_secret(path: Path) -> bytes:
     return read.content
 
 
+def sync_directory(directory: Path) -> None:
+    """Make renames within ``directory`` outlive a loss of power."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def check_regular(status: os.stat_result) -> None:
     """Raise ``OSError`` for a directory, a pipe, a device or a socket."""
     if stat.S_ISDIR(status.st_mode):

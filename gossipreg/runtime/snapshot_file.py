@@ -34,7 +34,7 @@ from gossipreg.protocol.registry.roles import fenced
 from gossipreg.protocol.registry.terms import TermRegister
 from gossipreg.protocol.wire.field_readers import Junk
 from gossipreg.protocol.wire.messages import message_of, pack
-from gossipreg.runtime.files import MAKE, read_file
+from gossipreg.runtime.files import MAKE, read_file, sync_directory
 from gossipreg.runtime.supervision import run_contained
 from gossipreg.values import frozen
 
@@ -192,7 +192,7 @@ def _write(path: Path, cluster: str, member: str, services: Services, terms: tup
     except BaseException:
         new.unlink(missing_ok=True)
         raise
-    _sync_directory(path.parent)
+    sync_directory(path.parent)
 
 
 def _packed(path: Path, cluster: str, services: Services, terms: tuple[TermRegister, ...]) -> bytes:
@@ -309,12 +309,3 @@ def _span(seconds: float) -> str:
         if seconds >= 2 * length:
             return f"{seconds / length:.0f} {unit}"
     return f"{seconds:.0f} s"
-
-
-def _sync_directory(directory: Path) -> None:
-    """Make a rename within ``directory`` outlive a loss of power."""
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from gossipreg.errors import StorageError, UnsafeFile
-from gossipreg.runtime.files import MAKE, check_status
+from gossipreg.runtime.files import MAKE, check_status, sync_directory
 
 if TYPE_CHECKING:
     import sqlite3  # loaded when a database is opened: most embedded nodes keep nothing
@@ -207,7 +207,7 @@ def _create(path: Path) -> None:
         row = ("schema", "", version, checksum_of(b"schema", b"", version))
         connection.execute("INSERT INTO entries VALUES (?, ?, ?, ?)", row)
     new.rename(path)
-    _sync_directory(path.parent)
+    sync_directory(path.parent)
 
 
 def _set_aside(path: Path, damage: str) -> str:
@@ -220,19 +220,10 @@ def _set_aside(path: Path, damage: str) -> str:
     for old, new in ((path, aside), (_journal(path), _journal(aside))):
         if old.exists():
             old.rename(new)
-    _sync_directory(path.parent)
+    sync_directory(path.parent)
     return f"{path} cannot be used ({damage}): it was set aside under the name {aside.name}, and a new one begun"
 
 
 def _journal(path: Path) -> Path:
     """The file beside a database in which SQLite keeps what a transaction overwrites."""
     return path.with_name(path.name + "-journal")
-
-
-def _sync_directory(directory: Path) -> None:
-    """Make renames within ``directory`` outlive a loss of power."""
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -19,7 +19,7 @@ from gossipreg.errors import RegionUnavailable
 from gossipreg.frontends.dns import limits, names, records
 from gossipreg.frontends.dns.choosing import Chosen, Unknown, choose, chosen_in_region, region_in_use
 from gossipreg.frontends.dns.directory import Directory
-from gossipreg.frontends.dns.record_pools import RecordPool, WireRecord
+from gossipreg.frontends.dns.record_pools import RecordPool, TypedRecords, WireRecord
 from gossipreg.frontends.serving.cache import IndexedCache
 from gossipreg.frontends.serving.failover_list import FailoverList
 from gossipreg.frontends.serving.node_api import NodeApi
@@ -223,11 +223,10 @@ class Zone:
         if type_ is _ANY:
             return attrs.evolve(self._found(name, domain, type_, []), read=pool.read)
         side = pool.side(type_)
-        pieces = iter(()) if side is None else side.draw(self.rng, lot)
-        first = next(pieces, None)
-        if side is None or first is None:
+        pieces = self._pieces(side, lot)
+        if side is None or pieces is None:
             return attrs.evolve(self._found(name, domain, type_, []), read=pool.read)
-        return ZoneReply(pieces=chain((first,), pieces), read=pool.read, has_orders=len(side.instances) > 1)
+        return ZoneReply(pieces=pieces, read=pool.read, has_orders=len(side.instances) > 1)
 
     def _elsewhere(
         self, name: dns.name.Name, domain: dns.name.Name, type_: dns.rdatatype.RdataType, lot: float
@@ -271,12 +270,16 @@ class Zone:
             return ZoneReply(dns.rcode.NXDOMAIN, authority=_unkept(domain), is_kept=False)
         if type_ is _ANY:
             return attrs.evolve(self._found(name, domain, type_, []), is_kept=False)
-        side = pool.side(type_)
+        pieces = self._pieces(pool.side(type_), lot)
+        if pieces is None:
+            return ZoneReply(authority=_unkept(domain), is_kept=False)
+        return ZoneReply(pieces=pieces, is_kept=False)
+
+    def _pieces(self, side: TypedRecords | None, lot: float) -> Iterator[WireRecord] | None:
+        """The records of one type in a random order, made as they are needed; None if there are none."""
         pieces = iter(()) if side is None else side.draw(self.rng, lot)
         first = next(pieces, None)
-        if first is None:
-            return ZoneReply(authority=_unkept(domain), is_kept=False)
-        return ZoneReply(pieces=chain((first,), pieces), is_kept=False)
+        return None if first is None else chain((first,), pieces)
 
     def _pool_elsewhere(self, region: str, asked: names.ServiceName, domain: dns.name.Name) -> RecordPool | Unknown:
         """The same of another region, as long as nothing but the age of what is known has changed."""
