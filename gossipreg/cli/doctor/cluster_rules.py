@@ -1,4 +1,4 @@
-"""Rules about the agent among its peers: joining, the network, clocks, names, keys and members."""
+"""Rules about the agent among its peers: joining, the network, clocks, names and members."""
 
 from __future__ import annotations
 
@@ -177,57 +177,9 @@ _REFUSALS: Final = 10
 _REFUSAL_SECONDS: Final = 60.0
 
 
-def _refusals(facts: Facts, *names: Count) -> tuple[str, ...]:
+def refusals(facts: Facts, *names: Count) -> tuple[str, ...]:
+    """A sentence for each of these counters of refusals that keeps rising."""
     return facts.frequent(names, least=_REFUSALS, seconds=_REFUSAL_SECONDS)
-
-
-@rule(
-    evidence="counters `packets_` and `streams_` `unknown_key`, `in_clear`, `sealed`",
-    remedy="`gossipreg keys list` on both sides: give every host the same key file.",
-)
-def wrong_key(facts: Facts) -> Diagnosis | None:
-    """Another host gossips to this one with another key, or with none."""
-    why = _refusals(
-        facts,
-        Count.PACKETS_UNKNOWN_KEY,
-        Count.STREAMS_UNKNOWN_KEY,
-        Count.PACKETS_IN_CLEAR,
-        Count.STREAMS_IN_CLEAR,
-        Count.PACKETS_SEALED,
-        Count.STREAMS_SEALED,
-    )
-    if not why:
-        return None
-    return Diagnosis(
-        Severity.WARNING,
-        "a host with another key, or without one, gossips to this agent",
-        why,
-        "find its address in this agent's log, and give it this cluster's key file: see docs/keys.md",
-    )
-
-
-@rule(
-    evidence="counters `packets_forged`, `streams_forged`, `packets_replayed`, `packets_leapt`, `statements_refused`",
-    remedy="Give clusters keys of their own; if a key may have leaked, [replace it](keys.md).",
-)
-def forged(facts: Facts) -> Diagnosis | None:
-    """Packets are refused as forged."""
-    why = _refusals(
-        facts,
-        Count.PACKETS_FORGED,
-        Count.STREAMS_FORGED,
-        Count.PACKETS_REPLAYED,
-        Count.PACKETS_LEAPT,
-        Count.STATEMENTS_REFUSED,
-    )
-    if not why:
-        return None
-    return Diagnosis(
-        Severity.WARNING,
-        "packets are refused as forged: an attack, or another cluster with the same key",
-        why,
-        "give each cluster a key of its own; if the key may have leaked, replace it: see docs/keys.md",
-    )
 
 
 @rule(
@@ -239,7 +191,7 @@ def two_clusters(facts: Facts) -> Diagnosis | None:
     cluster = facts.node.get("cluster", "")
     failures = facts.node.get("join_failures", {})
     seeds = [seed for seed, each in failures.items() if each["reason"] == JoinFailureReason.OTHER_CLUSTER]
-    why = _refusals(facts, Count.PACKETS_WRONG_CLUSTER_OR_CORRUPT, Count.STREAMS_WRONG_CLUSTER_OR_CORRUPT)
+    why = refusals(facts, Count.PACKETS_WRONG_CLUSTER_OR_CORRUPT, Count.STREAMS_WRONG_CLUSTER_OR_CORRUPT)
     if seeds:
         why = (f"seeds of another cluster than {cluster!r}: {listed(seeds)}", *why)
     if not why:
@@ -274,7 +226,7 @@ def duplicate_name(facts: Facts) -> Diagnosis | None:
 )
 def versions(facts: Facts) -> Diagnosis | None:
     """Releases differ."""
-    why = _refusals(facts, Count.PACKETS_WRONG_VERSION, Count.STREAMS_WRONG_VERSION)
+    why = refusals(facts, Count.PACKETS_WRONG_VERSION, Count.STREAMS_WRONG_VERSION)
     running = facts.node.get("version", facts.version)
     if running != facts.version:
         why = (f"the agent runs {running}, this command is {facts.version}", *why)
@@ -304,49 +256,6 @@ def failed_members(facts: Facts) -> Diagnosis | None:
         (f"failed: {listed(failed)}",),
         "start the agent there again, or forget the member if its host is gone",
         ("gossipreg", "forget", failed[0]),
-    )
-
-
-@rule(
-    evidence="`GET /api/v1/keys`: `not_held_by`",
-    remedy="`gossipreg keys add FILE`, or mend those members' key files.",
-)
-def keys_lacking(facts: Facts) -> Diagnosis | None:
-    """Members lack a key of the cluster."""
-    lacking = [key for key in facts.keys if key["not_held_by"] and (key["primary"] or key["until"] is None)]
-    if not lacking:
-        return None
-    is_primary = any(key["primary"] for key in lacking)
-    return Diagnosis(
-        Severity.ERROR if is_primary else Severity.WARNING,
-        "members lack a key" + (" with which others seal: they hear little" if is_primary else " of the cluster"),
-        lines(f"key {key['id']} is not held by {listed(key['not_held_by'])}" for key in lacking),
-        "add the key to the key file there, and send SIGHUP: see docs/keys.md",
-    )
-
-
-@rule(
-    evidence="the key file (`--config`) beside `GET /api/v1/keys`",
-    remedy="Put the primary key first into the file, and take out the keys that were given up.",
-)
-def key_file_outdated(facts: Facts) -> Diagnosis | None:
-    """The key file differs from the keys that the cluster uses."""
-    held, file = {key["id"]: key for key in facts.keys}, facts.host.keys
-    if not held or not file:
-        return None
-    primary = next((id_ for id_, key in held.items() if key["primary"]), None)
-    given_up = [id_ for id_ in file if id_ not in held]
-    why = [f"key {id_} of the file was given up, or was never read" for id_ in given_up]
-    if primary is not None and primary not in file:
-        why.append(f"the primary key {primary} is not in the file: after a restart the agent may be cut off")
-    if not why:
-        return None
-    return Diagnosis(
-        Severity.WARNING,
-        f"{facts.host.key_file} differs from the keys that the cluster uses",
-        lines(why),
-        "write the keys that are listed into it, without those given up, and send SIGHUP: see docs/keys.md",
-        ("gossipreg", "keys", "list"),
     )
 
 
@@ -392,14 +301,10 @@ RULES: Final[tuple[Rule, ...]] = (
     links_lost,
     small_packets,
     clock,
-    wrong_key,
-    forged,
     two_clusters,
     duplicate_name,
     versions,
     failed_members,
-    keys_lacking,
-    key_file_outdated,
     reported_problems,
     regions,
 )

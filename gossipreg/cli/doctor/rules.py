@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from gossipreg.cli.doctor import cluster_rules, host_rules, identity_rules, registry_rules
+from gossipreg.cli.doctor import cluster_rules, host_rules, identity_rules, key_rules, registry_rules
 from gossipreg.cli.doctor.facts import Facts
 from gossipreg.cli.doctor.findings import Diagnosis, Rule, Severity
 
 RULES: Final[tuple[Rule, ...]] = (
-    *(*host_rules.RULES, *cluster_rules.RULES),
+    *(*host_rules.RULES, *cluster_rules.RULES, *key_rules.RULES),
     *(*identity_rules.RULES, *registry_rules.RULES),
 )
 
