@@ -111,6 +111,8 @@ class Member:
 
 def _text_tuple(value: Iterable[str]) -> tuple[str, ...]:
     """A tuple of what should be strings. Other values are left unchanged: `Instance.check` refuses them by name."""
+    if type(value) is tuple:
+        return value
     if isinstance(value, str):
         return (value,)
     listed = isinstance(value, Iterable) and not isinstance(value, bytes | Mapping)  # callers need not type-check
@@ -119,7 +121,7 @@ def _text_tuple(value: Iterable[str]) -> tuple[str, ...]:
 
 def _text_map(value: Mapping[str, str]) -> Mapping[str, str]:
     """A dictionary of what should be strings; other values as in `_text_tuple`."""
-    return dict(value) if isinstance(value, Mapping) else value
+    return dict(value) if type(value) is dict or isinstance(value, Mapping) else value
 
 
 @frozen(kw_only=True)

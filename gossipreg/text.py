@@ -17,7 +17,7 @@ def is_text(value: object, low: int = 0, high: int | None = None) -> bool:
     """Whether ``value`` is a string of ``low`` to ``high`` characters that can be written as UTF-8."""
     if not isinstance(value, str) or len(value) < low or (high is not None and len(value) > high):
         return False
-    return LONE_SURROGATE.search(value) is None
+    return value.isascii() or LONE_SURROGATE.search(value) is None
 
 
 def shown(value: object, chars: int = SHOWN_CHARS) -> str:

@@ -20,16 +20,16 @@ Entry = MemberUpdate | TableDigest | Record | PolicyVersion | TermRegister
 
 def bucket_of(entry: Entry) -> int:
     """The bucket of an entry: by its subject, so that all its versions are in one place."""
-    if isinstance(entry, MemberUpdate):
-        key = f"m\0{entry.name}"
+    if isinstance(entry, Record):  # the most frequent first
+        key = f"r\0{entry.owner}\0{entry.id}"
     elif isinstance(entry, TableDigest):
         key = f"h\0{entry.owner}"
+    elif isinstance(entry, MemberUpdate):
+        key = f"m\0{entry.name}"
     elif isinstance(entry, PolicyVersion):
         key = f"p\0{entry.key}"
-    elif isinstance(entry, TermRegister):
-        key = f"t\0{entry.service}"
     else:
-        key = f"r\0{entry.owner}\0{entry.id}"
+        key = f"t\0{entry.service}"
     return zlib.crc32(key.encode()) % BUCKETS
 
 
@@ -55,10 +55,11 @@ class Fingerprint:
             if digest in bucket:
                 return  # two entries of one digest: a key holder has searched for them, and only one counts
             bucket[digest] = entry
-        elif bucket.get(digest) == entry:
-            del bucket[digest]
         else:
-            return
+            held = bucket.get(digest)
+            if held is not entry and held != entry:
+                return
+            del bucket[digest]
         self.total ^= digest
         self._sums[number] ^= digest
 

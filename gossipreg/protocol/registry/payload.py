@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable, Mapping
+from operator import itemgetter
 from typing import Any, Final, ParamSpec, TypeVar
 
 import msgpack
@@ -22,6 +23,10 @@ T = TypeVar("T")
 
 _KEYS: Final = ("service", "host", "port", "tags", "meta", "weight", "role", "zone")
 _SELDOM: Final = ("reason", "term", "sealed")
+_OFFERED: Final[Callable[[Any], tuple[Any, ...]]] = itemgetter(*_KEYS)
+
+#: The types of what msgpack unpacks that hold other values.
+_NESTING: Final = frozenset((list, dict))
 
 #: The port in the record of an instance without one, for nodes that know no such instances: they refuse port 0. They
 #: see it drained, so that they do not call it; its weight is beside it.
@@ -88,28 +93,34 @@ def unpack_instance(payload: bytes, *, id: str, owner: str) -> Instance:
         )
     except (ValueError, msgpack.UnpackException) as error:
         raise BadPayload(f"not msgpack: {error}") from None
-    if not isinstance(offer, dict) or not all(key in offer for key in _KEYS):
+    if type(offer) is not dict:
         raise BadPayload("not an offer")
-    tags: Any = offer["tags"]
-    meta: Any = offer["meta"]
-    if not isinstance(tags, list) or not isinstance(meta, dict):
+    try:
+        service, host, port, tags, meta, weight, role, zone = _OFFERED(offer)
+    except KeyError:
+        raise BadPayload("not an offer") from None
+    if type(tags) is not list or type(meta) is not dict:
         raise BadPayload("tags or meta of another shape")
-    extra = {key: offer[key] for key in _SELDOM if key in offer}
-    leaves = [
-        *tags,
-        *meta.values(),
-        *extra.values(),
-        offer.get("portless"),
-        *(offer[key] for key in _KEYS if key not in ("tags", "meta")),
-    ]
-    if any(isinstance(leaf, list | dict) for leaf in leaves):
+    seldom = {key: offer[key] for key in _SELDOM if key in offer} if len(offer) > len(_KEYS) else {}
+    leaves = (service, host, port, weight, role, zone, *tags, *meta.values(), *seldom.values(), offer.get("portless"))
+    if not _NESTING.isdisjoint(map(type, leaves)):
         raise BadPayload("nested too deep")  # deeper than an error message could describe
-    fields = {key: offer[key] for key in _KEYS}
-    fields |= {key: _shared(offer[key]) for key in ("service", "role", "zone")}
-    fields |= {"tags": [_shared(tag) for tag in tags], "meta": {_shared(key): value for key, value in meta.items()}}
     if "portless" in offer:
-        fields |= {"port": 0, "weight": offer["portless"]}
-    instance = Instance(id=id, owner=owner, health=_health(offer), **fields, **extra)
+        port, weight = 0, offer["portless"]
+    instance = Instance(
+        id=id,
+        owner=owner,
+        health=_health(offer),
+        service=_shared(service),
+        host=host,
+        port=port,
+        tags=tuple(map(_shared, tags)),
+        meta={_shared(key): value for key, value in meta.items()},
+        weight=weight,
+        role=_shared(role),
+        zone=_shared(zone),
+        **seldom,
+    )
     try:
         instance.check()
     except InvalidInstance as error:
@@ -124,7 +135,9 @@ def _shared(text: Any) -> Any:
 
 def _health(offer: dict[str, Any]) -> Health:
     """The health that the owner states; one that only a later version knows counts as critical."""
-    stated = offer.get("health", Health.PASSING)
+    stated = offer.get("health")
+    if stated is None and "health" not in offer:
+        return Health.PASSING
     if not isinstance(stated, str):  # an error about what is nested could not be worded
         return Health.CRITICAL
     try:

@@ -53,6 +53,7 @@ class Table:
     _digest_version: int = 0
     _digest_xor: int = 0
     _digest_proof: bytes = b""
+    _latest_digest: TableDigest | None = None  # once it was asked for
     _compacted_proof: bytes = b""
 
     def __len__(self) -> int:
@@ -78,9 +79,11 @@ class Table:
     @property
     def latest_digest(self) -> TableDigest:
         """The latest digest seen."""
-        return TableDigest(
-            self.owner, self.generation, self._digest_version, self._digest_xor, proof=self._digest_proof
-        )
+        if self._latest_digest is None:
+            self._latest_digest = TableDigest(
+                self.owner, self.generation, self._digest_version, self._digest_xor, proof=self._digest_proof
+            )
+        return self._latest_digest
 
     @property
     def compacted_digest(self) -> TableDigest:
@@ -189,6 +192,7 @@ class Table:
     def _raise_digest(self, version: int, xor: int, proof: bytes) -> None:
         if version > self._digest_version:
             self._digest_version, self._digest_xor, self._digest_proof = version, xor, proof
+            self._latest_digest = None
         if self._xor == self._digest_xor and self._digest_version > self.compacted_below:
             self.compacted_below, self._compacted_xor = self._digest_version, self._digest_xor
             self._compacted_proof = self._digest_proof

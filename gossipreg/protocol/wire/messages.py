@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
+from operator import attrgetter
 from typing import Any, Final
 
 import msgpack
@@ -107,6 +108,14 @@ class _Form:
     proof: str = ""  # the field that follows where it has a value: what proves the message, or the part it is about
     read_proof: Callable[[Any], Any] = read_proof
     pack_proof: Callable[[Any], Any] = bytes
+
+
+def _values(form: _Form) -> Callable[[Any], tuple[Any, ...]]:
+    """What gives the fields of a message of that kind."""
+    names = [name for name, _ in form.fields]
+    if len(names) > 1:
+        return attrgetter(*names)
+    return lambda message: tuple(getattr(message, name) for name in names)
 
 
 #: The numbers are never reused, and fields are only ever added at the end.
@@ -248,6 +257,7 @@ _FORMS: Final = (
 )
 _BY_NUMBER: Final = {form.number: form for form in _FORMS}
 _BY_NOUN: Final = {form.noun: form for form in _FORMS}
+_VALUES_OF: Final[dict[type, Callable[[Any], tuple[Any, ...]]]] = {form.noun: _values(form) for form in _FORMS}
 
 # Two kinds whose fields are not one to one.
 _MEMBER_UPDATE: Final = 5
@@ -275,7 +285,7 @@ def pack(message: Message) -> bytes:
             fields.append(message.partition)
     else:
         form = _BY_NOUN[type(message)]
-        fields = [form.number, *(getattr(message, name) for name, _ in form.fields)]
+        fields = [form.number, *_VALUES_OF[form.noun](message)]
         proof = form.pack_proof(getattr(message, form.proof)) if form.proof else None
         if proof:
             fields.append(proof)

@@ -135,3 +135,11 @@ def test_rows_are_decoded_a_chunk_at_a_time() -> None:
     next(steps)
     assert len(list(steps)) == len(rows.chunks) - 1
     assert [each.shown for each in rows.chunks] == [each.sources for each in rows.chunks]
+
+
+def test_a_chunk_lists_the_sources_of_all_or_of_those_to_call() -> None:
+    able, deferred, unable = row("a"), row("b", deferred=True), row("c", can_serve=False)
+    chunk = Chunk.of([able, deferred, unable])
+    assert list(chunk.listed(healthy=False, falls_back=False)) == [each.source for each in (able, deferred, unable)]
+    assert list(chunk.listed(healthy=True, falls_back=False)) == [able.source, None]
+    assert list(chunk.listed(healthy=True, falls_back=True)) == [able.source, deferred.source, None]
