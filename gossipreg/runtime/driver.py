@@ -196,8 +196,10 @@ class Driver:
         self._settle_up()
 
     def _settle_up(self) -> None:
-        """Recompute the deadline after a call from outside the loop: a timer may be due sooner now."""
-        self._sleep.deadline = min(self._sleep.deadline, trio.current_time())
+        """Sleep no longer than until the next timer, after a call from outside the loop: one may be due sooner now."""
+        now = trio.current_time()
+        due = now if self.engine.wants_timeout(now) else self.engine.deadline()
+        self._sleep.deadline = min(self._sleep.deadline, due)
 
     def perform(self, outputs: Sequence[Output]) -> None:
         """Perform the outputs in order."""

@@ -210,6 +210,27 @@ async def test_what_a_user_does_wakes_the_engine_at_once(rig: Rig, nursery: trio
     assert (await rig.heard())[0] == "wake"
 
 
+async def test_what_a_user_does_wakes_nothing_before_something_is_due(rig: Rig, nursery: trio.Nursery) -> None:
+    """Each wake-up costs a node as much as a packet does."""
+    nursery.start_soon(rig.driver.run)
+    await trio.testing.wait_all_tasks_blocked()
+    turns = 0
+
+    class Turns(trio.abc.Instrument):
+        def before_task_step(self, task: trio.lowlevel.Task) -> None:
+            nonlocal turns
+            turns += task.name.endswith("_keep_time")
+
+    trio.lowlevel.add_instrument(Turns())
+    rig.engine.due = trio.current_time() + 3600
+    rig.driver.say([])
+    await trio.testing.wait_all_tasks_blocked()
+    assert not turns
+    rig.engine.due = trio.current_time() + 0.01  # sooner than the next timer was
+    rig.driver.say([])
+    assert (await rig.heard())[0] == "wake"
+
+
 async def test_the_engine_is_not_woken_when_nothing_is_due(rig: Rig, nursery: trio.Nursery) -> None:
     nursery.start_soon(rig.driver.run)
     await trio.testing.wait_all_tasks_blocked()
