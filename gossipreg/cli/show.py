@@ -263,7 +263,8 @@ def about(name: str, data: Mapping[str, Any]) -> tuple[str, str, str, str, str, 
     """What an event is about: id or name, state, address, service, owner, weight."""
     if name.startswith("instance"):
         health = "" if name == "instance-removed" else data["health"]  # it no longer matters
-        return (data["id"], health, address_of(data), data["service"], data["owner"], str(data["weight"]))
+        where = address_of(data) if data["host"] else ""  # what an agent remembers of the last hour has none
+        return (data["id"], health, where, data["service"], data["owner"], str(data["weight"]))
     if name.startswith("check"):
         return (f"{data['instance']} {data['check']}", data["health"], "", data["service"], "", "")
     if name.startswith("role"):

@@ -24,8 +24,8 @@ def top(agent: AgentClient, *, as_json: bool) -> None:
 
     What is wrong, with the reason, comes first. Then members with their status and for how long they have had it;
     services with the number of healthy instances, now and at the worst moment of each of the last seconds; and events.
-    Ages and events go back an hour, as far as the agent remembers. The arrow keys scroll, / searches, s sorts, ? shows
-    all keys; q or Ctrl-C ends it.
+    Ages and events go back an hour, as far as the agent remembers. The arrow keys scroll, Tab and Enter open a
+    member or a service, / searches, s sorts, ? shows all keys; q or Ctrl-C ends it.
 
     Piped, or with --json, it writes the current state once. Columns, tab-separated:
       agent, name, state (alive, draining, isolated), cluster, reachable (0 to 1)
@@ -96,8 +96,10 @@ def _live(agent: AgentClient, node: Any, services: Any) -> None:
                     live.refresh()
                 drawn = time.monotonic()
                 ready, _, _ = select(listening, [], [], _TICK)
-                if keys is not None and keys in ready and not view.press(os.read(keys, 1024)):
-                    return
+                if keys is not None and keys in ready:
+                    if not view.press(os.read(keys, 1024)):
+                        return
+                    updater.open(view.opened)
                 time.sleep(max(0.0, _FRAME - (time.monotonic() - drawn)))
         except KeyboardInterrupt:
             return

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from gossipreg.cli import show, tables
 from gossipreg.cli.time_format import local
+from gossipreg.cli.top.details import page
 from gossipreg.cli.top.model import MemberRow, ScreenModel, ServiceRow
 from gossipreg.cli.top.problems import LEVELS
 from gossipreg.cli.top.view import KEYS, SORTS, ScreenView
@@ -51,6 +52,9 @@ def layout(
     lines = [*_head(model, now, width, view), *_problems(model, now, width, problems, view, plain=plain), Text("")]
     if view.is_help:
         return [_cut(line, width) for line in [*lines[:2], Text(""), *_help(plain=plain)][:height]]
+    if view.opened is not None:
+        shown = [*lines[:2], Text(""), *_details(model, now, width, height - 3, view)]
+        return [_cut(line, width) for line in shown[:height]]
     room = height - len(lines) - 1 - min(least, 1 + max(1, len(model.events)))
     if is_wide:
         share = 0.6 if width >= _ADDRESSES_WIDTH else 0.5
@@ -83,6 +87,19 @@ def _head(model: ScreenModel, now: float, width: int, view: ScreenView) -> Itera
     yield state
 
 
+def _details(model: ScreenModel, now: float, width: int, height: int, view: ScreenView) -> list[Text]:
+    """The heading, and as many of the other lines as fit, from those that were scrolled to."""
+    assert view.opened is not None, "something is opened"
+    heading, *rest = page(model, view.opened, now, width)
+    room = max(0, height - 1)
+    if len(rest) <= room or room < 2:
+        return [heading, *rest[:room]]
+    above = view.lines_above = min(view.lines_above, len(rest) - room + 1)
+    below = len(rest) - above - (room - 1)
+    words = [f"{above} above"] * bool(above) + [f"{below} more"] * bool(below)
+    return [heading, *rest[above : above + room - 1], Text(f"… and {', '.join(words)}", "dim")]
+
+
 def _cut(line: Text, width: int) -> Text:
     line.truncate(width)
     return line
@@ -91,7 +108,7 @@ def _cut(line: Text, width: int) -> Text:
 def _help(*, plain: bool) -> Iterator[Text]:
     yield Text("keys", "bold underline")
     for keys, what in KEYS:
-        yield Text.assemble(("Up Down PgUp PgDn Home" if plain and "↑" in keys else keys).ljust(21), (what, ""))
+        yield Text.assemble((keys.replace("↑ ↓", "Up Down") if plain else keys).ljust(21), (what, ""))
 
 
 def _view(view: ScreenView) -> Iterator[Text]:
@@ -146,7 +163,9 @@ def _members(model: ScreenModel, now: float, width: int, most: int, view: Screen
     with_address = with_address and width - (8 + 5 + 21) - 3 * len(_GAP) >= longest
     widths = [0, 8, 5] + ([21] if with_address else [])
     widths[0] = width - sum(widths) - 2 * (len(widths) - 1)
-    return _table(_title("members", said, width), rows, most, lambda row: _line(_member(row, now), widths), view.offset)
+    view.listed["members"] = [str(row.member["name"]) for row in rows]
+    draw = _drawn(lambda row: _line(_member(row, now), widths), rows, view.chosen("members"))
+    return _table(_title("members", said, width), rows, most, draw, offset=view.offset, chosen=view.chosen("members"))
 
 
 def _member(row: MemberRow, now: float) -> Row:
@@ -191,7 +210,23 @@ def _services(model: ScreenModel, width: int, most: int, view: ScreenView, *, pl
     def draw(row: tuple[str, ServiceRow]) -> Text:
         return _line(_service(*row, bars, plain=plain), widths)
 
-    return _table(_title("services", said, width), rows, most, draw, view.offset)
+    view.listed["services"] = [name for name, _ in rows]
+    chosen = view.chosen("services")
+    return _table(
+        _title("services", said, width), rows, most, _drawn(draw, rows, chosen), offset=view.offset, chosen=chosen
+    )
+
+
+def _drawn(draw: Callable[[_Row], Text], rows: Sequence[_Row], chosen: int | None) -> Callable[[_Row], Text]:
+    """``draw``, with the row that is chosen in reverse."""
+
+    def drawn(row: _Row) -> Text:
+        line = draw(row)
+        if chosen is not None and chosen < len(rows) and row is rows[chosen]:
+            line.stylize("reverse")
+        return line
+
+    return drawn
 
 
 def _service_rank(service: ServiceRow, sort: str) -> float:
@@ -259,14 +294,24 @@ def _fitted(text: str, width: int) -> str:
     return set_cell_size(text, width - 1) + "…"
 
 
-def _table(title: Text, rows: Sequence[_Row], most: int, draw: Callable[[_Row], Text], offset: int = 0) -> list[Text]:
+def _table(
+    title: Text,
+    rows: Sequence[_Row],
+    most: int,
+    draw: Callable[[_Row], Text],
+    *,
+    offset: int = 0,
+    chosen: int | None = None,
+) -> list[Text]:
     """The title and a line for each row; of more than ``most`` lines, the last is how many are not shown.
 
-    ``offset`` rows are above; no more than leaves the last ones on the screen.
+    ``offset`` rows are above; no more than leaves the last ones on the screen. The row ``chosen`` is on it.
     """
     most = max(2, most)
     if len(rows) < most:
         return [title, *map(draw, rows)]
+    if chosen is not None:
+        offset = max(0, chosen - (most - 3))
     above = min(offset, len(rows) - most + 2)
     below = len(rows) - most + 2 - above
     words = [f"{above} above"] * bool(above) + [f"{below} more"] * bool(below)

@@ -13,6 +13,9 @@ import attrs
 
 from gossipreg.cli.top.problems import ClusterFacts, Problem, find_problems
 
+#: What details are shown of: "members" or "services", and the name.
+Opened = tuple[str, str]
+
 #: Events, and samples of each service, that are kept: more than the tallest and the widest screen can show.
 _EVENTS: Final = 500
 _SAMPLES: Final = 300
@@ -69,6 +72,11 @@ class ScreenModel:
     bytes: float | None = None
     problems: list[Problem] = attrs.field(factory=list)  # as they were found last, gravest first
     instances: dict[tuple[str, str], Mapping[str, Any]] = attrs.field(factory=dict)  # healthy ones, by owner and id
+    instance_since: dict[tuple[str, str], float] = attrs.field(factory=dict)  # latest change, by owner and id
+    opened: Opened | None = None  # what details are shown of
+    told_members: list[Mapping[str, Any]] = attrs.field(factory=list)  # with their versions and round trips
+    told_instances: dict[str, list[Mapping[str, Any]]] = attrs.field(factory=dict)  # all of the service that is opened
+    told_checks: list[Mapping[str, Any]] = attrs.field(factory=list)  # of the agent
     failed: dict[str, str] = attrs.field(factory=dict)  # why the "events" or the "node" are not known now, if so
     _has_begun: bool = False  # there was a snapshot
     _has_recalled: bool = False  # what had happened before is among the events
@@ -95,7 +103,9 @@ class ScreenModel:
             else:
                 self.instances[key] = data
             (service.healthy.discard if name == "instance-removed" else service.healthy.add)(key)
-            service.since = now
+            service.since = self.instance_since[key] = now
+            if name == "instance-removed":
+                del self.instance_since[key]
             service.count()
 
     def _apply_snapshot(self, data: Mapping[str, Any]) -> None:
@@ -127,6 +137,8 @@ class ScreenModel:
             if name in self.members:
                 self.members[name].since = at - ahead
         known = {row.member["name"]: row.member for row in self.members.values()}
+        for each in since["instances"]:
+            self.instance_since.setdefault((each["owner"], each["id"]), each["at"] - ahead)
         latest = self.events[0].at if self.events else now
         for each in [*since["instances"], *(each for each in history["changes"] if "service" in each)]:
             service = self.services.get(each["service"])

@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Any, Final, Self
 
 from gossipreg.cli.client import AgentClient
-from gossipreg.cli.top.model import ScreenModel
+from gossipreg.cli.top.model import Opened, ScreenModel
 from gossipreg.errors import GossipregError
 
 #: Problems are looked for each so many polls: it asks every member what it observes.
@@ -36,6 +36,7 @@ class ModelUpdater:
         os.set_blocking(self.wakeup, False)
         os.set_blocking(self._wakeup_writer, False)
         self._over = threading.Event()
+        self._is_asked = threading.Event()  # something was opened
 
     def __enter__(self) -> Self:
         for task in (self._follow, self._poll):
@@ -44,12 +45,20 @@ class ModelUpdater:
 
     def __exit__(self, *_: object) -> None:
         self._over.set()
+        self._is_asked.set()
 
     def clear(self) -> None:
         """Make ``wakeup`` unreadable until the next change."""
         with suppress(BlockingIOError):
             while os.read(self.wakeup, 4096):
                 pass
+
+    def open(self, opened: Opened | None) -> None:
+        """Have details of what is opened asked for at once, and then at each poll."""
+        if opened != self._model.opened:
+            with self.lock:
+                self._model.opened = opened
+            self._is_asked.set()
 
     def notify(self) -> None:
         """Make ``wakeup`` readable."""
@@ -79,7 +88,11 @@ class ModelUpdater:
 
     def _poll(self) -> None:
         turn = 0
-        while not self._over.wait(_INTERVAL):
+        while True:
+            self._is_asked.wait(_INTERVAL)
+            self._is_asked.clear()
+            if self._over.is_set():
+                return
             turn += 1
             try:
                 node, services = self._agent.get("node"), self._agent.get("services")["services"]
@@ -88,9 +101,26 @@ class ModelUpdater:
             else:
                 with self.lock:
                     self._model.refresh(node, services, time.time())
+                self._look_closer()
                 if turn % _LOOK_TURNS == 1:
                     self._look(services)
                 self.notify()
+
+    def _look_closer(self) -> None:
+        """Ask for the details of what is opened."""
+        opened = self._model.opened
+        if opened is None:
+            return
+        kind, name = opened
+        if kind == "members":
+            found = self._get("members", versions="true")
+            with self.lock:
+                self._model.told_members = [] if found is None else found["members"]
+            return
+        found, checks = self._get("services", name, all="true", stated="true"), self._get("checks")
+        with self.lock:
+            self._model.told_instances = {} if found is None else {name: found["instances"]}
+            self._model.told_checks = [] if checks is None else checks["checks"]
 
     def _look(self, services: Mapping[str, Any]) -> None:
         """Find problems: ask for what has no events. What is not answered, or is not for the token, is left out."""

@@ -160,3 +160,17 @@ def test_a_long_name_is_whole_before_a_bar_is_long_or_an_address_is_shown() -> N
     middle = text(shown, 120, 30)
     assert any(line.startswith(name) for line in middle)
     assert not any(address in line for line in middle if line.startswith(name))
+
+
+def test_an_event_of_the_last_hour_has_no_address_rather_than_an_empty_one() -> None:
+    shown = model()
+    change = {"event": "instance-added", "at": NOW - 90, "service": "orders", "owner": "web-1", "id": "o-9"}
+    history = {
+        "now": NOW,
+        "since": {"members": {}, "instances": [{"service": "orders", "owner": "web-1", "id": "o-9", "at": NOW - 90}]},
+        "changes": [change | {"health": "passing", "reason": "", "was": {}, "is": {}}],
+    }
+    shown.recall(history, NOW)
+    [line] = [line for line in text(shown, 120, 24) if "o-9" in line]
+    assert ":0" not in line
+    assert shown.instance_since["web-1", "o-9"] == NOW - 90
