@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -205,3 +206,53 @@ async def test_a_data_directory_that_cannot_be_used_here_or_at_another_agent(tmp
         await cluster.start("beta", "--data-dir", str(data))
         data.rename(tmp_path / "elsewhere")
         await cluster.names(f"cannot use the data directory {data}", "Reported by beta about itself", "Make room")
+
+
+def small_disk(at: Path) -> None:
+    """Mount a file system of 2 MiB there. Skips the test where that is not allowed."""
+    at.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=2m", "gossipreg-test", str(at)]
+    made = subprocess.run(command, capture_output=True, text=True, check=False)
+    if made.returncode:
+        pytest.skip(f"no file system can be mounted here: {made.stderr.strip()}")
+
+
+def fill_disk(at: Path) -> None:
+    """Leave no room at all on a small file system."""
+    with suppress(OSError), (at / "filler").open("wb", buffering=0) as filler:
+        while True:
+            filler.write(bytes(4096))
+
+
+async def register_in_vain(agent: Agent) -> None:
+    """Register until the agent's disk refuses one: some space may be left in the files that it has."""
+    meta = {f"key-{number}": "x" * 250 for number in range(60)}
+    for number in range(200):
+        answer = await ask(agent.http, "PUT", "instances", {"service": "users", "port": 1000 + number, "meta": meta})
+        if answer.status == 500 and answer.document["code"] == "storage_error":
+            return
+        assert answer.status == 201, answer
+    raise AssertionError("the disk refuses nothing")
+
+
+def unmount_disk(at: Path) -> None:
+    """Unmount it, also while an agent has files there."""
+    subprocess.run(["umount", "-l", str(at)], check=True)
+
+
+async def test_a_disk_that_is_full_at_another_agent(tmp_path: Path, modules: Path) -> None:
+    async with stage(tmp_path, modules, "alpha") as cluster:
+        disk = tmp_path / "small"
+        small_disk(disk)
+        try:
+            beta = await cluster.start("beta", "--data-dir", str(disk / "data"))
+            await cluster.browser.sees("2 members alive")
+            fill_disk(disk)
+            await register_in_vain(beta)
+            await cluster.names(f"cannot use the data directory {disk / 'data'}", "disk is full", "beta about itself")
+            (disk / "filler").unlink()
+            await cluster.browser.run(
+                "await page.getByText('cannot use the data').first().waitFor({state: 'detached'})"
+            )
+        finally:
+            unmount_disk(disk)

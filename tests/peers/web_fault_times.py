@@ -21,7 +21,16 @@ import pytest
 import trio
 
 from tests.peers.browser import install_browser
-from tests.peers.test_web_faults import Stage, otherwise, put, stage
+from tests.peers.test_web_faults import (
+    Stage,
+    fill_disk,
+    otherwise,
+    put,
+    register_in_vain,
+    small_disk,
+    stage,
+    unmount_disk,
+)
 
 
 @attrs.frozen
@@ -34,6 +43,7 @@ class Fault:
     first: str  # regular expressions of JavaScript
     certain: str
     prepare: Callable[[Stage], Awaitable[None]] | None = None
+    clear: Callable[[Stage], None] | None = None
 
 
 async def _kill(cluster: Stage) -> None:
@@ -113,6 +123,17 @@ async def _with_data(cluster: Stage) -> None:
     await cluster.browser.sees("2 members alive")
 
 
+async def _small_disk(cluster: Stage) -> None:
+    small_disk(cluster.directory / "small")
+    await cluster.start("beta", "--data-dir", str(cluster.directory / "small" / "data"))
+    await cluster.browser.sees("2 members alive")
+
+
+async def _fill(cluster: Stage) -> None:
+    fill_disk(cluster.directory / "small")
+    await register_in_vain(cluster.running["beta"])
+
+
 async def _other_version(cluster: Stage) -> None:
     with pytest.MonkeyPatch.context() as patch:
         otherwise(cluster.directory / "newer", "import gossipreg\ngossipreg.__version__ = '9.8.7'\n")(patch)
@@ -162,6 +183,15 @@ FAULTS: Final = (
     ),
     Fault("a member of another version", _THREE[:1], _other_version, "different versions", "9.8.7 .beta"),
     Fault(
+        "a full disk",
+        _THREE[:1],
+        _fill,
+        "cannot use the data directory",
+        "cannot use the data directory",
+        _small_disk,
+        clear=lambda cluster: unmount_disk(cluster.directory / "small"),
+    ),
+    Fault(
         "a data directory is gone",
         _THREE[:1],
         _full,
@@ -180,16 +210,24 @@ async def play(fault: Fault, modules: Path) -> tuple[float, float]:
     """Play ``fault`` once; after how many seconds the page says something, and is certain."""
     with tempfile.TemporaryDirectory() as made:
         async with stage(Path(made), modules, *fault.members) as cluster:
-            if fault.prepare is not None:
-                await fault.prepare(cluster)
-            await cluster.browser.run("await page.getByText(/All is well|problem/).first().waitFor()")
-            await trio.sleep(2 + random.random())  # so that it comes at any moment between two polls and two probes
-            await fault.inject(cluster)
-            began = trio.current_time()
-            await _shown(cluster, fault.first)
-            first = trio.current_time() - began
-            await _shown(cluster, fault.certain)
-            return first, trio.current_time() - began
+            try:
+                return await _play(fault, cluster)
+            finally:
+                if fault.clear is not None:
+                    fault.clear(cluster)
+
+
+async def _play(fault: Fault, cluster: Stage) -> tuple[float, float]:
+    if fault.prepare is not None:
+        await fault.prepare(cluster)
+    await cluster.browser.run("await page.getByText(/All is well|problem/).first().waitFor()")
+    await trio.sleep(2 + random.random())  # so that it comes at any moment between two polls and two probes
+    await fault.inject(cluster)
+    began = trio.current_time()
+    await _shown(cluster, fault.first)
+    first = trio.current_time() - began
+    await _shown(cluster, fault.certain)
+    return first, trio.current_time() - began
 
 
 def _played(fault: Fault, modules: Path) -> tuple[float, float]:

@@ -35,8 +35,20 @@ export function attribute(element, name, value) {
 }
 
 /** A text that an instance or a member gave itself, kept apart from the direction of what surrounds it. */
-export function given(text, props = {}) {
-  return el("bdi", props, text);
+export function given(text, props = {}, ...more) {
+  return el("bdi", props, text, ...more);
+}
+
+/** Characters of the end of a long name that stay in view where the name does not fit: names often differ at their ends. */
+const TAIL = 10;
+const LONG = 24;
+
+/** A name as `given`; where there is too little room for a long one, its middle is left out, and not its end. */
+export function named(text) {
+  const characters = [...text];
+  if (characters.length <= LONG) return given(text);
+  const [head, tail] = [characters.slice(0, -TAIL).join(""), characters.slice(-TAIL).join("")];
+  return given("", { class: "long", title: visible(text) }, el("span", {}, head), el("span", {}, tail));
 }
 
 /** A text of several lines, each in an element of its own. */

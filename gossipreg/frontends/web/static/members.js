@@ -3,7 +3,7 @@
 import { memberActions } from "./actions.js";
 import { FilterBar } from "./bars.js";
 import { buttons } from "./confirm.js";
-import { badge, el, fill, given, say } from "./dom.js";
+import { badge, el, fill, given, named, say } from "./dom.js";
 import { matchesMember, parseSearch } from "./filter.js";
 import { VirtualList, cell } from "./list.js";
 import { Matrix } from "./matrix.js";
@@ -114,7 +114,7 @@ export class Members {
       element.className = `row ${kind.tone}`;
       fill(cells.status, badge(kind, kind.tone));
       link.href = hash("services", "", { q: `owner:${member.name}` });
-      fill(link, given(member.name));
+      fill(link, named(member.name));
       fill(cells.member, link, self ? el("span", { class: "quiet" }, ` ${T.thisAgent}, ${node.version}, local health ${node.local_health}`) : null,
         identity ? el("span", { class: "quiet", title: T.identity.title(identity) }, ` ${T.identity.short(identity)}`) : null);
       fill(cells.address, given(member.address));

@@ -1,7 +1,7 @@
 // The page of one service: its instances, each with all that callers and operators want to know of it.
 
 import { FilterBar } from "./bars.js";
-import { badge, el, fill, given, say } from "./dom.js";
+import { badge, el, fill, given, named, say } from "./dom.js";
 import { matchesInstance, parseSearch } from "./filter.js";
 import { InstancePanel, addressOf } from "./instance.js";
 import { VirtualList, cell } from "./list.js";
@@ -133,7 +133,7 @@ export class ServicePage {
       element.className = `row ${instance.health}`;
       fill(cells.health, badge(HEALTH[instance.health]));
       link.href = hash("service", this.name, { ...this.app.route.query, instance: keyOf(instance) });
-      fill(link, given(instance.id));
+      fill(link, named(instance.id));
       fill(cells.note, instance.reason ? given(instance.reason, { class: "reason" }) : given(aside(instance)));
       fill(cells.address, given(addressOf(instance)));
       fill(cells.weight, number(instance.weight), stated !== undefined && stated !== instance.weight ? el("span", { class: "quiet" }, ` (set ${number(stated)})`) : null);

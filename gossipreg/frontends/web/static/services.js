@@ -1,7 +1,7 @@
 // The list of services: how many instances of each are in which state of health.
 
 import { FilterBar } from "./bars.js";
-import { badge, el, fill, given, say } from "./dom.js";
+import { badge, el, fill, given, named, say } from "./dom.js";
 import { hasState, matchesService, parseSearch } from "./filter.js";
 import { VirtualList, cell } from "./list.js";
 import { hash } from "./route.js";
@@ -82,7 +82,7 @@ export class Services {
       if (shown === summary && version === stamp) return;
       [shown, version] = [summary, stamp];
       link.href = hash("service", service.name);
-      fill(link, given(service.name));
+      fill(link, named(service.name));
       say(count, `${number(summary.able)} / ${number(summary.total)}`);
       bar.firstChild.style.width = `${(100 * summary.able) / summary.total}%`;
       element.classList.toggle("down", summary.able === 0);
