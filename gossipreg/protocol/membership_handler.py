@@ -291,10 +291,10 @@ class MembershipHandler:
         signed = self.state.authenticator.sign_verdict(forgotten, self.identity.run_id)
         self._believe(signed, now, spread=True)
 
-    def adopt_failed(self, unknown: MemberUpdate, now: float) -> None:
-        """Hold a member that is present by an update of another cell, and was unknown here, as failed."""
-        if self.state.members.has_room():
-            self._believe(unknown.graver(Status.FAILED, self.identity.run_id), now, spread=True)
+    def adopt_failed(self, update: MemberUpdate, now: float) -> None:
+        """Hold a member that is present by an update of another cell, and unknown or failed here, as failed."""
+        if self.state.members.get(update.name) is not None or self.state.members.has_room():
+            self._believe(update.graver(Status.FAILED, self.identity.run_id), now, spread=True)
 
     # Events of the prober, and expired suspicions
 

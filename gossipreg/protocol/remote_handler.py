@@ -6,8 +6,10 @@ and changes nothing here. But two things follow from it:
 
 - A member that is present here, and that the other cell holds as failed, is told so, and refutes it: where a cell is
   split, each part declares the other failed, and other cells hold that.
-- A member that another cell still holds and this cell does not know at all must be decided on by this cell, for no
-  other may: it is asked to join, and if it is still unknown a while later, it has failed.
+- A member that another cell holds as present, and that this cell does not know at all or has declared failed before,
+  must be decided on by this cell, for no other may: it is asked to join, and if that is in vain, it has failed. It may
+  have died since it refuted its failure in the other cell. Or the cell is split, and it refutes this verdict too: so
+  each takes twice as long as the one before.
 """
 
 from __future__ import annotations
@@ -31,12 +33,25 @@ from gossipreg.protocol.registry.table import Freshness
 from gossipreg.protocol.state import ClusterState
 from gossipreg.protocol.wire.messages import pack
 
-#: How long a member of this cell that only another cell knows may stay unknown here until it has failed (seconds). A
-#: node that has just joined may not know all of its cell yet, and a split cell heals within this time.
+#: How long a member of this cell that only another cell holds as present may stay so until it has failed (seconds). A
+#: node that has just joined may not know all of its cell yet, and most splits heal within this time.
 UNKNOWN_SECONDS = 30.0
 
-#: Unknown members of this cell remembered; the others are looked at when these are settled.
+#: The longest such wait, for a member that has refuted the verdicts before (seconds).
+_UNKNOWN_SECONDS_MAX = 600.0
+
+#: Members of this cell remembered that are not decided on; the others are looked at when these are settled.
 _UNKNOWN_MAX = 1024
+
+
+@attrs.define(eq=False, repr=False)
+class _Undecided:
+    """A member of this cell that only another cell holds as present."""
+
+    since: float  # seconds
+    seen: float  # when another cell was last found to hold it (seconds)
+    patience: float = UNKNOWN_SECONDS
+    is_asked: bool = False  # whether it was asked to join since
 
 
 @attrs.define(eq=False, repr=False)
@@ -49,8 +64,7 @@ class RemoteHandler:
     record_handler: RecordHandler
     joining: Joining
     outbox: Outbox
-    _unknown: dict[str, float] = attrs.field(factory=dict)  # own members that only other cells know -> since when
-    _asked: dict[str, None] = attrs.field(factory=dict)  # those of them that were asked to join
+    _undecided: dict[str, _Undecided] = attrs.field(factory=dict)  # by name
 
     def handle_update(self, update: MemberUpdate, context: MessageContext, now: float) -> bool:
         """Handle an update if it is about another cell's member or came across a border; returns whether it was."""
@@ -113,37 +127,42 @@ class RemoteHandler:
     def _handle_returned(self, update: MemberUpdate, cells: Cells, context: MessageContext, now: float) -> None:
         """Another cell holds this update about a member of this cell."""
         held = self.state.members.get(update.name)
-        if held is not None:
-            self._unknown.pop(update.name, None)
+        if held is not None and held.status.is_present:
+            self._undecided.pop(update.name, None)
             self._tell_accused(update, held, now)
             return
-        if not (update.status.is_present and self.identity.announced):
+        is_later = held is None or update.supersedes(held)
+        if not (is_later and update.status.is_present and self.identity.announced):
             return
         moved = cells.remote.get(update.name)
         if moved is not None and moved.generation >= update.generation:
             # It runs in a third cell now, which the peer may not hear. The run that the peer holds has ended.
             context.replies.append(pack(update.graver(Status.FAILED, self.identity.run_id)))
             return
-        recent = now - 2 * UNKNOWN_SECONDS  # what is remembered from before has become known meanwhile
-        self._unknown = {name: at for name, at in self._unknown.items() if at > recent or name not in self._asked}
-        self._asked = {name: None for name in self._asked if name in self._unknown}
-        if update.name not in self._unknown and len(self._unknown) >= _UNKNOWN_MAX:
+        self._decide(update, now)
+
+    def _decide(self, update: MemberUpdate, now: float) -> None:
+        """Ask a member that another cell holds as present to join, or declare that it has failed."""
+        self._undecided = {name: each for name, each in self._undecided.items() if now - each.seen < 2 * each.patience}
+        each = self._undecided.get(update.name)
+        if each is None:
+            if len(self._undecided) >= _UNKNOWN_MAX:
+                return
+            each = self._undecided[update.name] = _Undecided(now, now)
+        each.seen = now
+        if not each.is_asked or now - each.since < each.patience:
+            each.is_asked = self.joining.join_own_cell([update.address], now) or each.is_asked
             return
-        since = self._unknown.setdefault(update.name, now)
-        if update.name not in self._asked or now - since < UNKNOWN_SECONDS:
-            if self.joining.join_own_cell([update.address], now):
-                self._asked[update.name] = None
-        else:
-            del self._unknown[update.name]
-            self.state.counters[Count.CELLS_GHOSTS_FAILED] += 1
-            self.membership_handler.adopt_failed(update, now)
+        each.since, each.patience, each.is_asked = now, min(2 * each.patience, _UNKNOWN_SECONDS_MAX), False
+        self.state.counters[Count.CELLS_GHOSTS_FAILED] += 1
+        self.membership_handler.adopt_failed(update, now)
 
     def _tell_accused(self, update: MemberUpdate, held: MemberUpdate, now: float) -> None:
-        """Tell a member that is present here what another cell holds of it, if that has it failed or gone.
+        """Tell a member, which is present here, what another cell holds of it, if that has it failed or gone.
 
         A part of this cell that is cut off from this one has stated it, or has yet to tell this node.
         """
-        if held.status.is_present and held.is_same_run(update) and update.supersedes(held):
+        if held.is_same_run(update) and update.supersedes(held):
             self.outbox.tell(held.destination, pack(update), now)
 
     def handle_records(self, said: Record | TableDigest | Announcement, context: MessageContext, now: float) -> bool:

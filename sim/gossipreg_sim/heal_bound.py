@@ -18,6 +18,7 @@ import attrs
 
 from gossipreg.protocol.borders import CROSS_SECONDS, RETRY_SECONDS
 from gossipreg.protocol.engine_settings import EngineSettings
+from gossipreg.protocol.remote_handler import UNKNOWN_SECONDS
 from gossipreg_sim.fault import Fault
 from gossipreg_sim.fault_timing import DEADLY, is_for_good
 from gossipreg_sim.process import Process
@@ -71,7 +72,8 @@ def _detection(scenario: Scenario) -> float:
         return 0.0
     settings = scenario.settings
     shortest = settings.suspicion_alpha * max(1.0, math.log10(scenario.nodes)) * settings.probe_interval
-    return _FOUND_PERIODS * settings.probe_interval + settings.suspicion_beta * shortest
+    decided = 0.0 if scenario.cells == 1 else UNKNOWN_SECONDS
+    return _FOUND_PERIODS * settings.probe_interval + settings.suspicion_beta * shortest + decided
 
 
 def _borders(scenario: Scenario) -> float:
@@ -113,7 +115,8 @@ TERMS: Final = (
         _borders,
     ),
     Term(
-        f"if a member stays dead, {_FOUND_PERIODS} probe intervals and the longest suspicion",
+        f"if a member stays dead, {_FOUND_PERIODS} probe intervals and the longest suspicion; between cells, also the "
+        f"{UNKNOWN_SECONDS:g} s after which a member that only another cell holds has failed",
         "to detect that",
         _detection,
     ),

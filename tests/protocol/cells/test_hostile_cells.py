@@ -355,6 +355,34 @@ def test_only_a_node_that_has_joined_looks_for_members_that_it_does_not_know(mon
     assert made.counters["cells_ghosts_failed"] == 0
 
 
+def test_a_member_that_has_died_since_it_refuted_its_failure_elsewhere_is_failed_again_ever_more_seldom() -> None:
+    made = node()
+    made.state.believe(of_cell("a7", "a", Status.FAILED), 0.5, spread=False)
+
+    def failed_at(refutation: MemberUpdate, begin: float) -> float:
+        """When it is failed in the incarnation that another cell holds, and says every 2 s (seconds later)."""
+        for number in range(1, 100):
+            says(made, head(), refutation, stream=-1000 - int(begin) - number, now=begin + 2.0 * number)
+            held = made.members.get("a7")
+            assert held is not None
+            if held.incarnation == refutation.incarnation:
+                assert held.status is Status.FAILED
+                return 2.0 * number
+        raise AssertionError("it is never failed")
+
+    assert failed_at(of_cell("a7", "a", incarnation=1), 1000.0) == 32.0
+    assert failed_at(of_cell("a7", "a", incarnation=2), 1033.0) == 60.0
+    assert made.counters["cells_ghosts_failed"] == 2
+
+
+def test_a_failed_member_that_another_cell_holds_in_the_same_incarnation_is_not_decided_on_again() -> None:
+    made = node()
+    made.state.believe(of_cell("a7", "a", Status.FAILED, incarnation=1), 0.5, spread=False)
+    for now in range(1, 100):
+        says(made, head(), of_cell("a7", "a", incarnation=1), stream=-now, now=now)
+    assert made.counters["cells_ghosts_failed"] == 0
+
+
 def opened(outputs: list[Output]) -> list[OpenStream]:
     return [each for each in outputs if isinstance(each, OpenStream)]
 
