@@ -324,7 +324,9 @@ class Borders:
         is_ahead = head.confirmed > self.state.clock.wall(now) + 1000 * CLOCK_SKEW_MAX
         if is_ahead or not self.state.makes_room_for_cell(head.cell, now):
             self.state.counters[Count.CELLS_CLAIMS_REFUSED] += 1
-        elif cells.note_head(head, now, self.state.clock.wall(now)):
+            return
+        self.state.begin_change()
+        if cells.note_head(head, now, self.state.clock.wall(now)):
             self._stated[head.cell] = head.confirmed
             if context.admit_forward(announced=self.is_announced):
                 self.state.spread_head(head, now, context.name)
@@ -339,6 +341,7 @@ class Borders:
 
     def _note_contact(self, cell: str, addresses: tuple[Address, ...], cells: Cells, now: float) -> None:
         """Remember where a cell is, as long as nothing else is known of it."""
+        self.state.begin_change()
         contact = CellHead(cell, 0, 0, 0, addresses)
         if addresses and cells.note_contact(contact, now) and self.is_announced:
             self.state.spread_head(contact, now)

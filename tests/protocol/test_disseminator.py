@@ -8,11 +8,13 @@ from gossipreg import limits
 from gossipreg.counters import Count
 from gossipreg.model import Status
 from gossipreg.policy import WeightOverride
-from gossipreg.protocol.dissemination.receipts import Receipt, ReceiptRequest
+from gossipreg.protocol.dissemination.deliveries import Deliveries
+from gossipreg.protocol.dissemination.receipts import RECEIPT_REQUEST_BYTES, Receipt, ReceiptRequest
 from gossipreg.protocol.engine import Engine
 from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg.protocol.outputs import Output, Transmit
 from gossipreg.protocol.registry.records import Record, RecordRequest, TableDigest
+from gossipreg.protocol.wire.messages import SENDER_BYTES
 from gossipreg.protocol.wire.reader import unpack
 from tests.protocol.disseminating import CROWD, B, acknowledge, numbers, receivers, sent
 from tests.protocol.making import BORN, address, history, instance, introduce, packet, update
@@ -222,6 +224,29 @@ def test_what_waits_long_for_its_receipt_goes_along_with_the_next_packet() -> No
     assert len(receivers(first)) == 1
     assert len(numbers_of(second)) == 1
     assert len(receivers(second)) == 2
+
+
+def test_no_more_goes_along_than_the_last_packet_has_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    node = among(B)
+    for number in range(10, 22):
+        node.register(instance(f"i{number}", meta={"a": "x" * 100}), 6.0)
+    node.handle_timeout(6.002)
+    under_way = list(node.disseminator.deliveries._open[B.run_id].values())
+    [size] = {len(each.message.data) for each in under_way}
+    node.outbox._room = SENDER_BYTES + RECEIPT_REQUEST_BYTES + 4 * size
+    monkeypatch.setattr(Deliveries, "nearly_due", lambda *_: under_way)
+    packets = [[under_way[0]], [under_way[1]]]
+    node.disseminator.eager._top_up(packets, B.run_id, 6.01)
+    assert packets == [[under_way[0]], [under_way[1], *under_way[2:5]]]
+
+
+def test_what_was_replaced_meanwhile_does_not_go_along() -> None:
+    node = among(B)
+    node.disseminator.deliveries.times.measured(0.001)
+    registered(node, "first")
+    later = [*node.register(instance("first", weight=2), 6.01), *node.handle_timeout(6.012)]
+    told = [each for _, each in sent(later, Record) if isinstance(each, Record)]
+    assert [each.instance.weight for each in told] == [2]
 
 
 def test_with_too_many_deliveries_under_way_the_next_are_gossiped(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -125,6 +125,13 @@ def test_a_member_says_that_its_clock_is_off_and_that_it_is_right_again() -> Non
     assert told(node.seeds([], 10.0)) == [ClockChanged(None)]
 
 
+def test_that_its_clock_is_off_is_reported_only_as_long_as_peers_show_it() -> None:
+    node = among(B, C)
+    assert any(isinstance(each, ClockChanged) and each.skew for each in probe(node, 6.0, 100.0))
+    later = [output for tick in range(30) for output in node.handle_timeout(6.0 + 10 * tick)]
+    assert [each.skew for each in later if isinstance(each, ClockChanged)] == [None]
+
+
 def test_the_clock_of_a_peer_that_answers_late_is_no_reading() -> None:
     node = among(B)
     for tick in range(100):
@@ -168,6 +175,7 @@ def test_what_was_said_by_a_clock_far_ahead_is_said_again_when_it_is_set_back() 
     [said] = told(outputs)
     assert isinstance(said, PolicyFromFuture)
     assert (said.key, said.writer, said.restamped) == (RULE.key, "a", True)
+    assert said.ahead == pytest.approx(2 * 86_400, abs=30)
     assert PoliciesChanged((RULE.key,)) in outputs
     version = node.state.policies.get(RULE.key)
     assert version is not None
@@ -236,6 +244,7 @@ def test_a_reset_by_a_clock_far_ahead_is_said_again_when_it_is_set_back() -> Non
     [said] = told(outputs)
     assert isinstance(said, PolicyFromFuture)
     assert (said.key, said.writer, said.restamped) == ("role pg", "a", True)
+    assert said.ahead == pytest.approx(2 * 86_400, abs=30)
     register = node.state.terms.get("pg")
     assert register is not None
     assert (register.claimed, register.ms <= wall(32.0)) == (3, True)

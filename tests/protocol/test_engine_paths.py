@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from gossipreg import limits
@@ -13,6 +15,7 @@ from gossipreg.protocol.membership.probe import Ack, Ping
 from gossipreg.protocol.outputs import OpenStream, Output, PathChanged, Transmit
 from gossipreg.protocol.stream_sessions import Purpose
 from gossipreg.protocol.wire.reader import unpack
+from tests.protocol.identity.signing import Peer, meeting
 from tests.protocol.making import instance, packet, said_to
 from tests.protocol.test_engine import B, C, among
 
@@ -158,3 +161,39 @@ def test_an_answer_on_the_first_stream_of_ours_shows_that_streams_pass_and_one_o
     assert node.paths._paths[B.run_id].stalled == 1
     node.stream_frame(1, packet(B, End()), B.address, 6.2)
     assert node.paths._paths[B.run_id].stalled == 0
+
+
+@pytest.mark.parametrize("make", [among, lambda *_: meeting(Peer("b"))], ids=["without identity", "with proofs"])
+def test_a_test_of_a_size_is_a_packet_of_that_size_when_it_is_sealed(make: Callable[..., Engine]) -> None:
+    node = make(B, C)
+    node.streams.outbox.paths.gossip_missed(B.run_id, 6.0)
+    sent = [each for each in node.handle_timeout(6.0) if isinstance(each, Transmit) and each.to == B.address]
+    assert max(len(each.data) for each in sent) == limits.PACKET_BYTES_MAX - node.paths.overhead
+
+
+def test_after_a_lost_packet_small_ones_are_sent_until_one_is_answered() -> None:
+    node = among(B, C)
+    node.paths.stream_acked(B.run_id, 6.0)
+    sent = [each for tick in range(4) for each in node.path_tests.outbox.take() or node.handle_timeout(6.0 + tick)]
+    tests = [
+        said
+        for each in sent
+        if isinstance(each, Transmit) and each.to == B.address
+        for said in unpack(each.data)[1]
+        if isinstance(said, Ping) and said.seq >= 0x8000_0000
+    ]
+    assert tests
+
+
+@pytest.mark.parametrize("over_stream", [False, True])
+def test_an_ack_of_another_member_or_over_a_stream_does_not_show_that_packets_pass(over_stream: bool) -> None:
+    node = among(B, C)
+    node.paths.stream_acked(B.run_id, 6.0)
+    ack = Ack(9, 0 if over_stream else C.run_id, 0)
+    if over_stream:
+        node.stream_frame(-1, packet(B, ack), B.address, 6.1)
+    else:
+        node.receive(packet(B, ack), B.address, 6.1)
+    assert node.paths._paths[B.run_id].lost
+    node.receive(packet(B, Ack(9, 0, 0)), B.address, 6.2)
+    assert not node.paths._paths[B.run_id].lost

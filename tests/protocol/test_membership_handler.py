@@ -32,6 +32,7 @@ def test_a_member_that_does_not_answer_is_suspected_and_the_suspicion_is_broadca
     accusation = believed(node, "b")
     assert accusation.accuser == A.run_id
     assert accusation in said_to(outputs, B.address), "the accused hears it first"
+    assert node.counters["probes_missed"] == 1
 
 
 def test_who_left_while_it_was_probed_is_not_accused() -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import attrs
 import pytest
 
 from gossipreg import limits
 from gossipreg.model import Address
+from gossipreg.protocol.identity.authenticator import Authenticator, IdentityMode
+from gossipreg.protocol.identity.certificate_verifier import CertificateVerifier
 from gossipreg.protocol.membership.member_update import Destination
 from gossipreg.protocol.outputs import Transmit
 from tests.protocol.making import address, engine, introduce, update
@@ -48,3 +51,13 @@ def test_a_long_answer_to_a_member_goes_only_to_the_address_at_which_it_is_prove
     for address_ in (Address("10.8.8.8", 4000), Address("10.9.9.9", 4000), member.address):
         outbox.send(Destination(member.run_id, address_), bytes(1000))
     assert [each.to for each in outbox.take() if isinstance(each, Transmit)] == [member.address]
+
+
+def test_a_member_that_has_neither_signed_nor_answered_is_not_proven_to_be_at_its_address() -> None:
+    node = engine("a", authenticator=Authenticator(CertificateVerifier("prod"), IdentityMode.PREFER))
+    member = update("b", port=7001)
+    node.outbox.has_answered = lambda _: False
+    assert not node.outbox._is_there(member, member.address)
+    assert node.outbox._is_there(attrs.evolve(member, proof=b"proof"), member.address)
+    node.state.authenticator.mode = IdentityMode.OFF
+    assert not node.outbox._is_there(attrs.evolve(member, proof=b"proof"), member.address)

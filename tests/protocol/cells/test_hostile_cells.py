@@ -508,6 +508,23 @@ def test_a_cell_that_does_not_answer_is_not_asked_again_meanwhile() -> None:
     assert [asked(now) for now in (30.0, 31.1, 32.2)] == [1, 0, 0]
 
 
+def test_a_node_that_hears_none_of_its_cell_says_since_when() -> None:
+    made = node()
+    introduce(made, of_cell("a1", "a"), of_cell("a2", "a"))
+    says(made, head(), of_cell("b1", "b"))
+    [asking] = [each for each in opened(made.handle_timeout(30.0)) if each.to.port == 7199]
+    [own] = [said for said in spoken(asking.frame) if isinstance(said, CellHead) and said.cell == "a"]
+    assert own.confirmed == int(made.state.clock.wall(30.0) - 1000 * made.isolation.silence(30.0))
+
+
+def test_a_crossing_to_one_cell_holds_up_none_to_another() -> None:
+    made = node()
+    says(made, head(), of_cell("b1", "b"))
+    says(made, head("c"), of_cell("c1", "c"), stream=-2)
+    made.handle_timeout(5.0)
+    assert made.counters["cells_crossings"] == 2
+
+
 def heads_said(outputs: list[Output]) -> list[list[str]]:
     """The cells of which each stream that is opened says where they are, besides the node's own."""
     frames = [spoken(each.frame) for each in opened(outputs)]

@@ -45,7 +45,10 @@ def test_two_signed_refusals_prove_a_failure_that_carries_both_signatures() -> N
 
 def test_signatures_against_a_former_incarnation_do_not_go_with_a_later_failure() -> None:
     here = meeting(B, FIRST, SECOND)
+    suspected = attrs.evolve(verdict(Status.SUSPECT, FIRST), refused=False)
+    deliver(here, FIRST.state(), FIRST.authenticator.sign_verdict(suspected, FIRST.state().run_id))
     deliver(here, FIRST.state(), verdict(Status.SUSPECT, FIRST))
+    assert set(here.membership_handler.accusations._signed) == {("b", False), ("b", True)}
     deliver(here, B.state(), B.state(incarnation=1))
     assert status_of(here) is Status.ALIVE
     assert here.membership_handler.accusations._signed == {}, "nothing is kept about one that is suspect no more"
