@@ -1,9 +1,9 @@
 """Accusations: which members accuse another, as far as their signatures, or the packets they come in, prove it.
 
 Theory of operation (docs/decisions/0082). An accuser signs that it suspects a run of a member at an incarnation, and
-its signature goes with the update. With identity required, an accusation counts as that of a member that has signed it,
-or else of the member that has sent it: so no other can accuse at all, and none in the name of others. Accusers with one
-certificate are one accuser. A failure takes two, where so many members could accuse.
+its signature goes with the update. With identity required, an accusation counts as made by the member that has signed
+it, or else by the member that has sent it. So only members can accuse, and each only in its own name. Accusers with one
+certificate are one accuser. A failure takes two accusers, where there are as many that could accuse.
 """
 
 from __future__ import annotations
@@ -106,6 +106,6 @@ class Accusations:
         return tuple(dict((*first, *then)).items())[: limits.WITNESSES_MAX]
 
     def forget(self, name: str) -> None:
-        """The member is suspect no more."""
+        """Drop the accusations of a member that is not suspected any more."""
         self._signed.pop((name, False), None)
         self._signed.pop((name, True), None)

@@ -1,10 +1,10 @@
-"""Answer pacing: long answers on streams are made one after the other, with pauses in which the node does all else.
+"""Answer pacing: long answers on streams are made one at a time, with pauses in which the node does its other work.
 
 A newcomer's comparison is answered with every entry of the state. At ten thousand members that takes a tenth of a
-second, and the answer waits in memory until it has been sent. So if many join by one seed at once, what they ask waits
-in line, and is answered at a pace that leaves the node half of its time. The same holds for whatever else has entries
-told, such as a listing of a bucket. Small answers do not wait, until together they are large on one stream. Sources
-take turns, each with all its streams, so that none keeps another waiting for longer than one answer a source.
+second, and the answer waits in memory until it has been sent. So if many nodes join by one seed at once, their
+questions queue, and are answered at a pace that leaves the seed half of its time. The same holds for every other answer
+made of entries, such as the listing of a bucket. Small answers do not wait unless those on one stream add up to a large
+one. Sources take turns, each with all its streams, so a source waits for one answer to each other source at most.
 """
 
 from __future__ import annotations
@@ -19,21 +19,22 @@ from gossipreg.hosts import source_of
 from gossipreg.model import Address
 from gossipreg.values import frozen
 
-#: Entries from which on an answer has its turn: to tell so many takes some 20 ms.
+#: An answer of so many entries, or more, waits for its turn: to send them takes some 20 ms.
 LARGE_ENTRIES: Final = 2048
 
 #: The pause after an answer, for each of its entries (seconds): about twice what it takes to pack and to send one.
 ENTRY_SECONDS: Final = 5e-6
 
-#: The first frame of a stream that waits whatever else does (bytes). A comparison of one partition takes 2 KiB; that of
-#: a border takes two, and the heads of up to 63 further cells.
+#: The first frame of a stream may wait up to this size, however much waits already (bytes). A comparison of one
+#: partition takes 2 KiB; that of a border takes two, and the heads of up to 63 further cells.
 WAITING_FRAME_BYTES_MAX: Final = 16_384
 
-#: What waits beside those: of one stream, and together (bytes). Listings of 100,000 entries take 900 KB.
+#: How much may wait beside those first frames: of one stream, and in all (bytes). Listings of 100,000 entries take
+#: 900 KB.
 WAITING_STREAM_BYTES_MAX: Final = 2 * 1024 * 1024
 WAITING_BYTES_MAX: Final = 16 * 1024 * 1024
 
-#: What a frame counts as at least (bytes), so that small ones without number do not wait.
+#: A frame counts as at least so many bytes, which bounds the number of small ones.
 _FRAME_COST_MIN: Final = 1024
 
 
@@ -44,18 +45,18 @@ class WaitingFrame:
     stream: int
     frame: bytes
     source: Address
-    is_proven: bool = False  # whether it was verified that its member has made it: its number counts once
-    is_last: bool = False  # whether the peer has said `End` in it, so that it sends no more until it is answered
+    is_proven: bool = False  # whether its proof was verified: the number in a proof counts once only
+    is_last: bool = False  # whether it ends with `End`: the peer sends no more until it is answered
 
     @property
     def cost(self) -> int:
-        """What it counts of the bytes that may wait."""
+        """How many of the bytes that may wait it takes."""
         return max(len(self.frame), _FRAME_COST_MIN)
 
 
 @attrs.define(eq=False, repr=False)
 class AnswerPacing:
-    """The frames that wait to be answered: of each open stream those since the first whose answer had to wait."""
+    """The frames that wait to be answered: of each open stream, the first whose answer had to wait and all after it."""
 
     _frames: dict[int, deque[WaitingFrame]] = attrs.field(factory=dict)  # by stream, the first come first
     _line: dict[str, dict[int, None]] = attrs.field(factory=dict)  # sources, the next first -> their streams, likewise
@@ -88,7 +89,7 @@ class AnswerPacing:
     def wait(self, frame: WaitingFrame) -> bool:
         """Have ``frame`` handled when `due` gives it.
 
-        Returns False if it does not wait: it is the peer's turn no longer, or there is no room.
+        Returns False if it may not wait: the peer had ended its turn, or there is no room.
         """
         before = self._frames.get(frame.stream)
         if before is not None and before[-1].is_last:

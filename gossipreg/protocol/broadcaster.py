@@ -34,8 +34,8 @@ class Broadcaster:
         if origin == self.members.own_name:
             self.queue.enqueue_own(topic, about, data, now, origin=origin)
         elif self.has_receipts:
-            # Each node that has it sends it to its own children, which acknowledge it. What came over a stream was
-            # missed by more than this node.
+            # Each node that has it sends it to its own children, which acknowledge it. A message that came over a
+            # stream was missed by more nodes than this one.
             is_on_tree = received_from is not None and self.members.has_seat(origin)
             self.queue.enqueue(topic, about, data, now, origin=origin if is_on_tree else None)
         else:

@@ -16,14 +16,14 @@ from gossipreg.protocol.state import ClusterState
 
 @attrs.define(eq=False, repr=False)
 class Expulsion:
-    """What follows from statements that do not count, or count no more."""
+    """The consequences of statements that do not count, or do not count any more."""
 
     state: ClusterState
     detector: Detector
     streams: PeerStreams
 
     def refuse(self, what: str, refusal: StatementRefusal, context: MessageContext) -> None:
-        """Count a statement of a peer that is not believed, and name the peer; not if it could not be verified yet."""
+        """Count and report a peer's statement that is not believed, unless it could not be verified yet."""
         if self.state.authenticator.verifier.is_over:
             return
         if refusal.unsigned:
@@ -64,7 +64,7 @@ class Expulsion:
             self.streams.outbox.put(PoliciesChanged(tuple(version.key for version in ended)))
 
     def drop_unsigned(self) -> None:
-        """Drop what others have not signed, members with their records, and policies, their removals, too."""
+        """Drop the unsigned statements of others: members with their records, and policies, removals included."""
         for member in self.state.members.snapshot():
             if not member.proof and member.name != self.state.members.own_name:
                 self.drop(member)

@@ -44,7 +44,7 @@ from gossipreg.protocol.wire.field_readers import Junk
 from gossipreg.protocol.wire.messages import Message, pack
 from gossipreg.protocol.wire.reader import Reader
 
-#: What counts only as the word of the member that sends it, and proves nothing by itself.
+#: Messages that count only if their sender is proven to be the member that it says.
 _OF_MEMBERS = (
     *(Ack, Nack, PingReq, ReceiptRequest, Receipt, RecordRequest, WallClock, KeepOpen),
     *(ObservationRequest, Observations),
@@ -52,7 +52,7 @@ _OF_MEMBERS = (
 
 
 class HalfChanged(AssertionError):
-    """An unforeseen exception came while a message changed the node's state, which cannot be relied on any more."""
+    """An unforeseen exception interrupted a change of the node's state, which cannot be relied on any more."""
 
 
 @attrs.define(eq=False, repr=False)
@@ -138,7 +138,7 @@ class Inbound:
     def _member_heard(self, member: MemberUpdate, context: MessageContext, now: float) -> None:
         """Note that a packet or frame of a member has come."""
         if self.detector.is_isolated(now):
-            self.streams.hurry(now)  # what was broadcast meanwhile has not arrived, in either direction
+            self.streams.hurry(now)  # broadcasts of the meantime were lost in both directions
             self.isolation.note(isolated=False, now=now)
         self.detector.message_received(context.sender, now)
         self.detector.prober.indirect.heard(context.sender)
@@ -152,9 +152,10 @@ class Inbound:
             self.outbox.tell_accused(member, now)
 
     def _unproven(self, claimed: MemberUpdate, source: Address, stream: int | None, size: int) -> MessageContext:
-        """The context of what bears a member's run id without its proof: a stranger's, which may be a forgery.
+        """The context of a packet or frame under a member's run id but without its proof: it counts as a stranger's.
 
-        It is one, if that member has proven what it sent before. Else it may not know this node's present run yet.
+        It is a forgery if earlier packets of that member were proven. Otherwise the member may not know this node's
+        present run yet.
         """
         context = MessageContext(claimed.run_id, source, None, stream, is_unproven=True)
         if stream is None:
@@ -251,7 +252,7 @@ class Inbound:
 
     def _answer_ping(self, ping: Ping, context: MessageContext, now: float) -> None:
         if not context.admit_question(ping):
-            return  # a packet has room for two hundred, and a member sends one
+            return  # a packet has room for two hundred pings, and a member sends one
         ack = pack(Ack(ping.seq, 0, self.state.fingerprint.total))
         clock = pack(self.outbox.clock(now))
         if context.over_stream:

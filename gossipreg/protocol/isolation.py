@@ -1,4 +1,4 @@
-"""Isolation: whether this node hears no member although there should be one, and the report of it."""
+"""Isolation: whether this node hears no other member although there should be one, and how that is reported."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Joining: how this node reaches members that it hears nothing of, by its seeds and by failed members.
+"""Joining: how this node reaches a cluster through its seeds, and members that it has lost.
 
-Theory of operation (docs/decisions/0017). A newcomer receives the whole state of its seed, so one seed should send
-it, and no more; but any of them may be gone. So a few are pinged at once, each over a stream of its own. The node
+Theory of operation (docs/decisions/0017). A newcomer receives the whole state from its seed, so only one seed
+should send it; but any of the seeds may be gone. So a few are pinged at once, each over a stream of its own. The node
 compares states with the first that answers. Those that answer later wait until that session has ended, or has sent
 nothing from one try to the next; a seed that turns out to be a known member by then is dropped instead. A comparison
 with a peer of equal state costs 2 KiB, so several in a row do no harm; only the first one is expensive.
@@ -27,7 +27,7 @@ from gossipreg.protocol.peer_streams import PeerStreams
 from gossipreg.protocol.stream_sessions import Purpose
 from gossipreg.protocol.wire.messages import pack
 
-#: Seeds pinged at once while no member was reached.
+#: Seeds pinged at once until a member is reached.
 _SEEDS_AT_ONCE = 4
 
 #: Members of its cell that a node compares with at one time because another cell has named them.
@@ -168,7 +168,7 @@ class Joining:
                 session.requested = True
 
     def hurry(self, now: float) -> None:
-        """Try at once: what stood in the way may have changed."""
+        """Try again at once, because the cause of the failure may be gone."""
         if self._is_alone:
             self.deadline = min(self.deadline, now)
 

@@ -1,4 +1,4 @@
-"""Lazy push: tells members the digests of tables that have changed, and requests and sends what one of them lacks.
+"""Lazy push: tells members the digests of changed tables, and sends or requests the records that one side lacks.
 
 It fills what eager push has missed, as the lazy push and the grafts of Plumtree do (Leitão, Pereira, Rodrigues, SRDS
 2007), with one digest of a table in place of one announcement a message. Which digests are due, and which tables are to
@@ -10,8 +10,8 @@ be requested, is decided by `digest_rounds` and `record_requests` in `gossipreg.
     what is lacking  <-------------------------- record request: the versions held
     records, ids deleted since ---------------->  held whole
 
-A node that holds more than a digest says answers with its own digest, and is then on the left. One request, and one
-packet of digests, may cost many packets of answers, so both kinds of answers have a budget: what exceeds it is left to
+A node that holds more than a digest says answers with its own digest, and so takes the left side. One request, or one
+packet of digests, may cost many packets of answers. So both kinds of answers have a budget; what exceeds it is left to
 the next round, or to anti-entropy.
 """
 
@@ -36,7 +36,7 @@ from gossipreg.protocol.registry.table import Table
 from gossipreg.protocol.state import ClusterState
 from gossipreg.protocol.wire.messages import pack
 
-#: Bytes that deleted ids add to a digest at the most: each its head, and the list a longer one.
+#: Bytes that deleted ids add to a digest at the most, beside the ids: a head for each, and the head of a long list.
 _ID_HEAD_BYTES = 3
 _LIST_HEAD_BYTES = 2
 
@@ -105,7 +105,7 @@ class LazyPush:
                 context.later_digests[digest.owner] = pack(table.latest_digest)
 
     def answer_digests(self, context: MessageContext, now: float) -> None:
-        """Tell the sender of a packet all at once of what tables hold more than its digests said."""
+        """Answer the digests of a packet: tell the sender of the tables of which this node holds more."""
         if context.later_digests:
             assert context.member is not None, "only a member's digests are answered"
             self._send_on_budget(iter(context.later_digests.values()), context.member.destination, now)
@@ -150,14 +150,14 @@ class LazyPush:
         context.answered.add(request.owner)
         most = min(limits.ANSWER_PACKETS_MAX, left)
         packets, is_all = fill_packets(self._lacking(table, request), self.outbox.room, most)
-        self._record_budget.spend(max(1, len(packets)))  # to find that nothing is lacking costs, too
+        self._record_budget.spend(max(1, len(packets)))  # finding that nothing is lacking has a cost, too
         self.state.counters[Count.REQUESTS_ANSWERED] += len(packets)
         self.state.counters[Count.REQUESTS_OVER_BUDGET] += not is_all
         for packet in packets:
             self.outbox.send(context.member.destination, *packet)
 
     def _lacking(self, table: Table, request: RecordRequest) -> Iterator[bytes]:
-        """What a peer with this request lacks, each message made when it is taken."""
+        """The messages that a peer with this request lacks; each is made when it is taken."""
         room = self.outbox.room
         digest = table.digest_after(request.version)
         if digest is not None:

@@ -155,7 +155,7 @@ class LocalMember:
         return not isinstance(checked, StatementRefusal)
 
     def _is_accused_by_none(self, update: MemberUpdate, context: MessageContext) -> bool:
-        """Whether this run is accused, and no member is known to do so: then there is nothing to refute."""
+        """Whether no known member makes the accusation in an update about this run: then there is nothing to refute."""
         is_accused = update.status is not Status.ALIVE and update.run_id == self.identity.run_id
         return is_accused and self.accusations.are_required and self.accusations.proven(update, context) is None
 
@@ -219,10 +219,14 @@ class LocalMember:
     def _is_own_fault(self, accusation: MemberUpdate, now: float) -> bool:
         """Whether this node was the unreachable one, rather than the accuser or its side of a partition.
 
-        It was not, where this node has failed the accuser itself, or a good part of the others: that was a partition,
-        for to fail them it must have been answered by some member. Nor where its own kernel refused to send: the cause
-        is known, and over. Otherwise it was, if this node was stopped or heard no member. If neither, it was not where
-        this node could not reach the accuser, or a good part of the others, either; nor where it is answered in time.
+        The first of these rules that applies decides:
+
+        1. It has itself declared the accuser failed, or a good part of the others: no. That was a partition, because a
+           node declares failures only while some member answers it.
+        2. Its own kernel refused to send: no. The cause is known, and over.
+        3. It was stopped, or heard no member: yes.
+        4. It could not reach the accuser, or a good part of the others, either: no.
+        5. It misses acks in time: yes; otherwise no.
         """
         members, detector = self.state.members, self.detector
         accuser = members.by_run_id(accusation.accuser)
@@ -244,7 +248,7 @@ class LocalMember:
         self._refuted_at = now
         self.detector.health.worse()
         self.state.counters[Count.REFUTATIONS] += 1
-        if update.incarnation > limits.INCARNATION_MAX // 2:  # no node refutes so often, and there must be room above
+        if update.incarnation > limits.INCARNATION_MAX // 2:  # no honest node refutes so often; room must remain above
             self._reclaim(self.identity.generation, now)
         else:
             self.identity.refute(update)

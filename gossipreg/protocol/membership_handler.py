@@ -357,7 +357,7 @@ class MembershipHandler:
         message = pack(finding.message)
         accused = None if finding.about is None else self.state.members.get(finding.about)
         if accused is not None and accused.status is not Status.ALIVE:
-            # The suspicion goes first, so that the ack already carries the refutation.
+            # The suspicion is sent first, so that the ack already carries the refutation.
             self.outbox.send(finding.to, pack(accused), message, now=now)
         else:
             self.outbox.send(finding.to, message, now=now)

@@ -30,7 +30,7 @@ class MessageContext:
     later_digests: dict[str, bytes] = attrs.field(factory=dict)  # owner -> digest to tell the sender: it holds less
     asked: set[type] = attrs.field(factory=set)  # kinds of questions in this packet or frame
     cell: str = ""  # the cell that the peer has said to be of on this stream, in a region of several
-    is_unproven: bool = False  # whether it bears the run id of a member without the proof that is required
+    is_unproven: bool = False  # whether it bears a member's run id but not the proof that is required
 
     @property
     def origin(self) -> Destination:
@@ -44,7 +44,7 @@ class MessageContext:
 
     @property
     def name(self) -> str | None:
-        """The sender's name, if it is known and gossips; what comes over a stream comes by no tree."""
+        """The sender's name if it is a member and the message came in a packet; streams are part of no tree."""
         return None if self.member is None or self.over_stream else self.member.name
 
     @property
@@ -53,7 +53,7 @@ class MessageContext:
         return self.stream is not None
 
     def admit_question(self, question: object) -> bool:
-        """Whether no such question came in the packet or frame before: a peer has no reason to repeat one."""
+        """Whether ``question`` is the first of its kind in the packet or frame; a peer has no reason to repeat one."""
         if type(question) in self.asked:
             return False
         self.asked.add(type(question))

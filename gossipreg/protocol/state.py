@@ -122,7 +122,7 @@ class ClusterState:
         return self.broadcaster.queue
 
     def begin_change(self) -> None:
-        """Something is about to change: an exception from now on may leave it half-changed (docs/decisions/0092)."""
+        """Note that the state is about to change: an exception may leave it half-changed now (docs/decisions/0092)."""
         self.changes += 1
 
     # Members
@@ -285,7 +285,7 @@ class ClusterState:
         if owner == self.members.own_name:
             table = self.registry.table(owner)
             held = table.get(id) if table is not None and table.generation == generation else None
-            return Freshness.OBSOLETE if held is None else Freshness.KNOWN  # no peer has newer records of ours
+            return Freshness.OBSOLETE if held is None else Freshness.KNOWN  # no peer has newer records of this node
         if not self._admits(owner, generation):
             return Freshness.OBSOLETE
         return self.registry.classify(owner, generation, id, version)
@@ -394,7 +394,7 @@ class ClusterState:
         return [pack(digest) for digest in map(self.whole_digest, owners) if digest is not None]
 
     def would_change(self, digest: TableDigest) -> bool:
-        """Whether a digest may change anything here: else nothing of it need be verified."""
+        """Whether a digest may change anything here; if not, it need not be verified."""
         table = self.registry.table(digest.owner)
         if table is None or digest.generation != table.generation:
             return True

@@ -127,7 +127,12 @@ async def test_picks_follow_the_weights(node: Node) -> None:
     ("offered", "asked", "sentence"),
     [
         ([], {}, "no instance of 'orders' is registered"),
-        ([{}], {"zone": "south", "tag": "v2"}, "none of the 1 healthy instances of 'orders' has tag=v2, zone=south"),
+        (
+            [{}],
+            {"zone": "south", "tag": "v2"},
+            "the only healthy instance of 'orders' does not have tag=v2, zone=south",
+        ),
+        ([{"id": "a"}, {"id": "b"}], {"tag": "v2"}, "none of the 2 healthy instances of 'orders' has tag=v2"),
         ([{"weight": 0}], {}, "every healthy instance of 'orders' is drained (weight 0)"),
         ([{"weight": 0}], {"zone": "north"}, "every healthy instance of 'orders' is drained (weight 0)"),
     ],
@@ -198,7 +203,7 @@ async def test_what_a_failed_member_offered_is_still_known_but_not_called() -> N
                     break
             [known] = node.lookup("orders", healthy=False)
             assert (known.id, known.health) == (offered.id, Health.CRITICAL)
-            with pytest.raises(NoInstance, match=r"^none of the 1 instances of 'orders' can serve now$"):
+            with pytest.raises(NoInstance, match=r"^the only instance of 'orders' cannot serve now$"):
                 node.pick("orders")
             assert node.info().members["failed"] == 1
             assert node.info().reachable == 0.0

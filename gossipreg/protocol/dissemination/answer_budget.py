@@ -25,14 +25,14 @@ class AnswerBudget:
         return int(self._left)
 
     def spend(self, packets: int) -> None:
-        """Count ``packets``, no more than are left."""
+        """Take ``packets``, at most as many as are left, out of the budget."""
         self._left -= packets
 
 
 def fill_packets(messages: Iterable[bytes], room: int, count: int) -> tuple[list[list[bytes]], bool]:
     """Up to ``count`` packets of ``room`` bytes with ``messages`` in order, and whether all of them fit.
 
-    ``messages`` is iterated no further than to the first that does not fit: making them may be what costs most.
+    ``messages`` is consumed only up to the first that does not fit, because making a message may be expensive.
     """
     packets: list[list[bytes]] = []
     left = 0

@@ -16,9 +16,9 @@ The child may have died with its subtree uninformed, so its children are adopted
 child that gives no receipts at all is *silent*: its children are adopted at once, and it is sent each message fewer
 times.
 
-A receipt that comes after its message was sent again tells that the packet was late and not lost, as in the Eifel
-detection (RFC 3522): numbers make that certain. Else a host that is short of CPU would look like a lossy network, and
-each repetition would make it shorter still (docs/decisions/0066).
+A receipt of the first packet that comes after its message was sent again shows that the packet was late and not lost,
+as in the Eifel detection (RFC 3522); the numbers of packets make that certain. Otherwise a host that is short of CPU
+would look like a lossy network, and the repetitions would take even more of its CPU (docs/decisions/0066).
 
 A message is delivered when none of its deliveries is open any more.
 """
@@ -77,7 +77,7 @@ _LOSS_WEIGHT = 1 / 8
 _LOSSY = 0.04
 _VERY_LOSSY = 0.3
 
-#: Receipts that come too late for everything but to be measured are expected of so many packets.
+#: So many packets are remembered after they were given up, to measure the time of receipts that come too late.
 _LATE_MAX = 256
 
 

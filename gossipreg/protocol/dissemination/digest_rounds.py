@@ -1,7 +1,8 @@
 """Digest rounds: which owners' table digests this node tells other members after their tables have changed.
 
-Theory of operation (docs/decisions/0062). A record that all of a tree has acknowledged needs no repetition. But a
-parent may have died between its receipt and its children's, and where members see different trees some are in none. So
+Theory of operation (docs/decisions/0062). A record that a whole tree has acknowledged needs no repetition. But a
+parent may have died between its receipt and its children's; and where members see different trees, some members may be
+in none of them. So
 when an owner's table has been quiet for a while (`gossip_tree_gap`) a node tells its digest, some 40 bytes however much
 has changed, to a member at random, and then piggybacks it on probes and acks. A member that lacks something requests
 it (`record_requests`). This is the lazy push of Plumtree (Leitão, Pereira, Rodrigues, SRDS 2007) with one digest in
@@ -27,7 +28,7 @@ _GAPS_MAX = 10
 #: How much longer a table is to be quiet whose digest was told a moment ago, at the most (times the gap).
 _PACE_MAX = 8
 
-#: What is a moment ago, in gaps.
+#: For how long a digest counts as told a moment ago, in gaps.
 _PACE_GAPS = 20
 
 #: The share of its gap after which a digest goes along with another that is due.

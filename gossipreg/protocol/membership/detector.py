@@ -145,7 +145,7 @@ class Detector:
         )
 
     def reachability_pings(self, now: float) -> list[MemberUpdate]:
-        """The members to ping now, because none was heard for a while: so a lasting silence is known to be real."""
+        """The members to ping now, because no member was heard for a while: an answer would end the silence."""
         if now < self._reachability_ping_at:
             return []
         self._reachability_pinged_at = now
@@ -204,7 +204,7 @@ class Detector:
         return self._is_silent(_CUT_OFF_PERIODS, now) or now - self._reconnected_at < _CUT_OFF_SECONDS
 
     def is_unhealthy(self, *, on_probation: bool) -> bool:
-        """Whether this node misses so many acks that the fault is more likely its own; always, where the score is off.
+        """Whether this node misses so many acks that the fault is more likely its own; always true with the score off.
 
         A node ``on_probation`` has come back after such a fault lately: for it one missed ack is enough.
         """
@@ -240,7 +240,7 @@ class Detector:
         )
 
     def accusers(self, name: str) -> Sequence[int]:
-        """The run ids of the members that are known to accuse ``name``; none, if it is no suspect."""
+        """The run ids of the members that are known to accuse ``name``; empty if it is not suspected."""
         suspicion = self._suspicions.get(name)
         return () if suspicion is None else suspicion.accusers
 

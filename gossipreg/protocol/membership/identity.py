@@ -141,12 +141,12 @@ class Identity:
         self.incarnation += 1
 
     def drain(self) -> None:
-        """Say that no new work is wanted."""
+        """State that this node wants no new work."""
         self.draining = True
         self.incarnation += 1
 
     def undrain(self) -> None:
-        """Say that work is wanted again: the higher incarnation outranks what was said while draining."""
+        """State that this node wants work again; the higher incarnation outranks the statement that it drains."""
         self.draining = False
         self.incarnation += 1
 

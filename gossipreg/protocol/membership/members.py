@@ -20,7 +20,7 @@ _LEFT_LONGER = 1.05
 
 @attrs.define(eq=False, repr=False)
 class Members:
-    """The updates held, one a member, this node's own among them; merging is taking the greater.
+    """The update held about each member, this node included; of two updates the greater is kept.
 
     ``present`` (alive or suspect others) is kept as a list with positions, so that a random choice costs the same at
     any size. Probing goes round-robin through a shuffled list, a newcomer entering at a random place: so each member is
@@ -41,7 +41,9 @@ class Members:
     ring: Ring = attrs.field(factory=Ring)  # this node and the present others
     _failed: dict[str, None] = attrs.field(factory=dict)
     _suspect: dict[str, None] = attrs.field(factory=dict)
-    reachable: float = 1.0  # the share of the other members, those that left aside, that are alive; 1.0 where none is
+    reachable: float = (
+        1.0  # the share of the other members, without those that left, that are alive; 1.0 if there are none
+    )
     _since: dict[str, float] = attrs.field(factory=dict)  # name -> when the failed or left one did so
     _back: dict[str, float] = attrs.field(factory=dict)  # name -> when one that had failed was back, in the same run
     changes: int = 0  # how often a member has come or gone
@@ -190,7 +192,7 @@ class Members:
         return self._updates[name]
 
     def next_reachability_target(self) -> MemberUpdate:
-        """The next present member in turn; not to be called where there is none."""
+        """The next present member in turn. There must be one."""
         self._reachability_position = (self._reachability_position + 1) % len(self._present)
         return self._updates[self._present[self._reachability_position]]
 

@@ -10,8 +10,9 @@ in parallel, for networks that carry TCP but lose UDP. If nothing came by the en
 A helper that sends neither ack nor nack was probably not heard by *us*: so missed nacks count against our own health,
 and a node in bad health stretches both its timeout and its period.
 
-To wake up costs an idle node more than what it then does. So a healthy node that a ping wakes sends the probe that
-would soon be due along with its ack (docs/decisions/0020). The periods stay where they are: as many probes are made.
+Waking up costs an idle node more than sending a packet. So a healthy node that is woken by a ping sends the probe that
+would soon be due together with its ack (docs/decisions/0020). The periods stay where they are, so the number of probes
+is the same.
 
 The prober decides nothing about membership: it reports `ProbeFailed` and `ProbeAcked`, and its owner acts on them.
 """
@@ -284,7 +285,7 @@ class Prober:
         probe.over = True
         self._current = None
         if not probe.acked:
-            if not probe.refused:  # a kernel that refuses us was heard: this node's own hearing is fine
+            if not probe.refused:  # the refusal of a kernel arrived, so this node does receive packets
                 self.health.worse(1 + max(0, probe.helpers - probe.nacks))
             found.append(ProbeFailed(probe.target, probe.refused))
 

@@ -115,7 +115,7 @@ class Suspicion:
 
     @property
     def confirmations(self) -> int:
-        """How many others than the first accuser have confirmed it."""
+        """How many members besides the first accuser have confirmed it."""
         return len(self._accusers) - 1
 
     @property
@@ -155,7 +155,7 @@ class Suspicion:
         return self.verifies and self.is_confirmed and self.failure is None and not has_pinged
 
     def early_ping(self, now: float) -> None:
-        """This node pings the suspect now, so that it has its own finding when a peer declares the failure."""
+        """Note that this node pings the suspect now, to have evidence of its own when a peer declares the failure."""
         self._early_pinged_at = now
         self._set_deadline()
         if self.due <= now:  # it expires so soon that this ping is the one that verifies

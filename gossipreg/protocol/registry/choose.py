@@ -198,11 +198,15 @@ def why_none(service: str, view: Choices, *, tag: str | None, zone: str | None, 
     if not view.instances:
         return f"no instance of {service!r} is registered"
     if not view.healthy:
-        return f"none of the {len(view.instances)} instances of {service!r} can serve now"
+        count = len(view.instances)
+        none_can = f"none of the {count} instances of {service!r} can serve now"
+        return none_can if count > 1 else f"the only instance of {service!r} cannot serve now"
     if not any(each.is_callable for each in view.healthy):
         return f"no healthy instance of {service!r} has a port to call it at"
     filters = {"tag": tag, "zone": zone, "role": role}
     stated = ", ".join(f"{name}={value}" for name, value in filters.items() if value is not None)
     if stated and not matching(view.healthy, tag=tag, zone=zone, role=role):
-        return f"none of the {len(view.healthy)} healthy instances of {service!r} has {stated}"
+        count = len(view.healthy)
+        none_has = f"none of the {count} healthy instances of {service!r} has {stated}"
+        return none_has if count > 1 else f"the only healthy instance of {service!r} does not have {stated}"
     return f"every healthy instance of {service!r} is drained (weight 0)"

@@ -1,10 +1,10 @@
-"""Panic threshold: what else of a service may be called when many of its instances were lost at once.
+"""Panic threshold: which further instances of a service may be called when many were lost at once.
 
 When the owners of most instances of a service fail at once, it is more likely that this node is cut off than that all
 of them died. A lookup with a panic threshold then also returns the lost instances, as they were when last heard of:
-some failing calls are better than the few that are left under the load of all (cf. Envoy's panic threshold). Instances
-that left, were withdrawn, are drained, in maintenance or critical by their own checks are never among them: for those
-the state is known, not guessed.
+some failing calls are better than the few remaining instances under the load of all (cf. Envoy's panic threshold).
+Instances that left, were withdrawn, are drained, in maintenance or critical by their own checks are never among them:
+for those the state is known, not guessed.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Roles: which instance is shown as a service's primary: at most one, and the same on all nodes that agree.
 
-A claim carries a fencing term, and the highest term wins, also over those that could serve when it cannot: an owner of
-a term was meant to be succeeded by a higher one only. So a primary that was cut off and comes back with its old term is
+A claim carries a fencing term, and the highest term wins, even if its instance cannot serve and others could: only a
+higher term may succeed it. So a primary that was cut off and comes back with its old term is
 not called again, on either side of a healed partition; nor once the instance with the highest term is gone, for the
 service's term register remembers it (terms.py). Nothing is elected here (docs/roles.md).
 """
@@ -20,7 +20,7 @@ from gossipreg.values import frozen
 def fenced(
     instances: tuple[Instance, ...], deprioritized: Container[str] = (), *, term: int = 0
 ) -> tuple[Instance, ...]:
-    """``instances`` of one service with all claims to be primary but one, or all, shown as `FENCED`.
+    """``instances`` of one service, with every claim to be primary shown as `FENCED` but the one that counts, if any.
 
     A claim below ``term``, the highest of the service, is not the primary. Of equal terms, one that can serve, and
     whose owner is not ``deprioritized``, goes first, then the first by owner and id.

@@ -1,4 +1,4 @@
-"""The view of one service: its instances at one moment, and what of them is called. Never changes."""
+"""The view of one service: its instances at one moment, and which of them are called. It is immutable."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class ServiceView:
 
     @cached_property
     def healthy(self) -> tuple[Instance, ...]:
-        """Those to call, by id and owner."""
+        """The instances to call, by id and owner."""
         healthy = self.rows.healthy()
         return healthy if self.rule is None else split(healthy, self.rule)
 
@@ -68,7 +68,7 @@ class ServiceView:
 
     @cached_property
     def lost(self) -> Lost | None:
-        """What to call in a panic; None if that is nothing but the healthy."""
+        """The instances to call in a panic; None if they are the healthy ones."""
         rows = self.rows
         if not self.lost_set and rows.callable_count == rows.healthy_count:
             return None
@@ -77,7 +77,7 @@ class ServiceView:
 
     @cached_property
     def contenders(self) -> tuple[Instance, ...]:
-        """Those of the healthy that claim to be the primary, the one that is shown as primary first."""
+        """The healthy instances that claim to be the primary; the one that is shown as primary comes first."""
         if not self.claims.by_key:
             return ()
         if self.rule is not None:
@@ -89,9 +89,9 @@ class ServiceView:
         )
 
     def at(self, lot: float) -> Instance | None:
-        """The healthy one on whose weight ``lot``, from 0 up to 1, falls when all are laid side by side.
+        """The healthy instance that ``lot``, from 0 up to 1, selects when the weights of all are laid end to end.
 
-        None when all weights are 0, or none is there.
+        None when all weights are 0, or there is no healthy instance.
         """
         if self.rule is None:
             return self.rows.at(lot)
@@ -136,7 +136,7 @@ class ServiceView:
         )
 
     def looks_like(self, other: ServiceView) -> bool:
-        """Whether no reader could tell the two apart, but by the index."""
+        """Whether the two views differ in nothing but the index."""
         return (self.instances, self.healthy, self.lost) == (other.instances, other.healthy, other.lost)
 
 

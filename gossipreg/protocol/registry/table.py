@@ -99,7 +99,7 @@ class Table:
 
     @property
     def is_complete(self) -> bool:
-        """Whether no record that the owner is known to have made is missing."""
+        """Whether every record that the owner is known to have made is here."""
         return self.compacted_below == self._digest_version
 
     def classify(self, id: str, version: int) -> Freshness:

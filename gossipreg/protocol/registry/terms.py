@@ -53,7 +53,7 @@ class TermRegister:
 
     @property
     def reset(self) -> Stamp | None:
-        """When an operator last reset it, and through which member; None if none did."""
+        """When an operator last reset it, and through which member; None if it was never reset."""
         return Stamp(self.ms, self.counter, self.writer) if self.ms else None
 
     @property

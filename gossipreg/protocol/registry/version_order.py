@@ -1,4 +1,4 @@
-"""Version order: a table's records by version, so that those a peer lacks are found without a look at the others."""
+"""Version order: a table's records sorted by version, to find those that a peer lacks without a scan."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import attrs
 
 from gossipreg.protocol.registry.records import Record
 
-#: How many records are taken out and put in one by one, which moves the references behind each. For more of them the
-#: list is made anew: a peer may tell of a hundred thousand deletions at once.
+#: Up to so many records are taken out and put in one by one, each of which moves all references behind it. For more,
+#: the list is built anew: a peer may tell of a hundred thousand deletions at once.
 _ONE_BY_ONE_MAX = 32
 
 _version = attrgetter("version")
@@ -27,7 +27,7 @@ class VersionOrder:
     _records: list[Record] = attrs.field(factory=list)
 
     def copy(self) -> VersionOrder:
-        """Another one with the same records."""
+        """A copy, which changes independently."""
         return VersionOrder(list(self._records))
 
     def replace(self, removed: Sequence[Record], added: Sequence[Record]) -> None:

@@ -286,7 +286,7 @@ def test_a_claim_is_a_number_whatever_the_digest(monkeypatch: pytest.MonkeyPatch
             weighted(1),
             weighted(1),
             {"tag": "v2", "zone": "north"},
-            "none of the 1 healthy instances of 'orders' has tag=v2, zone=north",
+            "the only healthy instance of 'orders' does not have tag=v2, zone=north",
         ),
         (weighted(0), weighted(0), {}, "every healthy instance of 'orders' is drained (weight 0)"),
         (
