@@ -17,7 +17,7 @@ from gossipreg.protocol.registry.records import Record, RecordRequest, TableDige
 from gossipreg.protocol.wire.messages import SENDER_BYTES
 from gossipreg.protocol.wire.reader import unpack
 from tests.protocol.disseminating import CROWD, B, acknowledge, numbers, receivers, sent
-from tests.protocol.making import BORN, address, history, instance, introduce, packet, update
+from tests.protocol.making import BORN, address, engine, history, instance, introduce, packet, update
 from tests.protocol.test_engine import among
 
 
@@ -340,3 +340,9 @@ def test_what_is_known_of_runs_that_are_gone_is_forgotten() -> None:
         node.members.drop(member.name)
     node.disseminator.sweep()
     assert not node.disseminator.deliveries._acknowledges
+
+
+def test_a_receipt_may_take_as_long_as_an_ack_or_a_gap_of_the_tree_whichever_is_longer() -> None:
+    for settings in (EngineSettings(probe_timeout=0.9), EngineSettings(gossip_tree_gap=0.9)):
+        node = engine("a", settings=settings)
+        assert node.disseminator.deliveries.times.most == 0.9

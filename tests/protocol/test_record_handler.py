@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from gossipreg import limits
 from gossipreg.protocol.broadcaster import Broadcaster
 from gossipreg.protocol.dissemination.broadcast_queue import Topic
 from gossipreg.protocol.message_context import MessageContext
+from gossipreg.protocol.registry.records import Announcement
+from gossipreg.protocol.stream_sessions import Purpose
 from tests.protocol.making import BORN, history, packet
 from tests.protocol.test_engine import A, B, among
 
@@ -55,3 +58,10 @@ def test_a_record_under_our_name_and_generation_that_is_not_ours_makes_us_begin_
     later = MessageContext(B.run_id, B.address, B, -1)
     node.record_handler.handle(foreign, later, 2.0)
     assert later.stale == {A.name: ["x"]}, "of a generation that is over it is"
+
+
+def test_an_announced_record_of_the_largest_size_is_fetched_and_a_larger_one_is_not() -> None:
+    for size, streams in ((limits.RECORD_BYTES_MAX, 1), (limits.RECORD_BYTES_MAX + 1, 0)):
+        node = among(B)
+        node.receive(packet(B, Announcement("b", BORN, 1, "x", 0, 0, size)), B.address, 1.0)
+        assert len(list(node.sessions.of(Purpose.FETCH))) == streams

@@ -12,6 +12,7 @@ from gossipreg import limits
 from gossipreg.model import Address, Status
 from gossipreg.protocol import answer_pacing, remote_handler
 from gossipreg.protocol.anti_entropy.reconcile import Compare, End, Listing, Want
+from gossipreg.protocol.borders import RETRY_SECONDS
 from gossipreg.protocol.cells.cell_head import COMMON, CellHead
 from gossipreg.protocol.cells.cells import STALE_SECONDS, Cells
 from gossipreg.protocol.engine import Engine
@@ -515,6 +516,14 @@ def test_a_node_that_hears_none_of_its_cell_says_since_when() -> None:
     [asking] = [each for each in opened(made.handle_timeout(30.0)) if each.to.port == 7199]
     [own] = [said for said in spoken(asking.frame) if isinstance(said, CellHead) and said.cell == "a"]
     assert own.confirmed == int(made.state.clock.wall(30.0) - 1000 * made.isolation.silence(30.0))
+
+
+def test_a_crossing_that_has_failed_is_repeated_after_a_pause() -> None:
+    made = node()
+    says(made, head(), of_cell("b1", "b"))
+    [crossing] = opened(made.handle_timeout(5.0))
+    made.stream_ended(crossing.stream, 5.2)
+    assert [len(opened(made.handle_timeout(now))) for now in (5.3, 5.0 + RETRY_SECONDS)] == [0, 1]
 
 
 def test_a_crossing_to_one_cell_holds_up_none_to_another() -> None:
