@@ -25,7 +25,7 @@ import attrs
 from gossipreg import limits
 from gossipreg.counters import Count
 from gossipreg.protocol.dissemination.answer_budget import AnswerBudget, fill_packets
-from gossipreg.protocol.dissemination.record_requests import RecordRequests
+from gossipreg.protocol.dissemination.record_requests import RecordRequests, WantedTable
 from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg.protocol.membership.member_update import Destination
 from gossipreg.protocol.message_context import MessageContext
@@ -33,7 +33,7 @@ from gossipreg.protocol.outbox import Outbox
 from gossipreg.protocol.registry.records import RecordRequest, TableDigest
 from gossipreg.protocol.registry.registry import announcement, is_inline
 from gossipreg.protocol.registry.table import Table
-from gossipreg.protocol.state import ClusterState
+from gossipreg.protocol.state import DIGEST_BYTES_MAX, ClusterState
 from gossipreg.protocol.wire.messages import pack
 
 #: Bytes that deleted ids add to a digest at the most, beside the ids: a head for each, and the head of a long list.
@@ -77,32 +77,42 @@ class LazyPush:
                 continue
             # A later record has shown a gap in the versions, so there is no need to wait for a digest.
             self.requests.want(owner, None, now, wait=0.0)
-        digests = [pack(digest) for digest in map(self.state.whole_digest, owners) if digest is not None]
+        digests = [digest for digest in map(self.state.told_digest, owners) if digest is not None]
         if not digests:
             return
         for target in self.state.members.sample(1):
             rest = iter(digests)
-            while packet := list(islice(rest, max(1, self.outbox.room // self.state.digest_bytes))):
+            while packet := list(islice(rest, max(1, self.outbox.room // DIGEST_BYTES_MAX))):
                 self.outbox.send(target.destination, *packet)
 
     def handle_digest(self, digest: TableDigest, context: MessageContext, now: float) -> None:
         """A peer holds this version of a table: request what is lacking here, or tell it that it lacks something."""
         if context.member is None or not self.state.broadcaster.has_receipts:
             return
-        table = self.state.registry.table(digest.owner)
-        if table is None or table.generation != digest.generation:
-            return
         is_fresh = self.state.digests.is_fresh(digest.owner)
-        if self.state.is_barred(table):
+        # The table has just changed: what it lacks is most likely still on its way down the tree.
+        wait = self.settings.gossip_tree_gap if is_fresh else 0.0
+        if self._says_more(digest):
+            to = context.member.destination
+            self.requests.want_told(digest.owner, digest.generation, digest.version, to, now, wait=wait)
+            return
+        table = self.state.registry.table(digest.owner)
+        if table is None or table.generation != digest.generation or self.state.is_barred(table):
             return
         if not table.is_complete:
-            # The table has just changed: what it lacks is most likely still on its way down the tree.
-            wait = self.settings.gossip_tree_gap if is_fresh else 0.0
             self.requests.want(digest.owner, context.member.destination, now, wait=wait)
+        elif table.latest_digest.version > digest.version:
+            if not is_fresh:
+                context.later_digests[digest.owner] = pack(table.latest_digest.unproven)
         else:
             self.requests.got(digest.owner)
-            if table.latest_digest.version > digest.version and not is_fresh:
-                context.later_digests[digest.owner] = pack(table.latest_digest)
+
+    def _says_more(self, digest: TableDigest) -> bool:
+        """Whether a digest, as the word of its sender, says that this one holds what is lacking here."""
+        if not self.state.is_word(digest) or self.state.is_barred(digest):
+            return False
+        owner = self.state.find(digest.owner)  # not this node itself: it knows its own table best
+        return owner is not None and owner.generation == digest.generation and self.state.would_change(digest)
 
     def answer_digests(self, context: MessageContext, now: float) -> None:
         """Answer the digests of a packet: tell the sender of the tables of which this node holds more."""
@@ -123,20 +133,30 @@ class LazyPush:
 
     def send_requests(self, now: float) -> None:
         """Request the tables that are due, each of the member that holds it whole or, if that is not known, of any."""
-        tables: dict[Destination, list[Table]] = {}
-        for owner, source in self.requests.take_due(now):
-            table = self.state.registry.table(owner)
-            if table is None or table.is_complete or self.state.is_barred(table):
-                self.requests.got(owner)
+        lacking: dict[Destination, list[RecordRequest]] = {}
+        for wanted in self.requests.take_due(now):
+            request = self._request(wanted)
+            if request is None:
+                self.requests.got(wanted.owner)
                 continue
+            source = wanted.source
             for to in [member.destination for member in self.state.members.sample(1)] if source is None else [source]:
-                tables.setdefault(to, []).append(table)
-        for to, lacking in tables.items():
-            requests = (
-                pack(RecordRequest(each.owner, each.generation, each.compacted_below, each.ranges()))
-                for each in lacking
-            )
+                lacking.setdefault(to, []).append(request)
+        for to, asked in lacking.items():
+            requests = map(pack, asked)
             self.state.counters[Count.RECORDS_REQUESTED] += self._send_on_budget(requests, to, now)
+
+    def _request(self, wanted: WantedTable) -> RecordRequest | None:
+        """The request for what is lacking of a table; None if nothing is, or it is not wanted any more."""
+        table = self.state.registry.table(wanted.owner)
+        if wanted.version and (table is None or table.generation < wanted.generation):
+            return RecordRequest(wanted.owner, wanted.generation, 0, ())
+        if table is None or self.state.is_barred(table):
+            return None
+        says_more = table.generation == wanted.generation and table.latest_digest.version < wanted.version
+        if table.is_complete and not says_more:
+            return None
+        return RecordRequest(table.owner, table.generation, table.compacted_below, table.ranges())
 
     def handle_record_request(self, request: RecordRequest, context: MessageContext, now: float) -> None:
         """Send a peer what it lacks of a table, as far as a few packets hold it; one table once for each packet."""

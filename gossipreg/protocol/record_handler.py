@@ -36,10 +36,14 @@ class RecordHandler:
         elif self._is_of_other_run(said, context, now):
             pass
         elif isinstance(said, TableDigest):
-            if self.state.would_change(said) and self._is_believed(said, context):
-                self.state.apply_digest(said, now)
+            if context.over_stream or not self.state.is_word(said):
+                self._handle_digest(said, context, now)
         else:
             self._handle_record(said, context, now)
+
+    def _handle_digest(self, digest: TableDigest, context: MessageContext, now: float) -> None:
+        if self.state.would_change(digest) and self._is_believed(digest, context):
+            self.state.apply_digest(digest, now)
 
     def _is_of_other_run(self, said: Record | TableDigest, context: MessageContext, now: float) -> bool:
         """Whether ``said`` bears our name and generation but is not ours; if believed, ours becomes later."""

@@ -376,10 +376,15 @@ class ClusterState:
         if self.broadcaster.has_receipts:
             self.digests.changed(record.owner, now)
 
-    def whole_digest(self, owner: str) -> TableDigest | None:
-        """The digest of the table of ``owner``, if this node holds it whole."""
+    def told_digest(self, owner: str) -> bytes | None:
+        """The digest of the table of ``owner`` as others are told it, if this node holds it whole.
+
+        It goes without its proof, which is twice as long: it is for others to know what to request.
+        """
         table = self.registry.table(owner)
-        return table.latest_digest if table is not None and table.is_complete and table.compacted_below else None
+        if table is None or not table.is_complete or not table.compacted_below:
+            return None
+        return pack(table.latest_digest.unproven)
 
     @property
     def digest_bytes(self) -> int:
@@ -390,8 +395,15 @@ class ClusterState:
         """Table digests that fit into ``room`` bytes of a packet that goes out anyway."""
         if not len(self.digests):
             return []
-        owners = self.digests.piggyback(room // self.digest_bytes, now)
-        return [pack(digest) for digest in map(self.whole_digest, owners) if digest is not None]
+        owners = self.digests.piggyback(room // DIGEST_BYTES_MAX, now)
+        return [digest for digest in map(self.told_digest, owners) if digest is not None]
+
+    def is_word(self, digest: TableDigest) -> bool:
+        """Whether a digest is no more than the word of its sender: its owner signs, and has not signed it."""
+        if not self.authenticator.is_on or digest.proof or digest.gone:
+            return False
+        owner = self.owner_of(digest)
+        return owner is not None and bool(owner.proof)
 
     def would_change(self, digest: TableDigest) -> bool:
         """Whether a digest may change anything here; if not, it need not be verified."""
@@ -484,8 +496,8 @@ class ClusterState:
         """Request no records of an owner that has signed one beyond its certificate: its table is never complete."""
         self._barred[owner] = generation
 
-    def is_barred(self, table: Table | Record) -> bool:
-        """Whether the records of a table, or of that of a record, are not requested."""
+    def is_barred(self, table: Table | Record | TableDigest) -> bool:
+        """Whether the records of a table, or of that which a record or digest is of, are not requested."""
         return self._barred.get(table.owner) == table.generation
 
     # View, and expiry

@@ -112,6 +112,11 @@ class TableDigest:
     #: A digest of id and payload of the record of that version, and its owner's signature; empty without identity.
     proof: bytes = attrs.field(default=b"", eq=False, repr=False)
 
+    @property
+    def unproven(self) -> TableDigest:
+        """It without its proof."""
+        return attrs.evolve(self, proof=b"")
+
     @cached_property
     def digest(self) -> int:
         """64 bits that stand for "the table is known up to this version" in a fingerprint."""

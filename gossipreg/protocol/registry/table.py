@@ -190,7 +190,8 @@ class Table:
         return deleted
 
     def _raise_digest(self, version: int, xor: int, proof: bytes) -> None:
-        if version > self._digest_version:
+        is_proof = version == self._digest_version and xor == self._digest_xor and not self._digest_proof
+        if version > self._digest_version or is_proof:
             self._digest_version, self._digest_xor, self._digest_proof = version, xor, proof
             self._latest_digest = None
         if self._xor == self._digest_xor and self._digest_version > self.compacted_below:

@@ -152,7 +152,9 @@ def test_the_digest_of_an_empty_table_needs_no_signature() -> None:
     here = meeting(B)
     empty = TableDigest("b", BORN, 0, 0)
     assert reasons(deliver(here, B.state(), empty)) == []
-    assert reasons(deliver(here, B.state(), attrs.evolve(empty, version=1))) == ["it is not signed"]
+    unsigned = attrs.evolve(empty, version=1)
+    assert reasons(receive_over_stream(here, B.state(), unsigned)) == ["it is not signed"]
+    assert reasons(deliver(here, B.state(), unsigned)) == [], "by packet it is a word of what may be requested"
 
 
 def test_a_signed_record_that_describes_no_instance_is_counted_as_such_and_not_as_a_forgery() -> None:
