@@ -31,6 +31,7 @@ SECTIONS: Final[Mapping[str, Sequence[CommandName]]] = {
         CommandName("watch", "gossipreg.cli.watch"),
         CommandName("info", "gossipreg.cli.members"),
         CommandName("doctor", "gossipreg.cli.doctor"),
+        CommandName("debug", "gossipreg.cli.debug"),
     ),
     "Tell the agent": (
         CommandName("register", "gossipreg.cli.services"),
