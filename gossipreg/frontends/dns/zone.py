@@ -89,6 +89,7 @@ class Zone:
     _first: dns.name.Name = attrs.field(init=False)
     _pools: IndexedCache[RecordPool] = attrs.field(init=False)
     _regional: IndexedCache[RecordPool] = attrs.field(init=False)
+    _has_joined: bool = attrs.field(init=False, default=False)
 
     def __attrs_post_init__(self) -> None:
         self._queries = DefinedQueries(self.node)
@@ -117,6 +118,8 @@ class Zone:
         there = self._there(asked)
         if there is None and any(other.is_subdomain(name) for other in self._domains):
             there = []
+        if there is None and isinstance(asked, names.NodeName):
+            return self._unknown(domain)
         if there is None:
             return self._elsewhere(name, domain, type_, lot)
         is_kept = not (isinstance(asked, names.EmptyNonTerminal) and asked.is_assumed)
@@ -219,7 +222,7 @@ class Zone:
     ) -> ZoneReply:
         pool = self._pool(asked, domain)
         if not pool.exists and not self.directory.is_above_services(asked.suffix):
-            return attrs.evolve(self._no_name(domain), read=pool.read)
+            return attrs.evolve(self._unknown(domain), read=pool.read)
         if type_ is _ANY:
             return attrs.evolve(self._found(name, domain, type_, []), read=pool.read)
         side = pool.side(type_)
@@ -354,6 +357,16 @@ class Zone:
             return ZoneReply(answers=((name, records.minimal_any()),))
         fitting = tuple((name, each) for each in there if each.rdtype in (type_, dns.rdatatype.CNAME))
         return ZoneReply(answers=fitting) if fitting else ZoneReply(authority=self._soa(domain))
+
+    def _unknown(self, domain: dns.name.Name) -> ZoneReply:
+        """The reply about a service or member of this region that the node does not know.
+
+        That there is none is said only by a node that has joined, and hears each cell that may have members: clients
+        and resolvers believe it, and remember it.
+        """
+        self._has_joined = self._has_joined or self.node.info().joined
+        is_cut_off = any(each.stale and (each.members or each.age is None) for each in self.node.cells())
+        return self._no_name(domain) if self._has_joined and not is_cut_off else FAILED
 
     def _no_name(self, domain: dns.name.Name) -> ZoneReply:
         return ZoneReply(dns.rcode.NXDOMAIN, authority=self._soa(domain), is_kept=False)
