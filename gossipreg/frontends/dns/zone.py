@@ -118,10 +118,9 @@ class Zone:
         there = self._there(asked)
         if there is None and any(other.is_subdomain(name) for other in self._domains):
             there = []
-        if there is None and isinstance(asked, names.NodeName):
-            return self._unknown(domain)
         if there is None:
-            return self._elsewhere(name, domain, type_, lot)
+            is_node = isinstance(asked, names.NodeName)
+            return self._unknown(domain) if is_node else self._elsewhere(name, domain, type_, lot)
         is_kept = not (isinstance(asked, names.EmptyNonTerminal) and asked.is_assumed)
         read = ((NODE_SERVICE, self.node.index(NODE_SERVICE)),) if isinstance(asked, names.NodeName) else ()
         return attrs.evolve(self._found(name, domain, type_, there), is_kept=is_kept, read=read)
