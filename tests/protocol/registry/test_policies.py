@@ -293,3 +293,17 @@ def test_what_cannot_be_read_takes_no_room_from_users_and_is_listed_as_such(monk
     deliver(policies, PolicyVersion("canary:s8", 20, 0, "a", None))
     assert [each.key for each in policies.unreadable] == ["canary:s7", "canary:s9"]
     assert policies.unreadable[0].at == 0.008
+
+
+def test_what_is_in_force_is_the_same_tuple_until_it_changes() -> None:
+    """Frontends look for prepared queries in it at each request."""
+    policies = Policies()
+    first, second = version(RULES[0]), version(RULES[-1])
+    deliver(policies, first, second)
+    found = policies.in_force
+    assert policies.in_force is found
+    policies.discard(first)
+    assert [each.rule for each in policies.in_force] == [RULES[-1]]
+    assert policies.query_count == 1
+    deliver(policies, version(RULES[-1], ms=2, removed=True))
+    assert (policies.in_force, policies.query_count) == ((), 0)
