@@ -103,7 +103,10 @@ class ScopedNode:
         if bound_token.get() is not None and isinstance(rule, PreparedQuery):  # it may take the place of another
             before = next((each.rule for each in self.node.policies() if each.key == rule.key), None)
             _check_rule(rule if before is None else before)
-        return await self._do("set_policy", lambda: self.node.set_policy(rule), key=rule.key, **rule.stated())
+        about = rule.stated()
+        if isinstance(rule, PreparedQuery):  # whose key does not name it
+            about["service"] = rule.service
+        return await self._do("set_policy", lambda: self.node.set_policy(rule), key=rule.key, **about)
 
     async def remove_policy(self, key: str) -> None:
         """See `NodeApi`."""

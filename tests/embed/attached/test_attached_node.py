@@ -26,6 +26,7 @@ from gossipreg import (
     Node,
     NodeClosed,
     NoInstance,
+    PreparedQuery,
     Snapshot,
     UnknownInstance,
     UnknownPolicy,
@@ -171,6 +172,10 @@ def test_checks_maintenance_and_policies(node: BlockingNode) -> None:
     assert node.set_maintenance("o", "upgrade").reason == "upgrade"
     assert node.lookup("orders") == ()
     node.set_maintenance("o", None)
+    query = PreparedQuery("8f246b77-f3e1-ff88-5b48-8ec93abf3e05", "orders", "near", tags=("v1",), node_meta={"a": "b"})
+    assert node.set_policy(query).rule == query
+    assert query in [each.rule for each in node.policies()]
+    node.remove_policy(query.key)
     node.set_policy(WeightOverride("orders", "o", 7))
     assert node.pick("orders").weight == 7
     (policy,) = node.policies()
