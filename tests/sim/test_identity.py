@@ -9,6 +9,7 @@ from typing import Any
 import attrs
 import pytest
 
+from gossipreg.authority import Authority, AuthorityKey, new_node_key
 from gossipreg.counters import Count
 from gossipreg.model import Address, Instance, Status
 from gossipreg.policy import Split
@@ -274,6 +275,59 @@ def test_a_revoked_member_is_gone_everywhere_within_a_second_and_stays_out(loss:
     assert len({each.engine.fingerprint for each in others}) == 1
     known = {version.key for each in others for version in each.engine.state.policies}
     assert known == {revocation_version(gone).key}
+
+
+@pytest.mark.parametrize("loss", [0.0, 0.2])
+def test_a_newcomer_falls_with_the_issuer_of_its_certificate_and_returns_under_another(loss: float) -> None:
+    key, later = new_node_key(), new_node_key()
+    limits: dict[str, Any] = {"names": ("web-*",), "zones": ("*",), "services": ("*",), "roles": ("*",), "grants": ()}
+    delegations = [
+        AUTHORITY.delegate(each.public, agent=agent, lifetime=UNTIL - FROM, **limits, **TIME)
+        for each, agent in ((key, "n1"), (later, "n2"))
+    ]
+    trusted = (AUTHORITY.authority, *(Authority("prod", each.public, each) for each in delegations))
+    by = AuthorityKey("prod", key)
+    own = {f"n{number}": signer(f"n{number}", grants=("policies",), **TIME) for number in range(8)}
+    own["web-1"] = signer("web-1", by=by, **TIME)
+    made = Cluster(
+        World(3),
+        authenticators=lambda name: Authenticator(
+            CertificateVerifier("prod", trusted), IdentityMode.REQUIRE, own[name]
+        ),
+    )
+    for number, name in enumerate(own):
+        made.start(name, seeds=["n0"] if number else [])
+        made.register(name, Instance(id=f"o-{name}", service="orders", host="10.0.0.9", port=80))
+    run_for(made, 3.0)
+    assert agree(made)
+    others = [each for each in made.alive if each.name != "web-1"]
+
+    def holds(process: Process) -> bool:
+        shown = {each.owner for each in process.engine.view.service("orders").instances}
+        return process.engine.members.get("web-1") is not None or "web-1" in shown
+
+    assert all(map(holds, others))
+    if loss:
+        lose(made, loss)
+    began = made.world.seconds
+    gone = AUTHORITY.revoke(delegations[0], at=EPOCH_MS // 1000)
+    made.processes["n2"].do(lambda engine, now: engine.publish_policy(engine.local_policies.revocation_of(gone), now))
+    while any(map(holds, others)) and made.world.seconds - began < 2.0:
+        made.register("n4", Instance(id="busy", service="orders", host="10.0.0.9", port=1 + made.world.now % 60_000))
+        made.world.run(made.world.now + ns(0.01))
+    assert made.world.seconds - began <= 1.0
+    own["web-1"] = signer("web-1", by=by, **TIME)  # the thief signs another one
+    made.crash("web-1")
+    made.start("web-1", seeds=["n0"])
+    run_for(made, 10.0)
+    assert not any(map(holds, others))
+    made.crash("web-1")
+    own["web-1"] = signer("web-1", by=AuthorityKey("prod", later), **TIME)
+    made.start("web-1", seeds=["n0"])
+    made.register("web-1", Instance(id="o-web-1", service="orders", host="10.0.0.9", port=80))
+    run_for(made, 20.0)
+    assert all(map(holds, others))
+    assert agree(made)
 
 
 def test_a_node_that_signs_no_more_is_not_believed() -> None:
