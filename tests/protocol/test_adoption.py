@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import attrs
 import pytest
 
+from gossipreg import limits
 from gossipreg.authority import AuthorityKey
 from gossipreg.model import PRIMARY
 from gossipreg.policy import Split
 from gossipreg.protocol.engine import Engine
 from gossipreg.protocol.identity.authenticator import Authenticator, IdentityMode
 from gossipreg.protocol.identity.certificate_verifier import CertificateVerifier
+from gossipreg.protocol.identity.signature_verifier import SignatureVerifier
 from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.outputs import MemberExpelled, PoliciesChanged
 from gossipreg.protocol.registry.policy_version import PolicyVersion, pack_rule, revocation_version
@@ -76,6 +80,37 @@ def test_a_review_ahead_leaves_nothing_to_be_verified() -> None:
     here.adopt_identity(TRUSTED, 6.2)
     assert here.state.authenticator.verifier._results == verified
     assert len(verified) >= 7
+
+
+def test_what_was_reviewed_is_not_verified_again_however_much_is_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "SIGNATURES_REMEMBERED_MAX", 4)
+    here, b = without_identity(), Peer("b")
+    records = [b.offer(f"orders-{number}") for number in range(30)]
+    liar, other = Peer("c", 7003), Peer("c", 7003)
+    hear(here, b.state(), b.state(), *records)
+    hear(here, liar.state(), liar.state(), liar.offer("orders-1"))
+    list(here.review_identity(TRUSTED, 6.2))
+    hear(here, liar.state(), attrs.evolve(liar.offer("orders-2"), proof=other.offer("orders-2").proof))
+    checked = []
+    verify = here.state.authenticator.verifier.verify
+
+    def counted(content: tuple[bytes, ...], *given: Any, **more: Any) -> bool:
+        checked.append(content)
+        return verify(content, *given, **more)
+
+    monkeypatch.setattr(SignatureVerifier, "verify", lambda _, *given, **more: counted(*given, **more))
+    here.adopt_identity(TRUSTED, 6.3)
+    assert len(checked) < 10
+    assert here.state.registry.table("c") is None, "what came since is wrong"
+    assert len(offered(here)) == 30
+
+
+def test_a_review_by_other_authorities_counts_for_nothing() -> None:
+    here, c = without_identity(), Peer("c", 7003, signer("c", by=OTHER))
+    hear(here, c.state(), c.state(), c.offer())
+    assert list(here.review_identity((OTHER.authority,), 6.2))
+    here.adopt_identity(TRUSTED, 6.3)
+    assert names(here) == ["a"]
 
 
 @pytest.mark.parametrize("lie", ["forged", "changed", "unsigned", "removal", "digest", "compacted"])
