@@ -12,7 +12,7 @@ from typing import Final, TypeVar
 
 import attrs
 
-from gossipreg.errors import RegionUnavailable, UnknownRegion
+from gossipreg.errors import RegionUnavailable
 from gossipreg.frontends.consul import catalog_rows
 from gossipreg.frontends.consul.catalog_rows import CatalogContext, CatalogInstance
 from gossipreg.frontends.consul.local_catalog import Nearness, catalog_of, nearness_to
@@ -105,13 +105,12 @@ class QueryRunner:
         there: dict[str, FoundInstances] = {}
         awaited: list[tuple[str, str]] = []
         for place, region in enumerate(regions, start=1):
+            if not self._may_have(query.service, region):
+                continue  # nothing is followed that does not exist: clients make up names that a template fills in
             try:
                 found = self.node.regional_service(query.service, region)
-            except UnknownRegion:
-                continue
             except RegionUnavailable:
-                if self._may_have(query.service, region):
-                    awaited.append((query.service, region))
+                awaited.append((query.service, region))
                 continue
             cluster = CatalogContext(region, found.members)
             seen = cluster.seen(found.instances, found.healthy)
@@ -120,10 +119,11 @@ class QueryRunner:
         offers = [_offer(self._datacenter, own), *(_offer(region, found) for region, found in there.items())]
         if awaited and not any(each.can_serve(0.0) for each in offers):
             return UnknownInstances(tuple(awaited))
-        asked = (query.service, tuple(regions), 0.0, f"query {query.name or query.id}", None)
-        if self._asked.get(asked) != query:  # what could serve by an earlier definition says nothing of this one
-            self._failovers.forget(asked)
-            _keep(self._asked, asked, query)
+        asked = (query.service, tuple(regions), 0.0, f"query {query.name or query.id}", ", ".join(query.tags) or None)
+        definition = attrs.evolve(query, near="")
+        if self._asked.get(asked, definition) != definition:
+            self._failovers.forget(asked)  # what could serve by an earlier definition says nothing of this one
+        _keep(self._asked, asked, definition)
         chosen = self._failovers.choose(asked, offers)
         return there.get(chosen.region, own)
 

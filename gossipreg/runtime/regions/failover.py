@@ -27,6 +27,7 @@ from gossipreg.model import Health, Instance
 from gossipreg.protocol.registry.choose import matching
 from gossipreg.protocol.token_bucket import TokenBucket
 from gossipreg.regional import RegionalService
+from gossipreg.text import escaped
 from gossipreg.values import frozen
 
 log = logging.getLogger(__name__)
@@ -37,6 +38,9 @@ _FORGOTTEN_SECONDS: Final = 60.0
 #: Lines that are logged at once about regions that come into use, and how often another one is (a second).
 _LINES_BURST: Final = 20
 _LINES_RATE: Final = 0.1
+
+#: As much of what is asked for is in a line (characters): any client may have made it up.
+_SUBJECT_CHARS: Final = 160
 
 #: How long a better region than the one in use must have been able to serve before it is used (seconds).
 RETURN_SECONDS: Final = 10.0
@@ -185,7 +189,7 @@ class Failovers:
             return
         self._lines.tokens -= 1
         service, _, threshold, tag, role = asked
-        what = " ".join((service, *(each for each in (tag, role) if each is not None)))
+        what = escaped(" ".join((service, *(each for each in (tag, role) if each is not None))))[:_SUBJECT_CHARS]
         more = f" ({self._unsaid} earlier changes were not logged)" if self._unsaid else ""
         self._unsaid = 0
         if found.region == own:

@@ -8,7 +8,9 @@ import attrs
 import pytest
 
 from gossipreg import limits
+from gossipreg.counters import Count
 from gossipreg.model import Health, Instance
+from gossipreg.regional import RegionalService
 from tests.frontends.consul.client import Client
 from tests.frontends.fake_node import FakeNode, member
 
@@ -242,3 +244,36 @@ async def test_a_query_goes_before_the_service_of_its_name(client: Client) -> No
     assert await ids(client, "api") == ["api-1"]
     await client.ask("POST", "query", {"Name": "api", "Service": {"Service": "web"}})
     assert await ids(client, "api") == ["web-1"]
+
+
+async def test_no_service_of_another_region_is_followed_that_does_not_exist(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Any client can make up names that a template fills in, and a node follows so many services."""
+    node, followed = fake(client), list[str]()
+    node.hold_elsewhere("eu", "web", there("eu-1", "eu"))
+    there_is = node.regional_service
+
+    def follow(service: str, region: str) -> RegionalService:
+        followed.append(service)
+        return there_is(service, region)
+
+    monkeypatch.setattr(FakeNode, "regional_service", lambda _self, service, region: follow(service, region))
+    service = {"Service": "${name.full}", "Failover": {"Datacenters": ["eu"]}}
+    body = {"Name": "", "Template": {"Type": "name_prefix_match"}, "Service": service}
+    assert (await client.ask("POST", "query", body)).status == 200
+    assert await ids(client, "made-up") == []
+    assert await ids(client, "web") == ["eu-1"]
+    assert set(followed) == {"web"}
+
+
+async def test_names_that_one_template_means_do_not_disturb_each_others_failover(client: Client) -> None:
+    node = fake(client)
+    node.hold_elsewhere("eu", "web", there("eu-1", "eu", tags=("a", "b")))
+    service = {"Service": "web", "Tags": ["${name.suffix}"], "Failover": {"Datacenters": ["eu"]}}
+    body = {"Name": "web-", "Template": {"Type": "name_prefix_match"}, "Service": service}
+    assert (await client.ask("POST", "query", body)).status == 200
+    for _ in range(5):
+        assert await ids(client, "web-a") == ["eu-1"]
+        assert await ids(client, "web-b") == ["eu-1"]
+    assert node.counters[Count.FAILOVERS] == 2
