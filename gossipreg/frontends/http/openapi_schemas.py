@@ -25,19 +25,13 @@ from gossipreg.frontends.http.json_schema import (
     ref,
     within,
 )
+from gossipreg.frontends.http.policy_schemas import ID, NAME, SETTABLE, policy_schema, policy_wanted_schema
 from gossipreg.frontends.serving.scopes import Scope
 from gossipreg.model import Address, Health, Instance, Member, ServiceCount, Status
 from gossipreg.node_info import NodeInfo
 from gossipreg.policy import KINDS
-from gossipreg.prepared_query import PreparedQuery
 from gossipreg.spec import InstanceSpec
 
-_NAME: Final[Json] = {
-    "type": "string",
-    "pattern": "^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$",
-    "maxLength": limits.NAME_CHARS_MAX,
-}
-_ID: Final[Json] = {"type": "string", "pattern": "^[!-~]+$", "maxLength": limits.ID_CHARS_MAX}
 _HOST: Final[Json] = {"type": "string", "pattern": r"^[^\s\[\]/]+$", "maxLength": limits.HOST_CHARS_MAX}
 
 INSTANCE: Final = ref("Instance")
@@ -176,7 +170,7 @@ _AS_RENDERED: Final[Mapping[tuple[type, str], Json]] = {
 
 #: The schemas of fields in requests, where they differ from those in answers.
 _AS_INSTANCE: Final[Mapping[str, Json]] = {
-    "service": _NAME,
+    "service": NAME,
     "port": within(0, 65_535),
     "host": optional(_HOST),
     "tags": {**list_of({**WORD, "maxLength": limits.TAG_CHARS_MAX}), "maxItems": limits.TAGS_MAX},
@@ -186,8 +180,8 @@ _AS_INSTANCE: Final[Mapping[str, Json]] = {
         "maxProperties": limits.META_ENTRIES_MAX,
     },
     "weight": within(0, limits.WEIGHT_MAX),
-    "role": optional(_NAME),
-    "id": optional(_ID),
+    "role": optional(NAME),
+    "id": optional(ID),
     "term": {"oneOf": [within(0, limits.TERM_MAX), one_of(["next"])]},
     "checks": list_of({}),
     "credentials": {**map_of(TEXT), "writeOnly": True},
@@ -247,16 +241,16 @@ def schemas() -> dict[str, Json]:
         "Node": node,
         "NodeHealth": {**object_of(**health), "required": ["status"]},  # the rest only for tokens that may read it
         "Check": _CHECK,
-        "Policy": {"oneOf": [_policy(kind) for kind in KINDS]},
-        "PolicySet": {"oneOf": [_policy(kind, hits=WHOLE) for kind in _SETTABLE]},
-        "PolicyWanted": {"oneOf": [_wanted(kind) for kind in _SETTABLE]},
+        "Policy": {"oneOf": [policy_schema(kind) for kind in KINDS]},
+        "PolicySet": {"oneOf": [policy_schema(kind, hits=WHOLE) for kind in SETTABLE]},
+        "PolicyWanted": {"oneOf": [policy_wanted_schema(kind) for kind in SETTABLE]},
         "Registration": _request(InstanceSpec),
         "FollowRequest": object_of(
-            region=_NAME,
+            region=NAME,
             directory={**TEXT, "maxLength": 64, "description": "The digest that was told last, or nothing."},
             services={
                 **map_of(within(0, 2**63 - 1)),
-                "propertyNames": _NAME,
+                "propertyNames": NAME,
                 "maxProperties": limits.REGION_SERVICES_MAX,
             },
             wait={"type": "number", "minimum": 0, "maximum": 60},
@@ -302,7 +296,7 @@ def schemas() -> dict[str, Json]:
             until=optional(NUMBER),
             members=list_of(
                 object_of(
-                    name=_NAME,
+                    name=NAME,
                     present=BOOLEAN,
                     certificate=optional(TEXT),
                     authority=optional(TEXT),
@@ -315,7 +309,7 @@ def schemas() -> dict[str, Json]:
                     certificate=TEXT,
                     names=list_of(TEXT),
                     at=NUMBER,
-                    exposed=list_of(object_of(owner=_NAME, service=_NAME, id=TEXT)),
+                    exposed=list_of(object_of(owner=NAME, service=NAME, id=TEXT)),
                 )
             ),
             refused=map_of(WHOLE),
@@ -324,7 +318,7 @@ def schemas() -> dict[str, Json]:
         "CertificateRequest": object_of(request={**TEXT, "description": "The line that a node makes."}),
         "TokenListed": {
             **object_of(
-                name=_NAME,
+                name=NAME,
                 scopes=list_of(TEXT),
                 **{"from": one_of(["cluster", "file"])},
                 expires=optional(NUMBER),
@@ -336,7 +330,7 @@ def schemas() -> dict[str, Json]:
         },
         "TokenCreated": {
             **object_of(
-                name=_NAME,
+                name=NAME,
                 token_sha256={**TEXT, "pattern": "^[0-9a-fA-F]{64}$"},
                 scopes=list_of(ref("Scope")),
                 ttl={**TEXT, "description": "How long it is accepted, such as 720h; else until it is revoked."},
@@ -384,61 +378,6 @@ def _instance() -> Json:
     region = {**TEXT, "description": "Of an instance of another region: which it is."}
     properties = {**instance["properties"], "note": note, "stated_weight": stated, "region": region}
     return {**instance, "properties": properties, "required": [*filter("region".__ne__, instance["required"])]}
-
-
-def _policy(kind: str, **more: Json) -> Json:
-    """A policy in answers, with ``more`` fields."""
-    about = {"key": TEXT, "kind": one_of([kind]), "service": TEXT, "writer": TEXT, "at": NUMBER}
-    found = object_of(**about, **_RULES[kind], **more)
-    if kind == PreparedQuery.kind:  # which states no field that has its default
-        found["required"] = [*about, "id"]
-    return found
-
-
-def _wanted(kind: str) -> Json:
-    """A policy in requests: its value is under the name of its kind."""
-    said = {"shares": "split", "reason": "maintenance"}
-    fields = {"service": _NAME, **{said.get(name, name): schema for name, schema in _RULES[kind].items()}}
-    required = [name for name in fields if name not in ("by", "owner")]
-    return {**object_of(**fields), "required": required, "additionalProperties": False}
-
-
-#: The kinds that are set by this API: queries are defined by that of Consul.
-_SETTABLE: Final = tuple(kind for kind in KINDS if kind != PreparedQuery.kind)
-
-#: The fields of each kind of rule, without its service.
-_RULES: Final[Mapping[str, Mapping[str, Json]]] = {
-    "split": {
-        "by": one_of(["tag", "zone"]),
-        "shares": {
-            **map_of(within(0, limits.WEIGHT_MAX)),
-            "propertyNames": {"minLength": 1, "maxLength": limits.TAG_CHARS_MAX},
-            "minProperties": 1,
-            "maxProperties": limits.SPLIT_SHARES_MAX,
-        },
-    },
-    "weight": {"instance": _ID, "owner": optional(TEXT), "weight": within(0, limits.WEIGHT_MAX)},
-    "maintenance": {
-        "instance": _ID,
-        "owner": optional(TEXT),
-        "reason": {**TEXT, "maxLength": limits.REASON_CHARS_MAX},
-    },
-    "query": {
-        "id": TEXT,
-        "name": {**TEXT, "maxLength": limits.PREPARED_QUERY_NAME_CHARS_MAX},
-        "tags": list_of(TEXT),
-        "only_passing": BOOLEAN,
-        "near": TEXT,
-        "nearest": within(0, limits.REGIONS_MAX),
-        "regions": list_of(TEXT),
-        "ignored_checks": list_of(TEXT),
-        "node_meta": map_of(TEXT),
-        "service_meta": map_of(TEXT),
-        "ttl": TEXT,
-        "template": BOOLEAN,
-        "remove_empty_tags": BOOLEAN,
-    },
-}
 
 
 def _request(class_: type[Any]) -> Json:
