@@ -116,7 +116,7 @@ class Chooser:
     (weight 0) are called only when a service has no others.
 
     An instance whose call failed is avoided for a second, then for two, four … up to half a minute as long as it goes
-    on failing; never all of them: when every one is to be avoided, none is.
+    on failing. If that would leave no instance, none is avoided.
 
     With ``panic``, a share from 0 to 1, those that were lost when many owners failed at once are chosen, too, while
     fewer than that share can be reached; 0: never.
@@ -125,8 +125,8 @@ class Chooser:
     this one cannot serve: while it has none that can take work, or a smaller share than ``failover_threshold`` of those
     that should. ``panic`` cannot be had with it.
 
-    With ``last_known`` it goes on to choose when the node is closed, among what that knew, marked stale: for a program
-    that ends its last requests. Otherwise a closed node's ``NodeClosed`` is raised.
+    With ``last_known`` it still chooses after the node has closed, among the instances that the node knew, marked
+    stale: for a program that completes its last requests. Otherwise a closed node's ``NodeClosed`` is raised.
     """
 
     registry: LookupSource
@@ -230,7 +230,7 @@ class Chooser:
             self._failures.pop(key_of(instance), None)
 
     def _not_avoided(self, instances: Sequence[Instance]) -> Sequence[Instance]:
-        """Those that are not to be avoided now; all when there would be none, or only drained ones."""
+        """The instances that are not avoided now; all of them if only drained ones, or none, would be left."""
         if not self._failures:
             return instances
         now = self.clock()

@@ -1,8 +1,8 @@
 """Hedging: a second request to another instance when the first is slow, and the budget that bounds how often.
 
 After "The Tail at Scale" (Dean and Barroso, 2013): a second request that is sent once the first has taken longer than
-the 95th percentile cuts the slowest answers for a few percent more load. The budget keeps it at that when a whole
-service is slow, where hedging would double the load.
+the 95th percentile cuts the slowest answers for a few percent more load. The budget keeps the load at that when a whole
+service is slow; without it, hedging would double the load.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Accepting connections: each source has its turn, also while the process or the host is short of descriptors.
+"""Accepting connections: sources take turns, even while the process or the host is short of descriptors.
 
 Theory of operation. A host that connects faster than it can be served fills the kernel's queue, and then the first
 packets of all other hosts are dropped: their clients try again after one second, three, seven. So connections are
@@ -82,7 +82,7 @@ class Arrivals:
         return self._count
 
     def add(self, source: str, arrived: socket.socket) -> socket.socket | None:
-        """Have a connection wait. Returns the one to be closed for it, if too many wait: it may be the same."""
+        """Have a connection wait. Returns the connection to close, maybe the same one, if too many wait."""
         victim = None
         if self._count >= self.most:
             richest = max(self._waiting, key=lambda each: len(self._waiting[each]))

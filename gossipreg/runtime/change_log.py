@@ -1,4 +1,4 @@
-"""Change log: the names of what changed lately, from which many watchers catch up, each at its own pace."""
+"""Change log: the names of recent changes, from which many watchers catch up, each at its own pace."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Literal
 import attrs
 import trio
 
-#: Changes remembered. A watcher that falls further behind compares everything; it loses nothing.
+#: How many changes are remembered. A watcher that falls further behind compares everything, so it loses nothing.
 _KEPT = 4096
 
 #: What changed: a service or a member, and its name; a policy, and its key; what is stated about the keys of the
@@ -61,7 +61,7 @@ class ChangeLog:
         self._any.set()
 
     def since(self, position: int) -> list[Entry] | None:
-        """What changed after ``position``, each entry once; None when that is no longer remembered."""
+        """The entries that changed after ``position``, each once; None when they are no longer remembered."""
         behind = self.position - position
         if behind > len(self._entries):
             return None

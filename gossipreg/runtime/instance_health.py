@@ -1,7 +1,7 @@
 """Instance health: publishes what the checks of this node's own instances, and those of the node itself, find.
 
-The published health of an instance is the gravest of its checks, of its maintenance and of the checks of its node. It
-is part of the record, and no part of the registration: it is never written to disk. Whatever a check changes is
+The published health of an instance is the gravest of those of its checks, its maintenance and the checks of its node.
+It is part of the record but not of the registration, so it is never written to disk. Whatever a check changes is
 published at once, by the engine's verb that registers.
 """
 
@@ -73,7 +73,7 @@ class InstanceHealth:
     def _with_health(self, registration: LocalRegistration) -> Instance:
         id_ = registration.instance.id
         health, reason = self.monitor.standing(id_, registration.checks, registration.maintenance)
-        silence = self._silences.get(id_) if registration.is_bound else None  # else it is no process's
+        silence = self._silences.get(id_) if registration.is_bound else None  # otherwise it belongs to no process
         if silence is not None and health.gravity < Health.CRITICAL.gravity:
             health, reason = Health.CRITICAL, silence
         node = self._registrations.get(NODE_SERVICE)
@@ -193,6 +193,6 @@ class InstanceHealth:
 
 
 def _drained(registration: LocalRegistration) -> tuple[Instance, bytes]:
-    """The instance so that it is not called, packed: it takes no more bytes than as it was registered."""
+    """The instance with weight 0, packed, which takes no more bytes than as it was registered."""
     instance = attrs.evolve(registration.instance, weight=0)
     return instance, pack_instance(instance)

@@ -75,7 +75,7 @@ class NodeLifecycle:
         await self.identity.publish()
 
     async def restore(self, saved: SavedState) -> None:
-        """Take up what an earlier run left. Whatever a row holds, the node starts, if need be without it.
+        """Restore what an earlier run left. A row that cannot be used is left out, and never prevents the start.
 
         What that run had registered is registered again; what files defined, only once they do so again.
         """
@@ -102,8 +102,8 @@ class NodeLifecycle:
     def disown(self) -> None:
         """Close a fork's copies of the node's sockets and locks, in the child; the node goes on in the parent.
 
-        Else the kernel would hide the parent's death from its peers, and keep its port and its data directory taken,
-        for as long as the child lives.
+        Otherwise the kernel would hide the parent's death from its peers, and keep its port and its data directory
+        taken, for as long as the child lives.
         """
         if not self.context.is_closed:
             self.context.driver.disown()
@@ -111,7 +111,7 @@ class NodeLifecycle:
                 self.context.store.disown()
 
     async def set_draining(self, reason: str | None) -> None:
-        """Drain, and store why; with None, end that. With a data directory it outlives a restart.
+        """Drain, and store the reason; None ends it. With a data directory it outlives a restart.
 
         Raises ``NodeClosed``, and ``StorageError`` if the disk refuses it: then nothing has changed.
         """

@@ -1,12 +1,13 @@
 """Policy writer: changes of policies and of term registers, first on disk and then in gossip.
 
-What every member has heard cannot be taken back, so the disk comes first: a change that it refuses happens nowhere.
+A change that members have heard of cannot be taken back. So the disk comes first: a change that it refuses takes effect
+nowhere.
 Changes that peers make are stored as well, so that policies and terms outlive even the end of all agents.
 
 A term register is raised by the instances that state terms. It is written in one transaction with them, so that no
 crash can keep an instance and lose its term, or keep a withdrawal and give the term out again. Every write of a policy
-or a register is made under one lock, with what is so once the lock is held: else an older version could be written over
-one that is about to be published, such as a reset, and a crash would bring it back.
+or a register is made under one lock, and writes the state as it is once the lock is held. Otherwise an older version
+could overwrite one that is about to be published, such as a reset, and a crash would bring it back.
 """
 
 from __future__ import annotations
@@ -76,7 +77,7 @@ class PolicyWriter:
         await self._publish(partial(self._context.engine.local_policies.version_of, rule))
         version = self._context.engine.state.policies.get(rule.key)
         policy = None if version is None else version.policy
-        return policy or Policy(rule, self._context.name, time.time())  # else it was removed in this very moment
+        return policy or Policy(rule, self._context.name, time.time())  # otherwise it was removed at the same moment
 
     async def remove_policy(self, key: str) -> None:
         """Put a rule out of force on every node; otherwise as `set_policy`."""
@@ -94,7 +95,7 @@ class PolicyWriter:
         await self._publish(partial(self._context.engine.local_policies.token_version_of, token))
         self._context.check_open()
         found = (each for each in self._context.engine.state.policies.tokens if each.name == token.name)
-        return next(found, token)  # else it was revoked in this very moment
+        return next(found, token)  # otherwise it was revoked at the same moment
 
     async def revoke_token(self, name: str) -> None:
         """Have no agent accept the token of that name any more; otherwise as `set_policy`. Raises ``UnknownToken``."""
@@ -117,7 +118,7 @@ class PolicyWriter:
                 context.driver.say(context.engine.publish_policy(version, trio.current_time()))
 
     async def reset_term(self, service: str) -> ServiceTerm:
-        """Have a service's terms count anew everywhere, once that is on disk. Returns what is then known of them.
+        """Reset a service's terms everywhere, once that is on disk. Returns the terms that are then known.
 
         Raises ``StorageError`` if the disk refuses it: then nothing has changed anywhere.
         """
@@ -225,7 +226,7 @@ class PolicyWriter:
 
 
 def unpack_policy(key: str, body: bytes) -> PolicyVersion:
-    """What an earlier run of the node stored of a policy. Raises ``Junk``."""
+    """The policy in a row that an earlier run of the node stored. Raises ``Junk``."""
     version = message_of(body)
     if not isinstance(version, PolicyVersion) or version.key != key:
         raise Junk("it says something else")
@@ -233,7 +234,7 @@ def unpack_policy(key: str, body: bytes) -> PolicyVersion:
 
 
 def unpack_term(service: str, body: bytes) -> TermRegister:
-    """What an earlier run of the node stored of the term of a service. Raises ``Junk``."""
+    """The term register in a row that an earlier run of the node stored. Raises ``Junk``."""
     register = message_of(body)
     if not isinstance(register, TermRegister) or register.service != service:
         raise Junk("it says something else")

@@ -5,7 +5,7 @@ answered from the file, marked stale. Then the content is dropped for good: what
 file is written whenever its content would change, but at most every few seconds, and only while the node is in touch
 with other members, so that an outage does not empty it.
 
-A file that is not whole, or of another cluster, is set aside under another name: nothing in it is trusted.
+A file that is damaged, or of another cluster, is renamed: nothing in it is trusted.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Least time between two writes (seconds): a busy cluster changes all the time, and this is for emergencies.
+#: Least time between two writes (seconds): a busy cluster changes all the time, and the file is for outages only.
 WRITE_SECONDS: Final = 2.0
 
 #: Least time between two looks at whether anything is to be written (seconds).
@@ -52,8 +52,8 @@ _LOOK_SECONDS: Final = 0.1
 #: When the file is written again though nothing has changed (seconds): its age tells when the cluster was last seen.
 RENEW_SECONDS: Final = 600.0
 
-#: How old what it says may become (seconds). Addresses are given to others; after a day without contact a wrong one is
-#: likelier than a right one.
+#: How old its content may become (seconds). Addresses get reused: after a day without contact, an address is more
+#: likely wrong than right.
 AGE_SECONDS_MAX: Final = 86_400.0
 
 #: Below this share of reachable instances, those that were lost at once are kept in the file.

@@ -4,10 +4,10 @@ A peer that connects has proven nothing, and neither does its hello: the key's i
 proves a peer is its first authentic frame. So there are two pools:
 
 - *Unproven* streams. When the pool is full, the oldest stream of the source that holds most of it is evicted for
-  the newcomer. A member needs two round trips to prove itself, so it gets in whatever strangers hold.
+  the newcomer. A member needs two round trips to prove itself, so it gets in however many slots strangers hold.
 - *Proven* streams, whose peers hold the key. Strangers cannot evict these. When the pool is full a source that
-  holds fewer of them takes a slot from the one that holds most: of its streams the oldest that is no lifeline, or else
-  its oldest.
+  holds fewer of them takes a slot from the one that holds most: its oldest stream that is no lifeline, or else its
+  oldest stream.
 
 A source is an IPv4 address, or a /64 of IPv6, which is what one host is given.
 """
@@ -94,7 +94,7 @@ def _greediest(pool: dict[int, _Slot], newcomer: str) -> tuple[str, int]:
 
 
 def _proven_victim(pool: dict[int, _Slot], newcomer: str) -> int | None:
-    """The stream of the full ``pool`` to evict for one of the ``newcomer``'s source; None: that has its share."""
+    """The stream of the full ``pool`` to evict for the ``newcomer``; None if the newcomer's source has its share."""
     greediest, more = _greediest(pool, newcomer)
     if more <= 0:
         return None

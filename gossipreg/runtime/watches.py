@@ -1,7 +1,7 @@
 """Watches: each compares what it reported last with what is there now.
 
-So there is no queue between the node and a watcher: a slow one skips what came and went meanwhile, and one that is
-dropped leaves nothing behind.
+So there is no queue between the node and a watcher. A slow watcher skips what came and went in the meantime, and a
+watcher that is dropped leaves nothing behind.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from gossipreg.protocol.registry.view import View
 from gossipreg.runtime.change_log import ChangeLog
 from gossipreg.runtime.diagnostics import PrimaryConflicts
 
-#: How often a watch of other regions reads at the least (seconds): what nothing reads is not followed for ever.
+#: A watch of other regions reads at least this often (seconds), because a region is followed only while it is read.
 READ_AGAIN_SECONDS: Final = 60.0
 
 #: The view of a service of which nothing was reported yet.

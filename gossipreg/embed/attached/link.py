@@ -1,4 +1,4 @@
-"""Link: the connection to the agent, in a thread of its own that waits for the stream and for nothing else.
+"""Link: the connection to the agent, in a thread of its own that waits for nothing but the stream.
 
 Theory of operation. Callers of any thread put frames into `_outgoing` and wake the thread by a byte; it writes them,
 and settles futures by what it reads. So a read that is answered from a copy takes no lock, and one that needs the agent
@@ -10,7 +10,7 @@ again what the program has registered, then follows again what it followed, with
 what was not answered: every verb may be asked twice. Callers notice nothing of that but the time it takes, and get
 ``AgentUnreachable`` if the agent stays away.
 
-An agent that was started anew is believed only once it has settled: until then the copies hold what it does not show.
+A restarted agent is believed only once it has settled: until then the copies keep instances that it does not show yet.
 """
 
 from __future__ import annotations
@@ -254,7 +254,7 @@ class Link:
                 pause = min(2 * pause, _PAUSE_MAX)
 
     def _attached(self, stream: AgentStream) -> None:
-        """Say again what the agent is to know, in the order of the theory of operation."""
+        """Tell the agent again all that it must know, in the order of the theory of operation."""
         with self._lock:
             self._stream = stream
             if stream.boot != self._boot:

@@ -37,7 +37,7 @@ Named = tuple[dns.name.Name, dns.rdata.Rdata]
 
 @frozen
 class ZoneReply:
-    """What is to be said. ``read`` are the services that were looked at, each with its index at that time."""
+    """The reply to a question. ``read`` are the services that were looked at, each with its index at that time."""
 
     rcode: dns.rcode.Rcode = dns.rcode.NOERROR
     answers: tuple[Named, ...] = ()
@@ -48,13 +48,13 @@ class ZoneReply:
     )  # answers that are drawn as far as they fit
     read: tuple[tuple[str, int], ...] = ()
     has_orders: bool = False  # the next one may be in another order
-    is_kept: bool = True  # whether it is worth being kept: there is no end of names that do not exist
+    is_kept: bool = True  # whether it is worth caching: the names that do not exist are without number
     awaited: tuple[tuple[str, str], ...] = ()  # services, each with its region, of which it may be known soon
 
 
 _REFUSED = ZoneReply(dns.rcode.REFUSED, is_kept=False)
 
-#: The reply where it is not known what there is.
+#: The reply when the zone cannot know the answer.
 FAILED = ZoneReply(dns.rcode.SERVFAIL, is_kept=False)
 
 
@@ -233,7 +233,7 @@ class Zone:
     def _elsewhere(
         self, name: dns.name.Name, domain: dns.name.Name, type_: dns.rdatatype.RdataType, lot: float
     ) -> ZoneReply:
-        """What there is at a name that is none here: it may be in a region that the node follows."""
+        """The reply for a name that does not exist here, but may exist in a region that the node follows."""
         match names.asked_elsewhere(name, domain, self.regions):
             case None | (_, None):
                 return self._no_name(domain)
@@ -316,7 +316,7 @@ class Zone:
         if kept is not None and self._stands(kept):
             return kept
         pool = self._made(asked, domain, self._pools.last(key))
-        if pool.exists:  # there is no end of what does not exist
+        if pool.exists:  # the names that do not exist are without number
             self._pools.put(key, epoch, pool)
         else:
             self._pools.drop(key)
@@ -351,7 +351,7 @@ class Zone:
         type_: dns.rdatatype.RdataType,
         there: list[dns.rdata.Rdata],
     ) -> ZoneReply:
-        """Those of what is there that are of the type. A question for every type gets the least (RFC 8482 §4.2)."""
+        """The records of the type that was asked for. A question for every type gets the fewest (RFC 8482 §4.2)."""
         if type_ is _ANY:
             return ZoneReply(answers=((name, records.minimal_any()),))
         fitting = tuple((name, each) for each in there if each.rdtype in (type_, dns.rdatatype.CNAME))

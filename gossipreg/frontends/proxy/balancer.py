@@ -4,7 +4,8 @@ Pure: ``now`` (seconds on any steady clock) and the rng are passed in.
 
 The rule. Of the instances with a weight that have not been tried for this connection and have room, those come first
 that do not rest after a failure, then those whose owner is not suspected, then those of the balancer's own zone. Each
-of these is a preference: when nothing better is left, the rest is used, so no set of failures ever leaves no instance.
+of these is a preference: when nothing better is left, the rest is used, so failures alone never leave a caller without
+an instance.
 Among the best, one of three rules chooses (`Balance`):
 
 * Round robin, smooth and by weight, as in nginx: of any N connections in a row an instance gets its share but for one,
@@ -17,8 +18,8 @@ Among the best, one of three rules chooses (`Balance`):
 Or, where callers stick, each goes to the instance that its address belongs to, by weight (rendezvous hashing). While
 that instance is gone, the caller goes to its next one.
 
-A new instance warms up, if that is wanted: its share grows from nothing to its own. It takes part in so many of the
-choices, drawn at random; where callers stick, so much of its weight counts, so that they move to it one by one.
+A new instance can warm up: its share then grows from nothing to its own. It takes part in that fraction of the choices,
+drawn at random. Where callers stick, that fraction of its weight counts, so that they move to it one by one.
 """
 
 from __future__ import annotations
@@ -101,7 +102,7 @@ class Balancer:
     def choose(self, tried: Collection[Key], now: float, source: str | None = None) -> Backend | None:
         """The instance for a new connection, not one of those ``tried``; None when there is none with room.
 
-        With a ``source``, the one that it belongs to. The caller says `Backend.chosen` of it, and `ended` in the end.
+        With a ``source``, the instance that it belongs to. The caller calls `Backend.chosen`, and `ended` in the end.
         """
         best: list[Backend] = []
         first: tuple[bool, bool, bool, bool] | None = None
@@ -133,7 +134,7 @@ class Balancer:
         """Smooth weighted round robin: each gets credit for its weight, and the one with most credit pays for all."""
         total = float(sum(backend.instance.weight for backend in backends))
         for backend in backends:
-            if backend.credit is None:  # it begins anywhere, so that balancers do not all begin with the same instance
+            if backend.credit is None:  # at random: balancers must not all begin with the same instance
                 backend.credit = (self.rng.random() - 0.5) * total
             # Credit of times with other instances or other weights is worth one turn at most.
             backend.credit = max(-total, min(total, backend.credit)) + backend.instance.weight
@@ -163,7 +164,7 @@ class Balancer:
 def _without_overloaded(backends: Sequence[Backend]) -> Sequence[Backend]:
     """Those that hold no more connections than is plausible beside the others; all if there are none.
 
-    One that accepts connections and does not end them would otherwise hold ever more of them.
+    An instance that accepts connections and does not end them would otherwise collect ever more of them.
     """
     weights = sum(backend.instance.weight for backend in backends)
     connections = sum(backend.in_flight for backend in backends)

@@ -87,7 +87,7 @@ class Upstream:
             self._use(next(iter(self.balancer.backends))[0], now)
 
     def _use(self, region: str, now: float) -> None:
-        """The instances are those of ``region`` now; log and count the beginning and the end of a failover."""
+        """Use the instances of ``region`` from now on; log and count the beginning and the end of a failover."""
         before, self.region = self.region, region
         if region == before:
             return

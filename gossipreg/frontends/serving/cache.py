@@ -1,4 +1,4 @@
-"""The cache of answers: each is valid for as long as the index that it was made at stands."""
+"""The cache of answers: each is valid as long as the index at which it was made is current."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class IndexedCache(Generic[Value]):
             self.total -= self._size(kept[1])
 
     async def fetch(self, key: Hashable, index: Hashable, make: Callable[[], Awaitable[tuple[Value, bool]]]) -> Value:
-        """The value at ``index``: the one that is kept, or one made once for all who ask meanwhile.
+        """The value at ``index``: the cached one, or one that is made once for all concurrent callers.
 
         ``make`` returns the value and whether it is worth keeping.
         """

@@ -30,11 +30,11 @@ _SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 class DefaultApi(CompatibilityApi, Protocol):
-    """The API that answers what no compatibility API does. It logs HEAD as GET."""
+    """The API for all paths that belong to no compatibility API. It logs HEAD as GET."""
 
     @property
     def probes(self) -> frozenset[str]:
-        """Paths that are answered in a word to a client without a token."""
+        """Paths that a client without a token may read; it gets one word."""
         ...
 
 
@@ -57,7 +57,7 @@ class Dispatcher:
         self._apis = tuple((f"{prefix}/", each) for each in self.compatibility_apis for prefix in each.prefixes)
 
     async def close_with_node(self) -> None:
-        """Wait until the node is closed, and from then on answer only that: its state is stale from that moment."""
+        """Wait until the node is closed; from then on every answer says so, because its state is stale."""
         try:
             await self.server.node.wait_closed()
             self._closed = "this node has left and is closed"
@@ -99,7 +99,7 @@ class Dispatcher:
         return DeferredResponse(later)
 
     def _labelled(self, answer: Response, request: Request) -> Response:
-        """The answer with how far it can be relied on, for a client that may know."""
+        """The answer with headers that say how far it can be relied on, if the client may know."""
         if (
             answer.status in (401, 403)
             or not answer.is_labelled
@@ -144,7 +144,7 @@ class Dispatcher:
         return token is not None and access.find(token) is None
 
     def _enter(self, name: bytes, found: Token | None) -> None:
-        """Let what this request brings about be known as its client's, and be looked at."""
+        """Attribute all that this request causes to its client, and bound it by the services that the token is for."""
         watch(found)
         holder = None if found is None else found.name
         audit_log.caller.set(attrs.evolve(audit_log.caller.get(), request=name.decode("ascii"), token=holder))

@@ -232,7 +232,7 @@ def status_of_own_instance() -> Iterator[None]:
 
 
 def watch(token: Token | None) -> None:
-    """Have what this task changes from now on looked at, if ``token``, its client's, is for some services only."""
+    """Check all that this task changes from now on, if the ``token`` of its client is for certain services only."""
     bound = token if token is not None and token.bound else None
     bound_token.set(bound)
     permission.set(None if bound is None else partial(check_own_instance, bound))
