@@ -305,7 +305,7 @@ class Borders:
             session.head, context.cell = head, head.cell
             if head.cell != cells.own:
                 self._meet(head, session, cells, context, now)
-            elif context.stream is not None and context.stream < 0:
+            elif not context.is_answer:
                 context.replies += map(pack, (cells.own_head(""), *cells.heads))
         elif session.head.cell == cells.own:
             is_told = context.member is not None or (context.is_answer and not self.is_announced)
@@ -348,17 +348,16 @@ class Borders:
 
     def _meet(self, head: CellHead, session: StreamSession, cells: Cells, context: MessageContext, now: float) -> None:
         """The peer on a stream is of another cell: say who is there, and ask for what differs."""
-        assert context.stream is not None, "it came on a stream"
         if not self.state.makes_room_for_cell(head.cell, now):
             self.state.counters[Count.CELLS_CLAIMS_REFUSED] += 1
             return
         if session.purpose is Purpose.JOIN:
             session.purpose = Purpose.BORDER
         # Where a stream comes from is no address to call: its port is the kernel's choice.
-        self._note_contact(head.cell, head.relays or ((session.to,) if context.stream > 0 else ()), cells, now)
+        self._note_contact(head.cell, head.relays or ((session.to,) if context.is_answer else ()), cells, now)
         said: list[Message] = []
         is_able = self.is_announced and not self._is_apart(now)
-        if context.stream < 0:
+        if not context.is_answer:
             own = cells.own_head(head.cell)
             said.append(own if is_able else attrs.evolve(own, size=0))
             if head.confirmed and is_able:
@@ -366,10 +365,10 @@ class Borders:
             elif not head.size and (known := cells.addresses(head.cell)):
                 said.append(CellHead(head.cell, 0, 0, 0, known))  # where the newcomer's own cell is
             said += self._further_heads(head.cell, cells, now, is_asked=not head.size)
-        if head.size and (is_able or (context.stream > 0 and self.is_announced)):
+        if head.size and (is_able or (context.is_answer and self.is_announced)):
             if head.fingerprint != cells.partitions.total(head.cell):
                 said.append(Compare(cells.partitions.of(head.cell).sums, head.cell))
-            if context.stream < 0 and head.common != cells.partitions.total(COMMON):
+            if not context.is_answer and head.common != cells.partitions.total(COMMON):
                 said.append(Compare(cells.partitions.of(COMMON).sums, COMMON))
         context.replies += map(pack, said)
 

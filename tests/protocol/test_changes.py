@@ -17,8 +17,10 @@ from gossipreg.protocol.engine import Engine
 from gossipreg.protocol.membership.member_update import MemberUpdate
 from gossipreg.protocol.membership.probe import Ack, Nack
 from gossipreg.protocol.message_context import MessageContext
+from gossipreg.protocol.registry.records import TableDigest
+from gossipreg.protocol.registry.registry import Registry
 from gossipreg.protocol.wire.messages import Message
-from tests.protocol.making import address, engine, history, instance, introduce, update
+from tests.protocol.making import address, engine, history, instance, introduce, packet, update
 from tests.protocol.test_engine import B, C, among
 from tests.protocol.unproven_answers import questions
 
@@ -58,6 +60,7 @@ def snapshot(node: Engine) -> dict[str, str]:
 def flat() -> Engine:
     node = among(B, C, D)
     node.register(instance("own"), 1.0)
+    node.receive(packet(B, *history([("x", 1), ("y", 1)]).said), B.address, 2.0)
     node.handle_timeout(6.0)
     return node
 
@@ -70,6 +73,19 @@ def of_a_cell() -> Engine:
     return node
 
 
+def deletion() -> TableDigest:
+    """The digest by which ``b`` says that it has deleted an instance."""
+    registry = Registry(B.name)
+    for id_ in ("x", "y"):
+        registry.offer(instance(id_, weight=1), B.generation)
+    registry.delete("x", B.generation)
+    table = registry.table(B.name)
+    assert table is not None
+    digest = table.digest_after(2)
+    assert digest is not None
+    return digest
+
+
 def messages() -> list[Message]:
     remote = attrs.evolve(update("far", port=7300), cell="west")
     return [
@@ -79,7 +95,8 @@ def messages() -> list[Message]:
         *(attrs.evolve(B, status=Status.FAILED, accuser=C.run_id, refused=True), update("new", port=7200)),
         *(update("a", Status.SUSPECT, port=7000), update("a", generation=B.generation + 1, port=7009)),
         *(Ack(1, 0, 0), Ack(1, 0, 7), Nack(1)),
-        *history([("x", 1), ("x", None)]).said,
+        *history([("x", 1), ("y", 1), ("x", None)]).said,
+        deletion(),
         *(remote, attrs.evolve(remote, status=Status.FAILED)),
         attrs.evolve(B, cell="west"),
         CellHead("west", 1, 7, 0, (address(7300),), 5),

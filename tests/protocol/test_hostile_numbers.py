@@ -115,7 +115,7 @@ def test_an_accusation_in_the_upper_half_of_incarnations_is_answered_by_a_later_
 def test_a_departure_of_long_ago_is_told_within_its_range() -> None:
     node = among(B)
     deliver(node, B, update("b", Status.LEFT, age=limits.AGE_MAX))
-    left = node.members.with_age(believed(node, "b"), 6.0 + 5.0)
+    left = node.state.with_age(believed(node, "b"), 6.0 + 5.0)
     assert left.age == limits.AGE_MAX
     pack(left)
 

@@ -324,3 +324,14 @@ def test_a_refused_stream_proves_nothing_while_our_own_kernel_refuses_to_send() 
     [stream] = (number for number, session in node.sessions._sessions.items() if session.about == seq)
     node.stream_ended(stream, 6.6, refused=True)
     assert changes(node.handle_timeout(7.0)) == [("b", "suspect")]
+
+
+def test_one_that_is_back_is_compared_with_as_soon_as_states_differ() -> None:
+    node = among(B, C)
+    deliver(node, C, attrs.evolve(B, status=Status.LEFT))
+    deliver(node, B, attrs.evolve(B, status=Status.FAILED, generation=B.generation + 1))
+    back = attrs.evolve(B, generation=B.generation + 1, incarnation=1)
+    assert believed(node, "b").status is Status.FAILED
+    deliver(node, B, back, now=9.0)
+    assert believed(node, "b") == back
+    assert node.streams._members.unequal_since == 9.0 - node.settings.reconcile_settle

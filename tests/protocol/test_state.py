@@ -306,3 +306,10 @@ def test_as_many_digests_go_along_as_there_is_room_for() -> None:
         one.digests.changed(owner, 1.0)
     one.digests.take_due(9.0, rounds=1)
     assert [len(one.piggyback_digests(count * one.digest_bytes + 1, 9.0)) for count in (0, 3)] == [0, 3]
+
+
+def test_the_age_of_a_failure_is_counted_in_whole_seconds_from_zero() -> None:
+    one = knowing(update("b"))
+    failed = update("b", Status.FAILED)
+    one.believe(failed, 5.0, spread=False)
+    assert [one.with_age(failed, now).age for now in (5.0, 5.9, 7.0)] == [0, 0, 2]

@@ -254,11 +254,6 @@ class Members:
         """When ``name`` failed or left (seconds); None if it did neither, or is not known."""
         return self._since.get(name)
 
-    def with_age(self, update: MemberUpdate, now: float) -> MemberUpdate:
-        """``update`` with the time since its member failed or left, for a peer that may not know it."""
-        since = self._since.get(update.name)
-        return update if since is None else attrs.evolve(update, age=min(limits.AGE_MAX, max(0, int(now - since))))
-
     def memory(self, status: Status) -> float:
         """How long a member of this status is remembered (seconds)."""
         if status.is_present:

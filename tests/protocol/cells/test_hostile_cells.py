@@ -518,6 +518,30 @@ def test_a_node_that_hears_none_of_its_cell_says_since_when() -> None:
     assert own.confirmed == int(made.state.clock.wall(30.0) - 1000 * made.isolation.silence(30.0))
 
 
+def test_a_member_of_this_cell_tells_of_others_on_a_stream() -> None:
+    made, member = node(), of_cell("a1", "a")
+    introduce(made, member)
+    says(made, head("a"), attrs.evolve(head("a"), size=2), attrs.evolve(head("c"), confirmed=5), sender=member.run_id)
+    assert cells_of(made).others == ("c",)
+
+
+def test_the_seed_of_another_cell_is_remembered_as_where_that_cell_is() -> None:
+    made, seed = node(has_seeds=True), Address("10.9.9.9", 7000)
+    [asked] = opened(made.seeds([seed], 0.0))
+    says(made, head(relays=()), End(), stream=asked.stream)
+    assert cells_of(made).addresses("b") == (seed,)
+
+
+def test_another_cell_says_whether_it_hears_this_one() -> None:
+    for size in (0, 3):
+        made = node()
+        introduce(made, of_cell("a1", "a"), of_cell("a2", "a"))
+        says(made, head(), of_cell("b1", "b"))
+        [asking] = [each for each in opened(made.handle_timeout(30.0)) if each.to.port == 7199]
+        says(made, head(), CellHead("a", size, 0, 0, ()), stream=asking.stream, now=30.1)
+        assert {cell: each.is_heard for cell, each in made.borders._answers.items()} == {"b": bool(size)}
+
+
 def test_a_crossing_that_has_failed_is_repeated_after_a_pause() -> None:
     made = node()
     says(made, head(), of_cell("b1", "b"))

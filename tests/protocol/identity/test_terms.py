@@ -16,6 +16,7 @@ from gossipreg.protocol.registry.policy_version import revocation_version
 from gossipreg.protocol.registry.records import Record
 from gossipreg.protocol.registry.terms import TermProofs, TermRegister
 from gossipreg.protocol.wire.messages import message_of, pack
+from gossipreg.signatures import SIGNATURE_BYTES
 from tests.protocol.identity.signing import (
     AUTHORITY,
     UNTIL,
@@ -272,3 +273,15 @@ def test_a_malformed_list_of_proofs_is_none() -> None:
     read = message_of(packed.replace(b"\x93\xc4\x00\xc4\x01x\xc4\x00", b"\x92\xc4\x00\xc4\x01x"))
     assert isinstance(read, TermRegister)
     assert read.proofs == TermProofs()
+
+
+def test_a_record_without_a_term_carries_the_signature_of_the_record_only() -> None:
+    here = meeting()
+    sizes = []
+    for term in (0, 3):
+        here.register(instance("x", term=term), 7.0)
+        table = here.state.registry.table("a")
+        assert table is not None
+        [record] = table
+        sizes.append(len(record.proof))
+    assert sizes == [SIGNATURE_BYTES, 2 * SIGNATURE_BYTES]

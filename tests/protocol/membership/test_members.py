@@ -184,21 +184,21 @@ def test_the_present_are_never_forgotten() -> None:
     assert members(3).forget(1e12) == []
 
 
-def test_the_time_since_a_member_failed_travels_with_its_update() -> None:
+def test_the_time_at_which_a_member_failed_is_known_from_its_update() -> None:
     listed = members(1)
     without(listed, "m0", Status.FAILED, now=100.0, age=40)
     held = listed.get("m0")
     assert held is not None
     assert held.age == 0
-    assert listed.with_age(held, 110.5).age == 50
-    assert listed.with_age(update("a"), 110.5).age == 0
+    assert listed.since("m0") == 60.0
+    assert listed.since("a") is None
 
 
 def test_hearing_again_that_a_member_failed_does_not_make_it_fail_later() -> None:
     listed = members(1)
     without(listed, "m0", Status.FAILED, now=100.0)
     listed.put(update("m0", Status.FAILED, incarnation=1, port=7100), 500.0)
-    assert [update.age for update in (listed.with_age(held, 600.0) for held in listed.failed())] == [500]
+    assert [listed.since(held.name) for held in listed.failed()] == [100.0]
 
 
 def test_there_is_room_for_so_many_members_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
