@@ -43,6 +43,7 @@ async def keep_pauses_short() -> None:
     if sys.version_info >= (3, 14):
         return
     freezing, thresholds = _Freezing(), gc.get_threshold()
+    gc.freeze()  # what the start has made is in use
     gc.callbacks.append(freezing)
     gc.set_threshold(*_THRESHOLDS)
     try:
@@ -60,12 +61,17 @@ async def keep_pauses_short() -> None:
         gc.unfreeze()
 
 
+def _room() -> int:
+    """Allocated blocks beyond which everything is collected again, if it has just been."""
+    return 2 * sys.getallocatedblocks() + _ROOM
+
+
 @attrs.define(eq=False, repr=False)
 class _Freezing:
     """Called by the interpreter before and after each collection."""
 
-    _most: int = 0  # allocated blocks, beyond which everything is collected
-    _is_whole: bool = True  # the collection that is due looks at everything
+    _most: int = attrs.field(factory=_room)  # allocated blocks, beyond which everything is collected
+    _is_whole: bool = False  # the collection that is due looks at everything
 
     def __call__(self, phase: str, info: dict[str, Any]) -> None:
         if info["generation"] != _OLDEST:
@@ -75,7 +81,6 @@ class _Freezing:
                 gc.unfreeze()
             return
         gc.freeze()
-        blocks = sys.getallocatedblocks()
         if self._is_whole:
-            self._most = 2 * blocks + _ROOM
-        self._is_whole = blocks > self._most
+            self._most = _room()
+        self._is_whole = sys.getallocatedblocks() > self._most
