@@ -113,9 +113,9 @@ ROWS: Final = (
     Row("one-packets", "burst", "a registration (Serf: a tag): packets a node, beyond those of rest", "", at_most=20),
     Row("one-bytes", "burst", "a registration (Serf: a tag): traffic a node, beyond that of rest", "B"),
     Row("one-cpu", "burst", "a registration (Serf: a tag): CPU a node, beyond that of rest", "ms"),
-    Row("burst-seen", "burst", "a burst of registrations through one agent, all seen by the last", "s"),
+    Row("burst-seen", "burst", "a burst of registrations through one agent, all seen by the last", "s", at_most=6),
     Row("burst-answered", "burst", "a burst: the agent has answered them all", "s"),
-    Row("burst-packets", "burst", "a burst: packets a node, beyond those of rest", ""),
+    Row("burst-packets", "burst", "a burst: packets a node, beyond those of rest", "", at_most=300),
     Row("burst-bytes", "burst", "a burst: traffic a node, beyond that of rest", "KiB"),
     Row(
         "burst-beside",

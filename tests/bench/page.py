@@ -33,6 +33,7 @@ _COLD: Final = "python tests/bench/serf.py --nodes 128 --rows cold"
 _IDLE: Final = "python tests/bench/serf.py --nodes {} --rows idle"
 _LOSS: Final = "python tests/bench/loss.py --nice -15"
 _ANOMALIES: Final = "python tests/bench/anomalies.py --nice -15"
+_BURST: Final = "python tests/bench/serf.py --nodes 64 --rows burst --nice -15"
 _STARTUP: Final = "python tests/bench/startup.py"
 _ATTACH: Final = "python tests/bench/attach.py"
 _RECONCILIATION: Final = "python -m tests.bench.reconciliation"
@@ -47,6 +48,7 @@ _TURNS: Final = "python -m tests.bench.turns --instances 5000"
 _SIEGE: Final = "python -m tests.bench.siege --seconds 60"
 _LISTS: Final = "python -m tests.bench.long_lists"
 _BIG: Final = "python -m tests.bench.big_service"
+_WAKEUPS: Final = "python -m tests.bench.wakeups"
 _CHANGES: Final = "python -m tests.bench.changes --nodes 8 --seconds 6 --burst 0"
 
 #: What the name of a line says where more is better; else less is.
@@ -92,7 +94,7 @@ def _serf(what: str, row: str, group: str) -> Line:
 
 
 def _burst(what: str, row: str) -> Line:
-    return Line(what, _SERF, Cell(row, "gossipreg"), more=" --rows burst")
+    return Line(what, _BURST, Cell(row, "gossipreg"))
 
 
 def _loss(percent: int) -> Line:
@@ -316,6 +318,14 @@ LINES: Final = (
     ),
     Line("the same: wake-ups of a node", _CHANGES, Cell("under changes | wake-ups |", "median")),
     Line("wake-ups of a node of 8 at rest", _CHANGES, Cell("at rest | wake-ups |", "median")),
+    Line(
+        "wake-ups of a node of 8 at rest, all threads",
+        _WAKEUPS,
+        Cell("wake-ups |", "gossipreg"),
+        "Serf",
+        Cell("wake-ups |", "Serf"),
+        Cell("wake-ups |", "ratio"),
+    ),
     Line("`/healthz` of an agent under siege, 99 %", _SIEGE, Cell("`/healthz`, 99%", "under siege")),
     Line("memory of an agent under siege, growth in the last third", _SIEGE, Cell("resident, last", "under siege")),
 )
