@@ -353,6 +353,7 @@ class Borders:
             return
         if session.purpose is Purpose.JOIN:
             session.purpose = Purpose.BORDER
+            self.joining.settle(session.to)
         # Where a stream comes from is no address to call: its port is the kernel's choice.
         self._note_contact(head.cell, head.relays or ((session.to,) if context.is_answer else ()), cells, now)
         said: list[Message] = []

@@ -25,7 +25,7 @@ from gossipreg.protocol.outbox import Outbox
 from gossipreg.protocol.outputs import JoinEnded, SeekSeeds
 from gossipreg.protocol.peer_streams import PeerStreams
 from gossipreg.protocol.stream_sessions import Purpose
-from gossipreg.protocol.wire.messages import pack
+from gossipreg.protocol.wire.messages import Message, pack
 
 #: Seeds pinged at once until a member is reached.
 _SEEDS_AT_ONCE = 4
@@ -81,6 +81,9 @@ class Joining:
         """Try the seeds at ``addresses``: several while no member was reached, else one that is not present."""
         present = self._known_addresses() if self.identity.announced else {}
         tried = [a for a in dict.fromkeys(addresses) if a != self.identity.address and a not in present]
+        for known in (self._unsettled, self._settled):  # names of seeds may stand for other addresses by now
+            for address in [each for each in known if each not in tried]:
+                del known[address]
         if addresses and not tried and not self.identity.announced and self.identity.rival is None:
             self.local_member.complete_join(now)  # this node is its own only seed
         if not self._has_progress():
@@ -123,17 +126,16 @@ class Joining:
         sessions = self.streams.sessions
         if len(seeds) == 1 and not sessions.is_open(Purpose.SEED_PING):
             if not sessions.is_open(Purpose.JOIN, seeds[0]):
-                self.streams.open_comparison(Purpose.JOIN, Destination(0, seeds[0]), now)
-                self._note_tried(seeds[0])
+                self._note_tried(seeds[0], self.streams.open_comparison(Purpose.JOIN, Destination(0, seeds[0]), now))
             return
         for seed in seeds:
             if not sessions.is_open(Purpose.SEED_PING, seed) and not sessions.is_open(Purpose.JOIN, seed):
                 ping = Ping(0, 0, self.streams.state.fingerprint.total)
-                self.streams.open(Purpose.SEED_PING, Destination(0, seed), [self.outbox.clock(now), ping])
-                self._note_tried(seed)
+                said: list[Message] = [self.outbox.clock(now), ping]
+                self._note_tried(seed, self.streams.open(Purpose.SEED_PING, Destination(0, seed), said))
 
-    def _note_tried(self, seed: Address) -> None:
-        if not self.identity.announced and seed not in self._settled:
+    def _note_tried(self, seed: Address, stream: int | None) -> None:
+        if stream is not None and not self.identity.announced and seed not in self._settled:
             self._unsettled[seed] = None
 
     @property

@@ -14,6 +14,9 @@ and changes nothing here. But two things follow from it:
 
 from __future__ import annotations
 
+import math
+from collections import Counter
+
 import attrs
 
 from gossipreg.counters import Count
@@ -40,14 +43,19 @@ UNKNOWN_SECONDS = 30.0
 #: The longest such wait, for a member that has refuted the verdicts before (seconds).
 _UNKNOWN_SECONDS_MAX = 600.0
 
-#: Members of this cell remembered that are not decided on; the others are looked at when these are settled.
-_UNKNOWN_MAX = 1024
+#: Members of this cell remembered that are not decided on, for each cell that was the first to hold them; others are
+#: looked at when these are settled.
+_UNKNOWN_MAX = 256
+
+#: Time between two looks for those that no cell holds any more (seconds).
+_SWEEP_SECONDS = 1.0
 
 
 @attrs.define(eq=False, repr=False)
 class _Undecided:
     """A member of this cell that only another cell holds as present."""
 
+    cell: str  # that was the first to hold it
     since: float  # seconds
     seen: float  # when another cell was last found to hold it (seconds)
     patience: float = UNKNOWN_SECONDS
@@ -65,6 +73,8 @@ class RemoteHandler:
     joining: Joining
     outbox: Outbox
     _undecided: dict[str, _Undecided] = attrs.field(factory=dict)  # by name
+    _counts: Counter[str] = attrs.field(factory=Counter)  # of these, by cell
+    _sweep_at: float = -math.inf  # seconds
 
     def handle_update(self, update: MemberUpdate, context: MessageContext, now: float) -> bool:
         """Handle an update if it is about another cell's member or came across a border; returns whether it was."""
@@ -128,7 +138,7 @@ class RemoteHandler:
         """Another cell holds this update about a member of this cell."""
         held = self.state.members.get(update.name)
         if held is not None and held.status.is_present:
-            self._undecided.pop(update.name, None)
+            self._settle(update.name)
             self._tell_accused(update, held, now)
             return
         is_later = held is None or update.supersedes(held)
@@ -139,16 +149,29 @@ class RemoteHandler:
             # It runs in a third cell now, which the peer may not hear. The run that the peer holds has ended.
             context.replies.append(pack(update.graver(Status.FAILED, self.identity.run_id)))
             return
-        self._decide(update, now)
+        self._decide(update, context.cell, now)
 
-    def _decide(self, update: MemberUpdate, now: float) -> None:
+    def _settle(self, name: str) -> None:
+        each = self._undecided.pop(name, None)
+        if each is not None:
+            self._counts[each.cell] -= 1
+            self._counts += Counter()  # without those that are zero
+
+    def _sweep(self, now: float) -> None:
+        if now >= self._sweep_at:
+            self._sweep_at = now + _SWEEP_SECONDS
+            for name in [name for name, each in self._undecided.items() if now - each.seen >= 2 * each.patience]:
+                self._settle(name)
+
+    def _decide(self, update: MemberUpdate, cell: str, now: float) -> None:
         """Ask a member that another cell holds as present to join, or declare that it has failed."""
-        self._undecided = {name: each for name, each in self._undecided.items() if now - each.seen < 2 * each.patience}
+        self._sweep(now)
         each = self._undecided.get(update.name)
         if each is None:
-            if len(self._undecided) >= _UNKNOWN_MAX:
+            if self._counts[cell] >= _UNKNOWN_MAX:
                 return
-            each = self._undecided[update.name] = _Undecided(now, now)
+            each = self._undecided[update.name] = _Undecided(cell, now, now)
+            self._counts[cell] += 1
         each.seen = now
         if not each.is_asked or now - each.since < each.patience:
             each.is_asked = self.joining.join_own_cell([update.address], now) or each.is_asked

@@ -144,7 +144,6 @@ class Policies:
 
     def take(self, version: PolicyVersion, wall: int = _ANY_TIME) -> list[PolicyVersion]:
         """Take a version that is new; returns those that it replaces or evicts."""
-        self._revision += 1
         gone = []
         held = self._versions.get(version.key)
         if held is not None:
@@ -163,12 +162,13 @@ class Policies:
         if pushed_out is not None:
             self._drop(pushed_out)
             gone.append(pushed_out)
+        self._revision += 1  # last: another thread may read in between, and must not keep that
         return gone
 
     def discard(self, version: PolicyVersion) -> None:
         """Forget ``version``, which is held."""
-        self._revision += 1
         self._drop(version)
+        self._revision += 1
 
     def _drop(self, version: PolicyVersion) -> None:
         del self._versions[version.key]

@@ -97,7 +97,8 @@ class StreamFallback(RecordOracle):
 class HalfOpenJoins(Oracle):
     """A node of a sealed cluster whose clock is wrong from its first start is not believed present by other nodes.
 
-    Checked where some clocks are wrong by one amount, beyond the tolerance, and all others are right.
+    Checked where some clocks are wrong by one amount, beyond the tolerance, and all others are right, and no impostor
+    is there: one that holds the key can pass on what such a node has signed.
     """
 
     law: ClassVar[str] = "a node with a wrong clock is not admitted until the clock is right"
@@ -109,7 +110,8 @@ class HalfOpenJoins(Oracle):
         clocks = [fault for fault in scenario.faults if fault.kind.startswith("clock")]
         skews = {fault.seconds for fault in clocks if fault.kind == "clock-skew-at-start"}
         is_clear = len(skews) == 1 and all(fault.kind == "clock-skew-at-start" for fault in clocks)
-        self._watched = scenario.sealed and is_clear and abs(skews.pop()) > CLOCK_SKEW_MAX + 5
+        has_impostor = any(fault.kind == "impostor" for fault in scenario.faults)
+        self._watched = scenario.sealed and is_clear and not has_impostor and abs(skews.pop()) > CLOCK_SKEW_MAX + 5
 
     def after(self, process: Process) -> None:
         """Check which members a node with a right clock believes present."""

@@ -70,7 +70,8 @@ def described(fault: Fault) -> str:
     for field in attrs.fields(Fault):
         value = getattr(fault, field.name)
         if field.name not in ("kind", "name", "at", "lasts", "nodes", "to", "both_ways") and value != field.default:
-            said.append(field.name if value is True else f"{field.name} {value:g}")
+            shown = value if isinstance(value, str) else f"{value:g}"
+            said.append(field.name if value is True else f"{field.name} {shown}")
     if not fault.both_ways:
         said.append("one way")
     return ", ".join(said)

@@ -311,6 +311,35 @@ def test_a_seed_that_is_tried_again_is_not_waited_for_again() -> None:
     assert made.identity.announced
 
 
+def test_a_seed_of_another_cell_that_comes_to_no_end_is_not_waited_for() -> None:
+    there, dripping = Address("10.9.9.9", 7000), Address("10.9.9.8", 7000)
+    made, streams = heard_out_by_another_cell(there, dripping)
+    says(made, Ack(0, 0, 1), stream=streams[dripping], now=1.0)
+    says(made, head("c"), stream=streams[dripping], now=1.0)
+    again = {each.to: each.stream for each in opened(made.seeds([there, dripping], 2.0))}
+    says(made, Ack(0, 0, 1), stream=again[there], now=2.1)
+    says(made, head(), End(), stream=again[there], now=2.2)
+    assert made.identity.announced
+
+
+def test_a_seed_is_not_waited_for_to_which_no_stream_was_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    there, other = Address("10.9.9.9", 7000), Address("10.9.9.8", 7000)
+    made = node(has_seeds=True)
+    monkeypatch.setattr(limits, "STREAMS_OUT_MAX", 1)
+    [first] = opened(made.seeds([there, other], 0.0))
+    assert made.joining.awaits_seed
+    made.stream_ended(first.stream, 1.0)
+    assert not made.joining.awaits_seed
+
+
+def test_an_address_that_a_seed_no_longer_has_is_not_waited_for() -> None:
+    there, former = Address("10.9.9.9", 7000), Address("10.9.9.8", 7000)
+    made = node(has_seeds=True)
+    [_] = opened(made.seeds([former], 0.0))
+    [_] = opened(made.seeds([there], 1.0))
+    assert list(made.joining._unsettled) == [there]
+
+
 def test_a_newcomer_joins_the_seed_of_its_own_cell_that_answers_last() -> None:
     there, late = Address("10.9.9.9", 7000), Address("10.0.0.7", 7000)
     made, streams = heard_out_by_another_cell(there, late)
@@ -374,6 +403,26 @@ def test_a_member_that_has_died_since_it_refuted_its_failure_elsewhere_is_failed
     assert failed_at(of_cell("a7", "a", incarnation=1), 1000.0) == 32.0
     assert failed_at(of_cell("a7", "a", incarnation=2), 1033.0) == 60.0
     assert made.counters["cells_ghosts_failed"] == 2
+
+
+def test_members_made_up_by_one_cell_do_not_keep_those_of_another_from_being_decided_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(remote_handler, "_UNKNOWN_MAX", 3)
+    made = node()
+    ghosts = [of_cell(f"a{number}", "a") for number in range(10, 20)]
+    for number, now in enumerate((1.0, 20.0, 40.0)):
+        says(made, head("b"), *ghosts, stream=-10 - number, now=now)
+        says(made, head("c"), of_cell("a7", "a"), stream=-20 - number, now=now)
+    assert made.counters["cells_ghosts_failed"] == 4
+    held = made.members.get("a7")
+    assert held is not None
+    assert held.status is Status.FAILED
+    for stream in range(1, 10):
+        made.stream_ended(stream, 50.0)
+    says(made, head("b"), of_cell("a9", "a"), stream=-31, now=1000.0)  # those of before are forgotten
+    says(made, head("b"), of_cell("a9", "a"), stream=-32, now=1040.0)
+    assert made.members.get("a9") is not None
 
 
 def test_a_failed_member_that_another_cell_holds_in_the_same_incarnation_is_not_decided_on_again() -> None:

@@ -92,6 +92,24 @@ def test_a_removed_policy_is_in_force_no_more_and_does_not_come_back() -> None:
     assert policies.rule("split:orders") is None
 
 
+@pytest.mark.parametrize("removed", ["replaced", "discarded"])
+def test_what_another_thread_reads_during_a_change_is_not_kept(removed: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    policies = Policies()
+    deliver(policies, version(RULES[0], 1))
+    drop = Policies._drop
+
+    def read_and_drop(self: Policies, gone: PolicyVersion) -> None:
+        assert self.in_force == (Policy(RULES[0], "a", 0.001),)
+        drop(self, gone)
+
+    monkeypatch.setattr(Policies, "_drop", read_and_drop)
+    if removed == "replaced":
+        policies.take(version(RULES[0], 2, removed=True))
+    else:
+        policies.discard(version(RULES[0], 1))
+    assert policies.in_force == ()
+
+
 def test_a_kind_that_only_a_later_version_knows_is_kept_and_has_no_effect() -> None:
     unknown = PolicyVersion("limit:orders", 1, 0, "a", msgpack.packb({"kind": "limit", "service": "orders", "most": 5}))
     policies = Policies()

@@ -8,6 +8,7 @@ import pytest
 
 from gossipreg_sim.fault import Fault
 from gossipreg_sim.report.recording import Recording, record
+from gossipreg_sim.report.timeline import described
 from gossipreg_sim.report.why import Answer, as_document, as_lines, why, worst_belief
 from gossipreg_sim.scenario import ScenarioError
 from tests.sim.making import scenario
@@ -27,6 +28,11 @@ def test_a_failure_is_traced_back_to_the_ping_that_a_cut_lost(split: Recording) 
     assert root.text.startswith("ping ")
     lost = [p for p in split.passages if (p.sent, p.sender, p.receiver) == (root.at, root.node, root.to)]
     assert [passage.culprit for passage in lost] == ["fault cut-1"]
+
+
+def test_a_fault_of_a_kind_that_has_a_word_is_described_by_it() -> None:
+    fault = Fault(kind="impostor", nodes="n1", at=1, every=0.5, certificate="ended")
+    assert described(fault) == "impostor of n1, every 0.5, certificate ended"
 
 
 def test_the_explanation_of_a_split_is_short(split: Recording) -> None:
