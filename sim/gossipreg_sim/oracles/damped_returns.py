@@ -50,7 +50,7 @@ class DampedReturns(Oracle):
 
     A node that refutes the suspicion before it learns of the failure returns, too, and waits for that return the next
     time. Only the node knows whether a failure was its own fault. So what observers see is checked as well, in runs in
-    which the only faults are a few slow nodes.
+    which the only faults are a few slow nodes, by those that are not: a slow one sees a return late.
     """
 
     law: ClassVar[str] = "a repeatedly failed member rejoins after ever longer delays"
@@ -62,11 +62,13 @@ class DampedReturns(Oracle):
     _answered: dict[Process, tuple[int, int]] = attrs.field(factory=dict)  # the last failed claim that was superseded
     _seen: dict[tuple[Process, int], deque[float]] = attrs.field(factory=dict)  # (observer, run) -> last returns
     _only_slow: bool = False
+    _slow: frozenset[str] = frozenset()
 
     def __attrs_post_init__(self) -> None:
         self._tap = PacketTap(self._note_accusation, self.cluster)
         faults = self.context.scenario.faults
         self._only_slow = bool(faults) and all(fault.kind in _SLOW for fault in faults)
+        self._slow = frozenset(name for fault in faults for name in fault.nodes)
 
     # What the node receives and announces
 
@@ -122,7 +124,13 @@ class DampedReturns(Oracle):
         """Count how often one observer sees one run of a node return."""
         assert isinstance(output, MemberChanged), "the oracle receives only what it wants"
         before, after = output.before, output.after
-        if not self._only_slow or before is None or after is None or before.run_id != after.run_id:
+        if (
+            not self._only_slow
+            or process.name in self._slow
+            or before is None
+            or after is None
+            or before.run_id != after.run_id
+        ):
             return
         if before.status is not Status.FAILED or after.status is not Status.ALIVE:
             return
