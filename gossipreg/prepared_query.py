@@ -121,12 +121,11 @@ class PreparedQuery:
 
     def named(self, name: str) -> PreparedQuery:
         """The query that this template stands for under ``name``."""
+        values = dict(zip(_PLACES, (name, self.name, name[len(self.name) :]), strict=True))
 
         def filled(text: str) -> str:
-            values = (name, self.name, name[len(self.name) :])
-            for place, value in zip(_PLACES, values, strict=True):
-                text = text.replace(place, value)
-            return text
+            # In one pass: what a client's name holds is no place to be filled in again.
+            return _PLACE.sub(lambda place: values[place[0]], text)
 
         tags = tuple(map(filled, self.tags))
         return attrs.evolve(
@@ -146,8 +145,11 @@ def _is_text(value: object) -> bool:
 def find(queries: Iterable[PreparedQuery], name: str) -> PreparedQuery | None:
     """The query that ``name`` means, which is an id or a name in any case, filled in if it is a template.
 
-    Of several with one name, which two sides of a split may have defined, the one with the lowest id.
+    Of several with one name, which two sides of a split may have defined, the one with the lowest id. A name that is
+    longer than that of any query means none: clients make up names, and a template fills each in at many places.
     """
+    if len(name) > limits.PREPARED_QUERY_NAME_CHARS_MAX:
+        return None
     folded = name.lower()
     template: PreparedQuery | None = None
     named: PreparedQuery | None = None

@@ -102,3 +102,17 @@ def test_of_two_with_one_name_the_one_with_the_lower_id_is_meant_in_any_order() 
     other = attrs.evolve(WEB, id=ID[:-1] + "4", service="other")
     for order in ([WEB, other], [other, WEB]):
         assert find(order, "near-web") == other
+
+
+def test_what_a_clients_name_holds_is_not_filled_in_again() -> None:
+    """It would grow with the square of the name."""
+    every = template("", "${name.full}", tags=("${name.suffix}",))
+    found = find([every], "${name.suffix}-${name.full}")
+    assert found is not None
+    assert (found.service, found.tags) == ("${name.suffix}-${name.full}", ("${name.suffix}-${name.full}",))
+
+
+def test_a_name_longer_than_any_querys_means_none() -> None:
+    every, most = template("", "${name.full}"), limits.PREPARED_QUERY_NAME_CHARS_MAX
+    assert find([every], "x" * most) is not None
+    assert find([every], "x" * (most + 1)) is None

@@ -212,6 +212,8 @@ async def execute(context: ConsulContext) -> Reply:
     if not limit.isascii() or not limit.isdigit():
         raise HttpError(400, f"limit: {shown(limit)} is not a whole number")
     most = int(limit[:6]) or None
+    if len(name) > limits.PREPARED_QUERY_NAME_CHARS_MAX:  # neither a query nor a service is called so
+        raise _not_found(name)
     query = context.state.queries.find(name)
     if query is not None:
         return await _defined_query(context, query, most)

@@ -19,7 +19,7 @@ from gossipreg.frontends.consul.local_catalog import Nearness, catalog_of, nearn
 from gossipreg.frontends.serving.node_api import NodeApi
 from gossipreg.frontends.serving.prepared_queries import QueryInstances
 from gossipreg.frontends.serving.time_slices import TimeSlicer, decoded
-from gossipreg.model import NODE_SERVICE
+from gossipreg.model import NODE_SERVICE, is_name
 from gossipreg.prepared_query import PreparedQuery
 from gossipreg.regional import RegionInfo
 from gossipreg.runtime.regions.failover import Asked, Failovers, RegionalOffer
@@ -30,6 +30,9 @@ _KEPT_MAX: Final = 64
 
 #: The indexes of what a query's instances in this region follow from.
 _Stamp = tuple[int, int]
+
+#: What a query means whose service can be none.
+_NONE: Final = QueryInstances()
 
 _Key = TypeVar("_Key")
 _Kept = TypeVar("_Kept")
@@ -70,6 +73,8 @@ class QueryRunner:
 
     def __call__(self, query: PreparedQuery) -> QueryInstances:
         """The instances that ``query`` means, for DNS: with ``near``, the nearest ones alone."""
+        if not is_name(query.service):
+            return _NONE
         found = self.run(query)
         if isinstance(found, UnknownInstances):
             return QueryInstances(awaited=found.awaited)
@@ -89,6 +94,8 @@ class QueryRunner:
 
     async def warm(self, query: PreparedQuery) -> None:
         """Find this region's instances in time slices, so that `run` has them at once."""
+        if not is_name(query.service):
+            return
         stamp, cluster = self._stamp(query), self._cluster()
         kept = self._own.get(query)
         if kept is None or kept[0] != stamp:
@@ -97,7 +104,12 @@ class QueryRunner:
             _keep(self._own, query, (stamp, FoundInstances(cluster, tuple(found))))
 
     def run(self, query: PreparedQuery) -> FoundInstances | UnknownInstances:
-        """What ``query`` means now, as far as it is known. Other regions are followed from now on."""
+        """What ``query`` means now, as far as it is known. Other regions are followed from now on.
+
+        A template that is filled in may be about what no service is called: nothing is kept of that.
+        """
+        if not is_name(query.service):
+            return FoundInstances(CatalogContext(self._datacenter, {}), ())
         own = self._here(query)
         regions = self._regions(query)
         if not regions:

@@ -9,11 +9,14 @@ import pytest
 
 from gossipreg import limits
 from gossipreg.counters import Count
+from gossipreg.frontends.consul.query_execution import QueryRunner
 from gossipreg.model import Health, Instance
+from gossipreg.prepared_query import PreparedQuery, find
 from gossipreg.regional import RegionalService
 from tests.frontends.consul.client import Client
 from tests.frontends.fake_node import FakeNode, member
 
+ID = "8f246b77-f3e1-ff88-5b48-8ec93abf3e05"
 WEB = {"Name": "near-web", "Service": {"Service": "web"}}
 
 
@@ -277,3 +280,27 @@ async def test_names_that_one_template_means_do_not_disturb_each_others_failover
         assert await ids(client, "web-a") == ["eu-1"]
         assert await ids(client, "web-b") == ["eu-1"]
     assert node.counters[Count.FAILOVERS] == 2
+
+
+async def test_no_name_is_found_that_is_longer_than_a_querys(client: Client) -> None:
+    service = {"Service": "${name.full}" * 10}
+    body = {"Name": "", "Template": {"Type": "name_prefix_match"}, "Service": service}
+    assert (await client.ask("POST", "query", body)).status == 200
+    name = "x" * (limits.PREPARED_QUERY_NAME_CHARS_MAX + 1)
+    for verb in ("execute", "explain"):
+        said = await client.ask("GET", f"query/{name}/{verb}")
+        assert (said.status, len(said.text) < 400) == (404, True)
+
+
+async def test_nothing_is_kept_of_a_template_that_is_filled_in_with_what_no_service_is_called(client: Client) -> None:
+    runner, node = QueryRunner(fake(client)), fake(client)
+    query = PreparedQuery(ID, "${name.full}" * 10, template=True, regions=("eu",))
+    node.hold_elsewhere("eu", "web", there("eu-1", "eu"))
+    for number in range(5):
+        found = find([query], f"{number} of a long name that is not a service's")
+        assert found is not None
+        await runner.warm(found)
+        assert runner(found).instances == ()
+    assert not runner._own
+    assert not runner._given
+    assert not runner._asked
