@@ -20,6 +20,7 @@ import attrs
 
 from gossipreg.frontends.consul.kept import AS_WRITTEN, KEPT, KeptCheck, KeptService, kept_of, shown_meta
 from gossipreg.frontends.serving.joint_registration import seen_by
+from gossipreg.frontends.serving.kept_meta import JOINT
 from gossipreg.model import NODE_REASON, Health, Instance, Member, Status
 from gossipreg.values import frozen
 
@@ -164,6 +165,27 @@ class CatalogContext:
         if name in self.written and name not in self.members:
             return [*self.written_checks(name), *own]
         return [self.serf(owner, reachable=seen.reachable), *self.node_checks(owner), *own]
+
+    def state(self, seen: CatalogInstance) -> str:
+        """What the checks of an instance come to. For one that simply passes, none of them is written out."""
+        instance, owner = seen.instance, seen.owner
+        if (
+            seen.healthy
+            and instance.health is Health.PASSING
+            and instance.weight
+            and JOINT not in instance.meta
+            and node_name(instance) == instance.owner
+            and (owner is None or not owner.draining)
+            and not self.has_node_checks(instance.owner)
+        ):
+            return PASSING
+        return worst(self.checks(seen))
+
+    def has_node_checks(self, name: str) -> bool:
+        """Whether a node has checks of its own."""
+        stated = self.facts.get(name)
+        kept = None if stated is None else kept_of(stated)
+        return kept is not None and bool(kept.checks)
 
     def serf(self, name: str, *, reachable: bool) -> Json:
         """The check of a node itself. What it says of one in a cell that is not heard, it says so."""

@@ -222,7 +222,7 @@ async def execute(context: ConsulContext) -> Reply:
 
 async def _defined_query(context: ConsulContext, query: PreparedQuery, most: int | None) -> Reply:
     if not context.state.runners:
-        context.state.runners.append(QueryRunner(context.node))
+        context.state.runners.append(QueryRunner(context.node, shows_nodes=True))
     runner = context.state.runners[0]
     await runner.warm(query)
     found = runner.run(query)

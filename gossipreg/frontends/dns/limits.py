@@ -30,7 +30,8 @@ UNPROVEN_NETWORKS_MAX: Final = 4096
 ANSWER_RECORDS_MAX: Final = 1024
 
 #: Queries answered in one batch, and how long that may take (seconds), before the rest of the node gets its turn.
-#: Cached they take 10 us each; with nothing cached, some 300 us.
+#: Cached they take 10 us each; with nothing cached, some 300 us, and of a large service
+#: that has changed, milliseconds: so the clock is looked at after each.
 BATCH_MAX: Final = 64
 BATCH_SECONDS: Final = 0.002
 
@@ -58,14 +59,14 @@ CACHE_BYTES: Final = 16 * 1024 * 1024
 #: Questions whose answers are kept. Each takes some 1,000 bytes beside its answers.
 QUESTIONS_MAX: Final = 8192
 
-#: Prepared queries whose instances are kept, laid out for drawing.
-QUERY_POOLS_MAX: Final = 64
-
 #: Longest TTL of an answer (seconds, RFC 2181 §8).
 TTL_MAX: Final = 2**31 - 1
 
 #: Instances that are kept in pools, each in as many as names ask for it. Each takes some 300 bytes: 30 MiB.
 POOLED_INSTANCES_MAX: Final = 100_000
+
+#: For so many instances the pool of a prepared query counts at least: so no more than 2,000 are kept.
+POOL_COST_MIN: Final = 50
 
 #: Queries recognised by their very bytes, without being read. Each takes some 200 bytes.
 RECOGNISED_MAX: Final = 16_384

@@ -20,7 +20,7 @@ from gossipreg.frontends.dns import limits, names, records
 from gossipreg.frontends.dns.choosing import Chosen, Unknown, choose, chosen_in_region, region_in_use
 from gossipreg.frontends.dns.directory import Directory
 from gossipreg.frontends.dns.record_pools import RecordPool, TypedRecords, WireRecord
-from gossipreg.frontends.serving.cache import IndexedCache
+from gossipreg.frontends.serving.cache import IndexedCache, SharedCache
 from gossipreg.frontends.serving.failover_list import FailoverList
 from gossipreg.frontends.serving.node_api import NodeApi
 from gossipreg.frontends.serving.prepared_queries import DefinedQueries, QueryInstances, RunQuery
@@ -82,9 +82,7 @@ class Zone:
     failover: FailoverList = attrs.field(factory=FailoverList)
     run_query: RunQuery | None = None  # carries out prepared queries; None: there are none
     _queries: DefinedQueries = attrs.field(init=False)
-    _query_pools: dict[tuple[PreparedQuery, dns.name.Name], tuple[QueryInstances, RecordPool]] = attrs.field(
-        init=False, factory=dict
-    )
+    _query_pools: SharedCache[tuple[QueryInstances, RecordPool]] = attrs.field(init=False)
     _domains: names.Domains = attrs.field(init=False)
     _first: dns.name.Name = attrs.field(init=False)
     _pools: IndexedCache[RecordPool] = attrs.field(init=False)
@@ -96,6 +94,9 @@ class Zone:
         self._domains = _domains(self.texts)
         self._pools = IndexedCache(limits.POOLED_INSTANCES_MAX, lambda pool: pool.size)
         self._regional = IndexedCache(limits.POOLED_INSTANCES_MAX, lambda pool: pool.size)
+        self._query_pools = SharedCache(
+            limits.POOLED_INSTANCES_MAX, lambda made: max(made[1].size, limits.POOL_COST_MIN)
+        )
         self._first = dns.name.from_text(self.texts[0].lower())
 
     @property
@@ -182,17 +183,17 @@ class Zone:
             return attrs.evolve(FAILED, awaited=found.awaited)
         if not found.instances:  # not worth keeping: any client can make up names of which a template makes nothing
             return self._drawn(name, domain, type_, RecordPool((), (), domain, scaled=False, ttl=0), lot)
-        made = self._query_pools.get((query, domain))
+        stated = parse_duration(query.ttl)
+        ttl = self.ttl if stated is None else min(int(stated), limits.TTL_MAX)
+        key = (domain, ttl, found.key)
+        made = self._query_pools.get(query.id, key)
         if made is None or made[0] is not found:
-            if len(self._query_pools) >= limits.QUERY_POOLS_MAX:
-                self._query_pools.clear()
-            stated = parse_duration(query.ttl)
-            ttl = self.ttl if stated is None else min(int(stated), limits.TTL_MAX)
             written = {} if made is None else made[1].written
             pool = RecordPool(
                 (), found.instances, domain, scaled=False, ttl=ttl if found.is_own_region else 0, written=written
             )
-            made = self._query_pools[query, domain] = found, pool
+            made = found, pool
+            self._query_pools.put(query.id, key, made)
         return self._drawn(name, domain, type_, made[1], lot)
 
     def _of_service(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Generic, TypeVar
 
@@ -76,3 +76,50 @@ class IndexedCache(Generic[Value]):
         else:
             self.drop(key)
         return value
+
+
+@attrs.define(eq=False, repr=False)
+class SharedCache(Generic[Value]):
+    """Values of several holders, each by a key. Where there are too many, the holder of most gives up its least used.
+
+    So what clients make up, which is all of one holder, pushes out nothing of another. ``cost_max`` bounds the sum of
+    what ``cost`` gives for each value. The last one that is left stays, even if it is larger by itself.
+    """
+
+    cost_max: int
+    _cost: Callable[[Value], int]
+    _kept: dict[Hashable, OrderedDict[Hashable, Value]] = attrs.field(init=False, factory=dict)
+    _costs: Counter[Hashable] = attrs.field(init=False, factory=Counter)
+    total: int = attrs.field(init=False, default=0)  # of the costs of all that is kept
+
+    def __len__(self) -> int:
+        return sum(map(len, self._kept.values()))
+
+    def get(self, holder: Hashable, key: Hashable) -> Value | None:
+        """The value; it counts as used."""
+        kept = self._kept.get(holder)
+        value = None if kept is None else kept.get(key)
+        if kept is not None and value is not None:
+            kept.move_to_end(key)
+        return value
+
+    def put(self, holder: Hashable, key: Hashable, value: Value) -> None:
+        """Keep a value, in place of any other of that key."""
+        self._drop(holder, key)
+        self._kept.setdefault(holder, OrderedDict())[key] = value
+        cost = self._cost(value)
+        self._costs[holder] += cost
+        self.total += cost
+        while self.total > self.cost_max and (len(self._kept) > 1 or len(self._kept[holder]) > 1):
+            [(most, _)] = self._costs.most_common(1)
+            self._drop(most, next(iter(self._kept[most])))
+
+    def _drop(self, holder: Hashable, key: Hashable) -> None:
+        kept = self._kept.get(holder)
+        if kept is None or key not in kept:
+            return
+        cost = self._cost(kept.pop(key))
+        self._costs[holder] -= cost
+        self.total -= cost
+        if not kept:
+            del self._kept[holder], self._costs[holder]

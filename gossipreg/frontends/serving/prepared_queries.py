@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Protocol
 
 import attrs
@@ -43,15 +43,17 @@ class DefinedQueries:
         return find(self.all, name)
 
 
-@frozen
+@frozen(eq=False)
 class QueryInstances:
     """The instances that a query means now. The same object is given again while they are the same.
 
+    Those of a query with the same ``key`` take the place of these when something has changed.
     ``awaited`` are services of which something may be known soon, each with its region: then it is not known yet
     whether another region has what this one lacks, and there are no instances.
     """
 
     instances: tuple[Instance, ...] = ()
+    key: Hashable = None
     is_own_region: bool = True
     awaited: tuple[tuple[str, str], ...] | None = None
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import attrs
 import pytest
 
-from gossipreg.model import Health, Instance, Status
+from gossipreg.frontends.consul.catalog_rows import CatalogContext, CatalogInstance, worst
+from gossipreg.frontends.consul.kept import KEPT, KeptCheck, KeptService
+from gossipreg.frontends.serving.kept_meta import JOINT
+from gossipreg.model import NODE_SERVICE, Health, Instance, Status
 from tests.frontends.consul.client import Client
 from tests.frontends.fake_node import FakeNode, member
 
@@ -274,3 +279,40 @@ def found(document: object) -> list[tuple[str, object]]:
         return []
     here = [(name, value) for name, value in document.items() if name in ("CreateIndex", "ModifyIndex")]
     return here + [each for inner in document.values() for each in found(inner)]
+
+
+@pytest.mark.parametrize("health", list(Health))
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"weight": 0},
+        {"stale": True},
+        {"owner": "drained"},
+        {"owner": "checked"},
+        {"owner": "gone"},
+        {"meta": {KEPT: KeptService(node="written").text()}},
+        {"meta": {KEPT: KeptService(checks={"a": KeptCheck("a", "A", "", "")}).text()}, "reason": "a: it fails"},
+        {"meta": {JOINT: "{}"}},
+    ],
+)
+def test_the_state_of_an_instance_is_what_its_checks_come_to(health: Health, more: dict[str, Any]) -> None:
+    checks = {"disk": KeptCheck("disk", "Disk", "", "")}
+    stated = Instance(
+        id=NODE_SERVICE,
+        service=NODE_SERVICE,
+        host="10.0.0.1",
+        port=0,
+        owner="checked",
+        health=Health.CRITICAL,
+        reason="disk: it is full",
+        meta={KEPT: KeptService(checks=checks).text()},
+    )
+    members = {name: member(name, 7940) for name in ("alpha", "drained", "checked")}
+    members["drained"] = attrs.evolve(members["drained"], draining=True)
+    cluster = CatalogContext("dc1", members, {"checked": stated}, {"written": stated})
+    instance = Instance(**{"id": "web-1", "service": "web", "host": "10.0.0.1", "port": 80, "owner": "alpha", **more})
+    instance = attrs.evolve(instance, health=health)
+    for healthy in (False, True):
+        seen = CatalogInstance(instance, members.get(instance.owner), healthy=healthy)
+        assert cluster.state(seen) == worst(cluster.checks(seen))

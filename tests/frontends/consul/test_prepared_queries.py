@@ -301,6 +301,4 @@ async def test_nothing_is_kept_of_a_template_that_is_filled_in_with_what_no_serv
         assert found is not None
         await runner.warm(found)
         assert runner(found).instances == ()
-    assert not runner._own
-    assert not runner._given
-    assert not runner._asked
+    assert len(runner._services) == len(runner._meant) == len(runner._asked) == 0

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import pytest
 from trio.testing import MockClock
 
+from gossipreg.frontends.consul import query_execution
 from gossipreg.frontends.consul.query_execution import QueryRunner
 from gossipreg.frontends.dns import limits
-from gossipreg.model import Health
+from gossipreg.model import NODE_SERVICE, Health
 from gossipreg.prepared_query import PreparedQuery
 from tests.frontends.dns.client import DnsClient
 from tests.frontends.dns.test_regions import code, there
@@ -90,11 +92,60 @@ async def test_no_ttl_is_longer_than_dns_allows(client: DnsClient) -> None:
     assert [each.ttl for each in client.ask("shop.query.consul").answer] == [limits.TTL_MAX]
 
 
-async def test_so_many_queries_are_kept_laid_out(client: DnsClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A template is another query under each name, and any client can make up names."""
-    monkeypatch.setattr(limits, "QUERY_POOLS_MAX", 3)
-    client.offer("10.0.0.1")
-    define(client, name="", template=True)
+async def test_so_many_instances_of_queries_are_kept_laid_out(
+    client: DnsClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client.responder.zone._query_pools, "cost_max", 3 * limits.POOL_COST_MIN)
     for number in range(8):
-        assert client.records(f"any{number}.query.consul") == ["10.0.0.1"]
-    assert len(client.responder.zone._query_pools) <= 3
+        client.offer(f"10.0.0.{number}", tags=(f"v{number}",))
+    define(client, name="t-", template=True, tags=("${name.suffix}",))
+    for number in range(8):
+        assert client.records(f"t-v{number}.query.consul") == [f"10.0.0.{number}"]
+    assert len(client.responder.zone._query_pools) == 3
+
+
+async def test_what_clients_make_up_is_found_only_once(client: DnsClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else each question would cost as much as the service has instances, in this region and in others."""
+    looked, zone = Counter[str](), client.responder.zone
+    looked_at = query_execution.is_meant
+
+    def look(*given: Any) -> bool:
+        looked["instances"] += 1
+        return looked_at(*given)
+
+    monkeypatch.setattr(query_execution, "is_meant", look)
+    for number in range(5):
+        client.offer(f"10.0.0.{number}", tags=("v1",))
+        client.offer(f"10.0.1.{number}", service="other")
+    client.node.hold_elsewhere("eu", "orders", there("10.1.0.1", region="eu"), there("10.1.0.2", region="eu"))
+    shop = PreparedQuery(ID[:-1] + "6", "orders", "shop", near="_agent", regions=("eu",))
+    client.node.rules[shop.key] = shop
+    define(client, name="t-", template=True, tags=("!${name.suffix}",), near="${name.suffix}", regions=("eu",))
+    for number in range(100):
+        client.offer("10.0.1.1", service="other")
+        client.offer("10.0.9.9", service=NODE_SERVICE)
+        assert len(client.records(f"t-{number}.query.consul")) == 5
+        assert len(client.records("shop.query.consul")) == 5
+    assert looked["instances"] == 10
+    assert len(zone._query_pools) <= 3
+    client.offer("10.0.0.9")
+    assert len(client.records("shop.query.consul")) == 6
+    assert looked["instances"] == 16
+
+
+async def test_what_another_region_serves_is_found_only_once(
+    client: DnsClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked_at, looked = query_execution.is_meant, Counter[str]()
+
+    def look(*given: Any) -> bool:
+        looked["instances"] += 1
+        return looked_at(*given)
+
+    monkeypatch.setattr(query_execution, "is_meant", look)
+    client.node.hold_elsewhere("eu", "orders", there("10.1.0.1", region="eu"), there("10.1.0.2", region="eu"))
+    define(client, regions=("eu",))
+    for _ in range(20):
+        assert len(client.records("shop.query.consul")) == 2
+    assert looked["instances"] == 2
+    assert len(client.responder.zone._query_pools) == 1
