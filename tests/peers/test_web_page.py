@@ -289,6 +289,24 @@ async def test_a_hundred_picks_show_how_a_caller_would_choose(tmp_path: Path, mo
         assert await browser.complaints() == []
 
 
+async def test_cells_are_shown_and_one_that_is_not_heard_any_more(tmp_path: Path, modules: Path) -> None:
+    (tmp_path / "agents").mkdir()
+    async with open_agents(tmp_path / "agents") as agents, open_browser(modules) as browser:
+        alpha = await agents.start("alpha", "--cell", "room-1")
+        beta = await agents.start("beta", "--cell", "room-2", join=[alpha])
+        await show(browser, alpha, "#/access")
+        await browser.sees("room-1", "its own", "room-2", "connected")
+        assert await browser.serious() == []
+        await beta.kill()
+        await browser.sees("nothing was heard of its cell room-2 since")
+        await browser.run("await page.setViewportSize({ width: 360, height: 740 })")
+        wide = "return page.evaluate('document.documentElement.scrollWidth - innerWidth')"
+        assert await browser.run(wide) <= 0
+        await show(browser, alpha, "")
+        await browser.sees("the cell room-2 was last heard", "None of its members answers the relays of this cell")
+        assert await browser.complaints() == []
+
+
 async def test_keys_tokens_and_regions_are_shown_to_a_token_that_is_for_them(tmp_path: Path, modules: Path) -> None:
     (tmp_path / "agents").mkdir()
     tokens = tmp_path / "tokens.toml"
@@ -300,6 +318,7 @@ async def test_keys_tokens_and_regions_are_shown_to_a_token_that_is_for_them(tmp
         await browser.sees("This agent asks for a token")
         await browser.run(f"await page.keyboard.type('{READER}'); await page.keyboard.press('Enter')")
         await browser.sees("This is for a token with the scope operator.", "This agent follows no other region")
+        await browser.sees("This cluster has no cells")
         await browser.run("await page.getByRole('button', { name: 'Token' }).click()")
         await browser.run(f"await page.keyboard.type('{OPERATOR}'); await page.keyboard.press('Enter')")
         await browser.sees("Gossip is sealed.", "primary", "oncall", "this agent's file", "accepted")

@@ -1,4 +1,5 @@
-// What opens the cluster: the keys of its gossip and the tokens of its API; and the other regions that this agent follows.
+// What opens the cluster: the keys of its gossip and the tokens of its API; and what lies beyond the agent's own ring of
+// members: the other cells of its region, and the regions that it follows.
 
 import { badge, el, fill, given, say } from "./dom.js";
 import { T, many, number } from "./text.js";
@@ -13,7 +14,7 @@ export class Access {
   constructor(app) {
     this.app = app;
     this.heading = el("h1", { tabindex: -1 }, T.access.title);
-    this.parts = Object.fromEntries(["keys", "tokens", "regions"].map((name) => [name, { lead: el("p", { class: "quiet" }), table: el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": T.access[name] }) }]));
+    this.parts = Object.fromEntries(["keys", "tokens", "cells", "regions"].map((name) => [name, { lead: el("p", { class: "quiet" }), table: el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": T.access[name] }) }]));
     this.identity = el("ul", { class: "found" });
     this.identityPart = el("section", {}, el("h2", {}, T.access.identity), this.identity);
     this.element = el("section", {}, this.heading, Object.entries(this.parts).map(([name, part]) =>
@@ -36,6 +37,7 @@ export class Access {
     await Promise.all([
       this.#part("keys", "operator", ({ keys }) => [keys.length ? T.access.sealed : T.access.clear, keys.length ? keyTable(keys, now) : null]),
       this.#part("tokens", "operator", ({ tokens }) => [tokens.length ? "" : T.access.noTokens, tokens.length ? tokenTable(tokens, now) : null]),
+      this.#part("cells", "read", ({ cells }) => [cells.length ? "" : T.access.noCells, cells.length ? cellTable(cells) : null]),
       this.#part("regions", "read", ({ regions }) => [regions.length > 1 ? "" : T.access.oneRegion(regions[0]?.name ?? ""), regions.length > 1 ? regionTable(regions) : null]),
     ]);
   }
@@ -92,10 +94,29 @@ function tokenTable(tokens, now) {
   ]));
 }
 
+function cellTable(cells) {
+  const { columns } = T.access;
+  return tableOf([columns.cell, columns.state, columns.age, columns.members, columns.instances, columns.relays], cells.map((each) => [
+    given(each.name), cellState(each), each.own ? "–" : confirmed(each.age),
+    each.failed ? [number(each.members), " ", badge({ sign: "✖", word: T.access.failed(each.failed) }, "critical")] : number(each.members),
+    number(each.instances), each.relays.length ? given(each.relays.join(", ")) : "–",
+  ]));
+}
+
+function cellState({ own, stale, problem }) {
+  if (own) return T.access.own;
+  return stale ? badge({ sign: "✖", word: problem || T.access.stale }, "critical") : badge({ sign: "●", word: T.access.connected }, "passing");
+}
+
+function confirmed(seconds) {
+  if (seconds === null) return T.access.noAge;
+  return age(seconds) === "now" ? T.access.fresh : age(seconds);
+}
+
 function regionTable(regions) {
   const { columns } = T.access;
   return tableOf([columns.region, columns.state, columns.age, columns.trip, columns.services, columns.agent], regions.map((each) => [
-    given(each.name), regionState(each), each.own ? "–" : each.age === null ? T.access.noAge : age(each.age) === "now" ? T.access.fresh : age(each.age),
+    given(each.name), regionState(each), each.own ? "–" : confirmed(each.age),
     each.own ? "–" : trip(each.round_trip), T.access.followed(number(each.services), number(each.followed)), each.agent ? given(each.agent) : "–",
   ]));
 }
