@@ -78,6 +78,7 @@ class Line:
     ratio: Cell | None = None
     unit: str = ""
     more: str = ""
+    has_target: bool = True  # whether the target of its row is about it
 
     @property
     def judged(self) -> str:
@@ -298,7 +299,13 @@ LINES: Final = (
         ("consul, health", "consul, 64 matches", "consul, all checks", "eureka, apps", "eureka, delta", "traefik"),
     ),
     *map(_list, ("first list", "whole list", "whole list, by tag", "Prometheus' targets")),
-    Line("the first of these lists: memory at the peak", _LISTS, Cell("first list |", "memory, MiB"), unit="MiB"),
+    Line(
+        "the first of these lists: memory at the peak",
+        _LISTS,
+        Cell("first list |", "memory, MiB"),
+        unit="MiB",
+        has_target=False,
+    ),
     *map(
         _big,
         (
@@ -376,7 +383,7 @@ def table(measurements: str) -> str:
     rows = [["ratio", "target", "", "what", "beside", "gossipreg", "measured", "command"]]
     for line in LINES:
         found = said[line.told]
-        judged = found.row(line.judged)
+        judged = found.row(line.judged) if line.has_target else {}
         ours = found.cell(line.ours, line.unit)
         theirs = found.cell(line.theirs, line.unit)
         ratio = found.row(line.ratio.row).get(line.ratio.column, "") if line.ratio is not None else ""
