@@ -68,7 +68,7 @@ async def test_a_fenced_primary_is_not_called_even_if_no_other_instance_can_be()
         await ann.register("pg", port=1, id="old", role=PRIMARY, term=1)
         new = await ann.register("pg", port=2, id="new", role=PRIMARY, term=2)
         await ann.set_maintenance(new.id, "new disk")
-        with pytest.raises(NoInstance, match="has role=primary"):
+        with pytest.raises(NoInstance, match="does not have role=primary"):
             ann.pick("pg", role=PRIMARY)
 
 
