@@ -63,7 +63,7 @@ def add(agent: AgentClient, file: Path, *, as_json: bool) -> None:
     from gossipreg.key_format import encode_key
     from gossipreg.runtime.key_files import read_key_file
 
-    found = read_key_file("keys add", file, limits.GOSSIP_KEYS_MAX)
+    found = read_key_file("keys add", file, limits.GOSSIP_KEYS_MAX, of_agent=True)
     if len(found) > 1:
         raise ConfigError(f"keys add {file}: it holds {len(found)} keys: put the one to add into its own file")
     document = agent.put("keys", body={"key": encode_key(found[0])})

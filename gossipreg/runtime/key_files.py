@@ -42,14 +42,16 @@ class NodeKeys:
         return cls(gossip, CredentialKeyring(config.cluster, credentials), IdentityFiles.of(config))
 
 
-def read_key_file(setting: str, path: Path, most: int) -> tuple[bytes, ...]:
+def read_key_file(setting: str, path: Path, most: int, *, of_agent: bool = False) -> tuple[bytes, ...]:
     """The keys in a file: one a line, in base64. Empty lines, and lines that begin with ``#``, are skipped.
 
-    ``setting`` is the name of the setting that names the file, ``most`` the largest number of keys. Raises
-    ``ConfigError`` that quotes no key, and ``UnsafeFile`` if other users can read or replace the file.
+    ``setting`` is the name of the setting that names the file, ``most`` the largest number of keys; ``of_agent``: an
+    agent of this host reads the file, too, so root may let that one's group read it. Raises ``ConfigError`` that quotes
+    no key, and ``UnsafeFile`` if other users can read or replace the file.
     """
     where = f"{setting} {path}"
-    lines = [line for line in map(str.strip, _text_of(setting, path).splitlines()) if line and not line.startswith("#")]
+    text = _text_of(setting, path, of_agent=of_agent)
+    lines = [line for line in map(str.strip, text.splitlines()) if line and not line.startswith("#")]
     if not 1 <= len(lines) <= most:
         raise ConfigError(f"{where}: {len(lines)} keys are not 1 to {most}, one a line")
     keys = tuple(parse_key(line, where=where) for line in lines)
@@ -64,11 +66,11 @@ def _keys_of(setting: str, text: str | None, file: Path | None, most: int) -> tu
     return () if file is None else read_key_file(f"{setting}_file", file, most)
 
 
-def _text_of(setting: str, path: Path) -> str:
+def _text_of(setting: str, path: Path, *, of_agent: bool) -> str:
     try:
         read = read_file(path)
         if not is_public(read.content):  # else it is another file than is meant, and holds no key
-            read.check_secret()
+            read.check_secret(of_agent=of_agent)
         return read.content.decode("ascii")
     except UnsafeFile as unsafe:
         raise UnsafeFile(f"{setting}: {unsafe}") from None

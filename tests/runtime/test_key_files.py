@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from gossipreg import ConfigError, limits
 from gossipreg.config import Config
+from gossipreg.errors import UnsafeFile
 from gossipreg.key_format import encode_key
 from gossipreg.runtime.key_files import NodeKeys, read_key_file
 from tests.hidden import hidden
@@ -21,6 +23,17 @@ def test_a_file_holds_one_key_a_line_and_the_first_is_the_primary_one(tmp_path: 
     assert NodeKeys.of(Config(key_file=file)).gossip == (TWO, ONE)
     assert NodeKeys.of(Config(key=encode_key(ONE))).gossip == (ONE,)
     assert NodeKeys.of(Config()).gossip == ()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, which alone may let a group read a key")
+def test_a_command_of_root_reads_the_key_file_that_root_lets_an_agents_group_read(tmp_path: Path) -> None:
+    file = tmp_path / "keys"
+    hidden(file, encode_key(ONE))
+    file.chmod(0o640)
+    assert read_key_file("keys add", file, 16, of_agent=True) == (ONE,)
+    file.chmod(0o644)
+    with pytest.raises(UnsafeFile, match="run chmod 640"):
+        read_key_file("keys add", file, 16, of_agent=True)
 
 
 @pytest.mark.parametrize(
