@@ -249,6 +249,10 @@ POLICY_BYTES_MAX: Final = 900
 PREPARED_QUERIES_MAX: Final = 512
 PREPARED_QUERY_NAME_CHARS_MAX: Final = 255
 
+#: Entries of the meta that a prepared query asks of a node, and of a service: as many as a node has of its own. No map
+#: in a policy has more.
+PREPARED_QUERY_META_ENTRIES_MAX: Final = 64
+
 #: Removals remembered of one writer. As many as users have policies in force.
 POLICIES_REMOVED_PER_WRITER_MAX: Final = 4096
 

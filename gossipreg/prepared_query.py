@@ -100,6 +100,8 @@ class PreparedQuery:
             value = getattr(self, field)
             if not isinstance(value, dict) or not all(map(_is_text, (*value, *value.values()))):
                 raise InvalidPolicy(field, "give texts by name")
+            if len(value) > limits.PREPARED_QUERY_META_ENTRIES_MAX:
+                raise InvalidPolicy(field, f"give up to {limits.PREPARED_QUERY_META_ENTRIES_MAX} entries")
         for field in ("only_passing", "template", "remove_empty_tags"):
             if not isinstance(getattr(self, field), bool):
                 raise InvalidPolicy(field, "give true or false")

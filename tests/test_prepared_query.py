@@ -14,6 +14,7 @@ from gossipreg.prepared_query import PreparedQuery, find
 
 ID = "8f246b77-f3e1-ff88-5b48-8ec93abf3e05"
 WEB = PreparedQuery(ID, "web", "near-web", tags=("v2", "!old"), regions=("eu",))
+MUCH_META = {str(number): "" for number in range(limits.PREPARED_QUERY_META_ENTRIES_MAX + 1)}
 
 
 def template(name: str, service: str = "${name.suffix}", **more: Any) -> PreparedQuery:
@@ -34,6 +35,12 @@ def template(name: str, service: str = "${name.suffix}", **more: Any) -> Prepare
         ("tags", "v1", "tags: "),
         ("node_meta", {"a": 1}, "node_meta: "),
         ("service_meta", "a", "service_meta: "),
+        ("node_meta", MUCH_META, "node_meta: "),
+        (
+            "service_meta",
+            MUCH_META,
+            "service_meta: ",
+        ),
         ("only_passing", 1, "only_passing: "),
         ("nearest", -1, "nearest: "),
         ("nearest", 17, "nearest: "),

@@ -148,7 +148,7 @@ def revocation_version(revocation: Revocation) -> PolicyVersion:
 
 
 def pack_rule(rule: Rule) -> bytes:
-    """A rule as its writer states it. Raises `InvalidPolicy` if it is too large to travel."""
+    """A rule as its writer states it. Raises `InvalidPolicy` if it is too large to travel, or could not be read."""
     packed: bytes = msgpack.packb({"kind": rule.kind, "service": rule.service, **rule.stated()})
     if len(packed) > limits.POLICY_BYTES_MAX:
         raise InvalidPolicy(
@@ -156,6 +156,12 @@ def pack_rule(rule: Rule) -> bytes:
             f"policy {rule.key:.80}: it takes {len(packed)} bytes, {limits.POLICY_BYTES_MAX} are allowed: name fewer "
             "things, or shorter ones",
         )
+    try:
+        is_same = unpack_rule(packed, rule.key) == rule
+    except BadPayload:
+        is_same = False
+    if not is_same:  # no node would obey it, its writer neither
+        raise InvalidPolicy(None, f"policy {rule.key:.80}: it would not be read as it is written")
     return packed
 
 

@@ -78,6 +78,27 @@ def test_a_rule_is_read_as_it_was_written(rule: Rule) -> None:
     assert unpack_rule(pack_rule(rule), rule.key) == rule
 
 
+@pytest.mark.parametrize("field", ["node_meta", "service_meta"])
+def test_a_query_is_read_as_it_was_written_with_as_much_meta_as_it_may_have(field: str) -> None:
+    meta = dict.fromkeys(map(str, range(limits.PREPARED_QUERY_META_ENTRIES_MAX)), "")
+    rule = PreparedQuery(QUERY, "web", "w", **{field: meta})  # type: ignore[arg-type]  # of either field
+    rule.check()
+    assert unpack_rule(pack_rule(rule), rule.key) == rule
+
+
+@pytest.mark.parametrize(
+    "unread",
+    [
+        PreparedQuery(QUERY, "web", "w", node_meta=dict.fromkeys(map(str, range(65)), "")),
+        Split("orders", {"v1": 1.0}),  # type: ignore[dict-item]
+        PreparedQuery(QUERY, "web", "w", node_meta={"a": ("b",)}),
+    ],
+)
+def test_no_rule_is_written_that_would_not_be_read(unread: Rule) -> None:
+    with pytest.raises(InvalidPolicy, match="would not be read"):
+        pack_rule(unread)
+
+
 def test_a_policy_states_its_writer_and_its_time() -> None:
     policies = Policies()
     deliver(policies, version(RULES[0], 1_500, writer="b"))
