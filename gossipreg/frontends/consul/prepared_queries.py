@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import uuid
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from itertools import islice
 from typing import Final
 
@@ -24,6 +23,7 @@ from gossipreg.frontends.consul.context import ConsulContext, json_response, tex
 from gossipreg.frontends.consul.posted import JsonObject
 from gossipreg.frontends.consul.query_execution import QueryRunner, UnknownInstances
 from gossipreg.frontends.serving.failover_list import FailoverList
+from gossipreg.frontends.serving.node_api import fetch_each
 from gossipreg.frontends.serving.response import HttpError, Reply, Response, encode
 from gossipreg.frontends.serving.time_slices import TimeSlicer, decoded
 from gossipreg.prepared_query import PreparedQuery
@@ -31,6 +31,12 @@ from gossipreg.text import shown
 
 #: The one kind of template.
 _TEMPLATE: Final = "name_prefix_match"
+
+#: Digits of a limit that are read: no service has so many instances that more say anything else.
+_LIMIT_DIGITS: Final = 6
+
+#: How long the first execution of a query waits for what other regions have (seconds).
+_PATIENCE_SECONDS: Final = 3.0
 
 #: What a query can have with Consul and not here, by where it stands, and why.
 _FOREIGN: Final = {
@@ -51,6 +57,8 @@ _NAMES: Final = {
     "near": "Service.Near",
     "nearest": "Service.Failover.NearestN",
     "regions": "Service.Failover",
+    "node_meta": "Service.NodeMeta",
+    "service_meta": "Service.ServiceMeta",
     "ttl": "DNS.TTL",
     "template": "Template",
 }
@@ -211,7 +219,7 @@ async def execute(context: ConsulContext) -> Reply:
     limit = context.query.first("limit") or "0"
     if not limit.isascii() or not limit.isdigit():
         raise HttpError(400, f"limit: {shown(limit)} is not a whole number")
-    most = int(limit[:6]) or None
+    most = int(limit.lstrip("0")[:_LIMIT_DIGITS] or "0") or None
     if len(name) > limits.PREPARED_QUERY_NAME_CHARS_MAX:  # neither a query nor a service is called so
         raise _not_found(name)
     query = context.state.queries.find(name)
@@ -227,9 +235,7 @@ async def _defined_query(context: ConsulContext, query: PreparedQuery, most: int
     await runner.warm(query)
     found = runner.run(query)
     if isinstance(found, UnknownInstances):
-        for service, region in found.awaited:
-            with suppress(RegionUnavailable):
-                await context.node.fetch(service, region)
+        await fetch_each(context.node, found.awaited, _PATIENCE_SECONDS)
         found = runner.run(query)
     if isinstance(found, UnknownInstances):
         raise RegionUnavailable(f"it is not known whether another region has the service {shown(query.service)}")

@@ -16,7 +16,6 @@ from __future__ import annotations
 import logging
 import math
 from collections import Counter
-from contextlib import suppress
 from typing import Final
 
 import attrs
@@ -24,11 +23,12 @@ import dns.rcode
 import trio
 
 from gossipreg.counters import Count
-from gossipreg.errors import GossipregError
+from gossipreg.errors import NodeClosed
 from gossipreg.frontends.dns import limits
 from gossipreg.frontends.dns.answers import encode, respelled
 from gossipreg.frontends.dns.queries import Question, UnreadableQuery, is_internet, read
 from gossipreg.frontends.dns.zone import FAILED, Zone, ZoneReply
+from gossipreg.frontends.serving.node_api import fetch_each
 from gossipreg.runtime.supervision import count_bug
 
 log = logging.getLogger(__name__)
@@ -88,11 +88,15 @@ class DnsResponder:
         if not self.awaited:
             await trio.lowlevel.checkpoint()
             return answer
-        with trio.move_on_after(limits.FIRST_ANSWER_SECONDS), suppress(GossipregError):
-            while self.awaited:
-                for service, region in self.awaited:
-                    await self.zone.node.fetch(service, region, patience=limits.FIRST_ANSWER_SECONDS)
-                answer = self.answer(packet, tcp=tcp)
+        ends = trio.current_time() + limits.FIRST_ANSWER_SECONDS
+        asked, missing = set[tuple[str, str]](), set(self.awaited)
+        while missing:  # what was learned may be that another service is meant
+            patience = ends - trio.current_time()
+            with trio.move_on_after(patience):
+                await fetch_each(self.zone.node, sorted(missing), patience)
+            asked |= missing
+            answer = self.answer(packet, tcp=tcp)  # of several regions, one may have told what it has
+            missing = set(self.awaited) - asked
         return answer
 
     def _read(self, packet: bytes, *, tcp: bool) -> bytes | None:
@@ -149,7 +153,10 @@ class DnsResponder:
             return FAILED
         if not is_internet(question):
             return _REFUSED
-        return self.zone.reply(question.name, question.type_, lot)
+        try:
+            return self.zone.reply(question.name, question.type_, lot)
+        except NodeClosed:  # which the directory is told later
+            return FAILED
 
     def _keep(self, entry: CachedAnswers, answer: bytes) -> None:
         if self._bytes + len(answer) > limits.CACHE_BYTES or len(self._kept) >= limits.QUESTIONS_MAX:

@@ -163,10 +163,19 @@ class Zone:
             [(tag, called)] = asked.readings
             query = None if tag else self._queries.find(called)
             if query is not None:
-                return self._of_query(name, domain, type_, query, lot)
+                return self._of_query(name, domain, type_, self._spelled(query), lot)
             # One may be defined at any time.
             return attrs.evolve(self._of_service(name, domain, type_, asked, lot), is_kept=False)
         return self._of_service(name, domain, type_, asked, lot)
+
+    def _spelled(self, query: PreparedQuery) -> PreparedQuery:
+        """The query with its service as it is registered, where a template got that from a name in lower case."""
+        spellings = list(self.directory.spellings(query.service.lower()))
+        if len(spellings) == 1 or not self._queries.is_filled_in(query):
+            return query
+        spellings = [query.service, *spellings]
+        service = next((each for each in spellings if self.node.lookup(each, healthy=False)), query.service)
+        return attrs.evolve(query, service=service)
 
     def _of_query(
         self,

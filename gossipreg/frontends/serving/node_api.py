@@ -7,8 +7,10 @@ from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator, Mappin
 from contextlib import suppress
 from typing import Protocol
 
+import trio
+
 from gossipreg.check import CheckReport
-from gossipreg.errors import UnknownInstance
+from gossipreg.errors import GossipregError, UnknownInstance
 from gossipreg.events import Event
 from gossipreg.identities import IdentityReport
 from gossipreg.keys import GossipKey
@@ -366,3 +368,18 @@ def each_check(node: NodeApi) -> Iterator[CheckReport]:
     for id_ in node.own_ids():
         with suppress(UnknownInstance):
             yield from node.checks(id_)
+
+
+async def fetch_each(node: NodeApi, awaited: Iterable[tuple[str, str]], patience: float) -> None:
+    """Return when the node holds something of each of these services, each with its region, or knows why it does not.
+
+    All are asked at once, and have up to ``patience`` seconds together. Raises nothing: what is held then tells.
+    """
+
+    async def fetch(service: str, region: str) -> None:
+        with suppress(GossipregError):
+            await node.fetch(service, region, patience=patience)
+
+    async with trio.open_nursery() as nursery:
+        for each in awaited:
+            nursery.start_soon(fetch, *each)

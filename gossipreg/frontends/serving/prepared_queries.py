@@ -42,6 +42,10 @@ class DefinedQueries:
         """The query that a name or an id means, if there is one."""
         return find(self.all, name)
 
+    def is_filled_in(self, query: PreparedQuery) -> bool:
+        """Whether a query that was found is a template, filled in."""
+        return any(each.template for each in self.all if each.id == query.id)
+
 
 @frozen(eq=False)
 class QueryInstances:

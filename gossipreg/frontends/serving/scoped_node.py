@@ -247,7 +247,8 @@ def check_own_instance(token: Token, instance: Instance) -> None:
 def _check_rule(rule: Rule | None) -> None:
     scope = Scope.WRITE if _is_own_status.get() else Scope.POLICY
     if isinstance(rule, PreparedQuery):  # it answers in place of the service of its name; a template in that of several
-        _check(scope, (rule.service, None if rule.template else rule.name))
+        # A query's name is found in any case, and DNS asks for it in lower case.
+        _check(scope, (rule.service, *((None,) if rule.template else (rule.name, rule.name.lower()))))
         return
     _check(scope, (None if rule is None else rule.service,))
 

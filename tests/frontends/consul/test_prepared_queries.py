@@ -6,17 +6,20 @@ from typing import Any
 
 import attrs
 import pytest
+import trio
 
 from gossipreg import limits
 from gossipreg.counters import Count
+from gossipreg.errors import RegionUnavailable
 from gossipreg.frontends.consul.query_execution import QueryRunner
-from gossipreg.model import Health, Instance
+from gossipreg.model import NODE_SERVICE, Health, Instance
 from gossipreg.prepared_query import PreparedQuery, find
 from gossipreg.regional import RegionalService
 from tests.frontends.consul.client import Client
 from tests.frontends.fake_node import FakeNode, member
 
 ID = "8f246b77-f3e1-ff88-5b48-8ec93abf3e05"
+MUCH_META = {str(number): "" for number in range(limits.PREPARED_QUERY_META_ENTRIES_MAX + 1)}
 WEB = {"Name": "near-web", "Service": {"Service": "web"}}
 
 
@@ -104,6 +107,11 @@ async def test_a_query_is_defined_read_back_changed_and_removed(client: Client) 
             "Service.Failover.Targets: ",
         ),
         ({"Service": {"Service": "web", "Failover": {"NearestN": -1}}}, "Service.Failover.NearestN: "),
+        ({"Service": {"Service": "web", "NodeMeta": MUCH_META}}, "Service.NodeMeta: "),
+        (
+            {"Service": {"Service": "web", "ServiceMeta": MUCH_META}},
+            "Service.ServiceMeta: ",
+        ),
         ({"DNS": {"TTL": "soon"}}, "DNS.TTL: "),
         ({"Template": {"Type": "glob"}}, "Template.Type: "),
         ({"Template": {"Type": "name_prefix_match", "Regexp": "^(.*)$"}}, "Template.Regexp: "),
@@ -148,7 +156,8 @@ async def test_tags_and_meta_choose_and_an_exclamation_mark_means_without(client
         id_ = await define(client, **service)
         assert await ids(client) == found
         assert await ids(client, id_) == found
-        assert await ids(client, query="?limit=1") == found[:1]
+        assert await ids(client, query="?limit=1") == await ids(client, query="?limit=00000001") == found[:1]
+        assert await ids(client, query="?limit=000") == await ids(client, query=f"?limit={'9' * 30}") == found
         await client.ask("DELETE", f"query/{id_}")
 
 
@@ -302,3 +311,30 @@ async def test_nothing_is_kept_of_a_template_that_is_filled_in_with_what_no_serv
         await runner.warm(found)
         assert runner(found).instances == ()
     assert len(runner._services) == len(runner._meant) == len(runner._asked) == 0
+
+
+async def test_what_several_regions_have_is_asked_at_once(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    node = fake(client)
+    for region in ("asia", "eu", "us"):
+        node.hold_elsewhere(region, "web", there(f"{region}-1", region))
+    await define(client, Failover={"Datacenters": ["asia", "eu", "us"]})
+    node.cut = True
+
+    async def fetch(_self: FakeNode, _service: str, region: str, *, patience: float = 3.0) -> None:
+        await trio.sleep(2.0 if region == "us" else patience)
+        node.cut = region != "us"
+        if node.cut:
+            raise RegionUnavailable("nothing is known")
+
+    monkeypatch.setattr(FakeNode, "fetch", fetch)
+    began = trio.current_time()
+    assert (await client.ask("GET", "query/near-web/execute")).status == 503
+    assert trio.current_time() - began == pytest.approx(3.0, abs=0.5)
+
+
+async def test_what_is_known_of_nodes_is_no_service_in_any_region(client: Client) -> None:
+    node = fake(client)
+    node.hold_elsewhere("eu", NODE_SERVICE, attrs.evolve(there("x", "eu"), service=NODE_SERVICE))
+    node.hold(attrs.evolve(web(1), service=NODE_SERVICE))
+    await define(client, Service=NODE_SERVICE, Failover={"Datacenters": ["eu"]})
+    assert await ids(client) == []

@@ -5,16 +5,22 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+import dns.message
 import pytest
+import trio
 from trio.testing import MockClock
 
+from gossipreg.counters import Count
+from gossipreg.errors import NodeClosed, RegionUnavailable
 from gossipreg.frontends.consul import query_execution
 from gossipreg.frontends.consul.query_execution import QueryRunner
 from gossipreg.frontends.dns import limits
 from gossipreg.model import NODE_SERVICE, Health
 from gossipreg.prepared_query import PreparedQuery
+from gossipreg.regional import RegionalService
 from tests.frontends.dns.client import DnsClient
 from tests.frontends.dns.test_regions import code, there
+from tests.frontends.fake_node import FakeNode
 
 pytestmark = pytest.mark.usefixtures("autojump_clock")
 
@@ -149,3 +155,49 @@ async def test_what_another_region_serves_is_found_only_once(
         assert len(client.records("shop.query.consul")) == 2
     assert looked["instances"] == 2
     assert len(client.responder.zone._query_pools) == 1
+
+
+async def test_a_template_finds_a_service_that_is_registered_with_capital_letters(client: DnsClient) -> None:
+    client.offer("10.0.0.1", service="Web")
+    every = PreparedQuery(ID, "${name.full}", template=True)
+    client.node.rules[every.key] = every
+    assert client.records("web.query.consul") == ["10.0.0.1"]
+    client.offer("10.0.0.2", service="web")
+    assert client.records("web.query.consul") == ["10.0.0.2"], "its own spelling first"
+
+
+async def test_while_the_node_is_closed_nothing_is_said_of_any_name(
+    client: DnsClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def closed(*_given: Any, **_options: Any) -> None:
+        raise NodeClosed("node alpha is closed")
+
+    for what, name in (("policies", "shop.query.consul"), ("lookup", "orders.service.consul")):
+        with monkeypatch.context() as patch:
+            patch.setattr(FakeNode, what, closed)
+            assert code(client, name) == "SERVFAIL"
+    assert not client.responder.counters[Count.DNS_MISTAKES]
+
+
+async def test_a_question_waits_for_all_regions_at_once(client: DnsClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    node, held = client.node, set[str]()
+    for region in ("asia", "eu"):
+        node.hold_elsewhere(region, "orders", there("10.1.0.1", region=region))
+    known = FakeNode.regional_service
+
+    def only_held(self: FakeNode, service: str, region: str) -> RegionalService:
+        if region not in held:
+            raise RegionUnavailable("nothing is known")
+        return known(self, service, region)
+
+    async def fetch(_self: FakeNode, _service: str, region: str, *, patience: float = 3.0) -> None:
+        await trio.sleep(patience if region == "asia" else 0.1)
+        held.update({region} - {"asia"})
+
+    monkeypatch.setattr(FakeNode, "regional_service", only_held)
+    monkeypatch.setattr(FakeNode, "fetch", fetch)
+    define(client, regions=("asia", "eu"))
+    query = dns.message.make_query("shop.query.consul", "A").to_wire()
+    answer = await client.responder.answer_in_time(query)
+    assert answer is not None
+    assert [str(each[0]) for each in dns.message.from_wire(answer).answer] == ["10.1.0.1"]

@@ -133,6 +133,8 @@ async def test_a_policy_is_removed_by_a_token_for_its_service_only() -> None:
         ("policy:orders", "pay", "orders", 403),  # it would answer in the place of pay
         ("policy:orders", "orders", "pay", 403),
         ("policy:orders policy:pay", "orders", "pay", 200),
+        ("policy:O*", "ORDERS", "Other", 403),  # DNS asks for it as orders
+        ("policy:O* policy:o*", "ORDERS", "Other", 200),
         ("policy", "any", "orders", 200),
         ("write", "orders", "orders", 403),
     ],
