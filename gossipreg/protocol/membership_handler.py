@@ -64,6 +64,8 @@ class MembershipHandler:
     def handle(self, update: MemberUpdate, context: MessageContext, now: float) -> None:
         """Handle a peer's update about a member that is not this node."""
         held = self.state.members.get(update.name)
+        if held is None and not self.state.expect(update):
+            return  # now, as a failure that too few prove becomes a suspicion, for which no age is too great
         if self.state.authenticator.is_on:
             believed = self._authenticated(update, held, context, now)
             if believed is None:
@@ -182,8 +184,6 @@ class MembershipHandler:
 
     def _admit(self, newcomer: MemberUpdate, context: MessageContext, now: float) -> bool:
         """Whether an unknown member is to be remembered; if need be, another is evicted for it."""
-        if not self.state.expect(newcomer):
-            return False
         members = self.state.members
         if members.has_room():
             return True

@@ -80,6 +80,8 @@ class SuspicionTimes(Oracle):
         opened = self._open.pop(key, None)
         if after.status is not Status.FAILED or after.accuser != process.engine.identity.run_id:
             return
+        if opened is not None and opened.suspicion.failure is not None:
+            return  # it had declared that failure before it forgot the member, and a peer has told it of it
         if opened is not None:
             self._evaluate(process, after.name, opened)
         else:  # suspected and failed in one step, so the failure must be proven

@@ -134,6 +134,16 @@ def test_a_failure_declared_by_one_member_is_a_suspicion() -> None:
     assert suspicion.failure is not None
 
 
+@pytest.mark.parametrize("status", [Status.FAILED, Status.LEFT])
+def test_a_failure_that_is_over_brings_no_forgotten_member_back_as_a_suspect(status: Status) -> None:
+    here = meeting(C, D)
+    over = attrs.evolve(accusation(C, status=status), age=int(here.members.memory(status)))
+    deliver(here, C.state(), over)
+    told(here, over)
+    assert here.members.get("b") is None
+    assert here.counters[Count.UPDATES_TOO_OLD] == 2
+
+
 def answer_pings(here: Engine, outputs: list[Output], now: float, *, of: Peer) -> list[Output]:
     """Have one peer answer a node's pings."""
     pings = [each for each in said_to(outputs, of.state().address) if isinstance(each, Ping)]

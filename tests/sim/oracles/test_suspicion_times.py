@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from gossipreg.model import Status
 from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg.protocol.membership.suspicion import Suspicion
+from gossipreg.protocol.outputs import MemberChanged
 from gossipreg_sim.cluster import Cluster
 from gossipreg_sim.oracles.suspicion_times import SuspicionTimes, suspicion_time
 from tests.sim.making import run_for
@@ -41,6 +43,21 @@ def test_a_failure_declared_too_early_is_reported(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(Suspicion, "timeout", property(lambda _: 0.5))
     _made, times = after_a_death()
     assert "before" in texts(times)[0]
+
+
+def test_a_failure_that_a_node_had_declared_itself_and_is_told_again_is_no_declaration() -> None:
+    made, times = watched(SuspicionTimes, nodes=5, settings=HASTY)
+    n0 = made.processes["n0"]
+    checks = times.checks
+    held = n0.engine.members.get("n4")
+    assert held is not None
+    n0.engine.membership_handler._believe(held.graver(Status.SUSPECT), n0.now, spread=False)
+    failure = held.graver(Status.FAILED, n0.engine.identity.run_id)
+    n0.engine.detector.failure_received(failure)
+    times.see(n0, MemberChanged(held, n0.engine.members.get("n4")))
+    times.see(n0, MemberChanged(n0.engine.members.get("n4"), failure))
+    assert times.checks == checks
+    assert texts(times) == []
 
 
 def test_a_suspicion_that_never_ends_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
