@@ -16,6 +16,15 @@ from gossipreg_sim.process import Process
 #: (owner, generation)
 _Run = tuple[str, int]
 
+#: (observer, owner, generation, id)
+_Key = tuple[Process, str, int, str]
+
+
+def _is_owner_known(process: Process, record: Record) -> bool:
+    """Whether ``process`` holds the run of a member that made ``record``, without which it shows no record."""
+    owner = process.engine.state.owner_of(record)
+    return owner is not None and owner.generation == record.generation
+
 
 @attrs.define
 class RecordOracle(Oracle):
@@ -71,24 +80,40 @@ class SingleWriter(RecordOracle):
 class NoResurrection(RecordOracle):
     """After a node has lost a version of an instance, it never shows that version or an older one again.
 
+    A node that holds records without their owner (`ClusterState.take`) shows none of them. It forgets with an owner
+    what that has removed, and may hold such a record again until it learns of the owner.
+
     And when all agree, no node holds a record of a live owner that the owner itself has removed.
     """
 
     law: ClassVar[str] = "a removed record stays removed"
 
-    _gone: dict[tuple[Process, str, int, str], int] = attrs.field(factory=dict)
+    _gone: dict[_Key, int] = attrs.field(factory=dict)
+    _returned: dict[_Key, Record] = attrs.field(factory=dict)  # held again, and not shown so far
+
+    def see(self, process: Process, output: Output) -> None:
+        """Find the records behind the changed services, and those held again that are shown now."""
+        super().see(process, output)
+        for key, record in [each for each in self._returned.items() if each[0][0] is process]:
+            table = process.engine.state.registry.table(record.owner)
+            if table is None or table.get(record.id) is not record:
+                del self._returned[key]
+            elif _is_owner_known(process, record):
+                del self._returned[key]
+                said = f"{record.id} of {record.owner} at version {record.version}"
+                self.wrong(process.name, f"shows {said}: lost at version {self._gone[key]}")
 
     def moved(self, process: Process, came: Sequence[Record], went: Sequence[Record]) -> None:
-        """Note lost records, and compare gained ones with those lost before."""
+        """Note lost records, and gained ones that were lost before."""
         for record in came:
             self.checks += 1
-            gone = self._gone.get((process, record.owner, record.generation, record.id), 0)
-            if record.version <= gone:
-                said = f"{record.id} of {record.owner} at version {record.version}"
-                self.wrong(process.name, f"shows {said}: lost at version {gone}")
+            key = (process, record.owner, record.generation, record.id)
+            if record.version <= self._gone.get(key, 0):
+                self._returned[key] = record
         for record in went:
             table = process.engine.state.registry.table(record.owner)
-            if table is not None and table.generation == record.generation and table.get(record.id) is None:
+            is_removed = table is not None and table.generation == record.generation and table.get(record.id) is None
+            if is_removed and _is_owner_known(process, record):
                 key = (process, record.owner, record.generation, record.id)
                 self._gone[key] = max(record.version, self._gone.get(key, 0))
 
