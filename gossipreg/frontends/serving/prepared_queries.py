@@ -28,6 +28,8 @@ class DefinedQueries:
     _source: PolicySource
     _read_from: tuple[Policy, ...] = attrs.field(init=False, default=())
     _found: tuple[PreparedQuery, ...] = attrs.field(init=False, default=())
+    _exact: dict[str, PreparedQuery] = attrs.field(init=False, factory=dict)  # by id and by name, in lower case
+    _templates: tuple[PreparedQuery, ...] = attrs.field(init=False, default=())
 
     @property
     def all(self) -> tuple[PreparedQuery, ...]:
@@ -36,11 +38,17 @@ class DefinedQueries:
         if policies is not self._read_from:
             self._found = tuple(each.rule for each in policies if isinstance(each.rule, PreparedQuery))
             self._read_from = policies
+            by_name = {each.name.lower(): each for each in reversed(self._found) if not each.template}
+            self._exact = by_name | {each.id: each for each in self._found}
+            self._templates = tuple(each for each in self._found if each.template)
         return self._found
 
     def find(self, name: str) -> PreparedQuery | None:
         """The query that a name or an id means, if there is one."""
-        return find(self.all, name)
+        if not self.all:
+            return None
+        exact = self._exact.get(name.lower())
+        return find(self._templates if exact is None else (exact,), name)
 
     def is_filled_in(self, query: PreparedQuery) -> bool:
         """Whether a query that was found is a template, filled in."""

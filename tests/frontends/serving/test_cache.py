@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import trio
 
-from gossipreg.frontends.serving.cache import IndexedCache
+from gossipreg.frontends.serving.cache import IndexedCache, SharedCache
 
 
 def cache(size_max: float = 10, **options: float) -> IndexedCache[bytes]:
@@ -91,3 +91,29 @@ async def test_what_cannot_be_made_is_asked_for_again() -> None:
         with pytest.raises(ValueError, match="no"):
             await kept.fetch("a", 1, fail)
     assert len(kept) == 0
+
+
+def test_where_there_is_no_room_the_holder_of_most_gives_up_what_it_used_least_lately() -> None:
+    kept = SharedCache[bytes](10, len)
+    kept.put("steady", "a", b"12")
+    kept.put("many", 1, b"123")
+    kept.put("many", 2, b"123")
+    assert kept.get("many", 1) == b"123"
+    for number in range(3, 20):
+        kept.put("many", number, b"123")
+        assert kept.get("many", 1) == b"123", "it is in use"
+    assert kept.get("steady", "a") == b"12"
+    assert kept.get("many", 2) is None
+    assert (len(kept), kept.total) == (3, 8)
+
+
+def test_a_value_takes_the_place_of_that_of_its_key_and_the_last_one_stays() -> None:
+    kept = SharedCache[bytes](10, len)
+    kept.put("one", "a", b"12")
+    kept.put("one", "a", b"123")
+    assert (kept.get("one", "a"), len(kept), kept.total) == (b"123", 1, 3)
+    kept.put("other", "b", b"x" * 11)
+    assert (kept.get("one", "a"), len(kept), kept.total) == (b"123", 1, 3)
+    kept = SharedCache[bytes](10, len)
+    kept.put("other", "b", b"x" * 11)
+    assert (kept.get("other", "b"), kept.get("other", "c"), kept.get("none", "b")) == (b"x" * 11, None, None)
