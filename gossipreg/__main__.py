@@ -1,6 +1,6 @@
-"""The `gossipreg` command, also as `python -m gossipreg`: it says in one line which extra a command lacks.
+"""Entry point of `gossipreg` and `python -m gossipreg`; where a package is missing, it names the extra to install.
 
-An embedded node needs none of the packages that the commands need, so they come with extras of the package.
+An embedded node needs none of the packages that the commands need, so those are in extras.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ EXTRAS: Final[Mapping[str, str]] = {
 }
 
 
-#: After how many new objects that can be part of a cycle, and how many such collections, garbage is looked for among
-#: them and among all that are a little older. What a start imports makes 70,000 that stay: with the interpreter's 700
-#: and 10 they are looked at again and again, for a twelfth of the CPU of an agent's start. Without any collection
-#: classes that attrs has replaced by others would stay, too: 3 MiB.
+#: Thresholds of the garbage collector (`gc.set_threshold`): new container objects before the youngest generation is
+#: collected, and such collections before the middle one is. The imports of a start make 70,000 container objects that
+#: stay: with the interpreter's defaults, 700 and 10, they are scanned again and again, which takes a twelfth of the CPU
+#: time of an agent's start. With the collector off, the classes that attrs has replaced by others would stay: 3 MiB.
 _COLLECTED_AFTER: Final = (5_000, 100)
 
 
 def main() -> NoReturn:
-    """Run the process's own command line and exit with its status; 1 where a package is missing."""
+    """Run the command that ``sys.argv`` names and exit with its status, or with 1 if a package is missing."""
     if sys.version_info < (3, 14):
         gc.set_threshold(*_COLLECTED_AFTER)
     try:
@@ -46,7 +46,7 @@ def main() -> NoReturn:
 
 
 def _missing(error: Exception) -> Iterator[str]:
-    """The packages that could not be imported; a task's error comes in groups."""
+    """The top-level packages that could not be imported. Errors of trio tasks arrive in exception groups."""
     if isinstance(error, ExceptionGroup):
         for inner in error.exceptions:
             yield from _missing(inner)

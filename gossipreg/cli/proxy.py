@@ -1,4 +1,4 @@
-"""The `proxy` command: runs a TCP balancer."""
+"""The `proxy` command: runs a TCP balancer in front of registered services."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from gossipreg.model import Address
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
-#: The settings of an agent that make sense for a balancer too, each with what its flag takes.
+#: The node's settings that a balancer has, too -> the metavar of the flag, None if it takes no value.
 _NODE_FLAGS: Final = {
     "join": "HOST:PORT",
     "name": "NAME",
@@ -38,7 +38,7 @@ _NODE_FLAGS: Final = {
     "log_level": "debug|info|warning|error",
 }
 
-#: The balancer's own, by flag: the setting of a port that it gives all of them, its type, and what it is.
+#: The balancer's own flags. Each sets one field of `Forward` for all ports: the field, its type, metavar and help.
 _FORWARD_FLAGS: Final[Sequence[tuple[str, type | Callable[[str], float], str | None, str]]] = (
     ("tag", str, "TAG", "Only to instances with this tag."),
     ("role", str, "NAME", "Only to instances with this role."),
@@ -148,7 +148,7 @@ def proxy(
     file: Path | None,
     **flags: Any,
 ) -> None:
-    """Run a TCP balancer that follows the registry at once.
+    """Run a TCP balancer in front of services, which follows the registry.
 
     It follows an agent (--http), or with --join is a member of the cluster itself and needs none. Each instance gets
     connections in proportion to its weight; if one cannot be connected to, another is tried. Instances of the
@@ -165,6 +165,7 @@ def proxy(
       gossipreg proxy --forwards ports.toml --http 127.0.0.1:8501
     """
     chosen = {key: flags.pop(key) for key, *_ in _FORWARD_FLAGS}
+    # Here GOSSIPREG_HTTP names the agent to follow: it is not the setting `http` of a node.
     environ = {name: value for name, value in os.environ.items() if name != "GOSSIPREG_HTTP"}
     config = load(flags, environ, file)
     write_logs(config.log_format, config.log_level)

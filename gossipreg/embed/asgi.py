@@ -1,4 +1,4 @@
-"""ASGI: offers an ASGI application for as long as its server runs its lifespan: uvicorn, hypercorn, any other."""
+"""ASGI adapter: keeps an application registered from its start-up to its shutdown, under uvicorn or any ASGI server."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ _STOPPING = "lifespan.shutdown"
 
 
 class OfferedApp:
-    """The ASGI application ``app``, offered by ``offer`` from the end of its start-up to the beginning of its shutdown.
+    """The ASGI application ``app``, registered by ``offer`` from the end of its start-up to the start of its shutdown.
 
-    Under asyncio and trio. An application without a lifespan, such as Django's, gets one. Handlers find the node as
-    ``offer.node``. If the node cannot start, the start-up of the application fails with that error.
+    Works under asyncio and trio. For an application without a lifespan, such as Django's, it answers the server's
+    lifespan messages itself. Handlers find the node as ``offer.node``. If the node cannot start, the start-up of the
+    application fails with that error.
     """
 
     def __init__(self, app: Callable[..., Awaitable[None]], offer: Offer) -> None:
@@ -30,7 +31,7 @@ class OfferedApp:
         self._offer = offer
 
     async def __call__(self, scope: Message, receive: Receive, send: Send, *more: Any) -> None:
-        """Pass a connection on to the application; offer it for as long as its lifespan lasts."""
+        """Pass a connection on to the application. During the lifespan connection the application is registered."""
         if scope["type"] != "lifespan":
             await self._app(scope, receive, send, *more)
             return
@@ -42,18 +43,21 @@ class OfferedApp:
 
 
 class _Lifespan:
-    """The lifespan protocol between server and application, with the offer in between."""
+    """One lifespan connection: passes its messages on, and starts and stops the offer at the right ones."""
 
     def __init__(self, offer: Offer, receive: Receive, send: Send) -> None:
         self._offer = offer
         self._receive = receive
         self._send = send
-        self._is_asked = False  # to start
-        self._has_lifespan = False  # of its own: the application has answered
+        self._is_asked = False  # whether the server's first message, lifespan.startup, was received
+        self._has_lifespan = False  # whether the application has answered, so has a lifespan itself
         self._is_offered = False
 
     async def run(self, app: Callable[[], Awaitable[None]]) -> None:
-        """Run the application's lifespan; answer for it where it has none, which its return or an exception says."""
+        """Run the application's lifespan, or answer the server in its place if it has none.
+
+        It has none if it returns or raises an exception before it has answered.
+        """
         try:
             await app()
         except Exception:
@@ -67,7 +71,7 @@ class _Lifespan:
             await self.send({"type": f"{_STOPPING}.complete"})
 
     async def receive(self) -> Message:
-        """What the server asks of the application; the node leaves before that is to stop."""
+        """Receive the server's next message. At shutdown the node leaves before the application gets the message."""
         message = await self._receive()
         self._is_asked = True
         if message["type"] == _STOPPING:
@@ -75,7 +79,7 @@ class _Lifespan:
         return message
 
     async def send(self, message: Message) -> None:
-        """What the application answers; when it has started it is offered."""
+        """Send the application's answer. Once it has started, it is registered before the server learns of that."""
         self._has_lifespan = True
         if message["type"] == _STARTED:
             try:
@@ -87,7 +91,10 @@ class _Lifespan:
         await self._send(message)
 
     async def stop(self) -> None:
-        """Have the node leave. Does not wait when it has: a server may cancel a lifespan that has answered."""
+        """Have the node leave. A second call returns at once.
+
+        It must not wait then: a server may cancel a lifespan that has answered its last message.
+        """
         if self._is_offered:
             self._is_offered = False
             await in_thread(self._offer.stop)

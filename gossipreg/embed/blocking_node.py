@@ -80,7 +80,10 @@ class BlockingNode(BlockingCalls):
         *,
         timeout: float | None = None,
     ) -> None:
-        """Return when `index` differs from ``index``. Raises ``NodeClosed``, or what closed the node."""
+        """Return when the change index of ``service`` (None: of everything) differs from ``index``; see `index`.
+
+        Raises ``NodeClosed``, or what closed the node.
+        """
         self._call(lambda: self._node.wait_changed(service, index, region), timeout)
 
     def fetch(
@@ -110,8 +113,9 @@ class BlockingNode(BlockingCalls):
     ) -> BlockingWatch[tuple[Event, ...]]:
         """Watch the healthy instances of ``service`` in another ``region``, or in that which `with_failover` chooses.
 
-        In batches, first a ``Snapshot`` without members. With a ``tag`` or a ``role`` the instances with it decide
-        which region is used, and all that can serve there are told. Raises ``UnknownRegion``, ``NodeClosed``.
+        In batches, first a ``Snapshot`` without members. ``tag`` and ``role`` affect only the choice of the region:
+        only instances that match count for it, but all healthy instances of that region are reported. Raises
+        ``UnknownRegion``, ``NodeClosed``.
         """
         return BlockingWatch(
             WatchSteps(
@@ -182,8 +186,8 @@ class BlockingNode(BlockingCalls):
         """Register all instances that ``specs`` describe or, if one of them cannot be registered, none.
 
         They share one write to disk, one change of each service's index, and their packets. Returns the instances in
-        the order of ``specs``, as `register` does, and raises likewise. An error about one has its place before the
-        field, as in ``[3].port``; two of the same id are an error.
+        the order of ``specs``, as `register` does, and raises likewise. An error about one of them puts its index
+        before the field, as in ``[3].port``. Two with the same id are an error.
         """
         return self._call(lambda: self._node.register_many(specs), timeout)
 
@@ -269,7 +273,7 @@ class BlockingNode(BlockingCalls):
         self._call(lambda: self._node.use_gossip_key(id, kept=kept, force=force), timeout)
 
     def remove_gossip_key(self, id: str, *, timeout: float | None = None) -> None:
-        """Have every member give up the key of that id at once, also where a file holds it.
+        """Have every member give up the key of that id at once, even if it is in the member's key file.
 
         Waits some seconds for members that have not said which keys they hold. Raises ``KeyInUse`` if a present member
         seals with it, or may do so; ``UnknownKey``, ``GossipInClear``, ``NotJoined``,
@@ -286,9 +290,9 @@ class BlockingNode(BlockingCalls):
         return self._call(lambda: self._node.revoke_certificate(revocation), timeout)
 
     def issue_certificate(self, request: str, *, timeout: float | None = None) -> str:
-        """Sign the certificate that a node asks for, by a join token or in place of its present one; returns it.
+        """Sign a certificate for a node that has a join token, or renew the one that it has; returns it.
 
-        ``request`` and the result are lines, as nodes exchange them. A use of a token is on disk first. Raises
+        ``request`` and the result are lines of text. The use of a token is on disk before this returns. Raises
         ``InvalidCertificate`` for what is no request, ``NotAnIssuer`` if this node has no issuer's key or the token is
         another issuer's, ``CertificateRefused``, ``NodeClosed``, ``StorageError``.
         """
@@ -306,24 +310,24 @@ class BlockingNode(BlockingCalls):
         *,
         timeout: float | None = None,
     ) -> None:
-        """Use these files of identity from now on, which are those of the settings of their names.
+        """Use these files from now on, in place of the settings with the same names.
 
-        A node that had no identity signs and verifies from then on, as one does that is started with
+        A node that had no identity signs and verifies from then on, as if it had been started with
         ``identity=prefer``: it begins a new run, in which its instances are registered again. Raises ``ConfigError``
         for files that cannot be used; then nothing has changed.
         """
         self._call(lambda: self._node.use_identity(authority_file, identity_cert, identity_key), timeout)
 
     def require_identity(self, *, timeout: float | None = None) -> None:
-        """Believe from now on only what members have signed, as a node does that is started with ``identity=require``.
+        """Accept only signed statements of members from now on, as if started with ``identity=require``.
 
-        Raises ``ConfigError`` if this node has no certificate or no identity, and if it would not
-        believe a present member or policy any more, which it names. Then nothing has changed.
+        Raises ``ConfigError`` if this node has no certificate or no identity, or if a present member or policy would be
+        rejected from then on, which the error names. Then nothing has changed.
         """
         self._call(self._node.require_identity, timeout)
 
     def create_token(self, token: ClusterToken, *, timeout: float | None = None) -> ClusterToken:
-        """Have every agent that asks for tokens accept ``token``, too, in place of one of its name.
+        """Have every agent that requires tokens accept ``token``, too. It replaces a token of the same name.
 
         With a data directory it is on disk first. Raises ``InvalidToken``, ``TooManyTokens``, ``GossipInClear``,
         ``NodeClosed``, ``StorageError``.
@@ -331,7 +335,7 @@ class BlockingNode(BlockingCalls):
         return self._call(lambda: self._node.create_token(token), timeout)
 
     def revoke_token(self, name: str, *, timeout: float | None = None) -> None:
-        """Have no agent accept the cluster's token of that name any more.
+        """Revoke the cluster's token of that name: no agent accepts it any more.
 
         Raises ``UnknownToken``, ``NodeClosed``, ``StorageError``.
         """

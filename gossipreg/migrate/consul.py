@@ -1,8 +1,8 @@
-"""A registry that answers Consul's HTTP API: a Consul agent, or one of ours.
+"""Migration from and to a registry that answers Consul's HTTP API: a Consul agent, or an agent of gossipreg.
 
 What is copied: name, id, address, port, tags, meta, weights, tagged addresses, whether tags may be overridden, health
-and maintenance. A copy has one check, a TTL check that the copier answers. Sidecars and gateways of Consul's service
-mesh are left out, as is the service ``consul`` itself.
+and maintenance. A copy has at most one check, a TTL check, which the migration renews while it follows. Sidecars and
+gateways of Consul's service mesh are left out, as is the service ``consul`` itself.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from gossipreg.migrate.endpoint import Endpoint, reading
 from gossipreg.migrate.registry import MARK, ListedInstance, RegistryRefused, origin_of
 from gossipreg.values import frozen
 
-#: How long a copy stays as critical once its renewals have ended, before it is removed (Consul's least is a minute).
+#: How long a copy stays critical after its renewals have ended, before it is removed (Consul's minimum: a minute).
 _REMOVED_AFTER: Final = "10m"
 
-#: How long the check of a copy that stays for good may be silent: longer than any migration takes.
+#: TTL of the check of a copy that is not renewed (seconds): it keeps the state that was written for a day.
 _FOR_GOOD: Final = 24 * 3600.0
 
 _GRAVITY: Final[Mapping[str, int]] = {"passing": 0, "warning": 1, "critical": 2, "maintenance": 3}
@@ -31,7 +31,7 @@ def _check_id(id: str) -> str:
 
 @frozen
 class ConsulRegistry:
-    """One side of a migration, over Consul's API. ``node`` is the agent's own, which holds what is written."""
+    """A `MigrationSide` that is reached over Consul's API. ``node``: name of the agent's node, which holds copies."""
 
     endpoint: Endpoint
     name: str
@@ -39,7 +39,7 @@ class ConsulRegistry:
 
     @classmethod
     def at(cls, endpoint: Endpoint, name: str | None = None) -> ConsulRegistry:
-        """The agent there, under ``name`` or else that of its datacenter. Raises ``RegistryUnreachable``."""
+        """The registry at ``endpoint``, called ``name`` or ``consul:DATACENTER``. Raises ``RegistryUnreachable``."""
         with reading(endpoint.place, "Consul"):
             config = endpoint.get("/v1/agent/self")["Config"]
             return cls(endpoint, name or f"consul:{config['Datacenter']}", str(config.get("NodeName", "")))
@@ -79,7 +79,7 @@ class ConsulRegistry:
         return self._tell(instance, seconds)
 
     def _tell(self, instance: ListedInstance, seconds: float | None) -> bool:
-        """Say how the original is, and whether it is in maintenance."""
+        """Give the copy its original's maintenance and health. False if the registry does not hold the copy."""
         is_out = instance.health == "maintenance"
         reason = f"&reason={quote(instance.reason, safe='')}" if is_out and instance.reason else ""
         enable = f"enable={'true' if is_out else 'false'}{reason}"
@@ -107,7 +107,7 @@ def _key_of(row: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _listed(row: Mapping[str, Any], *, is_unique: bool) -> ListedInstance:
-    """One row of ``/v1/health/service``. Ids are unique on a node only: one that is not has the node's name before."""
+    """The instance in a row of ``/v1/health/service``. An id that is not unique is prefixed with the node's name."""
     service, node = row["Service"], row["Node"]
     meta = {key: text for key, text in (service.get("Meta") or {}).items() if key != MARK}
     origin, digest = origin_of((service.get("Meta") or {}).get(MARK))
@@ -142,7 +142,7 @@ def _listed(row: Mapping[str, Any], *, is_unique: bool) -> ListedInstance:
 
 
 def _health(checks: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
-    """The gravest health of an instance's checks and its node's, and that check's output."""
+    """The worst health among the checks of an instance and of its node, and the output of that check."""
     found = [(_health_of(check), str(check.get("Output") or check.get("Notes") or "")) for check in checks]
     health, reason = max(found, key=lambda each: _GRAVITY[each[0]], default=("passing", ""))
     return health, "" if health == "passing" else reason

@@ -1,7 +1,7 @@
 """Consul's prepared queries: defining, listing, explaining and executing them.
 
-A name that no query has means the service of that name: its instances that can serve, here or in the next region of the
-agent's own list, its setting ``failover``.
+A client may also execute the name of a service for which no query is defined. It gets the service's instances that can
+serve: of this region or, if it cannot serve, of the next region in the agent's setting ``failover``.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ from gossipreg.frontends.serving.time_slices import TimeSlicer, decoded
 from gossipreg.prepared_query import PreparedQuery
 from gossipreg.text import shown
 
-#: The one kind of template.
+#: The only type of template: of Consul and here.
 _TEMPLATE: Final = "name_prefix_match"
 
-#: Digits of a limit that are read: no service has so many instances that more say anything else.
+#: Digits of ``limit`` that are read, without leading zeros: no service has more instances than these can say.
 _LIMIT_DIGITS: Final = 6
 
-#: How long the first execution of a query waits for what other regions have (seconds).
+#: How long the first execution of a query waits for the data of other regions (seconds).
 _PATIENCE_SECONDS: Final = 3.0
 
-#: What a query can have with Consul and not here, by where it stands, and why.
+#: Fields that Consul's queries may have and ours may not, with the reason: of the query, and of its ``Service``.
 _FOREIGN: Final = {
     "Session": "there are no sessions here, so a query cannot end with one: delete it",
 }
@@ -48,7 +48,7 @@ _FOREIGN_OF_SERVICE: Final = {
     "Peer": "there are no peers here: list the datacenters in Failover",
 }
 
-#: The fields of our definition, as clients know them.
+#: The fields of `PreparedQuery` -> their names in Consul's API, for error messages.
 _NAMES: Final = {
     "id": "ID",
     "name": "Name",
@@ -68,7 +68,7 @@ _NAMES: Final = {
 
 
 async def create(context: ConsulContext) -> Reply:
-    """Define a query; its id is in the answer."""
+    """Define a new query; the answer contains its id."""
     table = JsonObject.parse(context.request.body)
     if table.text("ID"):
         raise HttpError(400, "ID: must be empty for a new query: it is chosen here")
@@ -77,7 +77,7 @@ async def create(context: ConsulContext) -> Reply:
 
 
 async def update(context: ConsulContext) -> Reply:
-    """Define a query anew."""
+    """Replace the definition of a query."""
     query = _defined(context)
     await _set(context, JsonObject.parse(context.request.body), query.id)
     return text_response(200)
@@ -106,7 +106,7 @@ async def _set(context: ConsulContext, table: JsonObject, id_: str) -> PreparedQ
 
 
 def read(table: JsonObject, id_: str) -> PreparedQuery:
-    """The query that a client defines. Raises a 400 ``HttpError`` for what cannot be done here."""
+    """The query in a client's request. Raises ``HttpError`` 400 for what is invalid or not supported."""
     service, template = table.table("Service"), table.table("Template")
     failover, meta = service.table("Failover"), service.map("NodeMeta")
     for of, foreign in ((table, _FOREIGN), (service, _FOREIGN_OF_SERVICE)):
@@ -117,7 +117,7 @@ def read(table: JsonObject, id_: str) -> PreparedQuery:
         raise HttpError(400, f"Template.Type: {shown(template.text('Type'))} is not {_TEMPLATE}")
     if template.text("Regexp"):
         raise HttpError(400, "Template.Regexp: a name is not taken apart here: use ${name.prefix} and ${name.suffix}")
-    nearest = failover.whole("NearestN") or 0  # more than a node can follow are all that it follows
+    nearest = failover.whole("NearestN") or 0  # capped below: a node follows no more regions
     targets = failover.tables("Targets")
     if targets and (nearest or failover.texts("Datacenters")):
         raise HttpError(400, "Service.Failover.Targets: cannot be had with NearestN or Datacenters")
@@ -155,17 +155,17 @@ def _target(table: JsonObject) -> str:
 
 
 async def list_all(context: ConsulContext) -> Reply:
-    """Every query that is defined."""
+    """List all queries."""
     return json_response([_document(each) for each in context.state.queries.all])
 
 
 async def get(context: ConsulContext) -> Reply:
-    """One query by its id."""
+    """Show one query, by its id."""
     return json_response([_document(_defined(context))])
 
 
 async def explain(context: ConsulContext) -> Reply:
-    """The query that a name means, with a template filled in."""
+    """Show the query that a name resolves to, with its template filled in."""
     found = context.state.queries.find(context.arguments["query"])
     if found is None:
         raise _not_found(context.arguments["query"])
@@ -185,7 +185,7 @@ def _not_found(name: str) -> HttpError:
 
 
 def _document(query: PreparedQuery) -> Json:
-    """A query as Consul's clients know it. A list that is empty is null, as it is there."""
+    """The query as Consul's API shows it, where an empty list is null."""
     template = {"Type": _TEMPLATE if query.template else "", "Regexp": "", "RemoveEmptyTags": query.remove_empty_tags}
     return {
         "ID": query.id,
@@ -214,13 +214,13 @@ def _document(query: PreparedQuery) -> Json:
 
 
 async def execute(context: ConsulContext) -> Reply:
-    """The instances that a query means, or else those that can serve of the service of that name."""
+    """Run the query of that name or id; if there is none, list the instances of the service of that name."""
     name = context.arguments["query"]
     limit = context.query.first("limit") or "0"
     if not limit.isascii() or not limit.isdigit():
         raise HttpError(400, f"limit: {shown(limit)} is not a whole number")
     most = int(limit.lstrip("0")[:_LIMIT_DIGITS] or "0") or None
-    if len(name) > limits.PREPARED_QUERY_NAME_CHARS_MAX:  # neither a query nor a service is called so
+    if len(name) > limits.PREPARED_QUERY_NAME_CHARS_MAX:  # no query and no service has so long a name
         raise _not_found(name)
     query = context.state.queries.find(name)
     if query is not None:
@@ -272,10 +272,10 @@ async def _service_of_that_name(context: ConsulContext, name: str, most: int | N
 
 
 async def _region_in_use(context: ConsulContext, name: str, failover: FailoverList) -> str | None:
-    """The region that is to serve a service, by the rule that the node has for all; None for its own."""
+    """The region from which the service is answered, by the node's failover rule; None for its own region."""
     node = context.node
     is_there, unknown = bool(node.lookup(name, healthy=False)), False
-    for each in (each.name for each in node.regions() if not each.own):  # they may not be known yet
+    for each in (each.name for each in node.regions() if not each.own):  # which services they have may not be known yet
         try:
             if name in (await node.fetch_directory(each)).services:
                 is_there = True
@@ -285,7 +285,7 @@ async def _region_in_use(context: ConsulContext, name: str, failover: FailoverLi
     if not is_there:
         if unknown:
             raise RegionUnavailable(f"it is not known whether another region has the service {shown(name)}")
-        return None  # nothing is followed that does not exist
+        return None  # so that the node does not follow a service that no region has
     found = node.with_failover(name, failover.regions, threshold=failover.threshold)
     return found[0].region or None if found else None
 
@@ -312,7 +312,7 @@ async def _executed(
     age: float | None = None,
     stale: bool = False,
 ) -> Response:
-    """The answer with the first ``most`` of ``seen``. Of another region, ``age`` is how old that is (seconds)."""
+    """The answer with the first ``most`` of ``seen``. ``age`` of another region's data in seconds; None for our own."""
     nodes = await TimeSlicer().json_list(map(cluster.entry, islice(seen, most)))
     rest = {"DNS": {"TTL": ttl}, "Datacenter": cluster.datacenter, "Failovers": failovers}
     reply = Response(200, b'{"Service":%b,"Nodes":%b,%b' % (encode(service), nodes, encode(rest)[1:]))
@@ -323,5 +323,5 @@ async def _executed(
 
 
 def _can_serve(cluster: CatalogContext) -> Callable[[CatalogInstance], bool]:
-    """Whether an instance can serve, as Consul's queries have it that do not ask for passing ones alone."""
+    """A predicate: no check of the instance is critical. The rule of Consul's queries without ``OnlyPassing``."""
     return lambda seen: catalog_rows.worst(cluster.checks(seen)) != catalog_rows.CRITICAL

@@ -1,4 +1,4 @@
-"""The latest changes and rates over HTTP, and which scopes the client's token has."""
+"""Handlers of the HTTP API for recent changes, rates, the members' observations, and the client's own token."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gossipreg.frontends.serving.time_slices import TimeSlicer
 
 
 async def changes(context: NativeContext) -> Response:
-    """What has changed in the last hour, and since when what is not well has been so."""
+    """The changes of the last hour, and since when each present problem has existed."""
     service, history = context.text("service"), context.history
     rows = await TimeSlicer().json_list(map(render, history.changes(service)))
     head = {
@@ -27,17 +27,17 @@ async def changes(context: NativeContext) -> Response:
 
 
 async def rates(context: NativeContext) -> Response:
-    """How much this node has done in each interval of the last quarter of an hour."""
+    """This node's rates, one sample for each interval of the last quarter of an hour."""
     return Response.of(200, {"interval": limits.RATE_SECONDS, "samples": context.rates.samples})
 
 
 async def observations(context: NativeContext) -> Response:
-    """What each member believes of the others, as far as it differs from what this node believes."""
+    """What each member believes of the others, where that differs from what this node believes."""
     return Response(200, await context.observations.body())
 
 
 async def token(context: NativeContext) -> Response:
-    """What the token of this request is for. Without one, or with an unknown one: what is for all."""
+    """The name and scopes of the token of this request. Without a token, or with an unknown one: the scopes of all."""
     access, shown = context.server.access, context.request.token
     answer = Response.of(
         200,

@@ -1,11 +1,13 @@
-"""Record requests: the tables of which this node lacks something, and the member that holds them whole.
+"""Record requests: which owners' tables are incomplete here, and when to request the missing records from which member.
 
-A digest says which version of a table its sender holds. A node that holds less asks that member for what it lacks, at
-once or, while records of that owner are still arriving, a little later. The answer comes in packets, as much as fits a
-few of them; a request that brought something is followed by another. What is left is left to reconciliation.
+A table holds the records of one owner. A digest says which version of it the sender holds. A node that holds less
+requests the missing records from the sender: at once or, while records of that owner are still arriving, a little
+later. One answer is limited to a few packets, so the request is repeated. After the last attempt anti-entropy supplies
+what is still missing.
 
-With identity a digest is told without its proof, and not believed: it says only what may be requested, and what
-answers such a request is signed. A liar causes requests, a few for each of its digests, and could send as many itself.
+Where members have an identity, digests are sent without their signature. So a node does not trust a digest: it uses
+it only to decide what to request, and the records in the answer are signed. With a false digest a peer causes a few
+requests, which it could as well have sent itself.
 """
 
 from __future__ import annotations
@@ -17,32 +19,35 @@ import attrs
 from gossipreg import limits
 from gossipreg.protocol.membership.member_update import Destination
 
-#: How often one table is requested after a digest, if it does not become whole.
+#: How many times one table is requested, if it does not become complete.
 _TRIES = 3
 
 
 @attrs.define(eq=False, repr=False)
 class WantedTable:
-    """A table that this node does not hold whole, or of which a peer says that it holds more."""
+    """A table that is incomplete here, or of which a peer claims to hold a later version."""
 
     owner: str
     source: Destination | None  # the member to ask; None: any
     due: float
     tries: int = 0
-    generation: int = 0  # of the version that the source says it holds; 0: what is lacking is known here
+    generation: int = 0  # with version: what the source claims to hold; 0: no claim, this node knows its gaps
     version: int = 0
 
 
 @attrs.define(eq=False, repr=False)
 class RecordRequests:
-    """The tables to be requested. ``gap`` is the first wait for an answer, which doubles (seconds)."""
+    """The tables to be requested. ``gap``: wait after the first attempt (seconds); it doubles with each attempt."""
 
     gap: float
     _wanted: dict[str, WantedTable] = attrs.field(factory=dict)  # by owner
     deadline: float = math.inf  # when the next request is due (seconds)
 
     def want(self, owner: str, source: Destination | None, now: float, *, wait: float) -> None:
-        """Request what is lacking of the table of ``owner`` in ``wait`` seconds, from ``source`` or any member."""
+        """Schedule a request for the table of ``owner`` in ``wait`` seconds, to ``source`` or, if None, any member.
+
+        A table that is already wanted keeps its schedule.
+        """
         held = self._wanted.get(owner)
         if held is not None:
             held.source = source or held.source
@@ -53,19 +58,19 @@ class RecordRequests:
     def want_told(
         self, owner: str, generation: int, version: int, source: Destination, now: float, *, wait: float
     ) -> None:
-        """Request the table of ``owner`` of ``source``, which says that it holds that version, in ``wait`` seconds."""
+        """As `want`, from ``source``, whose digest claims that it holds ``version`` of that ``generation``."""
         self.want(owner, source, now, wait=wait)
         held = self._wanted.get(owner)
         if held is not None and (generation, version) > (held.generation, held.version):
             held.generation, held.version = generation, version
 
     def got(self, owner: str) -> None:
-        """The table of ``owner`` is whole, or gone."""
+        """Stop requesting the table of ``owner``: it is complete now, or no longer wanted."""
         if self._wanted.pop(owner, None) is not None:
             self._reset_deadline()
 
     def take_due(self, now: float) -> list[WantedTable]:
-        """The tables to be requested now; each is tried again elsewhere, a few times."""
+        """The tables to request now. Each is rescheduled, for any member, until it was tried `_TRIES` times."""
         if now < self.deadline:
             return []
         due = [each for each in self._wanted.values() if each.due <= now]
