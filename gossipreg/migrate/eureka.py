@@ -14,7 +14,7 @@ from gossipreg.migrate.endpoint import Endpoint, reading
 from gossipreg.migrate.registry import MARK, ListedInstance, RegistryRefused, origin_of
 from gossipreg.values import frozen
 
-#: The lease of a copy that nothing follows (seconds). A lease has to end some day.
+#: The lease of a copy that is not renewed (seconds): Eureka has no lease without an end.
 _FOR_GOOD: Final = 24 * 3600
 
 #: What of an instance is posted as it is shown.

@@ -12,24 +12,24 @@ import attrs
 from gossipreg.errors import GossipregError
 from gossipreg.values import frozen
 
-#: The key of the meta that says of an instance that it is a copy, of which side's, and of what.
+#: The meta key that marks an instance as a copy. Its value names the side of the original and the digest of its record.
 MARK: Final = "migrated-from"
 
-#: Between the side's name and the digest in a mark.
+#: Separates the side's name from the digest in a mark.
 _BETWEEN: Final = "#"
 
 
 class RegistryUnreachable(GossipregError):
-    """A registry gives no answer, or none that can be read."""
+    """A registry gives no answer, or one that cannot be read."""
 
 
 class RegistryRefused(GossipregError):
-    """A registry's no to one instance; it goes on with the others."""
+    """A registry refuses one instance; the migration goes on with the others."""
 
 
 @frozen(kw_only=True)
 class ListedInstance:
-    """An instance as a registry lists it. ``record`` is what is written elsewhere to have the same there."""
+    """An instance as a registry lists it. ``record``: the registration that makes a copy of it on the other side."""
 
     service: str
     id: str
@@ -44,17 +44,17 @@ class ListedInstance:
 
     @property
     def key(self) -> tuple[str, str]:
-        """What it is known by on both sides."""
+        """Its service and id, which are the same on both sides."""
         return self.service, self.id
 
     @property
     def place(self) -> tuple[str, str, int]:
-        """Where it is called: two of one service at one place are one."""
+        """Its service and address. Two instances of one service at one address are the same instance."""
         return self.service, self.host, self.port
 
     @property
     def digest(self) -> str:
-        """A short digest of its record, by which a copy is known to be up to date."""
+        """A short digest of its record; a copy is up to date if its mark has the same."""
         return hashlib.sha256(json.dumps(self.record, sort_keys=True).encode()).hexdigest()[:12]
 
     def mark(self, origin: str) -> str:
@@ -90,7 +90,7 @@ class MigrationSide(Protocol):
         ...
 
     def renew(self, instance: ListedInstance, seconds: float | None) -> bool:
-        """Tell that a copy's original is there, and how it is. False if the copy is not there any more."""
+        """Renew a copy, with its original's present health. False if the copy is not there any more."""
         ...
 
     def holds(self, copy: ListedInstance) -> bool:
