@@ -144,10 +144,15 @@ class ClusterState:
         return before
 
     def _keep_table(self, update: MemberUpdate) -> None:
-        """Keep the records of a member's run, about which there is an ``update``; drop those of another run."""
+        """Keep the records of a member's run, about which there is an ``update``; drop those of another run.
+
+        With identity, what came before its owner was known was not verified. If the owner signs, it is dropped, and
+        comes again by the digests of those that hold it.
+        """
         table = self.registry.table(update.name)
         if table is not None:
-            if table.generation != update.generation or update.status is Status.LEFT:
+            is_unverified = self.authenticator.is_on and bool(update.proof) and update.name in self._pending_owners
+            if table.generation != update.generation or update.status is Status.LEFT or is_unverified:
                 self.drop_table(update.name)
             else:
                 self.registry.touch(update.name)

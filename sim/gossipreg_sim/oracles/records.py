@@ -81,7 +81,8 @@ class NoResurrection(RecordOracle):
     """After a node has lost a version of an instance, it never shows that version or an older one again.
 
     A node that holds records without their owner (`ClusterState.take`) shows none of them. It forgets with an owner
-    what that has removed, and may hold such a record again until it learns of the owner.
+    what that has removed, and may hold such a record again until it learns of the owner. A table that was dropped as a
+    whole, since nothing in it was verified, comes again as another one: that is no removal either.
 
     And when all agree, no node holds a record of a live owner that the owner itself has removed.
     """
@@ -90,6 +91,7 @@ class NoResurrection(RecordOracle):
 
     _gone: dict[_Key, int] = attrs.field(factory=dict)
     _returned: dict[_Key, Record] = attrs.field(factory=dict)  # held again, and not shown so far
+    _tables: dict[_Key, Table | None] = attrs.field(factory=dict)  # in which a record was found
 
     def see(self, process: Process, output: Output) -> None:
         """Find the records behind the changed services, and those held again that are shown now."""
@@ -108,13 +110,14 @@ class NoResurrection(RecordOracle):
         for record in came:
             self.checks += 1
             key = (process, record.owner, record.generation, record.id)
+            self._tables[key] = process.engine.state.registry.table(record.owner)
             if record.version <= self._gone.get(key, 0):
                 self._returned[key] = record
         for record in went:
             table = process.engine.state.registry.table(record.owner)
-            is_removed = table is not None and table.generation == record.generation and table.get(record.id) is None
+            key = (process, record.owner, record.generation, record.id)
+            is_removed = table is not None and table is self._tables.get(key) and table.get(record.id) is None
             if is_removed and _is_owner_known(process, record):
-                key = (process, record.owner, record.generation, record.id)
                 self._gone[key] = max(record.version, self._gone.get(key, 0))
 
     def finish(self) -> None:

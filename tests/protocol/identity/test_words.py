@@ -120,3 +120,18 @@ def test_a_record_brings_the_proof_of_a_digest_that_came_before_it_without() -> 
     table.apply(record)
     assert table.latest_digest.proof
     assert table.compacted_digest.proof == table.latest_digest.proof
+
+
+@pytest.mark.parametrize("is_forged", [True, False])
+def test_what_came_before_its_owner_was_known_counts_only_when_it_comes_again(is_forged: bool) -> None:
+    """With `prefer`, records of an unknown owner are held; who has made them can't be known yet."""
+    b, c = Peer("b"), Peer("c", 7002)
+    here = meeting(c, mode=IdentityMode.PREFER)
+    record = b.offer()
+    held = attrs.evolve(record, proof=b"") if is_forged else record
+    here.receive(packet(77, held), address(7009), 6.0)
+    assert here.state.registry.table("b") is not None
+    deliver(here, b.state(), b.state(), now=7.0)
+    assert offered(here) == []
+    deliver(here, b.state(), record, now=7.5)
+    assert offered(here) == ["orders-1"]
