@@ -47,6 +47,9 @@ _UNKNOWN_SECONDS_MAX = 600.0
 #: looked at when these are settled.
 _UNKNOWN_MAX = 256
 
+#: After how long without being told of one again it is undecided anew (seconds): several crossings.
+_LAPSE_SECONDS = 15.0
+
 #: Time between two looks for those that no cell holds any more (seconds).
 _SWEEP_SECONDS = 1.0
 
@@ -172,6 +175,8 @@ class RemoteHandler:
                 return
             each = self._undecided[update.name] = _Undecided(cell, now, now)
             self._counts[cell] += 1
+        elif now - each.seen > _LAPSE_SECONDS:  # it had become known meanwhile
+            each.since, each.is_asked = now, False
         each.seen = now
         if not each.is_asked or now - each.since < each.patience:
             each.is_asked = self.joining.join_own_cell([update.address], now) or each.is_asked

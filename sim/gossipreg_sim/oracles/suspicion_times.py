@@ -82,6 +82,8 @@ class SuspicionTimes(Oracle):
             return
         if opened is not None and opened.suspicion.failure is not None:
             return  # it had declared that failure before it forgot the member, and a peer has told it of it
+        if output.before is not None and output.before.status is Status.FAILED:
+            return  # it was failed already, and has refuted that only in another cell (`RemoteHandler`)
         if opened is not None:
             self._evaluate(process, after.name, opened)
         else:  # suspected and failed in one step, so the failure must be proven

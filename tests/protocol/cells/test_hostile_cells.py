@@ -352,7 +352,7 @@ def test_a_newcomer_joins_the_seed_of_its_own_cell_that_answers_last() -> None:
 def test_a_ghost_is_not_failed_where_members_have_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
     made = node()
     monkeypatch.setattr(limits, "MEMBERS_MAX", 1)
-    for now in (1.0, 20.0, 40.0):
+    for now in (1.0, 14.0, 27.0, 40.0):
         says(made, head(), of_cell("a7", "a"), now=now)
     assert made.members.get("a7") is None
     assert made.counters["cells_ghosts_failed"] == 1
@@ -405,13 +405,25 @@ def test_a_member_that_has_died_since_it_refuted_its_failure_elsewhere_is_failed
     assert made.counters["cells_ghosts_failed"] == 2
 
 
+def test_what_was_told_of_a_member_long_ago_does_not_shorten_the_wait_until_it_is_failed() -> None:
+    made = node()
+    says(made, head(), of_cell("a7", "a"), now=1.0)  # this node has yet to hear of it
+    made.state.believe(of_cell("a7", "a", Status.FAILED), 20.0, spread=False)
+    for number in range(10):
+        says(made, head(), of_cell("a7", "a", incarnation=1), stream=-10 - number, now=24.0 + 2.0 * number)
+    assert made.counters["cells_ghosts_failed"] == 0
+    for number in range(10, 20):
+        says(made, head(), of_cell("a7", "a", incarnation=1), stream=-10 - number, now=24.0 + 2.0 * number)
+    assert made.counters["cells_ghosts_failed"] == 1
+
+
 def test_members_made_up_by_one_cell_do_not_keep_those_of_another_from_being_decided_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(remote_handler, "_UNKNOWN_MAX", 3)
     made = node()
     ghosts = [of_cell(f"a{number}", "a") for number in range(10, 20)]
-    for number, now in enumerate((1.0, 20.0, 40.0)):
+    for number, now in enumerate((1.0, 14.0, 27.0, 40.0)):
         says(made, head("b"), *ghosts, stream=-10 - number, now=now)
         says(made, head("c"), of_cell("a7", "a"), stream=-20 - number, now=now)
     assert made.counters["cells_ghosts_failed"] == 4
@@ -420,8 +432,8 @@ def test_members_made_up_by_one_cell_do_not_keep_those_of_another_from_being_dec
     assert held.status is Status.FAILED
     for stream in range(1, 10):
         made.stream_ended(stream, 50.0)
-    says(made, head("b"), of_cell("a9", "a"), stream=-31, now=1000.0)  # those of before are forgotten
-    says(made, head("b"), of_cell("a9", "a"), stream=-32, now=1040.0)
+    for number, now in enumerate((1000.0, 1013.0, 1026.0, 1039.0)):  # those of before are forgotten
+        says(made, head("b"), of_cell("a9", "a"), stream=-31 - number, now=now)
     assert made.members.get("a9") is not None
 
 
@@ -455,6 +467,9 @@ def test_each_unknown_member_is_asked_before_it_is_declared_failed() -> None:
     assert [each.to for each in first] == [each.address for each in unknown[:4]]
     for each in first:
         made.stream_ended(each.stream, 9.0)
+    for now in (14.0, 27.0):
+        for each in opened(says(made, *unknown, now=now)):
+            made.stream_ended(each.stream, now + 1.0)
     later = opened(says(made, *unknown, now=40.0))
     assert [each.to for each in later] == [each.address for each in unknown[4:]]
     assert made.counters["cells_ghosts_failed"] == 4
