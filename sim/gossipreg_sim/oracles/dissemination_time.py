@@ -126,5 +126,7 @@ class DisseminationTime(RecordOracle):
         slowest = percentile(self._times, 0.99)
         self.checks += len(self._times)
         self.note = f"measured {1000 * slowest:.0f} ms for {len(self._times):,} records, bound {1000 * expected:.0f} ms"
-        if slowest > expected:
+        late = sum(each > expected for each in self._times)
+        # Of few records one is a hundredth, and where packets are lost it may be unlucky.
+        if slowest > expected and (late > 1 or not self.context.loss):
             self.wrong("", f"a hundredth of the records took {slowest:.3f} s or more, over {expected:.3f} s")

@@ -10,6 +10,7 @@ import pytest
 from gossipreg.policy import Split
 from gossipreg.protocol.engine_settings import EngineSettings
 from gossipreg_sim.fault import Fault
+from gossipreg_sim.oracles import dissemination_time
 from gossipreg_sim.oracles.dissemination_time import DisseminationTime, epidemic
 from tests.sim.making import run_for
 from tests.sim.oracles.watching import offer, texts, watched
@@ -25,11 +26,11 @@ def test_the_curve_grows_with_cluster_size_loss_and_latency() -> None:
     assert math.isinf(epidemic(settings, 64, 0.95, 0.0005))
 
 
-def oracle_after(slowest: float, loss: float = 0.0) -> DisseminationTime:
-    """Return the oracle after 40 records of which one took ``slowest`` seconds."""
+def oracle_after(slowest: float, loss: float = 0.0, number: int = 1) -> DisseminationTime:
+    """Return the oracle after 40 records of which some, one by default, took ``slowest`` seconds."""
     faults = [Fault(kind="loss", probability=loss)] if loss else []
     _made, oracle = watched(DisseminationTime, *faults)
-    oracle._times[:] = [0.005] * 39 + [slowest]
+    oracle._times[:] = [0.005] * (40 - number) + [slowest] * number
     oracle.finish()
     return oracle
 
@@ -38,6 +39,12 @@ def test_slow_dissemination_is_reported() -> None:
     assert texts(oracle_after(0.02)) == []
     assert oracle_after(0.02).note.startswith("measured 20 ms for 40 records, bound ")
     assert texts(oracle_after(0.9))[0].startswith("a hundredth of the records took 0.900 s or more")
+
+
+def test_of_few_records_one_may_be_unlucky_where_packets_are_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dissemination_time, "_MANY", 1)
+    assert texts(oracle_after(5.0, loss=0.1)) == []
+    assert len(texts(oracle_after(5.0, loss=0.1, number=2))) == 1
 
 
 @pytest.mark.parametrize("number", [1, 5])
