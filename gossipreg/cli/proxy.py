@@ -148,7 +148,7 @@ def proxy(
     file: Path | None,
     **flags: Any,
 ) -> None:
-    """Run a TCP balancer in front of services, which follows the registry.
+    """Run a TCP balancer that follows the registry.
 
     It follows an agent (--http), or with --join is a member of the cluster itself and needs none. Each instance gets
     connections in proportion to its weight; if one cannot be connected to, another is tried. Instances of the
