@@ -129,6 +129,7 @@ def test_a_long_turn_of_the_loop_misses_the_target_of_long_lists() -> None:
     ]
 
 
+@pytest.mark.slow
 async def test_long_lists_are_measured_of_two_nodes() -> None:
     costs = await measure_lists(300, 1)
     assert {name: len(each) for name, each in costs.items()} == {"first list": 1, **dict.fromkeys(LIST_QUESTIONS, 1)}

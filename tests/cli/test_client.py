@@ -142,7 +142,7 @@ def test_an_agent_that_takes_too_long_is_said_so(monkeypatch: pytest.MonkeyPatch
 
 def test_events_come_in_order_until_the_stream_ends(fake: FakeAgent) -> None:
     snapshot = {"members": [MEMBER], "instances": []}
-    fake.streams = [[("snapshot", snapshot), ("instance-added", INSTANCE)], []]
+    fake.streams = [[("snapshot", snapshot), ("instance-added", INSTANCE)], [], []]  # the last is followed by silence
     assert list(AgentClient.at(fake.address).events("orders")) == [("snapshot", snapshot), ("instance-added", INSTANCE)]
     list(AgentClient.at(fake.address).events(all_healths=True))
     assert [path for _, path, _ in fake.requests] == ["/api/v1/events?service=orders", "/api/v1/events?all=true"]
