@@ -81,7 +81,7 @@ class Line:
     has_target: bool = True  # whether the target of its row is about it
 
     @property
-    def judged(self) -> str:
+    def target_row(self) -> str:
         """The row that has the target and whether it is met."""
         return (self.ratio or self.ours).row
 
@@ -383,15 +383,15 @@ def table(measurements: str) -> str:
     rows = [["ratio", "target", "", "what", "beside", "gossipreg", "measured", "command"]]
     for line in LINES:
         found = said[line.told]
-        judged = found.row(line.judged) if line.has_target else {}
+        compared = found.row(line.target_row) if line.has_target else {}
         ours = found.cell(line.ours, line.unit)
         theirs = found.cell(line.theirs, line.unit)
         ratio = found.row(line.ratio.row).get(line.ratio.column, "") if line.ratio is not None else ""
         rows.append(
             [
                 ratio,
-                judged.get("target", ""),
-                judged.get("verdict", ""),
+                compared.get("target", ""),
+                compared.get("verdict", ""),
                 line.what,
                 f"{line.peer} {theirs}" if theirs else "",
                 ours or "not yet",
@@ -410,7 +410,7 @@ def bars(measurements: str) -> list[Bar]:
         found = said[line.told]
         ratio = "" if line.ratio is None else found.row(line.ratio.row).get(line.ratio.column, "")
         if ratio not in ("", "0"):
-            made.append(Bar(line.what, ratio, found.row(line.judged).get("target", ""), more=_MORE in line.what))
+            made.append(Bar(line.what, ratio, found.row(line.target_row).get("target", ""), more=_MORE in line.what))
     return made
 
 

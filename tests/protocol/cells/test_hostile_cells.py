@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import attrs
@@ -10,47 +9,19 @@ import pytest
 
 from gossipreg import limits
 from gossipreg.model import Address, Status
-from gossipreg.protocol import answer_pacing, remote_handler
+from gossipreg.protocol import answer_pacing
 from gossipreg.protocol.anti_entropy.reconcile import Compare, End, Listing, Want
 from gossipreg.protocol.borders import RETRY_SECONDS
 from gossipreg.protocol.cells.cell_head import COMMON, CellHead
-from gossipreg.protocol.cells.cells import STALE_SECONDS, Cells
+from gossipreg.protocol.cells.cells import STALE_SECONDS
 from gossipreg.protocol.engine import Engine
 from gossipreg.protocol.membership.member_update import MemberUpdate
-from gossipreg.protocol.membership.probe import Ack, Ping
-from gossipreg.protocol.outputs import CellChanged, CloseStream, JoinEnded, OpenStream, Output, SendFrame, Transmit
+from gossipreg.protocol.membership.probe import Ping
+from gossipreg.protocol.outputs import CellChanged, CloseStream, JoinEnded, OpenStream, Output, Transmit
 from gossipreg.protocol.registry.records import Announcement, Record, TableDigest
 from gossipreg.protocol.wire.messages import Message
+from tests.protocol.cells.peers import STRANGER, SUMS, cells_of, head, node, of_cell, opened, replies, says
 from tests.protocol.making import BORN, engine, history, introduce, packet, spoken, update
-
-STRANGER = 77  # the run id of a relay of another cell
-SUMS = (0,) * 256
-
-
-def node(name: str = "a0", cell: str = "a", **fields: Any) -> Engine:
-    return engine(name, cell=cell, **fields)
-
-
-def of_cell(name: str, cell: str, status: Status = Status.ALIVE, *, incarnation: int = 0, age: int = 0) -> MemberUpdate:
-    port = 7100 + ord(name[0]) + int(name[1:])
-    return attrs.evolve(update(name, status, port=port, incarnation=incarnation, age=age), cell=cell)
-
-
-def head(cell: str = "b", size: int = 1, relays: Sequence[Address] = (Address("10.9.9.9", 7000),)) -> CellHead:
-    return CellHead(cell, size, 1, 0, tuple(relays))
-
-
-def says(to: Engine, *said: Message, stream: int = -1, sender: int = STRANGER, now: float = 1.0) -> list[Output]:
-    return to.stream_frame(stream, packet(sender, *said), Address("10.9.9.9", 40_000), now)
-
-
-def replies(outputs: list[Output]) -> list[Message]:
-    return [said for output in outputs if isinstance(output, SendFrame) for said in spoken(output.frame)]
-
-
-def cells_of(made: Engine) -> Cells:
-    assert made.state.cells is not None
-    return made.state.cells
 
 
 def test_a_peer_of_another_cell_states_its_own_members_only() -> None:
@@ -68,7 +39,7 @@ def test_a_peer_that_says_no_cell_states_nothing_on_a_stream() -> None:
     assert made.counters["cells_claims_refused"] == 1
 
 
-def test_no_peer_of_another_cell_judges_a_member_of_this_one() -> None:
+def test_no_peer_of_another_cell_has_a_member_of_this_one_failed() -> None:
     made = node()
     own = of_cell("a1", "a")
     introduce(made, own)
@@ -273,91 +244,6 @@ def test_a_requested_join_at_another_cell_that_breaks_is_reported() -> None:
     ]
 
 
-def test_a_newcomer_whose_name_is_contested_is_not_the_first_of_its_cell() -> None:
-    made, seed = node(has_seeds=True), Address("10.9.9.9", 7000)
-    [opened] = [each for each in made.seeds([seed], 0.0) if isinstance(each, OpenStream)]
-    rival = attrs.evolve(made.identity.own_update(), generation=BORN + 1, address=Address("10.0.0.9", 7000))
-    says(made, head(), rival, End(), stream=opened.stream)
-    assert made.identity.rival is not None
-    assert not made.identity.announced
-
-
-def heard_out_by_another_cell(*seeds: Address) -> tuple[Engine, dict[Address, int]]:
-    """A newcomer to the cell a with these seeds, the first of which is of the cell b and knows no member of a."""
-    made = node(has_seeds=True)
-    streams = {each.to: each.stream for each in opened(made.seeds(seeds, 0.0))}
-    says(made, Ack(0, 0, 1), stream=streams[seeds[0]], now=0.1)
-    says(made, head(), End(), stream=streams[seeds[0]], now=0.2)
-    return made, streams
-
-
-def test_a_newcomer_waits_for_its_other_seeds_before_it_is_the_first_of_its_cell() -> None:
-    there, silent = Address("10.9.9.9", 7000), Address("10.9.9.8", 7000)
-    made, streams = heard_out_by_another_cell(there, silent)
-    assert not made.identity.announced
-    made.stream_ended(streams[silent], 5.0)
-    assert made.identity.announced
-
-
-def test_a_seed_that_is_tried_again_is_not_waited_for_again() -> None:
-    there, silent = Address("10.9.9.9", 7000), Address("10.9.9.8", 7000)
-    made = node(has_seeds=True)
-    first = {each.to: each.stream for each in opened(made.seeds([there, silent], 0.0))}
-    made.stream_ended(first[silent], 1.0)
-    made.stream_ended(first[there], 1.0)
-    again = {each.to: each.stream for each in opened(made.seeds([there, silent], 2.0))}
-    says(made, Ack(0, 0, 1), stream=again[there], now=2.1)
-    says(made, head(), End(), stream=again[there], now=2.2)
-    assert made.identity.announced
-
-
-def test_a_seed_of_another_cell_that_comes_to_no_end_is_not_waited_for() -> None:
-    there, dripping = Address("10.9.9.9", 7000), Address("10.9.9.8", 7000)
-    made, streams = heard_out_by_another_cell(there, dripping)
-    says(made, Ack(0, 0, 1), stream=streams[dripping], now=1.0)
-    says(made, head("c"), stream=streams[dripping], now=1.0)
-    again = {each.to: each.stream for each in opened(made.seeds([there, dripping], 2.0))}
-    says(made, Ack(0, 0, 1), stream=again[there], now=2.1)
-    says(made, head(), End(), stream=again[there], now=2.2)
-    assert made.identity.announced
-
-
-def test_a_seed_is_not_waited_for_to_which_no_stream_was_opened(monkeypatch: pytest.MonkeyPatch) -> None:
-    there, other = Address("10.9.9.9", 7000), Address("10.9.9.8", 7000)
-    made = node(has_seeds=True)
-    monkeypatch.setattr(limits, "STREAMS_OUT_MAX", 1)
-    [first] = opened(made.seeds([there, other], 0.0))
-    assert made.joining.awaits_seed
-    made.stream_ended(first.stream, 1.0)
-    assert not made.joining.awaits_seed
-
-
-def test_an_address_that_a_seed_no_longer_has_is_not_waited_for() -> None:
-    there, former = Address("10.9.9.9", 7000), Address("10.9.9.8", 7000)
-    made = node(has_seeds=True)
-    [_] = opened(made.seeds([former], 0.0))
-    [_] = opened(made.seeds([there], 1.0))
-    assert list(made.joining._unsettled) == [there]
-
-
-def test_a_newcomer_joins_the_seed_of_its_own_cell_that_answers_last() -> None:
-    there, late = Address("10.9.9.9", 7000), Address("10.0.0.7", 7000)
-    made, streams = heard_out_by_another_cell(there, late)
-    says(made, Ack(0, 0, 1), stream=streams[late], now=1.0)
-    says(made, head("a"), of_cell("a7", "a"), End(), stream=streams[late], now=1.1)
-    assert made.identity.announced
-    assert list(made.members.present) == ["a7"]
-
-
-def test_a_ghost_is_not_failed_where_members_have_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    made = node()
-    monkeypatch.setattr(limits, "MEMBERS_MAX", 1)
-    for now in (1.0, 14.0, 27.0, 40.0):
-        says(made, head(), of_cell("a7", "a"), now=now)
-    assert made.members.get("a7") is None
-    assert made.counters["cells_ghosts_failed"] == 1
-
-
 def test_a_head_of_this_cell_by_a_member_of_it_says_nothing_new() -> None:
     made = node()
     outputs = says(made, head("a"), head("a"), End())
@@ -374,81 +260,6 @@ def test_addresses_that_cannot_be_called_are_left_out_of_a_head() -> None:
     assert cells_of(made).others == ("b",)
 
 
-def test_only_a_node_that_has_joined_looks_for_members_that_it_does_not_know(monkeypatch: pytest.MonkeyPatch) -> None:
-    newcomer = node(has_seeds=True)
-    assert not any(isinstance(each, OpenStream) for each in says(newcomer, head(), of_cell("a7", "a")))
-    made = node()
-    assert not any(isinstance(each, OpenStream) for each in says(made, head(), of_cell("a7", "a", Status.FAILED)))
-    monkeypatch.setattr(remote_handler, "_UNKNOWN_MAX", 0)
-    for now in (1.0, 100.0):
-        assert not any(isinstance(each, OpenStream) for each in says(made, of_cell("a7", "a"), now=now))
-    assert made.counters["cells_ghosts_failed"] == 0
-
-
-def test_a_member_that_has_died_since_it_refuted_its_failure_elsewhere_is_failed_again_ever_more_seldom() -> None:
-    made = node()
-    made.state.believe(of_cell("a7", "a", Status.FAILED), 0.5, spread=False)
-
-    def failed_at(refutation: MemberUpdate, begin: float) -> float:
-        """When it is failed in the incarnation that another cell holds, and says every 2 s (seconds later)."""
-        for number in range(1, 100):
-            says(made, head(), refutation, stream=-1000 - int(begin) - number, now=begin + 2.0 * number)
-            held = made.members.get("a7")
-            assert held is not None
-            if held.incarnation == refutation.incarnation:
-                assert held.status is Status.FAILED
-                return 2.0 * number
-        raise AssertionError("it is never failed")
-
-    assert failed_at(of_cell("a7", "a", incarnation=1), 1000.0) == 32.0
-    assert failed_at(of_cell("a7", "a", incarnation=2), 1033.0) == 60.0
-    assert made.counters["cells_ghosts_failed"] == 2
-
-
-def test_what_was_told_of_a_member_long_ago_does_not_shorten_the_wait_until_it_is_failed() -> None:
-    made = node()
-    says(made, head(), of_cell("a7", "a"), now=1.0)  # this node has yet to hear of it
-    made.state.believe(of_cell("a7", "a", Status.FAILED), 20.0, spread=False)
-    for number in range(10):
-        says(made, head(), of_cell("a7", "a", incarnation=1), stream=-10 - number, now=24.0 + 2.0 * number)
-    assert made.counters["cells_ghosts_failed"] == 0
-    for number in range(10, 20):
-        says(made, head(), of_cell("a7", "a", incarnation=1), stream=-10 - number, now=24.0 + 2.0 * number)
-    assert made.counters["cells_ghosts_failed"] == 1
-
-
-def test_members_made_up_by_one_cell_do_not_keep_those_of_another_from_being_decided_on(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(remote_handler, "_UNKNOWN_MAX", 3)
-    made = node()
-    ghosts = [of_cell(f"a{number}", "a") for number in range(10, 20)]
-    for number, now in enumerate((1.0, 14.0, 27.0, 40.0)):
-        says(made, head("b"), *ghosts, stream=-10 - number, now=now)
-        says(made, head("c"), of_cell("a7", "a"), stream=-20 - number, now=now)
-    assert made.counters["cells_ghosts_failed"] == 4
-    held = made.members.get("a7")
-    assert held is not None
-    assert held.status is Status.FAILED
-    for stream in range(1, 10):
-        made.stream_ended(stream, 50.0)
-    for number, now in enumerate((1000.0, 1013.0, 1026.0, 1039.0)):  # those of before are forgotten
-        says(made, head("b"), of_cell("a9", "a"), stream=-31 - number, now=now)
-    assert made.members.get("a9") is not None
-
-
-def test_a_failed_member_that_another_cell_holds_in_the_same_incarnation_is_not_decided_on_again() -> None:
-    made = node()
-    made.state.believe(of_cell("a7", "a", Status.FAILED, incarnation=1), 0.5, spread=False)
-    for now in range(1, 100):
-        says(made, head(), of_cell("a7", "a", incarnation=1), stream=-now, now=now)
-    assert made.counters["cells_ghosts_failed"] == 0
-
-
-def opened(outputs: list[Output]) -> list[OpenStream]:
-    return [each for each in outputs if isinstance(each, OpenStream)]
-
-
 def test_a_peer_has_few_streams_opened_to_addresses_that_it_names() -> None:
     named = tuple(Address(f"192.0.2.{number}", 22) for number in range(1, 5))
     more = tuple(Address(f"192.0.2.{number}", 22) for number in range(5, 9))
@@ -457,40 +268,6 @@ def test_a_peer_has_few_streams_opened_to_addresses_that_it_names() -> None:
     assert len(opened(says(made, head(), head("a", relays=named), head("a", relays=more)))) == 4
     unknown = [of_cell(f"a{number}", "a") for number in range(2, 9)]
     assert not opened(says(made, head(), *unknown, stream=-2))
-
-
-def test_each_unknown_member_is_asked_before_it_is_declared_failed() -> None:
-    made = node()
-    introduce(made, of_cell("a1", "a"))
-    unknown = [of_cell(f"a{number}", "a") for number in range(2, 8)]
-    first = opened(says(made, head(), *unknown))
-    assert [each.to for each in first] == [each.address for each in unknown[:4]]
-    for each in first:
-        made.stream_ended(each.stream, 9.0)
-    for now in (14.0, 27.0):
-        for each in opened(says(made, *unknown, now=now)):
-            made.stream_ended(each.stream, now + 1.0)
-    later = opened(says(made, *unknown, now=40.0))
-    assert [each.to for each in later] == [each.address for each in unknown[4:]]
-    assert made.counters["cells_ghosts_failed"] == 4
-    says(made, *unknown, now=41.0)
-    assert made.counters["cells_ghosts_failed"] == 6
-
-
-def test_one_that_was_known_meanwhile_is_asked_again_before_it_is_declared_failed() -> None:
-    made = node()
-    introduce(made, of_cell("a1", "a"))
-    [asked] = opened(says(made, head(), of_cell("a2", "a")))
-    made.stream_ended(asked.stream, 2.0)
-    introduce(made, of_cell("a2", "a"), now=3.0)
-    says(made, of_cell("a2", "a"), now=4.0)
-    made.state.forget("a2")
-    others = [of_cell(f"a{number}", "a") for number in range(3, 7)]
-    assert [each.to for each in opened(says(made, *others, of_cell("a2", "a"), now=50.0))] == [
-        each.address for each in others
-    ]
-    says(made, of_cell("a2", "a"), now=85.0)
-    assert made.counters["cells_ghosts_failed"] == 0
 
 
 def test_a_stream_to_an_address_that_another_cell_named_takes_the_place_of_no_comparison_with_a_member() -> None:
@@ -541,16 +318,6 @@ def test_a_failed_member_that_is_failed_again_is_remembered_from_the_first_time(
     assert cells_of(made).remote.since("b1") == 1.0
     says(made, of_cell("b1", "b", Status.FAILED, incarnation=2), now=9.0)
     assert cells_of(made).remote.since("b1") == 1.0
-
-
-def test_a_newcomer_passes_no_deletion_on() -> None:
-    newcomer = node(has_seeds=True)
-    said = history([("x", 1), ("y", 1), ("x", None)], owner="b1").said
-    says(newcomer, head(), of_cell("b1", "b"), *said[:2], TableDigest("b1", BORN, 3, said[2].table_xor, ("x",)))
-    table = newcomer.state.registry.table("b1")
-    assert table is not None
-    assert [record.id for record in table] == ["y"]
-    assert not len(newcomer.state.broadcasts)
 
 
 def test_only_a_cell_that_was_asked_says_whether_it_hears_this_one() -> None:
